@@ -1,4 +1,4 @@
-"""Rules of updates: SAM and ASAM by pytorch-optimizer, GEM with quadprog, and the importances of SI by torch."""
+"""Rules of updates: SAM, ASAM and Sophia-H by pytorch-optimizer, GEM with quadprog, and the importances of SI by torch."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np  # noqa: E402
 import quadprog  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from pytorch_optimizer import SAM  # noqa: E402
+from pytorch_optimizer import SAM, SophiaH  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
 torch.set_num_threads(1)
@@ -104,9 +104,48 @@ def path_integral(rows: list[list[int]]) -> dict:
     return {"learning_rate": rate, "steps": steps, "xi": xi, "path": path.tolist(), "importance": importance.tolist()}
 
 
+def second_order() -> dict:
+    """
+    Six steps of SophiaH with gradients and estimates that are given; some estimates are negative. Its `p` is the paper's γ where
+    rate, decay and ε are those of the paper times 1/γ, γ and 1/γ: η clip(m / max(γ h, ε), 1) = η/γ clip(m / max(h, ε/γ), γ).
+    """
+    generator = torch.Generator().manual_seed(29)
+    steps, shapes = 6, {"matrix": (3, 4), "vector": (5,)}
+    draw = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    start = {name: draw(*shape) for name, shape in shapes.items()}
+    gradients = [{name: draw(*shape) * 0.2 for name, shape in shapes.items()} for _ in range(steps)]
+    estimates = [{name: draw(*shape) + 1.0 for name, shape in shapes.items()} for _ in range(steps // 2)]
+    options = {"beta1": 0.9, "beta2": 0.8, "gamma": 0.4, "epsilon": 1e-6, "weightDecay": 0.1, "updatePeriod": 2}
+    rate, gamma = 0.05, options["gamma"]
+    parameters = {name: torch.nn.Parameter(x.clone()) for name, x in start.items()}
+    optimizer = SophiaH(
+        list(parameters.values()),
+        lr=rate / gamma,
+        betas=(options["beta1"], options["beta2"]),
+        weight_decay=options["weightDecay"] * gamma,
+        p=gamma,
+        eps=options["epsilon"] / gamma,
+        update_period=1000,
+        foreach=False,
+    )
+    ends = []
+    for step in range(steps):
+        for name, p in parameters.items():
+            p.grad = gradients[step][name].clone()
+        given = [x.clone() for x in estimates[step // 2].values()] if step % options["updatePeriod"] == 0 else None
+        optimizer.step(hessian=given)
+        ends.append({name: p.detach().flatten().tolist() for name, p in parameters.items()})
+    numbers = lambda named: {name: x.flatten().tolist() for name, x in named.items()}  # noqa: E731
+    return {
+        **{"options": options, "rate": rate, "shapes": {name: list(shape) for name, shape in shapes.items()}},
+        **{"start": numbers(start), "gradients": [numbers(g) for g in gradients]},
+        **{"estimates": [numbers(h) for h in estimates], "parameters": ends},
+    }
+
+
 def main() -> None:
     rows = sequences()
-    facts = {"sam": sharpness(rows), "gem": episodic(rows), "si": path_integral(rows)}
+    facts = {"sam": sharpness(rows), "gem": episodic(rows), "si": path_integral(rows), "sophia": second_order()}
     write_json(output_folder(__file__) / "update-rules.json", {"sequences": rows, "shown": SHOWN, **facts})
 
 

@@ -11,5 +11,6 @@ export default {
     node: 'src/node/index.ts',
     verifiers: 'src/verifiers/index.ts',
     random: 'src/random/index.ts',
+    testing: 'src/testing/index.ts',
   },
 };

@@ -21,6 +21,8 @@ export interface Kind {
 }
 
 const kit = 'packages/rl/test/kits.test.ts';
+const preset = 'a published combination goes into packages/rl/src/objective/presets.ts';
+const continual = 'packages/training/test/continual.test.ts';
 const decoding = 'packages/lm/test/decoding-kits.test.ts';
 
 /** By the name of their folder in `templates/`. Another kind is a folder there and an entry here. */
@@ -29,7 +31,18 @@ export const KINDS = {
     summary: 'how much better than expected a completion was: one number for each, or for each of its tokens',
     ...{ package: 'rl', folder: 'src/advantage', test: kit, golden: 'rl' },
     usage: 'policyObjective({ advantage: myMethod(), … })',
-    next: 'a published combination goes into packages/rl/src/objective/presets.ts',
+    next: preset,
+  },
+  aggregation: {
+    summary: 'how the losses of single tokens add up to one number, said as weights of completions',
+    ...{ package: 'rl', folder: 'src/aggregation', test: kit, golden: 'rl' },
+    usage: 'policyObjective({ aggregation: myMethod(), … })',
+    next: preset,
+  },
+  annotator: {
+    summary: 'tells of rollouts what their rewards do not: values of a critic, a baseline',
+    ...{ package: 'rl', folder: 'src/advantage', test: kit },
+    usage: 'policyObjective({ annotators: [myMethod()], … })',
   },
   'data-step': {
     summary: 'a transform of a stream of rows, which counts what it drops',
@@ -45,6 +58,13 @@ export const KINDS = {
     summary: 'several models a token: logits to draw from, made of the policy’s and others’',
     ...{ package: 'lm', folder: 'src/sampling/mixes', test: decoding, golden: 'sampling' },
     usage: 'generator.generate([{ prompt, mix: myMethod({ other: { model } }) }])',
+  },
+  engine: {
+    summary: 'makes graphs run on one device',
+    ...{ package: 'core-tensor', folder: 'src/engines', index: 'src/browser.ts' },
+    test: 'packages/core-tensor/test/conformance-suite.test.ts',
+    usage: 'setEngine(myMethod())',
+    next: 'docs/engines.md says what an engine promises; device("auto") picks among those of packages/core-tensor/src/device.ts',
   },
   environment: {
     summary: 'a world to talk to, turn by turn: a tool, a user, a game',
@@ -81,6 +101,11 @@ export const KINDS = {
     usage: 'await createAdapter(model, myMethod, {})',
     next: 'list it in packages/peft/src/methods/peft-methods.ts, so that its files are known again',
   },
+  penalty: {
+    summary: 'what a step adds to the loss that depends on the trained tensors and on no row',
+    ...{ package: 'training', folder: 'src/continual', test: continual, golden: 'update-rules' },
+    usage: 'await sft({ penalties: [myMethod({ anchors, lambda })], … })',
+  },
   'preference-loss': {
     summary: 'a loss over pairs of completions, or over single or ranked ones',
     ...{ package: 'rl', folder: 'src/preference', test: 'packages/rl/test/public-parts.test.ts', golden: 'rl' },
@@ -92,10 +117,27 @@ export const KINDS = {
     ...{ package: 'lm', folder: 'src/speculative', test: decoding, golden: 'speculative' },
     usage: 'new LocalGenerator(model, { speculative: { proposer: () => myMethod() } })',
   },
+  ratio: {
+    summary: 'the importance ratio between the policy that is trained and the one that sampled',
+    ...{ package: 'rl', folder: 'src/ratio', test: kit, golden: 'rl' },
+    usage: 'policyObjective({ ratio: myMethod(), … })',
+    next: preset,
+  },
+  regulariser: {
+    summary: 'what a policy is held to beside the reward: in the reward, in the loss, or both',
+    ...{ package: 'rl', folder: 'src/regulariser', test: kit, golden: 'rl' },
+    usage: 'policyObjective({ regularisers: [myMethod({ beta: 0.1 })], … })',
+    next: preset,
+  },
   'rollout-source': {
     summary: 'where rollouts come from: tokens, a mask, and log-probabilities of what sampled them',
     ...{ package: 'rl', folder: 'src/rollout', test: kit },
     usage: 'trainPolicy({ source: myMethod(), … })',
+  },
+  'row-source': {
+    summary: 'rows that are asked anew for every step: replay, a curriculum',
+    ...{ package: 'training', folder: 'src/continual', test: continual },
+    usage: 'await sft({ rows: myMethod(rows), steps: 100, … })',
   },
   sandbox: {
     summary: 'a place to run programs that nobody has read',
@@ -108,10 +150,27 @@ export const KINDS = {
     ...{ package: 'tts', folder: 'src/strategies', test: 'packages/tts/test/strategies-kit.test.ts', golden: 'search' },
     usage: 'await myMethod({ prompt }, { generator, verifier, n: 8 })',
   },
+  surrogate: {
+    summary: 'what is minimised for each token, so that its gradient improves the policy',
+    ...{ package: 'rl', folder: 'src/surrogate', test: kit, golden: 'rl' },
+    usage: 'policyObjective({ surrogate: myMethod(), … })',
+    next: preset,
+  },
   'task-kind': {
     summary: 'a kind of evaluation task: what is asked, logged and seen by metrics',
     ...{ package: 'eval', folder: 'src/kinds', test: 'packages/eval/test/kinds.test.ts', golden: 'rolling' },
     usage: 'await evaluate(myMethod({ name, dataset, prompt, target, metrics: [myMethodLikelihood()] }), scorer)',
+  },
+  'update-rule': {
+    summary:
+      'how an update is made of rows and a loss, where it is no optimizer’s step: a trust region, privacy, second order',
+    ...{
+      package: 'training',
+      folder: 'src/update',
+      test: 'packages/training/test/updates.test.ts',
+      golden: 'update-rules',
+    },
+    usage: 'await sft({ update: myMethod(), … })',
   },
 } as const satisfies Readonly<Record<string, Kind>>;
 

@@ -51,7 +51,7 @@ describe('kinds', () => {
       expect(existsSync(join(root, of.test))).toBe(true);
       expect(exportedNames(text('method.ts')).map((name) => name.replace(/^type /, ''))).toContain('myMethod');
       expect(text('method.ts')).toContain('arXiv 0000.00000');
-      expect(text('check.ts')).toMatch(/\btest[A-Z]\w+\(it, .*\n[\s\S]*\bit\('/);
+      expect(text('check.ts')).toMatch(/\btest[A-Z]\w+\((it, |\{).*\n[\s\S]*\bit\('/);
       expect(text('check.ts').includes('it.todo(')).toBe(of.golden !== undefined);
       if (of.golden) expect(existsSync(join(root, 'goldens', of.golden, 'make.py'))).toBe(true);
       expect(of.usage).toContain('myMethod');
@@ -151,6 +151,11 @@ describe('a package of its own', () => {
     const into = (name: string) => layOut('grader', 'x', { package: join(folder, name), versions: root });
     expect(() => into('full')).toThrow(/not empty/);
     expect(() => into('My Method')).toThrow(/cannot be the name of a package/);
+    for (const file of ['full/thesis.txt', 'full/thesis.txt/below/it']) {
+      expect(() => into(file)).toThrow(
+        expect.objectContaining({ code: 'BAD_TARGET', message: expect.stringMatching(/thesis\.txt is a file/) }),
+      );
+    }
   });
 });
 

@@ -1,5 +1,5 @@
-import { existsSync, readdirSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { type Manifest, readJson } from '../workspace.js';
 import { exportedNames, splitImports } from './imports.js';
 import { checkOf, goldenStub, template } from './inside.js';
@@ -11,6 +11,10 @@ import type { LaidOut } from './write-changes.js';
 export function layOutPackage(kind: string, of: Kind, name: string, target: string, versions: string): LaidOut {
   const folder = resolve(target);
   const packageName = basename(folder);
+  const inTheWay = fileAbove(folder);
+  if (inTheWay !== undefined) {
+    throw new LayOutError('BAD_TARGET', `${inTheWay} is a file; give a folder that is new or empty, and in folders.`);
+  }
   if (existsSync(folder) && readdirSync(folder).length > 0) {
     throw new LayOutError('FILE_EXISTS', `${folder} is there and not empty; give the folder of a new package.`);
   }
@@ -46,6 +50,12 @@ export function layOutPackage(kind: string, of: Kind, name: string, target: stri
     'choose a license: put its text into LICENSE and its SPDX name into package.json',
   ];
   return { changes, next };
+}
+
+/** The path itself, or what it is in, where that is there and no folder. */
+function fileAbove(path: string): string | undefined {
+  if (existsSync(path)) return statSync(path).isDirectory() ? undefined : path;
+  return fileAbove(dirname(path));
 }
 
 const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;

@@ -1,19 +1,37 @@
 import { describe, expect, it, test } from 'vitest';
+import { failuresOf } from '../../../testing/failures-of.js';
 import {
   assertKnownOptions,
+  type Completion,
   candidateScorer,
+  type Embedder,
   type Entailer,
   extractPreferencePrompt,
+  type Generator,
   hashedWords,
   isPosttrainError,
   nearestName,
   OptionError,
   PosttrainError,
+  type RowGradients,
   type Scorer,
   sameTextEntailer,
   semanticClusters,
   unigramTrainer,
 } from '../src/index.js';
+import { Ledger } from '../src/ledger/index.js';
+import { createRandom } from '../src/random/index.js';
+import {
+  testCandidateScorer,
+  testEmbedder,
+  testEntailer,
+  testGenerator,
+  testLedger,
+  testRowFeatures,
+  testRowGradients,
+  testScorer,
+  testScorerTrainer,
+} from '../src/testing/index.js';
 
 class DiskError extends PosttrainError {}
 
@@ -210,5 +228,213 @@ describe('what data and eval ask of models', () => {
     const model = await unigramTrainer.train([{ prompt: '', completion: 'a b a c' }]);
     const scores = await model.score(['a', 'b', 'c', 'unknown'].map((continuation) => ({ prompt: '', continuation })));
     expect(scores.reduce((sum, { logProb }) => sum + Math.exp(logProb), 0)).toBeCloseTo(1, 12);
+  });
+});
+
+describe('kits of the interfaces', () => {
+  /** Says the letters of the prompt from a place that the seed says, one token each. */
+  const spelling: Generator = {
+    name: 'spelling',
+    generate: async (requests) =>
+      requests.map(({ prompt, n = 1, maxTokens = 8, temperature = 1, seed = 0, stop = [], logProbs, signal }) => {
+        signal?.throwIfAborted();
+        return Array.from({ length: n }, (_, i): Completion => {
+          const letters = [...'abcdefgh'].map((__, t) =>
+            String.fromCharCode(97 + ((t + (temperature && seed + i)) % 8)),
+          );
+          const whole = `${prompt}${letters.join('')}`.slice(0, maxTokens);
+          const ends = stop.map((one) => whole.indexOf(one)).filter((at) => at >= 0);
+          const text = whole.slice(0, Math.min(whole.length, ...ends));
+          return {
+            ...{ text, finishReason: ends.length > 0 ? 'stop' : 'length' },
+            usage: { promptTokens: prompt.length, completionTokens: text.length },
+            ...(logProbs && { logProbs: [...text].map(() => -1) }),
+          };
+        });
+      }),
+  };
+  /** A number for each letter's count: gradients of a linear model. */
+  const counts: RowGradients = {
+    name: 'counts',
+    gradients: async (requests, { projection, seed = 0, signal } = {}) =>
+      requests.map(({ completion }) => {
+        signal?.throwIfAborted();
+        const whole = Float32Array.from([...'abcdef'], (letter) => completion.split(letter).length - 1);
+        if (projection === undefined) return whole;
+        const random = createRandom(seed);
+        const signs = Array.from({ length: projection }, () =>
+          Array.from(whole, () => (random.float() < 0.5 ? -1 : 1)),
+        );
+        return Float32Array.from(
+          signs,
+          (row) => row.reduce((sum, x, i) => sum + x * whole[i]!, 0) / Math.sqrt(projection),
+        );
+      }),
+  };
+  const words = async (): Promise<Scorer> => unigramTrainer.train([{ prompt: '', completion: 'a b b c d' }]);
+  const embedder: Embedder = {
+    name: 'counts',
+    embed: (texts) => counts.gradients(texts.map((completion) => ({ prompt: '', completion }))),
+  };
+
+  testGenerator(it, 'that spells', () => spelling, { logProbs: true });
+  testScorer(it, 'of words', words);
+  testCandidateScorer(it, 'of a scorer', async () => candidateScorer(await words()));
+  testScorerTrainer(it, 'of words', () => unigramTrainer);
+  testEmbedder(it, 'that counts', () => embedder);
+  testRowFeatures(it, 'of hashed words', () => hashedWords(64));
+  testRowGradients(it, 'that count', () => counts);
+  testEntailer(it, 'of the same text', () => sameTextEntailer);
+  testLedger(it, 'Ledger', (limits) => new Ledger(limits));
+
+  const generating = (change: (own: Completion, at: number) => Partial<Completion>): Generator => ({
+    ...spelling,
+    generate: async (requests) =>
+      (await spelling.generate(requests)).map((list) => list.map((own) => ({ ...own, ...change(own, calls++) }))),
+  });
+  const scoring = (change: (logProb: number, at: number, all: number) => number) => async (): Promise<Scorer> => {
+    const scorer = await words();
+    return {
+      ...scorer,
+      score: async (requests) => {
+        const scores = await scorer.score(requests);
+        return scores.map((one, i) => ({ ...one, logProb: change(one.logProb, i, scores.length) }));
+      },
+    };
+  };
+  let calls = 0;
+  type Register = Parameters<typeof failuresOf>[0];
+  it.each<[string, Register, RegExp]>([
+    [
+      'completions that are cut',
+      (on) =>
+        testGenerator(on, 'x', () => ({
+          ...spelling,
+          generate: async (all) => (await spelling.generate(all)).map((own) => own.slice(1)),
+        })),
+      /how many completions/,
+    ],
+    [
+      'more tokens than were asked for',
+      (on) => testGenerator(on, 'x', () => generating(() => ({ usage: { promptTokens: 1, completionTokens: 9 } }))),
+      /9 tokens are more than 8, of 1/,
+    ],
+    [
+      'a seed that is not heard',
+      (on) => testGenerator(on, 'x', () => generating(({ text }) => ({ text: `${text}${calls}` }))),
+      /asked again/,
+    ],
+    [
+      'a stop string that is not heard',
+      (on) =>
+        testGenerator(on, 'x', () => ({
+          ...spelling,
+          generate: (all) => spelling.generate(all.map(({ stop: _, ...one }) => one)),
+        })),
+      /before the first/,
+    ],
+    [
+      'a signal that is not heard',
+      (on) =>
+        testGenerator(on, 'x', () => ({
+          ...spelling,
+          generate: (all) => spelling.generate(all.map(({ signal: _, ...one }) => one)),
+        })),
+      /neither threw/,
+    ],
+    [
+      'log-probabilities above 0',
+      (on) =>
+        testScorer(
+          on,
+          'x',
+          scoring((p) => -p),
+        ),
+      /log p is/,
+    ],
+    [
+      'scores that see what is asked beside',
+      (on) =>
+        testScorer(
+          on,
+          'x',
+          scoring((p, i) => p - i),
+        ),
+      /together with others and alone/,
+    ],
+    [
+      'a mean in the place of a sum',
+      (on) =>
+        testScorer(
+          on,
+          'x',
+          scoring((p, _, all) => p / all - 1),
+        ),
+      /alone/,
+    ],
+    [
+      'probabilities that are not normalised',
+      (on) =>
+        testCandidateScorer(on, 'x', async () => ({
+          name: 'x',
+          distributions: async (all) =>
+            (await candidateScorer(await words()).distributions(all)).map((one) => ({
+              ...one,
+              probabilities: one.probabilities.map((p) => p / 2),
+            })),
+        })),
+      /their sum/,
+    ],
+    [
+      'a trainer that remembers',
+      (on) => {
+        const seen: never[] = [];
+        testScorerTrainer(on, 'x', () => ({
+          ...unigramTrainer,
+          train: (rows, how) => {
+            seen.push(...(rows as never[]));
+            return unigramTrainer.train(seen, how);
+          },
+        }));
+      },
+      /where it was trained on|after another/,
+    ],
+    [
+      'vectors of other lengths',
+      (on) =>
+        testEmbedder(on, 'x', () => ({
+          name: 'x',
+          embed: async (texts) => texts.map((text) => new Float32Array(text.length).fill(1)),
+        })),
+      /of one length/,
+    ],
+    [
+      'one vector for all',
+      (on) =>
+        testRowFeatures(on, 'x', () => ({ name: 'x', features: async (all) => all.map(() => new Float32Array(3)) })),
+      /the same vector/,
+    ],
+    [
+      'a projection that shrinks',
+      (on) =>
+        testRowGradients(on, 'x', () => ({
+          ...counts,
+          gradients: async (all, how) =>
+            (await counts.gradients(all, how)).map((g) => (how?.projection ? g.map((x) => x / 2) : g)),
+        })),
+      /its square becomes/,
+    ],
+    [
+      'an entailer that is never sure',
+      (on) =>
+        testEntailer(on, 'x', () => ({
+          name: 'x',
+          entail: async (all) => all.map(() => ({ entailment: 0.2, neutral: 0.8, contradiction: 0 })),
+        })),
+      /does not follow from itself/,
+    ],
+    ['a ledger without limits', (on) => testLedger(on, 'x', () => new Ledger()), /what is left of completions/],
+  ])('find %s', async (_, register, message) => {
+    expect((await failuresOf(register)).join('\n')).toMatch(message);
   });
 });

@@ -1,23 +1,40 @@
 import { Key, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { candidateScorer } from '@posttrain/interfaces';
+import {
+  testCandidateScorer,
+  testEmbedder,
+  testEntailer,
+  testGenerator,
+  testRowFeatures,
+  testRowGradients,
+  testScorer,
+} from '@posttrain/interfaces/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
+import { tinyPolicy } from '../../rl/src/testing/tiny-model.js';
 import {
   budgetForcing,
   type CausalLM,
+  classifierGradients,
   contrastive,
   type DecodingMix,
   dola,
   EagleHead,
+  LocalEmbedder,
   LocalGenerator,
+  LocalScorer,
   lookahead,
   MedusaHeads,
+  nliEntailer,
   type Proposal,
   type Proposer,
   type ProposerRun,
   proxyTuning,
   RestDatastore,
   rest,
+  rowFeatures,
+  SequenceClassifier,
   type SpeculativeOptions,
   teacherMixture,
   valueGuided,
@@ -285,5 +302,32 @@ describe('what is wrong fails a check', () => {
     for (const words of ['without a trace', 'any batch']) {
       expect(await fails(words, (fake) => testDecodingMix(fake, 'counting', counting))).toBe(true);
     }
+  });
+});
+
+describe('local models pass the kits of the interfaces', () => {
+  const texts = ['abc', 'd', 'eadb'];
+  const requests = [
+    { prompt: 'ab', continuation: 'c' },
+    { prompt: 'b', continuation: 'abc' },
+    { prompt: 'cde', continuation: 'a' },
+  ];
+  const classifier = async (labels: number) => SequenceClassifier.fromCausalLM(await tinyPolicy(), { labels, seed: 1 });
+  testGenerator(it, 'LocalGenerator', async () => new LocalGenerator(await tinyPolicy()), {
+    ...{ prompts: ['ab', 'c', 'dea'], logProbs: true },
+  });
+  testScorer(it, 'LocalScorer', async () => new LocalScorer(await tinyPolicy()), { requests });
+  testCandidateScorer(it, 'of LocalScorer', async () => candidateScorer(new LocalScorer(await tinyPolicy())), {
+    requests,
+  });
+  testEmbedder(it, 'LocalEmbedder', async () => new LocalEmbedder(await tinyPolicy()), { texts });
+  testRowFeatures(it, 'rowFeatures', async () => rowFeatures(await tinyPolicy()), { texts });
+  const labels = { entailment: 'LABEL_0', neutral: 'LABEL_1', contradiction: 'LABEL_2' };
+  testEntailer(it, 'nliEntailer', async () => nliEntailer(await classifier(3), { labels }), {
+    texts,
+    reflexive: false,
+  });
+  testRowGradients(it, 'classifierGradients', async () => classifierGradients(await classifier(2)), {
+    ...{ texts, ask: { of: 'hallucinated', parameters: 'output' }, projects: false },
   });
 });

@@ -1,3 +1,4 @@
+import { testScorer } from '@posttrain/interfaces/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   EndpointError,
@@ -12,6 +13,21 @@ describe('scorer', () => {
   afterEach(async () => {
     await server?.close();
     server = undefined;
+  });
+
+  /** A server whose tokens are letters, each with a log-probability of its own. */
+  testScorer(it, 'openaiCompatibleScorer', async () => {
+    await server?.close();
+    server = await serve(({ body }, response) => {
+      const tokens = [...(body.prompt as string)];
+      const logProbs = tokens.map((token, i) => (i === 0 ? null : -0.1 - (token.charCodeAt(0) % 7)));
+      const logprobs = {
+        ...{ tokens, token_logprobs: logProbs, text_offset: tokens.map((_, i) => i) },
+        top_logprobs: tokens.map((token, i) => (i === 0 ? null : { [token]: logProbs[i]! })),
+      };
+      json(response, { choices: [{ text: body.prompt, logprobs }] });
+    });
+    return openaiCompatibleScorer({ baseURL: server.baseURL, model: 'm' });
   });
 
   type Row = readonly [token: string, logProb: number | null, best?: number];

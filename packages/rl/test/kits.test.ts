@@ -1,26 +1,64 @@
 import type { Generator } from '@posttrain/interfaces';
-import { LocalGenerator } from '@posttrain/lm';
+import { LocalGenerator, ValueModel } from '@posttrain/lm';
+import { testRowSource } from '@posttrain/training/testing';
 import { describe, expect, it } from 'vitest';
+import { failuresOf } from '../../../testing/failures-of.js';
 import {
   type Advantage,
+  type Annotator,
   batchMean,
+  clip,
+  constantLength,
+  criticValues,
+  difficultyCurriculum,
   type Environment,
+  entropyBonus,
   externalSampler,
   gae,
+  greedyBaseline,
   groupNormalized,
   importanceWeighted,
+  klInLoss,
+  klInReward,
   leaveOneOut,
+  localTokenMean,
   multiTurn,
   noBaseline,
+  noRatio,
+  type PromptRow,
+  policyGradient,
   prioritizedReplay,
+  type Rollout,
   type RolloutSource,
+  type RowSource,
   reinforcePlusPlus,
   reMax,
+  restartBuffer,
+  sequenceMean,
+  sequenceRatio,
+  sequenceSum,
+  sequenceSumRatio,
   singleTurn,
+  tokenMean,
+  tokenRatio,
+  truncatedImportance,
+  unclipped,
+  valueModelCritic,
   vinePpo,
+  vineValues,
 } from '../src/index.js';
-import { type TestAdvantageOptions, testAdvantage, testEnvironment, testRolloutSource } from '../src/testing/index.js';
+import {
+  type PolicyParts,
+  type TestAdvantageOptions,
+  testAdvantage,
+  testAnnotator,
+  testEnvironment,
+  testPolicyPart,
+  testRolloutSource,
+  tinyPolicy,
+} from '../src/testing/index.js';
 import { calculator, chatModel, sums } from './calculator.js';
+import { tableCritic } from './stateful-run.js';
 
 const advantages: readonly (readonly [() => Advantage, TestAdvantageOptions?])[] = [
   [() => groupNormalized(), { shiftInvariant: 'group', scaleInvariant: true, tolerance: 5e-3 }],
@@ -63,18 +101,47 @@ describe('our own parts pass the kits', () => {
   testRolloutSource(it, () => prioritizedReplay({ source: multiTurn(calculator, { maxTurns: 3 }) }), chat);
   testRolloutSource(it, () => multiTurn(calculator, { maxTurns: 3 }), chat);
 
+  testAnnotator(it, () => greedyBaseline());
+  testAnnotator(it, () => vineValues({ stepTokens: [0, 1], mcRollouts: 2 }));
+  testAnnotator(it, () => criticValues(tableCritic()));
+  testAnnotator(it, async () =>
+    criticValues(await valueModelCritic(await ValueModel.fromCausalLM(await tinyPolicy()), { learningRate: 0.01 })),
+  );
+
+  for (const ratio of [noRatio, tokenRatio, sequenceRatio, sequenceSumRatio]) testPolicyPart(it, 'ratio', ratio);
+  testPolicyPart(it, 'ratio', () => truncatedImportance(tokenRatio()));
+  testPolicyPart(it, 'ratio', () =>
+    truncatedImportance(sequenceRatio(), { level: 'sequence', mode: 'mask', cap: 1.5 }),
+  );
+  for (const surrogate of [policyGradient, unclipped, clip]) testPolicyPart(it, 'surrogate', () => surrogate());
+  testPolicyPart(it, 'surrogate', () => clip({ epsilon: 0.1, epsilonHigh: 0.3, delta: 1.5 }));
+  for (const aggregation of [sequenceMean, sequenceSum, tokenMean, constantLength, localTokenMean]) {
+    testPolicyPart(it, 'aggregation', () => aggregation());
+  }
+  testPolicyPart(it, 'aggregation', () => localTokenMean({ localBatchSize: 2 }), { anyOrder: false });
+  testPolicyPart(it, 'regulariser', () => entropyBonus({ entropyCoef: 0.1 }));
+  for (const estimator of ['k1', 'k2', 'k3'] as const) {
+    testPolicyPart(it, 'regulariser', () => klInLoss({ beta: 0.3, estimator }));
+    if (estimator !== 'k2') testPolicyPart(it, 'regulariser', () => klInReward({ beta: 0.3, estimator }));
+  }
+
+  const told = (source: RowSource<PromptRow>, given: readonly { readonly row: unknown }[], step: number) =>
+    source.feedback!(
+      given.map(({ row }, group): Rollout => {
+        const completionTokens = [1, 0, 2 + ((step + group) % 3), 4];
+        const of = { row: row as PromptRow, promptTokens: [1], completionTokens, oldLogProbs: [0, 0, 0, 0] };
+        return { ...of, group, reward: (step + group) % 2 };
+      }),
+      { step, advantages: given.map(() => 0) },
+    );
+  const asked = ['a', 'b', 'cc', 'dd'].map((prompt) => ({ prompt }));
+  testRowSource(it, () => difficultyCurriculum<PromptRow>(asked), { between: told });
+  testRowSource(it, () => restartBuffer<PromptRow>(asked, { stepTokens: [0], probability: 0.5 }), { between: told });
+
   testEnvironment(it, () => calculator, { rows: sums, replies: ['=1', '0', '2'] });
 });
 
 describe('the kits find', () => {
-  type Register = (it: (name: string, body: () => Promise<void>) => void) => void;
-  /** What the checks that fail say, and how many do. */
-  const failuresOf = async (register: Register): Promise<string[]> => {
-    const bodies: (() => Promise<void>)[] = [];
-    register((_, body) => bodies.push(body));
-    const outcomes = await Promise.allSettled(bodies.map((body) => body()));
-    return outcomes.flatMap((one) => (one.status === 'rejected' ? [String(one.reason.message)] : []));
-  };
   const mean: Advantage['compute'] = (rollouts) => rollouts.map(({ reward }) => reward ?? 0);
   let calls = 0;
 
@@ -99,6 +166,136 @@ describe('the kits find', () => {
   ])('%s in an advantage', async (_, advantage, options, message) => {
     const failures = await failuresOf((register) => testAdvantage(register, () => advantage, options));
     expect(failures.join('\n')).toMatch(message);
+  });
+
+  const parts: PolicyParts = {
+    ratio: tokenRatio(),
+    surrogate: clip(),
+    aggregation: tokenMean(),
+    regulariser: klInLoss({ beta: 1 }),
+  };
+  const noise = () => calls++;
+  const faulty = <Kind extends keyof PolicyParts>(kind: Kind, part: Partial<PolicyParts[Kind]>) =>
+    failuresOf((register) => testPolicyPart(register, kind, () => ({ ...parts[kind], ...part })));
+  it.each<[string, () => Promise<string[]>, RegExp]>([
+    [
+      'nothing wrong',
+      async () =>
+        (await Promise.all((Object.keys(parts) as (keyof PolicyParts)[]).map((kind) => faulty(kind, {})))).flat(),
+      /^$/,
+    ],
+    [
+      'a ratio that is off on policy',
+      () => faulty('ratio', { compute: (x) => x.exp().mul(1.1) }),
+      /on policy: number 0 is 1\.1/,
+    ],
+    ['a ratio of another level', () => faulty('ratio', { level: 'sequence' }), /tokens whose ratio changes/],
+    ['a correction that is learnt from', () => faulty('ratio', { correct: (x) => x.exp() }), /it has a gradient/],
+    [
+      'a surrogate with the other sign',
+      () => faulty('surrogate', { compute: ({ ratio, advantages }) => ({ loss: ratio.mul(advantages) }) }),
+      /the gradient by log π/,
+    ],
+    [
+      'a surrogate of the mean',
+      () =>
+        faulty('surrogate', {
+          compute: ({ ratio, advantages }) => ({ loss: ratio.mul(advantages).neg().sub(ratio.mean()) }),
+        }),
+      /of other tokens/,
+    ],
+    [
+      'clipping that is not',
+      () =>
+        faulty('surrogate', {
+          compute: ({ ratio, advantages }) => ({
+            loss: ratio.mul(advantages).neg(),
+            clipped: { low: ratio.less(1), high: ratio.greater(1) },
+          }),
+        }),
+      /is clipped \(low\), and has a gradient/,
+    ],
+    ['weights that are NaN', () => faulty('aggregation', { weights: (lengths) => lengths.map((n) => n / n) }), /NaN/],
+    [
+      'weights of a sum',
+      () => faulty('aggregation', { weights: (lengths) => lengths.map(() => 1) }),
+      /twice the completions|add up to/,
+    ],
+    [
+      'weights by place',
+      () => faulty('aggregation', { weights: (lengths) => lengths.map((_, i) => (i + 1) / lengths.length ** 2 / 4) }),
+      /in another order/,
+    ],
+    [
+      'a penalty of the longest',
+      () => faulty('regulariser', { rewardPenalty: (old) => old.length ** 2 }),
+      /of all tokens/,
+    ],
+    [
+      'a mean of rows',
+      () => faulty('regulariser', { compute: ({ logProbs }) => ({ loss: logProbs.mean(), metrics: {} }) }),
+      /of two halves/,
+    ],
+    ['what asks for nothing', () => faulty('regulariser', { compute: () => ({ metrics: {} }) }), /neither/],
+    [
+      'settings that are drawn',
+      () =>
+        failuresOf((register) =>
+          testPolicyPart(register, 'ratio', () => ({ ...tokenRatio(), settings: { n: noise() } })),
+        ),
+      /two of the same settings/,
+    ],
+  ])('%s in a part of an objective', async (_, failing, message) => {
+    expect((await failing()).join('\n')).toMatch(message);
+  });
+
+  const baseline: Annotator = {
+    name: 'b',
+    gives: ['baseline'],
+    annotate: async (rollouts) => rollouts.map((one) => ({ ...one, baseline: 0.5 })),
+  };
+  it.each<[string, RegExp, Partial<Annotator>, RegExp]>([
+    ['nothing wrong', /^/, {}, /^$/],
+    [
+      'a rollout that is left out',
+      /gives what/,
+      { annotate: async (rollouts, context) => baseline.annotate(rollouts.slice(1), context) },
+      /of 6 rollouts it gives 5/,
+    ],
+    ['what it says and does not give', /gives what/, { gives: ['values'] }, /rollout 0 has no values/],
+    [
+      'values of too few tokens',
+      /gives what/,
+      { gives: ['values'], annotate: async (all) => all.map((one) => ({ ...one, values: [] })) },
+      /has 0 values of/,
+    ],
+    [
+      'a reward that it changes',
+      /gives what/,
+      { annotate: async (all) => all.map((one) => ({ ...one, baseline: 0, reward: 9 })) },
+      /reward is another/,
+    ],
+    [
+      'what it draws by itself',
+      /function/,
+      { annotate: async (all) => all.map((one) => ({ ...one, baseline: calls++ })) },
+      /two of the same settings/,
+    ],
+  ])('%s in an annotator', async (_, only, part, message) => {
+    const failures = await failuresOf((register) => testAnnotator(register, () => ({ ...baseline, ...part })), only);
+    expect(failures.join('\n')).toMatch(message);
+  });
+  it('what an annotator learns and does not save', async () => {
+    const learning = (): Annotator => {
+      let known = 0;
+      return {
+        ...baseline,
+        annotate: async (all) => all.map((one) => ({ ...one, baseline: known })),
+        learn: async () => ({ known: ++known }),
+      };
+    };
+    const failures = await failuresOf((register) => testAnnotator(register, learning), /keeps what it learns/);
+    expect(failures.join('\n')).toMatch(/from what was saved/);
   });
 
   const changed = (change: (rollouts: Awaited<ReturnType<RolloutSource['sample']>>) => unknown): RolloutSource => {

@@ -1,11 +1,14 @@
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { testEmbedder, testGenerator } from '@posttrain/interfaces/testing';
 import { LocalEmbedder } from '@posttrain/lm';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { automatonParts } from '../../lm/src/constraint/automaton-parts.js';
 import { constraintAutomaton } from '../../lm/src/constraint/compile-constraint.js';
 import { jsonSchemaGrammar } from '../../lm/src/constraint/json-schema.js';
 import { largestDifference, tinyModel } from '../../lm/test/support.js';
+import { openaiCompatible, openaiCompatibleEmbedder } from '../../openai/src/index.js';
+import { tinyPolicy } from '../../rl/src/testing/tiny-model.js';
 import { embedInSlices } from '../src/embed-in-slices.js';
 import { localModels } from '../src/index.js';
 import { checkJsonSize } from '../src/json-size.js';
@@ -318,4 +321,18 @@ describe('one request', () => {
       expect(others).toBeGreaterThanOrEqual(5);
     });
   });
+});
+
+describe('clients of an endpoint pass the kits of the interfaces', () => {
+  beforeAll(() => setEngine(onnxruntimeEngine()));
+  const texts = ['abc', 'd', 'eadb'];
+  const endpoint = async () => {
+    const model = await tinyPolicy();
+    const { url } = await serve(localModels('m', model, { embedder: new LocalEmbedder(model) }));
+    return { baseURL: `${url}/v1`, model: 'm' };
+  };
+  testGenerator(it, 'openaiCompatible', async () => openaiCompatible({ ...(await endpoint()), api: 'completions' }), {
+    prompts: texts,
+  });
+  testEmbedder(it, 'openaiCompatibleEmbedder', async () => openaiCompatibleEmbedder(await endpoint()), { texts });
 });

@@ -171,10 +171,13 @@ export {
   privacySpent,
 } from './update/privacy-accountant.js';
 export { type SamOptions, sam } from './update/sam.js';
+export { type SophiaOptions, sophia } from './update/sophia.js';
 export {
   isUpdateRule,
+  type RuleResult,
   UPDATE_RULE,
   type UpdateInputs,
   type UpdateRule,
+  UpdateRuleError,
   updateByRule,
 } from './update/update-rule.js';

@@ -3,11 +3,12 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Key, referenceEngine, setEngine, type Tensor } from '@posttrain/core-tensor';
+import { Key, referenceEngine, setEngine, stopGradient, type Tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
 import type { Generator } from '@posttrain/interfaces';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { failuresOf } from '../../../testing/failures-of.js';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
   aGem,
@@ -16,12 +17,14 @@ import {
   generativeReplay,
   negativeLogLikelihood,
   type Penalty,
+  type RowSource,
   sft,
   Trainer,
   type TrainingRow,
   tokenizeRows,
   toTrainingRows,
 } from '../src/index.js';
+import { testPenalty, testRowSource } from '../src/testing/index.js';
 import { contents, expectClose } from './model.js';
 import { learnNext, learnt, tasks } from './replay-run.js';
 
@@ -283,5 +286,105 @@ describe('generative replay', () => {
   ])('sft refuses it with %s', async (_, options, message) => {
     const rows = generativeReplay<object>(tasks.next, { generator: scripted([]), generatorName: 'scripted' });
     await expect(sft({ model: await tinyModel('llama'), rows: rows as never, ...options })).rejects.toThrow(message);
+  });
+});
+
+describe('kits of penalties and of sources of rows', () => {
+  const importances = (like: Named) => mapNamed(like, (x) => x.square().add(0.1));
+  testPenalty(it, 'ewc', (anchors) => ewc({ anchors, fisher: importances(anchors), lambda: 3 }), {
+    zeroAtAnchor: true,
+  });
+  const norm = (parameters: Named) =>
+    Object.values(parameters)
+      .map((x) => x.square().sum())
+      .reduce((a, b) => a.add(b));
+  testPenalty(it, 'of the norm', () => ({ name: 'norm', compute: norm }));
+
+  /** A generator that says its seed. */
+  const speaking: Generator = {
+    name: 'speaking',
+    generate: async (requests) =>
+      requests.map(({ seed: own }) => [{ text: `old ${own}`, finishReason: 'stop', usage: {} }]) as never,
+  };
+  const fresh = Array.from({ length: 7 }, (_, i) => ({ prompt: `${i}`, completion: `${i * i}` }));
+  const given = { generator: speaking, generatorName: 'speaking' };
+  testRowSource(it, () => generativeReplay<object>(fresh, { ...given, gamma: 1 }));
+  testRowSource(it, () => generativeReplay<object>(fresh, { ...given, gamma: 0 }), { withoutRepeats: 7 });
+
+  const ours = (anchors: Named): Penalty => ewc({ anchors, fisher: importances(anchors), lambda: 3 });
+  it.each<[string, RegExp, (anchors: Named) => Penalty, RegExp]>([
+    [
+      'a gradient that stops',
+      /gradient/,
+      (a) => ({ name: 'x', compute: (p) => stopGradient(norm(p)), tensors: a }),
+      /the gradient is 0/,
+    ],
+    [
+      'tensors that are constants',
+      /reads/,
+      (a) => ({ ...ours(a), compute: (p) => ours(a).compute(p, ours(a).tensors!) }),
+      /constants of its graph/,
+    ],
+    [
+      'what it does not declare',
+      /reads/,
+      () => ({ name: 'x', compute: (p, { none }) => norm(p).mul(none ? 2 : 1) }),
+      /does not declare/,
+    ],
+    ['an anchor that is elsewhere', /anchor/, () => ({ name: 'x', compute: norm }), /at its anchor it is/],
+    ['no number at all', /one finite/, () => ({ name: 'x', compute: (p) => norm(p).mul(-1).log() }), /it is NaN/],
+    ['a vector', /one finite/, () => ({ name: 'x', compute: (p) => Object.values(p)[0]! }), /it is a scalar/],
+  ])('%s in a penalty is found', async (_, only, make, message) => {
+    const failures = await failuresOf((register) => testPenalty(register, 'x', make, { zeroAtAnchor: true }), only);
+    expect(failures.join('\n')).toMatch(message);
+  });
+
+  const counting = (): RowSource & { at: number } => ({
+    name: 'counting',
+    settings: {},
+    at: 0,
+    next({ count }) {
+      return Array.from({ length: count }, () => ({ row: this.at++ }));
+    },
+    state() {
+      return { at: this.at };
+    },
+    load(state) {
+      this.at = (state as { at: number }).at;
+    },
+  });
+  let calls = 0;
+  it.each<[string, RegExp, Partial<RowSource>, RegExp]>([
+    ['nothing wrong', /^/, {}, /^$/],
+    [
+      'a row too many',
+      /gives the rows/,
+      { next: ({ count }) => Array.from({ length: count + 1 }, () => ({ row: 1 })) },
+      /was asked for 1 rows/,
+    ],
+    [
+      'rows that are not wrapped',
+      /gives the rows/,
+      { next: ({ count }) => Array.from({ length: count }, () => 1) as never },
+      /is \{ row \}/,
+    ],
+    [
+      'draws of its own',
+      /function/,
+      { next: ({ count }) => Array.from({ length: count }, () => ({ row: calls++ })) },
+      /two of the same settings/,
+    ],
+    ['a state that it forgets', /goes on/, { load() {} }, /from a saved state/],
+    ['a state that is no JSON', /plain data/, { state: () => new Map([[1, 2]]) }, /the state is JSON/],
+    [
+      'a row that comes twice',
+      /before one comes/,
+      { next: ({ count, step }) => Array.from({ length: count }, () => ({ row: step })) },
+      /a row came twice/,
+    ],
+  ])('%s in a source of rows is found', async (_, only, part, message) => {
+    const make = () => Object.assign(counting(), part);
+    const failures = await failuresOf((register) => testRowSource(register, make, { withoutRepeats: 6 }), only);
+    expect(failures.join('\n')).toMatch(message);
   });
 });

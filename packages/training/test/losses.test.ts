@@ -436,8 +436,8 @@ describe('what is no result', () => {
       update: async () => result as never,
     });
     for (const result of [undefined, {}, { loss: 1, gradNorm: 1 }]) {
-      const updated = updateByRule(rule(result), trainer, rows, negativeLogLikelihood, { learningRate: 1 });
-      await expect(updated).rejects.toThrow(/step 0: the update rule mine gave .*; it must give \{ loss, metrics/);
+      const updated = updateByRule(trainer, rule(result), rows, negativeLogLikelihood, { learningRate: 1 });
+      await expect(updated).rejects.toThrow(/update mine, step 0: it gave .*; give \{ loss, metrics/);
     }
   });
 });

@@ -6,6 +6,7 @@ import { concat, Key, referenceEngine, setEngine, type Tensor, tensor } from '@p
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { adamW, mapNamed, type Named, parameterGroups, sgd } from '@posttrain/core-tensor/optim';
+import { testRowGradients, testScorerTrainer } from '@posttrain/interfaces/testing';
 import { type CausalLM, loadWeights } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import {
@@ -27,6 +28,8 @@ import {
   type SftOptions,
   sam,
   sft,
+  sftScorerTrainer,
+  sophia,
   synapticImportance,
   Trainer,
   type TrainerOptions,
@@ -34,10 +37,15 @@ import {
   tokenizeRows,
   toTrainingRows,
   type UpdateRule,
+  updateByRule,
 } from '@posttrain/training';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { failuresOf } from '../../../testing/failures-of.js';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
+import { trpo } from '../../rl/src/update/trpo.js';
 import { toyModel } from '../../rl/test/toy.js';
+import { type TestUpdateRuleOptions, testUpdateRule } from '../src/testing/index.js';
+import { sophiaEstimate, sophiaStep } from '../src/update/sophia.js';
 import { expectClose, modelOf } from './model.js';
 import { learnt, tasks } from './replay-run.js';
 
@@ -114,6 +122,24 @@ const norm = (a: readonly number[]) => Math.sqrt(dot(a, a));
 const expectNear = (actual: readonly number[], expected: readonly number[], relative: number) =>
   expectClose(actual, expected, relative * Math.max(...expected.map(Math.abs)));
 
+/** An adapter of few numbers, so that matrices over them can be made. */
+const small = async () => {
+  const model = await tinyModel('llama', 3);
+  const config = { r: 1, targetModules: ['k_proj'], layersToTransform: [1], initLoraWeights: false };
+  return Trainer.create(model, { optimizer: sgd(), adapter: await createAdapter(model, lora, config, { seed: 1 }) });
+};
+const basis = (like: Named, at: number): Named => {
+  let next = 0;
+  return mapNamed(like, ({ size, shape }) => {
+    const start = next;
+    next += size;
+    return tensor(
+      Float32Array.from({ length: size }, (_, j) => (start + j === at ? 1 : 0)),
+      shape,
+    );
+  });
+};
+
 describe('products of curvature with vectors', () => {
   it.each([
     ['reference', 4096, 2e-5],
@@ -137,24 +163,6 @@ describe('products of curvature with vectors', () => {
     expect(Math.abs(divergence / facts.divergence_along_vector - 1)).toBeLessThan(tolerance * 10);
     expect(Math.abs(await trainer.divergence(goldenRows(), trainer.parameters))).toBeLessThan(1e-6);
   });
-
-  /** An adapter of few numbers, so that matrices over them can be made. */
-  const small = async () => {
-    const model = await tinyModel('llama', 3);
-    const config = { r: 1, targetModules: ['k_proj'], layersToTransform: [1], initLoraWeights: false };
-    return Trainer.create(model, { optimizer: sgd(), adapter: await createAdapter(model, lora, config, { seed: 1 }) });
-  };
-  const basis = (like: Named, at: number): Named => {
-    let next = 0;
-    return mapNamed(like, ({ size, shape }) => {
-      const start = next;
-      next += size;
-      return tensor(
-        Float32Array.from({ length: size }, (_, j) => (start + j === at ? 1 : 0)),
-        shape,
-      );
-    });
-  };
 
   it('are columns of the exact Fisher matrix: every next token and its probability, enumerated', async () => {
     const trainer = await small();
@@ -477,11 +485,23 @@ function interval(values: readonly number[]): { readonly low: number; readonly h
   return { low: mean - 4.303 * error, high: mean + 4.303 * error };
 }
 
+type Numbers = Readonly<Record<string, number[]>>;
 interface RuleFacts {
   readonly si: { learning_rate: number; steps: number; xi: number; path: number[]; importance: number[] };
   readonly sequences: readonly number[][];
   readonly shown: string;
   readonly sam: readonly { rho: number; adaptive: boolean; losses: number[]; norm: number; step: number[] }[];
+  readonly sophia: {
+    readonly options: Readonly<
+      Record<'beta1' | 'beta2' | 'gamma' | 'epsilon' | 'weightDecay' | 'updatePeriod', number>
+    >;
+    readonly rate: number;
+    readonly shapes: Readonly<Record<string, number[]>>;
+    readonly start: Numbers;
+    readonly gradients: readonly Numbers[];
+    readonly estimates: readonly Numbers[];
+    readonly parameters: readonly Numbers[];
+  };
   readonly gem: readonly { memory_strength: number; eps: number; norm: number; products: number[]; step: number[] }[];
 }
 const ruleFacts = JSON.parse(readFileSync(join(goldens, 'update-rules/update-rules.json'), 'utf8')) as RuleFacts;
@@ -551,6 +571,93 @@ describe('sharpness-aware minimisation', () => {
       flatter.push(Math.log(sharpness[0]! / sharpness[1]!));
     }
     expect(interval(flatter).low, String(flatter)).toBeGreaterThan(0);
+  });
+});
+
+describe('Sophia', () => {
+  it('takes the steps of pytorch-optimizer, negative estimates and clipped coordinates among them', async () => {
+    const { options, rate, shapes, start, gradients, estimates, parameters } = ruleFacts.sophia;
+    const named = (numbers: Numbers) =>
+      mapNamed(shapes as never, (shape, name) => tensor(numbers[name]!, shape as unknown as number[])) as Named;
+    const { beta1, beta2, gamma, epsilon, weightDecay, updatePeriod } = options;
+    const scalars = { rate, beta1, gamma, epsilon, decay: weightDecay };
+    const inGraph = mapNamed(scalars as never, (x) => tensor([x as unknown as number], [])) as never;
+    let [now, mean] = [named(start), mapNamed(named(start), (x) => x.mul(0))];
+    let diagonal: Named = mean;
+    const clipped: number[] = [];
+    for (const [i, g] of gradients.entries()) {
+      if (i % updatePeriod === 0) diagonal = sophiaEstimate(diagonal, named(estimates[i / updatePeriod]!), beta2);
+      const next = sophiaStep(now, named(g), mean, diagonal, inGraph);
+      [now, mean] = [next.parameters, next.mean];
+      clipped.push(await next.clipped.item());
+      for (const [name, expected] of Object.entries(parameters[i]!)) {
+        expectClose(await now[name]!.toArray(), expected, 1e-6);
+      }
+    }
+    expect(Math.min(...clipped)).toBeLessThan(1);
+    expect(Math.max(...clipped)).toBeGreaterThan(0);
+  });
+
+  it('estimates the diagonal: u ⊙ H u of its own u, whose mean over steps is that of the Hessian’s columns', async () => {
+    const trainer = await small();
+    const size = (await flat(trainer.parameters)).length;
+    const exact: number[] = [];
+    for (let i = 0; i < size; i++) {
+      const column = await trainer.product(rows, hessian(negativeLogLikelihood), basis(trainer.parameters, i));
+      exact.push((await flat(column))[i]!);
+    }
+    // With a rate of 0 and β₂ = 0 every step leaves an estimate of its own at one and the same place.
+    const rule = sophia({ beta2: 0, updatePeriod: 1, seed: 5 });
+    const [sum, squares] = [new Array<number>(size).fill(0), new Array<number>(size).fill(0)];
+    const draws = 60;
+    for (let i = 0; i < draws; i++) {
+      await updateByRule(trainer, rule, rows, negativeLogLikelihood, { learningRate: 0 });
+      const kept = trainer.kept('sophia')!;
+      const estimate = await flat(mapNamed(trainer.parameters, (_, name) => kept[`diagonal.${name}`]!));
+      estimate.forEach((x, j) => {
+        sum[j]! += x / draws;
+        squares[j]! += (x * x) / draws;
+      });
+    }
+    // Each mean within five standard errors; of so many draws none is exact.
+    sum.forEach((mean, j) => {
+      const error = Math.sqrt((squares[j]! - mean ** 2) / draws);
+      expect(Math.abs(mean - exact[j]!), `coordinate ${j}`).toBeLessThan(5 * error + 1e-7);
+    });
+    expect(dot(sum, exact) / (norm(sum) * norm(exact))).toBeGreaterThan(0.6);
+  });
+
+  it('in sft learns, and a run that was stopped goes on with its means to the bit', async () => {
+    setEngine(onnxruntimeEngine());
+    const folder = await mkdtemp(join(tmpdir(), 'posttrain-sophia-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const counting = Array.from({ length: 4 }, (_, i) => Array.from({ length: 6 }, (__, t) => 5 * i + t));
+    const run = async (options: Partial<SftOptions> = {}) =>
+      sft({
+        model: await tinyModel('llama', 3),
+        rows: counting.map((tokens) => ({ input_ids: tokens, labels: tokens })),
+        ...{ batchSize: 4, steps: 12, learningRate: 0.01, schedule: 'constant', loggingSteps: 1 },
+        update: sophia({ updatePeriod: 4 }),
+        ...options,
+      });
+    const straight = await run();
+    expect(straight.history.at(-1)!.metrics.loss!).toBeLessThan(straight.history[0]!.metrics.loss! / 2);
+    const stopAt = ({ step, stop }: FinishedStepContext) => {
+      if (step === 5) stop();
+    };
+    await run({ outputFolder: folder, afterStep: stopAt });
+    const resumed = await run({ outputFolder: folder, resume: true });
+    expect(await flat(resumed.trainer.snapshot().tensors)).toEqual(await flat(straight.trainer.snapshot().tensors));
+    expect(Object.keys(resumed.trainer.kept('sophia')!)).toContain('mean.model.norm.weight');
+    await expect(run({ outputFolder: folder, resume: true, update: sophia({ updatePeriod: 2 }) })).rejects.toThrow(
+      /update\.updatePeriod was 4/,
+    );
+  });
+
+  it('refuses to be called without its state, and options that cannot be right', async () => {
+    const call = sophia().update(await tiny(), rows, negativeLogLikelihood, { learningRate: 1 });
+    await expect(call).rejects.toThrow(/call it by updateByRule/);
+    expect(() => sophia({ gamma: 0 })).toThrow(/gamma is 0/);
   });
 });
 
@@ -745,6 +852,118 @@ describe('a rule for updates', () => {
     expect(history.at(-1)!.metrics.loss!).toBeLessThan(history[0]!.metrics.loss! / 2);
     await expect(sft({ model, rows: [], update: {} as UpdateRule })).rejects.toThrow(/update is an object/);
   });
+});
+
+describe('our own rules pass the kit', () => {
+  const rules: readonly (readonly [() => UpdateRule, TestUpdateRuleOptions?])[] = [
+    [() => sam()],
+    [() => dpSgd({ maxGradNorm: 0.1, noiseMultiplier: 0.5 })],
+    [() => gem({ memories: [rows] })],
+    [() => sophia({ updatePeriod: 3 }), { updates: 4 }],
+    [() => trpo({ cgIterations: 2, backtrackIterations: 2 }), { usesLearningRate: false, updates: 1, tolerance: 0.02 }],
+  ];
+  for (const [make, options] of rules) testUpdateRule(it, make, options);
+});
+
+describe('the kit finds', () => {
+  const plain: UpdateRule = {
+    name: 'plain',
+    settings: {},
+    async update(trainer, given, loss, { learningRate, ...inputs }) {
+      const { gradients, ...result } = await trainer.gradients(given, loss, inputs);
+      const { gradNorm } = await trainer.optimStep({ learningRate, gradients });
+      return { ...result, gradNorm };
+    },
+  };
+  let calls = 0;
+  it.each<[string, RegExp, Partial<UpdateRule>, RegExp]>([
+    ['nothing wrong', /^/, {}, /^$/],
+    [
+      'a rule that gives nothing',
+      /makes one/,
+      { update: async () => undefined as never },
+      /plain, step 0: it gave undefined; give/,
+    ],
+    [
+      'a norm that is NaN',
+      /makes one/,
+      { update: async (...all) => ({ ...(await plain.update(...all)), gradNorm: Number.NaN }) },
+      /gradNorm is NaN; give a finite number/,
+    ],
+    [
+      'two steps in an update',
+      /makes one/,
+      { update: async (...all) => (await plain.update(...all)) && plain.update(...all) },
+      /it made 2 updates/,
+    ],
+    [
+      'what it keeps beside its state',
+      /keeps nothing/,
+      {
+        update: (trainer, given, loss, { learningRate }) =>
+          plain.update(trainer, given, loss, { learningRate: learningRate * (1 + calls++) }),
+      },
+      /after it was saved and resumed/,
+    ],
+    [
+      'a state that it forgets',
+      /makes one/,
+      { init: (variables) => mapNamed(variables, (x) => x.mul(0)) },
+      /the state it gave has nothing of the shape of model\.embed_tokens/,
+    ],
+    [
+      'a state without a beginning',
+      /makes one/,
+      { update: async (...all) => ({ ...(await plain.update(...all)), state: {} }) },
+      /gave a state and has no init/,
+    ],
+    [
+      'what moves by itself',
+      /frozen|rate of 0/,
+      {
+        update: async (trainer, given, loss, inputs) => {
+          const result = await plain.update(trainer, given, loss, inputs);
+          await trainer.assign(mapNamed(trainer.parameters, (p) => p.add(1)));
+          return result;
+        },
+      },
+      /model\.embed_tokens\.weight has changed[\s\S]*with a learning rate of 0/,
+    ],
+    [
+      'a step that is made before the loss is looked at',
+      /refuses/,
+      {
+        update: async (trainer, given, loss, inputs) => {
+          const result = await plain.update(trainer, given, negativeLogLikelihood, inputs);
+          await trainer.evaluate(given, loss);
+          return result;
+        },
+      },
+      /a step was counted/,
+    ],
+  ])('%s', async (_, only, part, message) => {
+    const failures = await failuresOf((register) => testUpdateRule(register, () => ({ ...plain, ...part })), only);
+    expect(failures.join('\n')).toMatch(message);
+  });
+});
+
+describe('what a trainer gives passes the kits of the interfaces', () => {
+  const texts = ['abc', 'd', 'eadb'];
+  testRowGradients(
+    it,
+    'rowGradients',
+    async () => rowGradients(await Trainer.create(await toyModel(1), { optimizer: sgd() })),
+    {
+      texts,
+    },
+  );
+  const say = (completion: string) => ['a', 'b'].map((prompt) => ({ prompt, completion }));
+  testScorerTrainer(
+    it,
+    'sftScorerTrainer',
+    async () => sftScorerTrainer({ model: await toyModel(1), learningRate: 0.02, epochs: 4, onWarning: () => {} }),
+    { rows: [say('bbb'), say('ddd')] },
+  );
 });
 
 describe('gradients of rows as features', () => {

@@ -76,7 +76,7 @@ export function restartBuffer<Row extends PromptRow>(
       }
       kept = kept.slice(-capacity);
     },
-    state: (): BufferState<Row> => ({ cursor, kept }),
+    state: (): BufferState<Row> => ({ cursor, kept: [...kept] }),
     load(state) {
       const saved = state as BufferState<Row>;
       [cursor, kept] = [saved.cursor, [...saved.kept]];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
+import { savedState } from '@posttrain/training/testing';
 import type { Advantage } from '../advantage/advantage.js';
 import type { Rollout } from '../rollout.js';
-import { savedState } from './saved-state.js';
 
 /** Options of `testAdvantage`. */
 export interface TestAdvantageOptions {

@@ -26,7 +26,7 @@ export function policyUpdate(
   { rows, loss, scalars = {}, rule, learningRate }: PolicyUpdate,
 ): Promise<UpdateResult> {
   if ('readout' in loss) return updateBy(trainer, () => forwardBackwardCoupled(trainer, rows, loss), learningRate);
-  if (rule) return updateByRule(rule, trainer, rows, loss, { scalars, learningRate });
+  if (rule) return updateByRule(trainer, rule, rows, loss, { scalars, learningRate });
   return update(trainer, rows, loss, learningRate, { scalars });
 }
 

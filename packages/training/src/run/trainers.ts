@@ -12,7 +12,7 @@ export interface TrainersOfRun {
 }
 
 /** What tensors in a checkpoint begin with that are of the run's own trainer. */
-const TAKEN = ['parameters', 'state', 'lossScale'];
+const TAKEN = ['parameters', 'state', 'lossScale', 'kept'];
 
 /** Refuses names of further trainers that a checkpoint could not keep apart. @throws PosttrainError TRAINER_NAME */
 export function checkNames(stage: string, { others = {} }: TrainersOfRun): void {

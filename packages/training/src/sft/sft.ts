@@ -76,7 +76,7 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
     const batch = toTrainingRows(await feed.take(index));
     const learningRate = rateOf(index);
     const { loss, metrics, tokens, gradNorm } = settings.update
-      ? await updateByRule(settings.update, trainer, batch, minimised, { learningRate })
+      ? await updateByRule(trainer, settings.update, batch, minimised, { learningRate })
       : await update(trainer, batch, minimised, learningRate, { penalties });
     trainedRows += batch.length;
     state.totalLoss += loss;

@@ -16,7 +16,7 @@ const tokenizer = new Tokenizer({
   tokenizer: { version: '1.0', added_tokens: [], model: { type: 'BPE', vocab: { a: 0, b: 1 }, merges: [] } },
 });
 
-/** A model of two blocks of width 16 with random weights. */
+/** A model of two blocks of width 16 and 40 tokens, with random weights that are the same every time. `labels` of a head for sequences or tokens. */
 export async function kitModel(head: KitHead, labels: number): Promise<TrainableModel> {
   const config = parseModelConfig({
     ...{ model_type: 'llama', vocab_size: VOCABULARY, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2 },

@@ -7,6 +7,7 @@ import { refuseIdleRows, type TrainingRow } from '../loss/rows.js';
 import type { Curvature } from './curvature.js';
 import { decaysInTransformers } from './decay.js';
 import { GradientAccumulator } from './gradient-accumulator.js';
+import { KeptTensors } from './kept-tensors.js';
 import { type AnyLoss, asLoss } from './lift-token-loss.js';
 import { LossScaling, type SavedScale } from './loss-scaling.js';
 import { NonFiniteError } from './non-finite-error.js';
@@ -48,6 +49,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   readonly #passes: RowPasses;
   readonly #trained: TrainedTensors;
   readonly #scaling: LossScaling;
+  readonly #kept = new KeptTensors();
   #step = 0;
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
@@ -133,6 +135,16 @@ export class Trainer<M extends TrainableModel = CausalLM> {
    */
   get optimizerState(): Readonly<Record<string, ParameterState>> {
     return this.#trained.optimizerState;
+  }
+
+  /** What `keep` was given under a name, without the name; undefined where nothing was. */
+  kept(name: string): Named | undefined {
+    return this.#kept.of(name);
+  }
+
+  /** Tensors of a rule for updates, in the place of what was kept under its name: they are in snapshots, as `kept.NAME.…`. */
+  keep(name: string, tensors: Named): void {
+    this.#kept.keep(name, tensors);
   }
 
   /** The adapter with the parameters as they are now; without an adapter, "no adapter". Valid until `optimStep`. */
@@ -349,12 +361,12 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * Everything a resumed run needs, by name: trained parameters under `parameters.`, optimizer state under `state.`, and
-   * the loss scale under `lossScale.`.
+   * Everything a resumed run needs, by name: trained parameters under `parameters.`, optimizer state under `state.`, the
+   * loss scale under `lossScale.`, and what rules keep under `kept.`.
    */
   snapshot(): { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> } {
-    const tensors = Object.fromEntries(leavesOf(this.#saved()).map(({ path, tensor }) => [path, tensor]));
-    return { step: this.#step, tensors };
+    const saved = leavesOf(this.#saved()).map(({ path, tensor }) => [path, tensor] as const);
+    return { step: this.#step, tensors: { ...Object.fromEntries(saved), ...this.#kept.saved } };
   }
 
   /**
@@ -374,6 +386,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     this.#trained.restore(trained);
     this.#scaling.restore(lossScale);
     this.#accumulated.clear();
+    this.#kept.restore(snapshot.tensors);
     this.#step = snapshot.step;
   }
 

@@ -1,4 +1,4 @@
-import { copyState, joinState, splitState } from '@posttrain/training';
+import { copyState, joinState, splitState } from '../run/stored-state.js';
 
 /** A state as a resumed run has it, whose checkpoint kept its JSON in a text and its arrays in a file. */
 export async function savedState(state: unknown): Promise<unknown> {
