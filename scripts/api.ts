@@ -16,22 +16,32 @@ export interface EntryPoint {
   readonly names: readonly PublicName[];
 }
 
-/** Every entry point of every package with all its public names, read by TypeScript from the sources. */
-export function publicNames(workspace: string): EntryPoint[] {
-  const { config } = ts.readConfigFile(join(workspace, 'tsconfig.json'), ts.sys.readFile);
-  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, workspace);
-  const entries = listPackages(workspace).flatMap(({ folder, manifest }) =>
+/** The source file of every entry point of every package. */
+export function entryFiles(workspace: string): { readonly entry: string; readonly file: string }[] {
+  return listPackages(workspace).flatMap(({ folder, manifest }) =>
     codeEntries(manifest.exports).map((subpath) => ({
       entry: manifest.name + subpath.slice(1),
       file: join(folder, sourceOf(manifest.exports?.[subpath])),
     })),
   );
-  const program = ts.createProgram(
-    entries.map(({ file }) => file),
+}
+
+function programOf(workspace: string): ts.Program {
+  const { config } = ts.readConfigFile(join(workspace, 'tsconfig.json'), ts.sys.readFile);
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, workspace);
+  return ts.createProgram(
+    entryFiles(workspace).map(({ file }) => file),
     { ...options, noEmit: true },
   );
+}
+
+/**
+ * Every entry point of every package with all its public names, read by TypeScript from the sources. `program`: one that has
+ * all of `entryFiles`.
+ */
+export function publicNames(workspace: string, program: ts.Program = programOf(workspace)): EntryPoint[] {
   const checker = program.getTypeChecker();
-  return entries.map(({ entry, file }) => {
+  return entryFiles(workspace).map(({ entry, file }) => {
     const module = checker.getSymbolAtLocation(program.getSourceFile(file)!);
     const symbols = module ? checker.getExportsOfModule(module) : [];
     const names = symbols.map((symbol) => describe(checker, symbol)).sort((a, b) => compare(a.name, b.name));

@@ -9,17 +9,10 @@ import {
   TRL_NAMES,
   TRL_REMARKS,
 } from '../packages/training/src/index.js';
-import { publicNames, renderApi, undocumented } from './api.js';
 import { renderConformance } from './conformance.js';
 import { type Coverage, type CoverageRow, checkCoverage, renderJson, renderMarkdown } from './coverage.js';
 import { renderPeftMethods, renderRunning, renderTrlNames } from './option-docs.js';
 import { listTrackedFiles, readJson, root } from './workspace.js';
-
-it('every public name has a docstring, and docs/api.md is current (npm run api)', () => {
-  const entries = publicNames(root);
-  expect(undocumented(entries)).toEqual([]);
-  expect(readFileSync(join(root, 'docs', 'api.md'), 'utf8')).toBe(renderApi(entries));
-});
 
 it('docs/conformance.md is rendered (npx tsx scripts/render-conformance.ts)', () => {
   expect(readFileSync(join(root, 'docs', 'conformance.md'), 'utf8')).toBe(renderConformance(root));

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import ts from 'typescript';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { entryFiles, publicNames, renderApi, undocumented } from './api.js';
 import { codeEntries, listPackages, root, sourceOf } from './workspace.js';
 
 /** What the examples use without making it, by the type that their text says it has. An example may shadow a name. */
@@ -42,8 +43,8 @@ function examplesOf(path: string): [path: string, source: string][] {
   });
 }
 
-/** What TypeScript has to say about modules that exist in memory only, as \`path:line message\`. */
-function typecheck(modules: ReadonlyMap<string, string>): string[] {
+/** A program of modules that exist in memory only, and of every entry point. */
+function programOf(modules: ReadonlyMap<string, string>): ts.Program {
   const file = join(root, 'tsconfig.json');
   const config = ts.parseJsonConfigFileContent(ts.readConfigFile(file, ts.sys.readFile).config, ts.sys, root);
   const paths = listPackages().flatMap(({ folder, manifest }) =>
@@ -64,7 +65,11 @@ function typecheck(modules: ReadonlyMap<string, string>): string[] {
         : ts.createSourceFile(path, source, language);
     },
   };
-  const program = ts.createProgram([...modules.keys()], options, host);
+  return ts.createProgram([...modules.keys(), ...entryFiles(root).map(({ file }) => file)], options, host);
+}
+
+/** What TypeScript has to say about modules of a program, as `path:line message`. */
+function problemsOf(program: ts.Program, modules: ReadonlyMap<string, string>): string[] {
   return [...modules.keys()].flatMap((path) => {
     const source = program.getSourceFile(path)!;
     const found = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
@@ -75,30 +80,39 @@ function typecheck(modules: ReadonlyMap<string, string>): string[] {
   });
 }
 
-describe('the TypeScript examples', () => {
+describe('the TypeScript examples and the public names', () => {
   const readmes = [root, ...listPackages().map(({ folder }) => folder)].map((folder) => join(folder, 'README.md'));
   const pages = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.md') && !file.startsWith('decisions'))
     .map((file) => join(root, 'docs', file));
   const examples = [...readmes, ...pages].flatMap(examplesOf);
   const wrong = join(root, 'WRONG.1.ts');
+  const modules = new Map<string, string>([
+    [join(root, 'given.ts'), given],
+    [join(root, 'docs', 'my-engine.ts'), myEngine],
+    [join(root, 'docs', 'core-tensor', 'my-engine.ts'), myEngine],
+    ...examples,
+    [wrong, "\nimport { adamw } from '@posttrain/core-tensor';\n"],
+  ]);
+  let program: ts.Program;
+  beforeAll(() => {
+    program = programOf(modules);
+  });
 
   it('are in the README, in those of most packages and in pages of docs/', () => {
     expect(new Set(examples.map(([path]) => dirname(path))).size).toBeGreaterThanOrEqual(8);
   });
 
   it('typecheck, with the settings of this repository', () => {
-    const problems = typecheck(
-      new Map([
-        [join(root, 'given.ts'), given],
-        [join(root, 'docs', 'my-engine.ts'), myEngine],
-        [join(root, 'docs', 'core-tensor', 'my-engine.ts'), myEngine],
-        ...examples,
-        [wrong, "\nimport { adamw } from '@posttrain/core-tensor';\n"],
-      ]),
-    );
+    const problems = problemsOf(program, modules);
     const ofWrong = problems.filter((problem) => problem.startsWith('WRONG'));
     expect(ofWrong.join()).toMatch(/^WRONG\.1\.ts:2 .*no exported member.*adamw/);
     expect(problems.filter((problem) => !ofWrong.includes(problem))).toEqual([]);
+  });
+
+  it('have a docstring each, and docs/api.md is current (npm run api)', () => {
+    const entries = publicNames(root, program);
+    expect(undocumented(entries)).toEqual([]);
+    expect(readFileSync(join(root, 'docs', 'api.md'), 'utf8')).toBe(renderApi(entries));
   });
 });

@@ -1,12 +1,13 @@
 import {
   assertArgument,
-  assertKnownOptions,
+  custom,
   integer,
   OptionError,
   options,
   type Read,
   type SandboxJob,
   type SandboxLimits,
+  text,
 } from '@posttrain/interfaces';
 
 /** The limits of a job that does not say other ones. */
@@ -34,7 +35,18 @@ export interface ReadJob {
 
 /** Most files of a job: each is a descriptor of the sandbox while it starts. */
 const MOST_FILES = 128;
-const KEYS = ['files', 'stdin', 'limits', 'signal', 'language', 'code', 'command'];
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
+/** What every job may say; which of language, code and command go together is `readProgram`'s. */
+const jobOptions = (where: string) =>
+  options(where, {
+    files: custom<NonNullable<SandboxJob['files']>>()('an object of contents by path', isObject, { default: {} }),
+    stdin: text({ default: '' }),
+    limits: custom<SandboxLimits>()('an object of limits', isObject, { default: {} }),
+    signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, { optional: true }),
+    language: text({ optional: true }),
+    code: text({ optional: true }),
+    command: custom<readonly string[]>()('a list of texts, the program first', isCommand, { optional: true }),
+  });
 
 /**
  * Checks a job for a sandbox that knows these languages.
@@ -43,11 +55,7 @@ const KEYS = ['files', 'stdin', 'limits', 'signal', 'language', 'code', 'command
  */
 export function readJob(name: string, languages: readonly string[], commands: boolean, job: SandboxJob): ReadJob {
   const where = `${name}.run`;
-  assertKnownOptions(where, job, KEYS);
-  const { files = {}, stdin = '', limits = {}, signal } = job;
-  assertArgument(where, 'files', files, typeof files === 'object' && files !== null, 'an object of contents by path');
-  assertArgument(where, 'stdin', stdin, typeof stdin === 'string', 'a text');
-  assertArgument(where, 'signal', signal, signal === undefined || signal instanceof AbortSignal, 'an AbortSignal');
+  const { files, stdin, limits, signal } = jobOptions(where).read(job as never);
   const complete = limitOptions.read(limits);
   const contents = new Map(Object.entries(files).map(([path, content]) => [path, readFile(where, path, content)]));
   assertArgument(where, 'files', contents.size, contents.size <= MOST_FILES, `at most ${MOST_FILES} files`);
@@ -80,8 +88,6 @@ function readProgram(
 ): ReadJob['program'] {
   if ('command' in job && job.command !== undefined) {
     const { command } = job;
-    const isCommand = Array.isArray(command) && command.length > 0 && command.every(isArgument) && command[0] !== '';
-    assertArgument(where, 'command', command, isCommand, 'a list of texts, the program first');
     assertArgument(where, 'command', command, commands, `absent: this sandbox runs ${languages.join(', ')} only`);
     assertArgument(where, 'code', 'given', !('code' in job), 'absent where there is a command');
     return { command };
@@ -91,8 +97,11 @@ function readProgram(
   }
   const { language, code } = job;
   assertArgument(where, 'language', language, languages.includes(language), `one of ${languages.join(', ')}`);
-  assertArgument(where, 'code', code, typeof code === 'string', 'a text');
+  assertArgument(where, 'code', code, code !== undefined, 'a text');
   return { language, code };
 }
 
-const isArgument = (value: unknown) => typeof value === 'string' && !value.includes('\0');
+function isCommand(value: unknown): boolean {
+  const isArgument = (part: unknown) => typeof part === 'string' && !part.includes('\0');
+  return Array.isArray(value) && value.length > 0 && value.every(isArgument) && value[0] !== '';
+}

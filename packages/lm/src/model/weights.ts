@@ -15,6 +15,8 @@ import {
 } from '@posttrain/core-tensor/quantization';
 import {
   assertKnownOptions,
+  boolean,
+  custom,
   type Given,
   nearestName,
   number,
@@ -73,22 +75,30 @@ export interface KeepOptions {
   readonly activations?: Int4Activations;
 }
 
-/** Options of reading a model's weights. */
-export interface LoadWeightsOptions {
+const isEngine = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && typeof (value as Partial<Engine>).compile === 'function';
+const loadShape = {
   /**
    * Quantise the linear layers (and the output layer, with `head`), one after the other as they are read. Default: they stay
    * as the folder has them; those of a GGUF file become float32. `keep` (GGUF files only) holds linear layers and an output
    * layer of its own that are Q4_0 in the file as `int4` with the same codes and scales, and makes the rest float32; as `{ method: 'keep', activations: 'int8' }`, with products that round as llama.cpp's.
    */
-  readonly quantization?: QuantizationOptions | 'keep' | KeepOptions;
+  quantization: custom<QuantizationOptions | 'keep' | KeepOptions>()(
+    'a method of quantisation', // refused with more words by `chosenQuantization`
+    () => true,
+    { optional: true },
+  ),
   /**
    * Of a model whose rotary positions have factors for short and for long sequences (Phi-3 with longrope), take the long
    * ones, and with them the long context. Default false.
    */
-  readonly longContext?: boolean;
+  longContext: boolean({ default: false }),
   /** What the model computes on, for good. Default: the engine that is set when loading begins. */
-  readonly engine?: Engine;
-}
+  engine: custom<Engine>()('an engine', isEngine, { optional: true }),
+};
+const loadOptions = options('loading a model', loadShape, { hints: LOAD_HINTS });
+/** Options of reading a model's weights. */
+export type LoadWeightsOptions = Given<typeof loadOptions>;
 
 /** A model's weights as they were read, with the network and the config that they belong to. */
 export interface LoadedWeights {
@@ -138,14 +148,14 @@ function chosenQuantization({ quantization }: LoadWeightsOptions): {
 
 /** `loadWeights` of a model that is open already; closes it. @param path named in errors */
 export async function readWeights(
-  { config: given, source }: OpenModel,
-  options: LoadWeightsOptions = {},
+  { config: stored, source }: OpenModel,
+  given: LoadWeightsOptions = {},
   path: string = source.path,
 ): Promise<LoadedWeights> {
-  const { engine = currentEngine() } = options;
   try {
-    assertKnownOptions('loading a model', options, ['quantization', 'longContext', 'engine'], { hints: LOAD_HINTS });
-    const described = options.longContext ? withLongContext(given) : given;
+    const options = loadOptions.read(given);
+    const { engine = currentEngine(), longContext } = options;
+    const described = longContext ? withLongContext(stored) : stored;
     const { keep, quantization } = chosenQuantization(options);
     if (quantization && described.quantization) {
       throw new ModelQuantizationError(
