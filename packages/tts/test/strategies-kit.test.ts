@@ -70,6 +70,7 @@ describe('the kit', () => {
     }),
   };
   testStrategy(it, 'programAided', programAided, ({ verifier: _, ...kit }) => ({ ...kit, sandbox: echo }));
+  const few = { n: 3 };
   const plain: Record<string, Strategy<StrategyOptions>> = {
     ...{ adaptiveConsistency, complexityBased, chainOfVerification, debate, earlyStoppingSelfConsistency, genSelect },
     ...{ knockoutTournament, leastToMost, recursiveSelfAggregation, selfPolish, selfRefine, skeletonOfThought },
@@ -77,7 +78,13 @@ describe('the kit', () => {
     ...{ cotDecoding, deepConf, selfCertainty },
   };
   for (const [name, strategy] of Object.entries(plain)) {
-    testStrategy(it, name, strategy, ({ verifier: _, ...kit }) => ({ ...kit, generator: reporting(kit.generator) }));
+    testStrategy(
+      it,
+      name,
+      strategy,
+      ({ verifier: _, ...kit }) => ({ ...kit, generator: reporting(kit.generator) }),
+      few,
+    );
   }
   const judged: Record<string, Strategy<VerifiedStrategyOptions>> = {
     ...{ confidenceInformedSelfConsistency, sequentialRevision, softBestOfN, speculativeRejection },
@@ -86,7 +93,7 @@ describe('the kit', () => {
     regularizedBestOfN: (problem, options) => regularizedBestOfN(problem, { ...options, regularizer: 'kl', beta: 0.5 }),
   };
   for (const [name, strategy] of Object.entries(judged)) {
-    testStrategy(it, name, strategy, (kit) => ({ ...kit, generator: reporting(kit.generator) }));
+    testStrategy(it, name, strategy, (kit) => ({ ...kit, generator: reporting(kit.generator) }), few);
   }
   testStrategy(it, 'autoCot', autoCot, ({ verifier: _, ...kit }) => ({
     ...{ ...kit, questions: ['a', 'b', 'c', 'd'], clusters: 2 },

@@ -4,7 +4,7 @@ import type { SearchNode } from '../search-node.js';
 import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { bestOf, byScore, STEP_AGGREGATIONS, stepScore } from '../step-score.js';
-import { countVotes, withAnswer } from '../voting.js';
+import { finishVote, withAnswer } from '../voting.js';
 import { assertWeight } from './weighted-best-of-n.js';
 
 const rebaseOptions = strategyOptions('rebase', {
@@ -99,10 +99,9 @@ export async function rebase(problem: Problem, options: RebaseOptions): Promise<
   const weights = new Map(finished.map((node) => [node, scoreOf(node)!]));
   const voters = withAnswer(finished);
   for (const node of voters) assertWeight(`verifier "${options.verifier.name}"`, weights.get(node)!);
-  const ballots = countVotes(voters, (node) => weights.get(node)!);
-  const winner = ballots[0];
-  if (!winner) throw search.nothing(`${none} and an answer.`);
-  const { supporters: support } = winner;
-  const votes = ballots.map(({ vote }) => vote);
-  return search.finish(bestOf(support, scoreOf)!, { support, votes, reason: 'outvoted' });
+  return finishVote(search, voters, {
+    none: `${none} and an answer.`,
+    weight: (node) => weights.get(node)!,
+    best: (supporters) => bestOf(supporters, scoreOf)!,
+  });
 }
