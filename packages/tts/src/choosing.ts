@@ -5,7 +5,7 @@ import type { Search } from './search.js';
 import type { SearchNode } from './search-node.js';
 
 /** The role of who compares texts, where `generators` has it; else the generator itself does. */
-export const JUDGE = 'judge';
+const JUDGE = 'judge';
 
 export const judgeRole = ({ generators }: { readonly generators?: Readonly<Record<string, unknown>> }) =>
   generators?.[JUDGE] === undefined ? undefined : JUDGE;
@@ -28,7 +28,7 @@ export const compareShape = {
 };
 
 /** What a duel of two texts needs. */
-export interface Dueling {
+interface Dueling {
   readonly search: Search;
   readonly prompt: (first: string, second: string) => Prompt;
   readonly parse: (text: string) => Winner | null;

@@ -6,6 +6,7 @@ import {
   bestOfN,
   betaConfidence,
   confidenceInformedSelfConsistency,
+  confidenceSampling,
   cotDecoding,
   deepConf,
   deepConfOnline,
@@ -224,7 +225,69 @@ describe('adaptiveConsistency and earlyStoppingSelfConsistency', () => {
   });
 });
 
+describe('confidenceSampling', () => {
+  const drawn = [
+    ['a', -1, -1, -1, -1],
+    ['b', -2],
+    ['c', -2.5, -0.1],
+  ].map(([text, ...logProbs]) => ({ ...completion(text as string), logProbs: logProbs as number[] }));
+  const choose = (rest = {}) => confidenceSampling(problem, { generator: completions(drawn), n: 3, ...rest });
+
+  it('at T = 0 is best-of-N by log p, of all tokens or of their mean, and else draws by it', async () => {
+    for (const [confidence, sums] of [
+      ['sum', [-4, -2, -2.6]],
+      ['mean', [-1, -2, -1.3]],
+    ] as const) {
+      const verifier = table((text) => sums['abc'.indexOf(text)]!);
+      const best = await bestOfN(problem, { generator: completions(drawn), verifier, n: 3 });
+      expect((await choose({ confidence })).text).toBe(best.text);
+    }
+    const runs = 300;
+    const counts = { a: 0, b: 0, c: 0 };
+    for (let seed = 0; seed < runs; seed++) {
+      const { text } = await choose({ confidence: 'sum', confidenceTemperature: 1, sampling: { seed } });
+      counts[text as 'a']++;
+    }
+    const weights = [-4, -2, -2.6].map(Math.exp);
+    const total = weights.reduce((x, y) => x + y, 0);
+    const chiSquare = Object.values(counts).reduce((sum, count, i) => {
+      const expected = (runs * weights[i]!) / total;
+      return sum + (count - expected) ** 2 / expected;
+    }, 0);
+    expect(chiSquare).toBeLessThan(13.8);
+  });
+});
+
 describe('confidence weighted votes', () => {
+  const { votes: rules } = goldenOf<{
+    votes: {
+      answers: string[];
+      confidences: number[];
+      power: number;
+      temperature: number;
+      borda: [string, number][];
+      cisc: [string, number][];
+    }[];
+  }>('rules', 'test-time');
+
+  it('are those of the formulas in float64, Borda’s and CISC’s', async () => {
+    for (const { answers, confidences, power, temperature, borda, cisc } of rules) {
+      const given = answers.map((text, i) => ({
+        ...completion(text),
+        statistics: { selfCertainty: [confidences[i]!] },
+      }));
+      const { votes } = await selfCertainty(problem, { generator: completions(given), n: given.length, power });
+      expect(votes.map(({ answer }) => answer)).toEqual(borda.map(([answer]) => answer));
+      for (const [i, [, weight]] of borda.entries()) expect(votes[i]!.weight).toBeCloseTo(weight, 10);
+      let next = 0;
+      const verifier = table(() => confidences[next++]!);
+      const ask = { generator: scripted(answers), verifier, n: answers.length, confidenceTemperature: temperature };
+      const soft = await confidenceInformedSelfConsistency(problem, ask);
+      expect(soft.votes.map(({ answer }) => answer)).toEqual(cisc.map(([answer]) => answer));
+      for (const [i, [, weight]] of cisc.entries()) expect(soft.votes[i]!.weight).toBeCloseTo(weight, 10);
+    }
+  });
+
   it('weighs by the softmax of confidences within the question (CISC)', async () => {
     const confidence: Record<string, number> = { a: 0.9, b: 0.5, c: 0.7 };
     const ask = (confidenceTemperature: number, texts = ['a 1', 'b 2', 'c 2']) =>
@@ -329,6 +392,25 @@ describe('DeepConf', () => {
     await expect(deepConf(problem, { generator: scripted(['1']), n: 1 })).rejects.toThrow(
       /deep-conf: needs the likeliest/,
     );
+  });
+
+  it('is right where the majority is wrong and less sure, and no better where confidence says nothing', async () => {
+    const uniform = seededUniform(21);
+    const [problems, n] = [40, 16];
+    const right = { majority: 0, planted: 0, blind: 0 };
+    for (let i = 0; i < problems; i++) {
+      const texts = Array.from({ length: n }, () => (uniform() < 0.35 ? '1' : '2'));
+      right.majority += Number((await majorityVote(problem, { generator: scripted(texts), n })).answer === '1');
+      for (const kind of ['planted', 'blind'] as const) {
+        const sure = (text: string) => 1 + uniform() + Number(kind === 'planted' && text === '1');
+        const drawn = texts.map((text) => ({ ...completion(text), topLogProbs: topOf([[-sure(text)]]) }));
+        const options = { generator: completions(drawn), n, topK: 1, keep: 0.25 };
+        right[kind] += Number((await deepConf(problem, options)).answer === '1');
+      }
+    }
+    expect(right.majority / problems).toBeLessThan(0.25);
+    expect(right.planted / problems).toBeGreaterThan(0.9);
+    expect(right.blind / problems).toBeLessThan(0.5);
   });
 
   /** Trace i is a row of confidences, a digit a token; its answer comes at its end. */

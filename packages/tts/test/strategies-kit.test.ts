@@ -10,6 +10,7 @@ import {
   chainOfVerification,
   complexityBased,
   confidenceInformedSelfConsistency,
+  confidenceSampling,
   cotDecoding,
   debate,
   deepConf,
@@ -75,7 +76,7 @@ describe('the kit', () => {
     ...{ adaptiveConsistency, complexityBased, chainOfVerification, debate, earlyStoppingSelfConsistency, genSelect },
     ...{ knockoutTournament, leastToMost, recursiveSelfAggregation, selfPolish, selfRefine, skeletonOfThought },
     ...{ swissTournament, universalSelfConsistency, zeroShotCot },
-    ...{ cotDecoding, deepConf, selfCertainty },
+    ...{ confidenceSampling, cotDecoding, deepConf, selfCertainty },
   };
   for (const [name, strategy] of Object.entries(plain)) {
     testStrategy(
