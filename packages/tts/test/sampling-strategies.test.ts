@@ -1,4 +1,4 @@
-import type { Completion, GenerateRequest, Generator, TokenLogProb } from '@posttrain/interfaces';
+import type { Completion, GenerateRequest, Generator, PairJudge, TokenLogProb } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -685,6 +685,37 @@ describe('tournaments', () => {
       { points: 2 },
       { points: 1 },
     ]);
+  });
+
+  it('goes by a judge of pairs as by a model, on the ledger of verifier calls', async () => {
+    const pairs: string[] = [];
+    const said = (winner: unknown): PairJudge => ({
+      name: 'larger',
+      compare: async (requests) =>
+        requests.map(({ first, second }) => {
+          pairs.push(`${first}${second}`);
+          return { winner: (winner === 'larger' ? (first > second ? 'first' : 'second') : winner) as 'tie' };
+        }),
+    });
+    const judge = said('larger');
+    for (const tournament of [knockoutTournament, swissTournament]) {
+      const result = await tournament(problem, { generator: scripted(texts), n: 8, judge });
+      expect(result.text).toBe('8');
+      const duels = tournament === knockoutTournament ? 7 : 12;
+      expect(result.trace.spent).toMatchObject({ completions: 8, verifierCalls: 2 * duels });
+    }
+    expect(pairs.slice(0, 4)).toEqual(['37', '73', '18', '81']);
+    const budget = { maxVerifierCalls: 3 };
+    const short = await knockoutTournament(problem, { generator: scripted(texts), n: 8, judge, budget });
+    expect(short).toMatchObject({ exhausted: 'maxVerifierCalls', trace: { spent: { verifierCalls: 3 } } });
+    for (const winner of ['tie', null]) {
+      const even = await knockoutTournament(problem, { generator: scripted(texts), n: 8, judge: said(winner) });
+      expect(even.text).toBe('3');
+    }
+    const odd = knockoutTournament(problem, { generator: scripted(texts), n: 2, judge: said('both') });
+    await expect(odd).rejects.toThrow(/verifier "larger" gave completion 0 the score NaN/);
+    const none = knockoutTournament(problem, { generator: scripted(texts), n: 2, judge: judge.compare as never });
+    await expect(none).rejects.toThrow(/judge is .*an object with compare\(requests\)/);
   });
 
   it('refuses what is no winner', async () => {

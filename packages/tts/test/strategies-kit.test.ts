@@ -107,6 +107,16 @@ describe('the kit', () => {
   testStrategy(it, 'deepConfOnline', deepConfOnline, ({ verifier: _, ...kit }) => ({
     ...{ ...kit, generator: reporting(kit.generator), warmup: 2, together: 2, consensus: 1, window: 2, piece: 2 },
   }));
+  testStrategy(it, 'knockoutTournament with a judge of pairs', knockoutTournament, ({ verifier, ...kit }) => ({
+    ...kit,
+    judge: {
+      name: 'pairs',
+      compare: async (requests) =>
+        (await verifier.verify(requests.map(({ prompt, first }) => ({ prompt, completion: first })))).map(
+          ({ score, usage }) => ({ winner: score! > 0.5 ? 'first' : 'second', ...(usage && { usage }) }),
+        ),
+    },
+  }));
   testStrategy(it, 'lengthControl', lengthControl, ({ verifier: _, ...kit }) => ({ ...kit, targetTokens: 3 }));
   testStrategy(it, 'minimumBayesRisk', minimumBayesRisk, ({ verifier: _, ...kit }) => ({
     ...{ ...kit, utility: (a: string, b: string) => Number(a === b) },
