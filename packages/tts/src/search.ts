@@ -13,6 +13,7 @@ import { type BudgetLimit, budgetLimit, ledgerLimits } from './budget.js';
 import { answerOf, assertStops } from './contracts.js';
 import { Deadline } from './deadline.js';
 import { InvalidArgumentError, NoCandidateError } from './errors.js';
+import { grownNode, type NewNode } from './grown-node.js';
 import { applyVerdict, pairRequest, pairVerifier, verifyRequest } from './judging.js';
 import { type Judge, Rounds } from './rounds.js';
 import {
@@ -21,10 +22,8 @@ import {
   childKey,
   childSeed,
   type Mutable,
-  type NodeParts,
   type SearchNode,
   searchNode,
-  stateOf,
 } from './search-node.js';
 import { assertSearch, type DeclaredStrategy, type Problem, type SearchOptions } from './search-options.js';
 import {
@@ -313,34 +312,17 @@ export class Search {
     readonly failure?: { readonly cause: unknown };
     readonly role?: string | undefined;
   }): SearchNode[] {
-    const { parent, start, keys, stops, completions, failure, role } = grown;
+    const { keys, completions, failure } = grown;
     const nodes = completions.flatMap((completion, i) => {
       if (!completion) return [];
-      const state = stateOf(completion, stops);
-      const step = state === 'open' ? completion.stop! : '';
-      const text = start + completion.text + step;
-      const aborted = completion.finishReason === 'abort';
-      const answer = aborted || state === 'open' ? null : answerOf(this.#extract, text);
-      const { usage, finishReason } = completion;
-      const node = this.#add({
-        ...{ key: keys[i]!, parents: [parent], state, text, answer, completion },
-        node: {
-          text: start === parent.text ? completion.text + step : text,
-          finishReason,
-          promptTokens: usage.promptTokens,
-          completionTokens: usage.completionTokens,
-          ...(state === 'open' ? { stop: step } : {}),
-          ...(role === undefined ? {} : { role }),
-          ...(aborted ? { reason: 'aborted' } : {}),
-        },
-      });
-      return aborted ? [] : [node];
+      const node = this.#add(grownNode({ ...grown, key: keys[i]!, completion, extract: this.#extract }));
+      return completion.finishReason === 'abort' ? [] : [node];
     });
     if (failure) throw failure.cause;
     return nodes;
   }
 
-  #add({ answer = null, node, ...parts }: Omit<NodeParts, 'node'> & NewNode): SearchNode {
+  #add({ answer = null, node, ...parts }: NewNode): SearchNode {
     const parents = parts.parents.map((parent) => parent.node.id);
     const traced: Mutable<TraceNode> = {
       id: this.#nodes.length,
@@ -412,10 +394,4 @@ export class Search {
       ...{ ledger: this.#ledger, rounds: this.#rounds, nodes: this.#nodes },
     });
   }
-}
-
-/** What a node of the trace has beside its place. */
-interface NewNode {
-  readonly answer?: string | null;
-  readonly node?: Partial<TraceNode>;
 }
