@@ -18,10 +18,12 @@ import {
 } from '@posttrain/rl';
 import { distill, RUN_LOCK, RunLockedError, rewardModelLosses, trainRewardModel } from '@posttrain/training';
 import {
+  adaptiveConsistency,
   bestOfN,
   cotDecoding,
   deepConf,
   deepConfOnline,
+  earlyStoppingSelfConsistency,
   functionVerifier,
   majorityVote,
   mcts,
@@ -201,6 +203,14 @@ describe('packages together', () => {
       const textsOf = ({ trace }: { trace: { nodes: readonly { text: string }[] } }) =>
         trace.nodes.map(({ text }) => text);
       const vote = await majorityVote(problem, options);
+      // Who stops early has drawn the first of the same samples, and no more of them.
+      for (const early of [
+        await adaptiveConsistency(problem, { ...options, threshold: 0.8 }),
+        await earlyStoppingSelfConsistency(problem, { ...options, window: 2 }),
+      ]) {
+        expect(early.votes.reduce((sum, { count }) => sum + count, 0)).toBeLessThanOrEqual(6);
+        expect(textsOf(vote).slice(0, early.trace.nodes.length)).toEqual(textsOf(early));
+      }
       const certain = await selfCertainty(problem, options);
       const sure = await deepConf(problem, { ...options, topK: 5, window: 2, keep: 1 });
       for (const other of [certain, sure]) expect(textsOf(other)).toEqual(textsOf(vote));

@@ -212,6 +212,14 @@ describe('adaptiveConsistency and earlyStoppingSelfConsistency', () => {
     expect(agreed / runs).toBeGreaterThan(0.95 - 3 * Math.sqrt((0.95 * 0.05) / runs));
   });
 
+  it.each(goldenOf<{ windows: { answers: string[]; window: number; drawn: number }[] }>('rules', 'test-time').windows)(
+    'ends with the window that the rule does: $window of $answers.length',
+    async ({ answers, window, drawn }) => {
+      const options = { generator: scripted(answers), n: answers.length, window };
+      expect((await earlyStoppingSelfConsistency(problem, options)).trace.spent.completions).toBe(drawn);
+    },
+  );
+
   it('stops with the first window that is of one answer', async () => {
     const ask = (texts: readonly string[], window: number) =>
       earlyStoppingSelfConsistency(problem, { generator: scripted(texts), n: texts.length, window });
@@ -540,6 +548,45 @@ describe('speculativeRejection', () => {
       ...{ generator: growing(), verifier: table((text) => Number(text.at(-1))), n: 4, alpha, piece: 2 },
       sampling: { maxTokens: 8 },
     });
+
+  /** Text i is its letter and a dot a token; `scores` of its pieces are of one token each. */
+  const rejecting = (scores: readonly (readonly number[])[], alpha: number) => {
+    let begun = 0;
+    const length = scores[0]!.length;
+    const generate: Generator['generate'] = async (requests) =>
+      requests.map(({ prefix = '' }) => {
+        const text = prefix === '' ? String.fromCharCode(97 + begun++) : '.';
+        const finishReason = prefix.length + 1 === length ? ('stop' as const) : ('length' as const);
+        return [{ ...completion(text, 1), finishReason }];
+      });
+    const verifier = table((text) => scores[text.charCodeAt(0) - 97]![text.length - 1]!);
+    const options = { generator: { name: 'letters', generate }, verifier, n: scores.length, alpha, piece: 1 };
+    return speculativeRejection(problem, { ...options, sampling: { maxTokens: length } });
+  };
+  interface Rejection {
+    readonly alpha: number;
+    readonly scores: number[][];
+    readonly tokens: number;
+    readonly best: number;
+  }
+
+  it.each(goldenOf<{ rejections: Rejection[] }>('rules', 'test-time').rejections)(
+    'rejects whom the quantile does: α $alpha of $scores.length',
+    async ({ alpha, scores, tokens, best }) => {
+      const { text, trace } = await rejecting(scores, alpha);
+      expect(text.charCodeAt(0) - 97).toBe(best);
+      expect(trace.spent.completionTokens).toBe(tokens);
+    },
+  );
+
+  it('finds the best-of-N at a fraction of its tokens where early scores tell the last', async () => {
+    const final = [0.3, 0.9, 0.1, 0.5, 0.7, 0.2, 0.8, 0.4];
+    const told = final.map((score) => [score, score, score, score]);
+    const [all, half] = [await rejecting(told, 0), await rejecting(told, 0.5)];
+    expect([all.score, half.score]).toEqual([0.9, 0.9]);
+    // 8 texts of 4 pieces; or 8, 4, 2 and 1 of them.
+    expect([all, half].map(({ trace }) => trace.spent.completionTokens)).toEqual([32, 15]);
+  });
 
   it('is best-of-N at α = 0, and else spends nothing more on what scores below the quantile', async () => {
     const all = await reject(0);
