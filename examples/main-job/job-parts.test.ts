@@ -17,7 +17,22 @@ import {
   valueModelCritic,
 } from '@posttrain/rl';
 import { distill, RUN_LOCK, RunLockedError, rewardModelLosses, trainRewardModel } from '@posttrain/training';
-import { bestOfN, functionVerifier, majorityVote, mcts, stepBeamSearch } from '@posttrain/tts';
+import {
+  adaptiveConsistency,
+  bestOfN,
+  cotDecoding,
+  deepConf,
+  deepConfOnline,
+  earlyStoppingSelfConsistency,
+  functionVerifier,
+  majorityVote,
+  mcts,
+  mur,
+  regularizedBestOfN,
+  selfCertainty,
+  speculativeRejection,
+  stepBeamSearch,
+} from '@posttrain/tts';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { OutputError, type OutputRequest, openOutput } from './output.js';
 import { embeddedTask } from './task.js';
@@ -180,6 +195,55 @@ describe('packages together', () => {
         text === undefined ? [] : [Number(firstNumber(text) ?? 0)],
       );
       expect(best.score).toBe(Math.max(...answers));
+    });
+
+    it('tells tts of its tokens: certainty, confidence, first tokens and steps that are unsure', async () => {
+      const sampling = { maxTokens: 4, stop: ['\n'], seed: 5 };
+      const options = { generator: new LocalGenerator(model), n: 6, sampling, extractAnswer: firstNumber };
+      const textsOf = ({ trace }: { trace: { nodes: readonly { text: string }[] } }) =>
+        trace.nodes.map(({ text }) => text);
+      const vote = await majorityVote(problem, options);
+      // Who stops early has drawn the first of the same samples, and no more of them.
+      for (const early of [
+        await adaptiveConsistency(problem, { ...options, threshold: 0.8 }),
+        await earlyStoppingSelfConsistency(problem, { ...options, window: 2 }),
+      ]) {
+        expect(early.votes.reduce((sum, { count }) => sum + count, 0)).toBeLessThanOrEqual(6);
+        expect(textsOf(vote).slice(0, early.trace.nodes.length)).toEqual(textsOf(early));
+      }
+      const certain = await selfCertainty(problem, options);
+      const sure = await deepConf(problem, { ...options, topK: 5, window: 2, keep: 1 });
+      for (const other of [certain, sure]) expect(textsOf(other)).toEqual(textsOf(vote));
+      // KL(uniform ‖ p) of each token, and −mean log p of the likeliest: none is below 0.
+      const payloads = [...certain.trace.nodes.slice(1), ...sure.trace.nodes.slice(1)].map(({ payload }) => payload);
+      const numbers = payloads.flatMap((it) => Object.values(it as Record<string, number>));
+      expect(numbers).toHaveLength(12);
+      for (const value of numbers) expect(value).toBeGreaterThan(0);
+      const shortest = functionVerifier('shortest', ({ completion }) => -completion.length);
+      const near = await regularizedBestOfN(problem, { ...options, verifier: shortest, regularizer: 'kl', beta: 1e6 });
+      const logProbs = near.trace.nodes.slice(1).map(({ payload }) => (payload as { regularizer: number }).regularizer);
+      const chosen = near.trace.nodes.findIndex(({ status }) => status === 'chosen');
+      expect(logProbs[chosen - 1]).toBe(Math.max(...logProbs));
+
+      const paths = await cotDecoding(problem, { ...options, n: 3, answerPrompt: '\n', answerTokens: 2 });
+      const firsts = paths.trace.nodes.filter(({ payload }) => payload && 'firstToken' in (payload as object));
+      expect(new Set(firsts.map(({ payload }) => (payload as { firstToken: number }).firstToken)).size).toBe(3);
+      const greedy = await bestOfN(problem, {
+        ...{ ...options, verifier: shortest, n: 1, sampling: { ...sampling, temperature: 0 } },
+      });
+      const [first] = paths.trace.nodes.filter(
+        ({ parent, completionTokens }) => parent === 0 && completionTokens === 1,
+      );
+      expect(greedy.text.startsWith(first!.text)).toBe(true);
+
+      const pieces = { ...options, n: 4, sampling: { maxTokens: 4, seed: 5 } };
+      const online = await deepConfOnline(problem, { ...pieces, topK: 5, window: 2, warmup: 2, together: 2, piece: 2 });
+      const rejected = await speculativeRejection(problem, { ...pieces, verifier: shortest, piece: 2 });
+      for (const { trace } of [online, rejected]) expect(trace.spent.completionTokens).toBeLessThanOrEqual(4 * 4);
+      const steps = { ...options, verifier: shortest, n: 2, sampling: { maxTokens: 6, seed: 5 }, stop: ['\n'] };
+      const plain = await mur(problem, { ...steps, gamma: 0, maxSteps: 3 });
+      const scaled = await mur(problem, { ...steps, gamma: 1e9, maxSteps: 3 });
+      expect([plain.trace.spent.verifierCalls, scaled.trace.spent.verifierCalls % 2]).toEqual([0, 0]);
     });
 
     it('is searched step by step: the same tree in one batch and in calls of one completion, on an engine of doubles', () =>

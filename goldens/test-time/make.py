@@ -1,5 +1,7 @@
 """Confidences and votes of DeepConf (arXiv 2508.15260) by its authors' package, and how many completions its_hub's adaptive self-consistency
-draws of scripted answers before it stops, by its Beta rule and by its supermajority."""
+draws of scripted answers before it stops, by its Beta rule and by its supermajority. By the papers' formulas in float64: the steps that
+MUR (2507.14958) scales, Borda votes of self-certainty (2502.18581), softmax votes of CISC (2502.06233), where ESC's windows (2401.10480) end, and
+what speculative rejection (2410.20290) spares."""
 
 import asyncio
 import sys
@@ -107,3 +109,72 @@ write_json(
         "beta": [[a, b, BetaSelfConsistency.beta_stopping_probability(a, b)] for a in range(0, 13, 2) for b in range(0, a + 1)],
     },
 )
+
+walks = []
+for beta in (0.0, 0.5, 0.9):
+    for gamma in (0.6, 0.9, 1.0):
+        first, again = -generator.gamma(1.0, 0.4, size=12), -generator.gamma(1.0, 0.2, size=12)
+        momentum, scaled = 0.0, []
+        for step in range(12):
+            signal = first[step]
+            scaled.append(bool(step > 0 and np.exp(signal) < np.exp(momentum) * gamma))
+            if scaled[-1]:
+                signal = again[step]
+            momentum = beta * momentum + (1 - beta) * signal
+        walks.append(
+            {
+                "momentum": beta,
+                "gamma": gamma,
+                "first": first.tolist(),
+                "again": again.tolist(),
+                "scaled": scaled,
+                "end": float(momentum),
+            }
+        )
+
+
+def totals(answers, weights):
+    sums = {answer: sum(w for a, w in zip(answers, weights) if a == answer) for answer in dict.fromkeys(answers)}
+    return sorted(sums.items(), key=lambda item: -item[1])
+
+
+votes = []
+for size in (3, 8, 20):
+    answers = [str(x) for x in generator.randint(3, size=size)]
+    confidences = generator.uniform(0.0, 3.0, size=size)
+    ranks = np.empty(size)
+    ranks[np.argsort(-confidences)] = np.arange(1, size + 1)
+    for power in (0.0, 0.3, 1.2):
+        for temperature in (0.2, 1.0):
+            soft = np.exp(confidences / temperature) / np.exp(confidences / temperature).sum()
+            votes.append(
+                {
+                    "answers": answers,
+                    "confidences": confidences.tolist(),
+                    "power": power,
+                    "temperature": temperature,
+                    "borda": totals(answers, ((size - ranks + 1) ** power).tolist()),
+                    "cisc": totals(answers, soft.tolist()),
+                }
+            )
+windows = []
+for size, choices in ((1, 2), (6, 2), (20, 2), (20, 3), (24, 2)):
+    for width in (1, 2, 3, 5):
+        answers = [str(x) for x in generator.randint(choices, size=size)]
+        starts = range(0, size, width)
+        agreed = [start for start in starts if len(set(answers[start : start + width])) == 1 and start + width <= size]
+        windows.append({"answers": answers, "window": width, "drawn": agreed[0] + width if agreed else size})
+
+rejections = []
+for count, pieces in ((4, 3), (9, 5), (12, 2)):
+    for alpha in (0.0, 0.3, 0.5, 0.8):
+        scores = generator.uniform(size=(count, pieces)).round(3)
+        alive, tokens = list(range(count)), 0
+        for piece in range(pieces):
+            tokens += len(alive)
+            if piece < pieces - 1:
+                cut = np.quantile(scores[alive, piece], alpha)
+                alive = [i for i in alive if scores[i, piece] >= cut]
+        best = max(alive, key=lambda i: scores[i, -1])
+        rejections.append({"alpha": alpha, "scores": scores.tolist(), "tokens": tokens, "best": best})
+write_json(out / "rules.json", {"mur": walks, "votes": votes, "windows": windows, "rejections": rejections})

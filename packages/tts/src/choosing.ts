@@ -1,11 +1,13 @@
-import { type Prompt, showValue } from '@posttrain/interfaces';
+import { custom, type PairJudge, type Prompt, showValue } from '@posttrain/interfaces';
+import { hasMethod } from './arguments.js';
 import { ContractError } from './errors.js';
+import { mean } from './numbers.js';
 import { numbered, parseOption, promptOption } from './prompting.js';
 import type { Search } from './search.js';
 import type { SearchNode } from './search-node.js';
 
 /** The role of who compares texts, where `generators` has it; else the generator itself does. */
-export const JUDGE = 'judge';
+const JUDGE = 'judge';
 
 export const judgeRole = ({ generators }: { readonly generators?: Readonly<Record<string, unknown>> }) =>
   generators?.[JUDGE] === undefined ? undefined : JUDGE;
@@ -14,6 +16,10 @@ export const judgeRole = ({ generators }: { readonly generators?: Readonly<Recor
 export type Winner = 'first' | 'second' | 'tie';
 
 export const compareShape = {
+  /** Who compares two texts, a verifier call each time. Default: the generator, or `generators.judge`, by `comparePrompt`. */
+  judge: custom<PairJudge>()('an object with compare(requests)', (value) => hasMethod(value, 'compare'), {
+    optional: true,
+  }),
   /** What is asked about two texts. */
   comparePrompt: promptOption(
     'a question and two texts',
@@ -28,8 +34,9 @@ export const compareShape = {
 };
 
 /** What a duel of two texts needs. */
-export interface Dueling {
+interface Dueling {
   readonly search: Search;
+  readonly judge: PairJudge | undefined;
   readonly prompt: (first: string, second: string) => Prompt;
   readonly parse: (text: string) => Winner | null;
   /** How often a pair is compared; every other time in the other order. */
@@ -42,10 +49,18 @@ export interface Dueling {
  * allows none. Every second comparison shows them in the other order, against a judge that likes one place.
  */
 export async function duel(
-  { search, prompt, parse, comparisons, role }: Dueling,
+  { search, judge, prompt, parse, comparisons, role }: Dueling,
   pair: readonly [SearchNode, SearchNode],
 ): Promise<number> {
   const [a, b] = pair;
+  if (judge) {
+    const orders = Array.from({ length: comparisons }, (_, i) => i % 2 === 1);
+    const said = await search.compare(
+      judge,
+      orders.map((isSwapped) => (isSwapped ? [b, a] : [a, b])),
+    );
+    return shareOf(said.flatMap((it, i) => (it === undefined ? [] : it === null ? 0.5 : orders[i] ? 1 - it : it)));
+  }
   const match = search.merge([a, b], { operation: 'compare' });
   const asked = await Promise.all(
     [false, true].map(async (isSwapped) => {
@@ -65,9 +80,10 @@ export async function duel(
       });
     }),
   );
-  const points: number[] = asked.flat();
-  return points.length === 0 ? 0.5 : points.reduce((sum, it) => sum + it, 0) / points.length;
+  return shareOf(asked.flat());
 }
+
+const shareOf = (points: readonly number[]): number => (points.length === 0 ? 0.5 : mean(points));
 
 /** Which of several texts a model chooses, an index; `null` where it names none or the budget does not allow the question. */
 export async function choose(

@@ -56,6 +56,7 @@ export {
   type ConfidenceInformedSelfConsistencyOptions,
   confidenceInformedSelfConsistency,
 } from './strategies/confidence-informed-self-consistency.js';
+export { type ConfidenceSamplingOptions, confidenceSampling } from './strategies/confidence-sampling.js';
 export { type CotDecodingOptions, cotDecoding } from './strategies/cot-decoding.js';
 export { type DebateOptions, debate } from './strategies/debate.js';
 export {

@@ -1,21 +1,29 @@
-import { assertArgument, type Completion, type Generator, options, type Verifier } from '@posttrain/interfaces';
+import {
+  assertArgument,
+  type Completion,
+  type Generator,
+  options,
+  type PairJudge,
+  type Verdict,
+  type Verifier,
+} from '@posttrain/interfaces';
 import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { type Cost, Ledger, type Reservation } from '@posttrain/interfaces/ledger';
 import { type BudgetLimit, budgetLimit, ledgerLimits } from './budget.js';
 import { answerOf, assertStops } from './contracts.js';
 import { Deadline } from './deadline.js';
 import { InvalidArgumentError, NoCandidateError } from './errors.js';
-import { Rounds } from './rounds.js';
+import { grownNode, type NewNode } from './grown-node.js';
+import { applyVerdict, pairRequest, pairVerifier, verifyRequest } from './judging.js';
+import { type Judge, Rounds } from './rounds.js';
 import {
   ancestry,
   type Candidate,
   childKey,
   childSeed,
   type Mutable,
-  type NodeParts,
   type SearchNode,
   searchNode,
-  stateOf,
 } from './search-node.js';
 import { assertSearch, type DeclaredStrategy, type Problem, type SearchOptions } from './search-options.js';
 import {
@@ -218,6 +226,24 @@ export class Search {
   }
 
   /**
+   * Asks a judge which of two texts is better, each pair in its order: 1 for the first, 0 for the second, 1/2 for a tie, `null`
+   * where the judge does not say, `undefined` where the budget does not allow it. A pair is one verifier call, at its first node.
+   *
+   * @throws ContractError, the judge's own error when it fails, the signal's reason when it fires
+   */
+  async compare(
+    judge: PairJudge,
+    pairs: readonly (readonly [SearchNode, SearchNode])[],
+  ): Promise<(number | null | undefined)[]> {
+    this.#deadline.throwIfAborted();
+    const keys = pairs.map(([{ key }]) => key);
+    const reservations = this.#grant(keys, this.#judgingCost);
+    const requests = pairs.slice(0, reservations.length).map((pair) => pairRequest(this.#problem, pair));
+    const verdicts = await this.#verdicts(pairVerifier(judge), requests, reservations);
+    return pairs.map((_, i) => verdicts?.[i]?.score);
+  }
+
+  /**
    * A node of several, at no cost: thoughts that were put together, states found to be the same. Children of it go on from
    * `text` (default: the problem's prefix).
    */
@@ -286,34 +312,17 @@ export class Search {
     readonly failure?: { readonly cause: unknown };
     readonly role?: string | undefined;
   }): SearchNode[] {
-    const { parent, start, keys, stops, completions, failure, role } = grown;
+    const { keys, completions, failure } = grown;
     const nodes = completions.flatMap((completion, i) => {
       if (!completion) return [];
-      const state = stateOf(completion, stops);
-      const step = state === 'open' ? completion.stop! : '';
-      const text = start + completion.text + step;
-      const aborted = completion.finishReason === 'abort';
-      const answer = aborted || state === 'open' ? null : answerOf(this.#extract, text);
-      const { usage, finishReason } = completion;
-      const node = this.#add({
-        ...{ key: keys[i]!, parents: [parent], state, text, answer, completion },
-        node: {
-          text: start === parent.text ? completion.text + step : text,
-          finishReason,
-          promptTokens: usage.promptTokens,
-          completionTokens: usage.completionTokens,
-          ...(state === 'open' ? { stop: step } : {}),
-          ...(role === undefined ? {} : { role }),
-          ...(aborted ? { reason: 'aborted' } : {}),
-        },
-      });
-      return aborted ? [] : [node];
+      const node = this.#add(grownNode({ ...grown, key: keys[i]!, completion, extract: this.#extract }));
+      return completion.finishReason === 'abort' ? [] : [node];
     });
     if (failure) throw failure.cause;
     return nodes;
   }
 
-  #add({ answer = null, node, ...parts }: Omit<NodeParts, 'node'> & NewNode): SearchNode {
+  #add({ answer = null, node, ...parts }: NewNode): SearchNode {
     const parents = parts.parents.map((parent) => parent.node.id);
     const traced: Mutable<TraceNode> = {
       id: this.#nodes.length,
@@ -328,34 +337,25 @@ export class Search {
   }
 
   async #judge(verifier: Verifier, nodes: readonly SearchNode[], reservations: readonly Reservation[]): Promise<void> {
-    if (nodes.length === 0) return;
-    const { prompt, row } = this.#problem;
-    const requests = nodes.map(({ text, tokenIds, depth, node: { finishReason } }) => ({
-      ...{ prompt, completion: text },
-      ...(row && { row }),
-      // Of a later step they are not those of the text.
-      ...(tokenIds && depth === 1 && { tokenIds }),
-      ...(finishReason && { finishReason }),
-    }));
-    const isLate = this.exhausted === 'maxWallTimeMs';
-    if (isLate) for (const reservation of reservations) reservation.settle({});
-    const verdicts = isLate ? undefined : await this.#rounds.judge({ verifier, requests, reservations });
-    nodes.forEach(({ node, state }, i) => {
+    const requests = nodes.map((node) => verifyRequest(this.#problem, node));
+    const verdicts = await this.#verdicts(verifier, requests, reservations);
+    nodes.forEach((node, i) => {
       const verdict = verdicts?.[i];
-      if (!verdict) {
-        node.reason = OVERTIME;
-        return;
-      }
-      const { score, stepScores, explanation, answer } = verdict;
-      node.score = score;
-      // Votes: a verifier that finds the answer also decides which are equal, unless the caller says so (`extractAnswer`).
-      if (answer !== undefined && state !== 'open' && !this.#options.extractAnswer) {
-        node.answer = answerOf(() => answer, '');
-      }
-      if (stepScores !== undefined) node.stepScores = stepScores;
-      if (explanation !== undefined) node.explanation = explanation;
-      if (score === null) node.reason = 'not scorable';
+      if (verdict) applyVerdict(node, verdict, !this.#options.extractAnswer);
+      else node.node.reason = OVERTIME;
     });
+  }
+
+  /** `undefined` when the wall time was over. */
+  async #verdicts(
+    verifier: Verifier,
+    requests: Judge['requests'],
+    reservations: readonly Reservation[],
+  ): Promise<readonly Verdict[] | undefined> {
+    if (requests.length === 0) return [];
+    if (this.exhausted !== 'maxWallTimeMs') return this.#rounds.judge({ verifier, requests, reservations });
+    for (const reservation of reservations) reservation.settle({});
+    return undefined;
   }
 
   /** Reservations for as many nodes as may begin; what stands in the way of the rest has exhausted the budget. */
@@ -394,10 +394,4 @@ export class Search {
       ...{ ledger: this.#ledger, rounds: this.#rounds, nodes: this.#nodes },
     });
   }
-}
-
-/** What a node of the trace has beside its place. */
-interface NewNode {
-  readonly answer?: string | null;
-  readonly node?: Partial<TraceNode>;
 }

@@ -6,7 +6,7 @@ import type { SearchNode } from './search-node.js';
 import type { SearchResult } from './search-types.js';
 import { bestOf } from './step-score.js';
 import { assertWeight } from './strategies/weighted-best-of-n.js';
-import { countVotes, withAnswer } from './voting.js';
+import { finishVote, withAnswer } from './voting.js';
 
 /** Which of the solutions is the answer: the answer with the largest sum of scores, or the solution with the highest. */
 export const SELECTIONS = ['weighted-vote', 'best'] as const;
@@ -31,14 +31,12 @@ export function finishWith(
     if (!best) throw search.nothing(`${none}.`);
     return search.finish(best, { reason: 'lower score' });
   }
-  const voters = withAnswer(scored) as SearchNode[];
-  for (const node of voters) assertWeight(`verifier "${verifier.name}"`, scoreOf(node)!);
-  const ballots = countVotes(voters, (node) => scoreOf(node as SearchNode)!);
-  const winner = ballots[0];
-  if (!winner) throw search.nothing(`${none} and an answer.`);
-  const support = winner.supporters as readonly SearchNode[];
-  const votes = ballots.map(({ vote }) => vote);
-  return search.finish(bestOf(support, scoreOf)!, { support, votes, reason: 'outvoted' });
+  for (const node of withAnswer(scored)) assertWeight(`verifier "${verifier.name}"`, scoreOf(node)!);
+  return finishVote(search, scored, {
+    none: `${none} and an answer.`,
+    weight: (node) => scoreOf(node)!,
+    best: (supporters) => bestOf(supporters, scoreOf)!,
+  });
 }
 
 /** Finds the answers of solutions that end at the last step of a search, or were merged: nobody has looked for them yet. */

@@ -128,7 +128,7 @@ describe('budget', () => {
   };
 
   it('returns the best so far when the wall time is over', async () => {
-    const options = { n: 4, batchSize: 2, budget: { maxWallTimeMs: 30 } };
+    const options = { n: 4, batchSize: 2, budget: { maxWallTimeMs: 200 } };
     const lost = await majorityVote(problem, { ...options, generator: slow('throw') });
     expect(lost).toMatchObject({ answer: '1', exhausted: 'maxWallTimeMs' });
     expect(lost.trace.spent).toMatchObject({ completions: 4, lostCompletions: 2, completionTokens: 6 });

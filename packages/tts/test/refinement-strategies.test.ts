@@ -27,7 +27,7 @@ import {
   weightedBestOfN,
   zeroShotCot,
 } from '../src/index.js';
-import { completion, scripted, seededUniform, table } from './doubles.js';
+import { completion, goldenOf, scripted, seededUniform, table } from './doubles.js';
 
 const problem = { prompt: 'q' };
 type Asked = Generator & { readonly requests: GenerateRequest[] };
@@ -356,6 +356,14 @@ describe('length and thinking budgets', () => {
 });
 
 describe('mur', () => {
+  interface Walk {
+    readonly momentum: number;
+    readonly gamma: number;
+    readonly first: number[];
+    readonly again: number[];
+    readonly scaled: boolean[];
+    readonly end: number;
+  }
   const letters = 'abcdef';
   /** One letter a step; how sure it is depends on the letter, and the k-th draw of a step has the mark k. */
   const walker = (sure: readonly number[]) =>
@@ -385,6 +393,22 @@ describe('mur', () => {
     const closed = sure.reduce((sum, u, k) => sum + 0.5 ** (sure.length - k) * u, 0);
     expect(payload.momentum).toBeCloseTo(closed, 12);
   });
+
+  it.each(goldenOf<{ mur: Walk[] }>('rules', 'test-time').mur)(
+    'scales the steps that the authors’ rule does in float64: α $momentum, γ $gamma',
+    async ({ first, again, scaled, end, momentum, gamma }) => {
+      const generator = replying((_, k, { prefix = '' }) => {
+        const step = prefix.split('\n').length - 1;
+        const stop = step === first.length - 1 ? null : '\n';
+        return { ...completion(String(k)), stop, logProbs: [(k === 0 ? first : again)[step]!] };
+      });
+      const options = { generator, verifier: table(() => 1), n: 1, stop: ['\n'], momentum, gamma };
+      const { text, trace } = await mur(problem, options);
+      expect(text.split('\n').map((step) => step !== '0')).toEqual(scaled);
+      const chosen = trace.nodes.find(({ status }) => status === 'chosen');
+      expect((chosen!.payload as { momentum: number }).momentum).toBeCloseTo(end, 12);
+    },
+  );
 
   it('is the plain chain as γ → 0, and scales every step after the first as γ → ∞', async () => {
     const plain = await reason({ gamma: 0 });

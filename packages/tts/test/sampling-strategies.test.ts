@@ -1,4 +1,4 @@
-import type { Completion, GenerateRequest, Generator, TokenLogProb } from '@posttrain/interfaces';
+import type { Completion, GenerateRequest, Generator, PairJudge, TokenLogProb } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -6,6 +6,7 @@ import {
   bestOfN,
   betaConfidence,
   confidenceInformedSelfConsistency,
+  confidenceSampling,
   cotDecoding,
   deepConf,
   deepConfOnline,
@@ -211,6 +212,14 @@ describe('adaptiveConsistency and earlyStoppingSelfConsistency', () => {
     expect(agreed / runs).toBeGreaterThan(0.95 - 3 * Math.sqrt((0.95 * 0.05) / runs));
   });
 
+  it.each(goldenOf<{ windows: { answers: string[]; window: number; drawn: number }[] }>('rules', 'test-time').windows)(
+    'ends with the window that the rule does: $window of $answers.length',
+    async ({ answers, window, drawn }) => {
+      const options = { generator: scripted(answers), n: answers.length, window };
+      expect((await earlyStoppingSelfConsistency(problem, options)).trace.spent.completions).toBe(drawn);
+    },
+  );
+
   it('stops with the first window that is of one answer', async () => {
     const ask = (texts: readonly string[], window: number) =>
       earlyStoppingSelfConsistency(problem, { generator: scripted(texts), n: texts.length, window });
@@ -224,7 +233,69 @@ describe('adaptiveConsistency and earlyStoppingSelfConsistency', () => {
   });
 });
 
+describe('confidenceSampling', () => {
+  const drawn = [
+    ['a', -1, -1, -1, -1],
+    ['b', -2],
+    ['c', -2.5, -0.1],
+  ].map(([text, ...logProbs]) => ({ ...completion(text as string), logProbs: logProbs as number[] }));
+  const choose = (rest = {}) => confidenceSampling(problem, { generator: completions(drawn), n: 3, ...rest });
+
+  it('at T = 0 is best-of-N by log p, of all tokens or of their mean, and else draws by it', async () => {
+    for (const [confidence, sums] of [
+      ['sum', [-4, -2, -2.6]],
+      ['mean', [-1, -2, -1.3]],
+    ] as const) {
+      const verifier = table((text) => sums['abc'.indexOf(text)]!);
+      const best = await bestOfN(problem, { generator: completions(drawn), verifier, n: 3 });
+      expect((await choose({ confidence })).text).toBe(best.text);
+    }
+    const runs = 300;
+    const counts = { a: 0, b: 0, c: 0 };
+    for (let seed = 0; seed < runs; seed++) {
+      const { text } = await choose({ confidence: 'sum', confidenceTemperature: 1, sampling: { seed } });
+      counts[text as 'a']++;
+    }
+    const weights = [-4, -2, -2.6].map(Math.exp);
+    const total = weights.reduce((x, y) => x + y, 0);
+    const chiSquare = Object.values(counts).reduce((sum, count, i) => {
+      const expected = (runs * weights[i]!) / total;
+      return sum + (count - expected) ** 2 / expected;
+    }, 0);
+    expect(chiSquare).toBeLessThan(13.8);
+  });
+});
+
 describe('confidence weighted votes', () => {
+  const { votes: rules } = goldenOf<{
+    votes: {
+      answers: string[];
+      confidences: number[];
+      power: number;
+      temperature: number;
+      borda: [string, number][];
+      cisc: [string, number][];
+    }[];
+  }>('rules', 'test-time');
+
+  it('are those of the formulas in float64, Borda’s and CISC’s', async () => {
+    for (const { answers, confidences, power, temperature, borda, cisc } of rules) {
+      const given = answers.map((text, i) => ({
+        ...completion(text),
+        statistics: { selfCertainty: [confidences[i]!] },
+      }));
+      const { votes } = await selfCertainty(problem, { generator: completions(given), n: given.length, power });
+      expect(votes.map(({ answer }) => answer)).toEqual(borda.map(([answer]) => answer));
+      for (const [i, [, weight]] of borda.entries()) expect(votes[i]!.weight).toBeCloseTo(weight, 10);
+      let next = 0;
+      const verifier = table(() => confidences[next++]!);
+      const ask = { generator: scripted(answers), verifier, n: answers.length, confidenceTemperature: temperature };
+      const soft = await confidenceInformedSelfConsistency(problem, ask);
+      expect(soft.votes.map(({ answer }) => answer)).toEqual(cisc.map(([answer]) => answer));
+      for (const [i, [, weight]] of cisc.entries()) expect(soft.votes[i]!.weight).toBeCloseTo(weight, 10);
+    }
+  });
+
   it('weighs by the softmax of confidences within the question (CISC)', async () => {
     const confidence: Record<string, number> = { a: 0.9, b: 0.5, c: 0.7 };
     const ask = (confidenceTemperature: number, texts = ['a 1', 'b 2', 'c 2']) =>
@@ -329,6 +400,25 @@ describe('DeepConf', () => {
     await expect(deepConf(problem, { generator: scripted(['1']), n: 1 })).rejects.toThrow(
       /deep-conf: needs the likeliest/,
     );
+  });
+
+  it('is right where the majority is wrong and less sure, and no better where confidence says nothing', async () => {
+    const uniform = seededUniform(21);
+    const [problems, n] = [40, 16];
+    const right = { majority: 0, planted: 0, blind: 0 };
+    for (let i = 0; i < problems; i++) {
+      const texts = Array.from({ length: n }, () => (uniform() < 0.35 ? '1' : '2'));
+      right.majority += Number((await majorityVote(problem, { generator: scripted(texts), n })).answer === '1');
+      for (const kind of ['planted', 'blind'] as const) {
+        const sure = (text: string) => 1 + uniform() + Number(kind === 'planted' && text === '1');
+        const drawn = texts.map((text) => ({ ...completion(text), topLogProbs: topOf([[-sure(text)]]) }));
+        const options = { generator: completions(drawn), n, topK: 1, keep: 0.25 };
+        right[kind] += Number((await deepConf(problem, options)).answer === '1');
+      }
+    }
+    expect(right.majority / problems).toBeLessThan(0.25);
+    expect(right.planted / problems).toBeGreaterThan(0.9);
+    expect(right.blind / problems).toBeLessThan(0.5);
   });
 
   /** Trace i is a row of confidences, a digit a token; its answer comes at its end. */
@@ -458,6 +548,45 @@ describe('speculativeRejection', () => {
       ...{ generator: growing(), verifier: table((text) => Number(text.at(-1))), n: 4, alpha, piece: 2 },
       sampling: { maxTokens: 8 },
     });
+
+  /** Text i is its letter and a dot a token; `scores` of its pieces are of one token each. */
+  const rejecting = (scores: readonly (readonly number[])[], alpha: number) => {
+    let begun = 0;
+    const length = scores[0]!.length;
+    const generate: Generator['generate'] = async (requests) =>
+      requests.map(({ prefix = '' }) => {
+        const text = prefix === '' ? String.fromCharCode(97 + begun++) : '.';
+        const finishReason = prefix.length + 1 === length ? ('stop' as const) : ('length' as const);
+        return [{ ...completion(text, 1), finishReason }];
+      });
+    const verifier = table((text) => scores[text.charCodeAt(0) - 97]![text.length - 1]!);
+    const options = { generator: { name: 'letters', generate }, verifier, n: scores.length, alpha, piece: 1 };
+    return speculativeRejection(problem, { ...options, sampling: { maxTokens: length } });
+  };
+  interface Rejection {
+    readonly alpha: number;
+    readonly scores: number[][];
+    readonly tokens: number;
+    readonly best: number;
+  }
+
+  it.each(goldenOf<{ rejections: Rejection[] }>('rules', 'test-time').rejections)(
+    'rejects whom the quantile does: α $alpha of $scores.length',
+    async ({ alpha, scores, tokens, best }) => {
+      const { text, trace } = await rejecting(scores, alpha);
+      expect(text.charCodeAt(0) - 97).toBe(best);
+      expect(trace.spent.completionTokens).toBe(tokens);
+    },
+  );
+
+  it('finds the best-of-N at a fraction of its tokens where early scores tell the last', async () => {
+    const final = [0.3, 0.9, 0.1, 0.5, 0.7, 0.2, 0.8, 0.4];
+    const told = final.map((score) => [score, score, score, score]);
+    const [all, half] = [await rejecting(told, 0), await rejecting(told, 0.5)];
+    expect([all.score, half.score]).toEqual([0.9, 0.9]);
+    // 8 texts of 4 pieces; or 8, 4, 2 and 1 of them.
+    expect([all, half].map(({ trace }) => trace.spent.completionTokens)).toEqual([32, 15]);
+  });
 
   it('is best-of-N at α = 0, and else spends nothing more on what scores below the quantile', async () => {
     const all = await reject(0);
@@ -603,6 +732,37 @@ describe('tournaments', () => {
       { points: 2 },
       { points: 1 },
     ]);
+  });
+
+  it('goes by a judge of pairs as by a model, on the ledger of verifier calls', async () => {
+    const pairs: string[] = [];
+    const said = (winner: unknown): PairJudge => ({
+      name: 'larger',
+      compare: async (requests) =>
+        requests.map(({ first, second }) => {
+          pairs.push(`${first}${second}`);
+          return { winner: (winner === 'larger' ? (first > second ? 'first' : 'second') : winner) as 'tie' };
+        }),
+    });
+    const judge = said('larger');
+    for (const tournament of [knockoutTournament, swissTournament]) {
+      const result = await tournament(problem, { generator: scripted(texts), n: 8, judge });
+      expect(result.text).toBe('8');
+      const duels = tournament === knockoutTournament ? 7 : 12;
+      expect(result.trace.spent).toMatchObject({ completions: 8, verifierCalls: 2 * duels });
+    }
+    expect(pairs.slice(0, 4)).toEqual(['37', '73', '18', '81']);
+    const budget = { maxVerifierCalls: 3 };
+    const short = await knockoutTournament(problem, { generator: scripted(texts), n: 8, judge, budget });
+    expect(short).toMatchObject({ exhausted: 'maxVerifierCalls', trace: { spent: { verifierCalls: 3 } } });
+    for (const winner of ['tie', null]) {
+      const even = await knockoutTournament(problem, { generator: scripted(texts), n: 8, judge: said(winner) });
+      expect(even.text).toBe('3');
+    }
+    const odd = knockoutTournament(problem, { generator: scripted(texts), n: 2, judge: said('both') });
+    await expect(odd).rejects.toThrow(/verifier "larger" gave completion 0 the score NaN/);
+    const none = knockoutTournament(problem, { generator: scripted(texts), n: 2, judge: judge.compare as never });
+    await expect(none).rejects.toThrow(/judge is .*an object with compare\(requests\)/);
   });
 
   it('refuses what is no winner', async () => {

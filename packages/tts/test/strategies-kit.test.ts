@@ -11,6 +11,7 @@ import {
   chainOfVerification,
   complexityBased,
   confidenceInformedSelfConsistency,
+  confidenceSampling,
   cotDecoding,
   debate,
   deepConf,
@@ -83,14 +84,21 @@ describe('the kit', () => {
     }),
   };
   testStrategy(it, 'programAided', programAided, ({ verifier: _, ...kit }) => ({ ...kit, sandbox: echo }));
+  const few = { n: 3 };
   const plain: Record<string, Strategy<StrategyOptions>> = {
     ...{ adaptiveConsistency, complexityBased, chainOfVerification, debate, earlyStoppingSelfConsistency, genSelect },
     ...{ knockoutTournament, leastToMost, recursiveSelfAggregation, selfPolish, selfRefine, skeletonOfThought },
     ...{ swissTournament, universalSelfConsistency, zeroShotCot },
-    ...{ cotDecoding, deepConf, selfCertainty },
+    ...{ confidenceSampling, cotDecoding, deepConf, selfCertainty },
   };
   for (const [name, strategy] of Object.entries(plain)) {
-    testStrategy(it, name, strategy, ({ verifier: _, ...kit }) => ({ ...kit, generator: reporting(kit.generator) }));
+    testStrategy(
+      it,
+      name,
+      strategy,
+      ({ verifier: _, ...kit }) => ({ ...kit, generator: reporting(kit.generator) }),
+      few,
+    );
   }
   const judged: Record<string, Strategy<VerifiedStrategyOptions>> = {
     ...{ confidenceInformedSelfConsistency, sequentialRevision, softBestOfN, speculativeRejection },
@@ -99,7 +107,7 @@ describe('the kit', () => {
     regularizedBestOfN: (problem, options) => regularizedBestOfN(problem, { ...options, regularizer: 'kl', beta: 0.5 }),
   };
   for (const [name, strategy] of Object.entries(judged)) {
-    testStrategy(it, name, strategy, (kit) => ({ ...kit, generator: reporting(kit.generator) }));
+    testStrategy(it, name, strategy, (kit) => ({ ...kit, generator: reporting(kit.generator) }), few);
   }
   testStrategy(it, 'autoCot', autoCot, ({ verifier: _, ...kit }) => ({
     ...{ ...kit, questions: ['a', 'b', 'c', 'd'], clusters: 2 },
@@ -111,6 +119,16 @@ describe('the kit', () => {
   testStrategy(it, 'chainOfThought', chainOfThought, ({ verifier: _, ...kit }) => ({ ...kit, demonstrations: [] }));
   testStrategy(it, 'deepConfOnline', deepConfOnline, ({ verifier: _, ...kit }) => ({
     ...{ ...kit, generator: reporting(kit.generator), warmup: 2, together: 2, consensus: 1, window: 2, piece: 2 },
+  }));
+  testStrategy(it, 'knockoutTournament with a judge of pairs', knockoutTournament, ({ verifier, ...kit }) => ({
+    ...kit,
+    judge: {
+      name: 'pairs',
+      compare: async (requests) =>
+        (await verifier.verify(requests.map(({ prompt, first }) => ({ prompt, completion: first })))).map(
+          ({ score, usage }) => ({ winner: score! > 0.5 ? 'first' : 'second', ...(usage && { usage }) }),
+        ),
+    },
   }));
   testStrategy(it, 'lengthControl', lengthControl, ({ verifier: _, ...kit }) => ({ ...kit, targetTokens: 3 }));
   testStrategy(it, 'minimumBayesRisk', minimumBayesRisk, ({ verifier: _, ...kit }) => ({

@@ -46,7 +46,7 @@ export const mostComplex = (demonstrations: readonly Demonstration[], k: number)
 
 /**
  * Few-shot chain of thought (arXiv 2201.11903): y ~ π(· | (q_1, z_1, a_1) … (q_k, z_k, a_k), x), where z are chains of thought. With n > 1 the
- * answer is the majority's (self-consistency, as that paper has it), and the text returned the first chain with it; without any answer it is the
+ * answer is the majority's (self-consistency, arXiv 2203.11171), and the text returned the first chain with it; without any answer it is the
  * first chain. Throws `NoCandidateError` when there is no chain.
  */
 export async function chainOfThought(problem: Problem, options: ChainOfThoughtOptions): Promise<SearchResult> {

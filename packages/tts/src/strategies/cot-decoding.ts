@@ -28,7 +28,7 @@ export type CotDecodingOptions = Given<typeof cotDecodingOptions>;
  *   Δ = (1/|answer|) Σ_{t ∈ answer} p(y_t^1 | …) − p(y_t^2 | …)
  *
  * with the two likeliest tokens of each place. Returned is argmax_a Σ Δ of the paths with that answer (§2.3), or the path of the highest Δ. What an answer's
- * tokens are is found as the paper's appendix does: the path is continued with `answerPrompt`, and what then comes is the answer.
+ * tokens are is found by the paper's second way: the path is continued with `answerPrompt`, and what then comes is the answer.
  *
  * A first token is forced by its logit bias, so the generator must know `logitBias`, `topLogProbs` and token ids. Temperature 0, one path a token.
  * Throws `ContractError` for a generator without them, `NoCandidateError` when no path has an answer.

@@ -20,14 +20,14 @@ export type KnockoutTournamentOptions = Given<typeof knockoutOptions>;
  * the probability of a wrong result falls to 0 as a power of N and exponentially in K.
  *
  * An odd one out goes on without a comparison; a tie, and a pair that the budget does not allow, go to the candidate drawn first.
- * `generators.judge` compares where there is one. Throws `NoCandidateError` when the budget allows no completion.
+ * `judge` compares, or else a model by a prompt: `generators.judge` where there is one. Throws `NoCandidateError` when the budget allows no completion.
  */
 export async function knockoutTournament(problem: Problem, options: KnockoutTournamentOptions): Promise<SearchResult> {
-  const { comparePrompt, parse, comparisons, ...settings } = knockoutOptions.read(options);
+  const { judge, comparePrompt, parse, comparisons, ...settings } = knockoutOptions.read(options);
   const search = new Search(knockoutOptions, problem, options);
   const question = questionOf(problem.prompt);
   const dueling = {
-    ...{ search, parse, comparisons, role: judgeRole(settings) },
+    ...{ search, judge, parse, comparisons, role: judgeRole(settings) },
     prompt: (a: string, b: string) => withQuestion(problem.prompt, comparePrompt(question, a, b)),
   };
   let left: readonly SearchNode[] = await search.draw();

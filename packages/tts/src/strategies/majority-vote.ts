@@ -2,7 +2,7 @@ import type { Given } from '@posttrain/interfaces';
 import { Search } from '../search.js';
 import { type Problem, strategyOptions } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
-import { countVotes, withAnswer } from '../voting.js';
+import { finishVote } from '../voting.js';
 
 const majorityVoteOptions = strategyOptions('majority-vote', {});
 /** Options of `majorityVote`. */
@@ -19,14 +19,5 @@ export type MajorityVoteOptions = Given<typeof majorityVoteOptions>;
 export async function majorityVote(problem: Problem, options: MajorityVoteOptions): Promise<SearchResult> {
   const search = new Search(majorityVoteOptions, problem, options);
   const candidates = await search.draw();
-  const ballots = countVotes(withAnswer(candidates), () => 1);
-  const winner = ballots[0];
-  if (!winner) throw search.nothing(`none of ${candidates.length} completions has an answer.`);
-  return search.finish(
-    winner.supporters[0]!,
-    winner.supporters,
-    candidates,
-    ballots.map(({ vote }) => vote),
-    'outvoted',
-  );
+  return finishVote(search, candidates, { none: `none of ${candidates.length} completions has an answer.` });
 }

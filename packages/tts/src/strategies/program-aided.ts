@@ -13,7 +13,7 @@ import { allOrAbort, createLimiter } from '@posttrain/interfaces/concurrency';
 import { Search } from '../search.js';
 import { type Problem, strategyOptions } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
-import { countVotes, withAnswer } from '../voting.js';
+import { finishVote } from '../voting.js';
 
 const programAidedOptions = strategyOptions('program-aided', {
   /** What runs the programs. */
@@ -93,11 +93,7 @@ export async function programAided(problem: Problem, options: ProgramAidedOption
     if ('reason' in outcome) node.reason = outcome.reason;
     node.answer = 'stdout' in outcome && outcome.stdout.trim() !== '' ? extractAnswer(outcome.stdout.trim()) : null;
   });
-  const ballots = countVotes(withAnswer(drawn), () => 1);
-  const winner = ballots[0];
-  if (!winner) throw search.nothing(`none of ${drawn.length} programs has an answer.`);
-  const votes = ballots.map(({ vote }) => vote);
-  return search.finish(winner.supporters[0]!, winner.supporters, drawn, votes, 'outvoted');
+  return finishVote(search, drawn, { none: `none of ${drawn.length} programs has an answer.` });
 }
 
 function isSandbox(value: unknown): boolean {

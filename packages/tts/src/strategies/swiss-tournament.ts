@@ -44,14 +44,14 @@ function swissPairs(table: readonly Player[]): readonly [(readonly [Player, Play
  * that one unlucky comparison does not end. Who wins most comparisons of a duel has 1 point, a draw gives 1/2, a bye 1. The table
  * goes by points, then by the sum of the opponents' points (Buchholz), then by who was drawn first; its first is returned. ⌊N/2⌋ duels a round.
  *
- * `generators.judge` compares where there is one. Throws `NoCandidateError` when the budget allows no completion.
+ * `judge` compares, or else a model by a prompt: `generators.judge` where there is one. Throws `NoCandidateError` when the budget allows no completion.
  */
 export async function swissTournament(problem: Problem, options: SwissTournamentOptions): Promise<SearchResult> {
-  const { comparePrompt, parse, comparisons, rounds, ...settings } = swissOptions.read(options);
+  const { judge, comparePrompt, parse, comparisons, rounds, ...settings } = swissOptions.read(options);
   const search = new Search(swissOptions, problem, options);
   const question = questionOf(problem.prompt);
   const dueling = {
-    ...{ search, parse, comparisons, role: judgeRole(settings) },
+    ...{ search, judge, parse, comparisons, role: judgeRole(settings) },
     prompt: (a: string, b: string) => withQuestion(problem.prompt, comparePrompt(question, a, b)),
   };
   const players = (await search.draw()).map((node): Player => ({ node, points: 0, opponents: [], hadBye: false }));

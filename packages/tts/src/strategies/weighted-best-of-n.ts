@@ -3,7 +3,7 @@ import { InvalidArgumentError } from '../errors.js';
 import { Search } from '../search.js';
 import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
-import { countVotes, withAnswer } from '../voting.js';
+import { finishVote, withAnswer } from '../voting.js';
 
 const weightedBestOfNOptions = strategyOptions('weighted-best-of-n', { verifier: verifierOption });
 /** Options of `weightedBestOfN`. */
@@ -25,17 +25,11 @@ export async function weightedBestOfN(problem: Problem, options: WeightedBestOfN
   const candidates = await search.draw();
   const voters = withAnswer(candidates).filter(({ node }) => typeof node.score === 'number');
   for (const { node } of voters) assertWeight(`verifier "${options.verifier.name}"`, node.score!);
-  const ballots = countVotes(voters, ({ node }) => node.score!);
-  const winner = ballots[0];
-  if (!winner) throw search.nothing(`none of ${candidates.length} completions has both an answer and a score.`);
-  const best = winner.supporters.reduce((a, b) => (b.node.score! > a.node.score! ? b : a));
-  return search.finish(
-    best,
-    winner.supporters,
-    candidates,
-    ballots.map(({ vote }) => vote),
-    'outvoted',
-  );
+  return finishVote(search, voters, {
+    none: `none of ${candidates.length} completions has both an answer and a score.`,
+    weight: ({ score }) => score!,
+    best: (supporters) => supporters.reduce((a, b) => (b.score! > a.score! ? b : a)),
+  });
 }
 
 /** Throws when `score` cannot be the weight of a vote. */

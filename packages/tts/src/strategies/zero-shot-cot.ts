@@ -16,7 +16,7 @@ export const reasoningTriggers = {
     "Let's first understand the problem and devise a plan to solve the problem. Then, let's carry out the plan and solve the problem step by step.",
   /** Plan-and-solve with detailed instructions (PS+, arXiv 2305.04091). */
   'plan-and-solve-plus':
-    "Let's first understand the problem, extract relevant variables and their corresponding numerals, and devise a plan. Then, let's carry out the plan, calculate intermediate variables (pay attention to correct numerical calculation and commonsense), solve the problem step by step, and show the answer.",
+    "Let's first understand the problem, extract relevant variables and their corresponding numerals, and devise a plan. Then, let's carry out the plan, calculate intermediate variables (pay attention to correct numeral calculation and commonsense), solve the problem step by step, and show the answer.",
 } as const;
 
 const zeroShotCotOptions = strategyOptions('zero-shot-cot', {
