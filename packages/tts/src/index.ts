@@ -38,7 +38,7 @@ export {
 export { type ForestOfThoughtOptions, forestOfThought } from './strategies/forest-of-thought.js';
 export { type GraphOfThoughtsOptions, graphOfThoughts } from './strategies/graph-of-thoughts.js';
 export { type LatsOptions, lats } from './strategies/lats.js';
-export { type LiteSearchOptions, liteSearch, liteSearchBudget } from './strategies/lite-search.js';
+export { type LiteSearchNode, type LiteSearchOptions, liteSearch, liteSearchBudget } from './strategies/lite-search.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
 export { type MctSelfRefineOptions, mctSelfRefine, selfRewardQ } from './strategies/mct-self-refine.js';
 export { type MctsOptions, mcts } from './strategies/mcts.js';
