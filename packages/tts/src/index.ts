@@ -17,6 +17,7 @@ export {
 } from '@posttrain/interfaces/verifiers';
 export type { Budget, BudgetLimit, Spending } from './budget.js';
 export { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
+export { type ResumedSearch, resumeSearch } from './resume.js';
 export { Search } from './search.js';
 export type { Candidate, NodeState, SearchNode } from './search-node.js';
 export {
@@ -64,6 +65,22 @@ export { type TreeBonOptions, treeBon, treeBonReward } from './strategies/tree-b
 export { type TreeOfThoughtsOptions, treeOfThoughts } from './strategies/tree-of-thoughts.js';
 export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';
 export type { ThoughtValues, ThoughtVotes } from './thoughts.js';
-export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
+export {
+  type CostRow,
+  type Trace,
+  type TraceNode,
+  type TraceStatus,
+  traceTable,
+  traceTexts,
+  traceToJson,
+} from './trace.js';
+export { traceToHtml } from './trace-html.js';
+export {
+  type SiblingRow,
+  type SolutionRow,
+  type StepwiseRow,
+  type TraceRowsOptions,
+  traceRows,
+} from './trace-rows.js';
 export { traceToSvg } from './trace-svg.js';
 export { puct, uct } from './tree-statistics.js';

@@ -138,12 +138,13 @@ export class Search {
         break;
       }
       const keys = this.#places(this.root.key, '', asked, granted);
+      const first = seed === undefined ? undefined : seed + asked;
       const asking = await this.#rounds.ask({
         ...{ generator, reservations: [...reservations], isAlone: true },
         request: { ...drawn, ...(prefix === '' ? {} : { prefix }), prompt },
-        seed: seed === undefined ? undefined : seed + asked,
+        seed: first,
       });
-      const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], ...asking });
+      const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], seed: first, ...asking });
       asked += granted;
       candidates.push(...batch);
       const wanted = new Set(batch.map(({ key }) => key));
@@ -183,6 +184,7 @@ export class Search {
     const keys = this.#places(node.key, way, first, reservations.length);
     const start = prompt === undefined ? node.text : prefix;
     const stops = [...stop, ...(sampling.stop ?? [])];
+    const seed = childSeed(node.key, way) + first;
     const asking = await this.#rounds.ask({
       generator,
       reservations: [...reservations],
@@ -193,10 +195,10 @@ export class Search {
         ...(start === '' ? {} : { prefix: start }),
         prompt: prompt ?? this.#problem.prompt,
       },
-      seed: childSeed(node.key, way) + first,
+      seed,
     });
     if (stop.length > 0) assertStops(generator, asking.completions);
-    return this.#grow({ parent: node, start, keys, stops: stop, ...asking, role });
+    return this.#grow({ parent: node, start, keys, stops: stop, seed, ...asking, role });
   }
 
   /**
@@ -231,7 +233,8 @@ export class Search {
     const index = this.#children.get(place) ?? 0;
     this.#children.set(place, index + 1);
     const key = childKey(place, '', index);
-    return this.#add({ key, parents: [...nodes], text, state: 'open', payload });
+    const traced = text === this.root.text ? {} : { node: { text } };
+    return this.#add({ key, parents: [...nodes], text, state: 'open', payload, ...traced });
   }
 
   /**
@@ -285,8 +288,10 @@ export class Search {
     readonly completions: readonly (Completion | undefined)[];
     readonly failure?: { readonly cause: unknown };
     readonly role?: string | undefined;
+    /** Of the first. */
+    readonly seed: number | undefined;
   }): SearchNode[] {
-    const { parent, start, keys, stops, completions, failure, role } = grown;
+    const { parent, start, keys, stops, completions, failure, role, seed } = grown;
     const nodes = completions.flatMap((completion, i) => {
       if (!completion) return [];
       const state = stateOf(completion, stops);
@@ -303,6 +308,8 @@ export class Search {
           promptTokens: usage.promptTokens,
           completionTokens: usage.completionTokens,
           ...(state === 'open' ? { stop: step } : {}),
+          ...(start === parent.text ? {} : { prefix: start }),
+          ...(seed === undefined ? {} : { seed: seed + i }),
           ...(role === undefined ? {} : { role }),
           ...(aborted ? { reason: 'aborted' } : {}),
         },

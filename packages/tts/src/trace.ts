@@ -13,7 +13,12 @@ export interface TraceNode {
   readonly parent: number | null;
   /** All parents, where it was merged of several. */
   readonly parents?: readonly number[];
+  /** What it adds to its parent's text; of merged nodes, and with `prefix`, all of its text. */
   readonly text: string;
+  /** What its text begins with, where that is not its parent's text: another prompt was asked. Part of `text`. */
+  readonly prefix?: string;
+  /** The seed that it was drawn with. */
+  readonly seed?: number;
   readonly finishReason: 'stop' | 'length' | 'abort' | null;
   /** The stop string at its end, of a step: part of `text`. */
   readonly stop?: string;
@@ -58,6 +63,18 @@ export interface Trace {
   readonly exhausted: BudgetLimit | null;
   readonly spent: Readonly<Spending>;
   readonly nodes: readonly TraceNode[];
+}
+
+/** The whole text of every node, from the problem's prefix on, by its id. */
+export function traceTexts(trace: Trace): Map<number, string> {
+  assertTrace('traceTexts', trace);
+  const texts = new Map<number, string>();
+  for (const { id, parent, text, prefix, finishReason } of trace.nodes) {
+    if (parent === null) texts.set(id, trace.prefix);
+    else if (finishReason === null) texts.set(id, text === '' ? trace.prefix : text);
+    else texts.set(id, prefix === undefined ? texts.get(parent)! + text : text);
+  }
+  return texts;
 }
 
 /** The trace as a JSON document, two spaces of indentation. */
