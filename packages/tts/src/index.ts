@@ -67,9 +67,12 @@ export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weigh
 export type { ThoughtValues, ThoughtVotes } from './thoughts.js';
 export {
   type CostRow,
+  type SearchCosts,
+  type SearchModels,
   type Trace,
   type TraceNode,
   type TraceStatus,
+  traceCosts,
   traceTable,
   traceTexts,
   traceToJson,

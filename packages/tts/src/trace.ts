@@ -83,6 +83,38 @@ export function traceToJson(trace: Trace): string {
   return JSON.stringify(trace, null, 2);
 }
 
+/** Parameters of the models that a search has asked. */
+export interface SearchModels {
+  /** Of the generator, and of further ones by role where they have others. */
+  readonly generator: number;
+  readonly generators?: Readonly<Record<string, number>>;
+  /** Of a verifier that counts its tokens. Default 0. */
+  readonly verifier?: number;
+}
+
+/** What a search cost, as `computeOptimal` of `@posttrain/eval` takes it. */
+export interface SearchCosts {
+  readonly completionTokens: number;
+  readonly verifierCalls: number;
+  /** 2 N a token of N parameters, prompts read and tokens written; attention over the context left out. */
+  readonly flops: number;
+  readonly wallTimeMs: number;
+}
+
+/** Tokens, verifier calls, FLOPs and time of one search. */
+export function traceCosts(trace: Trace, { generator, generators = {}, verifier = 0 }: SearchModels): SearchCosts {
+  assertTrace('traceCosts', trace);
+  const { completionTokens, verifierCalls, verifierTokens = 0, wallTimeMs } = trace.spent;
+  const flops = trace.nodes.reduce(
+    (sum, { role, promptTokens, completionTokens: written }) => {
+      const parameters = (role === undefined ? undefined : generators[role]) ?? generator;
+      return sum + 2 * parameters * (promptTokens + written);
+    },
+    2 * verifier * verifierTokens,
+  );
+  return { completionTokens, verifierCalls, flops, wallTimeMs };
+}
+
 /** One row of a cost table; plain, so `console.table` and any renderer take it. Sums over the problems searched. */
 export interface CostRow {
   readonly strategy: string;

@@ -9,6 +9,7 @@ import {
   rStar,
   stepBeamSearch,
   type Trace,
+  traceCosts,
   traceRows,
   traceTable,
   traceTexts,
@@ -93,6 +94,21 @@ describe('traceTable', () => {
         exhausted: 1,
       }),
     ]);
+  });
+});
+
+describe('traceCosts', () => {
+  it('are tokens, calls and 2 N FLOPs a token, each model with its own N', async () => {
+    const { trace } = await search(['1', '22']);
+    expect(traceCosts(trace, { generator: 100 })).toMatchObject({
+      completionTokens: 6,
+      verifierCalls: 2,
+      flops: 2 * 100 * 16,
+    });
+    const asked = { ...trace, nodes: trace.nodes.map((node) => (node.id === 2 ? { ...node, role: 'small' } : node)) };
+    expect(traceCosts(asked, { generator: 100, generators: { small: 1 } }).flops).toBe(2 * 8 * 101);
+    const judged = { ...trace, spent: { ...trace.spent, verifierTokens: 7 } };
+    expect(traceCosts(judged, { generator: 0, verifier: 5 }).flops).toBe(70);
   });
 });
 
