@@ -15,10 +15,12 @@ import numpy as np  # noqa: E402
 
 out = output_folder(__file__)
 generator = np.random.RandomState(0)
-# What others have published is not made again: published.py takes it from their log.
-published = Path(__file__).resolve().parent / "game-of-24.json"
-if out != published.parent:
-    shutil.copy(published, out)
+# What published.py and authors.py take from elsewhere is not made again.
+here = Path(__file__).resolve().parent
+for name in ("game-of-24", "rest-mcts", "lite-search"):
+    if out != here:
+        shutil.copy(here / f"{name}.json", out)
+
 
 
 def widths(rewards, width, temperature):

@@ -17,6 +17,29 @@ export {
   VerifierTimeoutError,
 } from '@posttrain/interfaces/verifiers';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
+export {
+  type ArmAccuracy,
+  type ArmedQuestion,
+  type ArmOutcome,
+  type ComputeOptimalOptions,
+  type ComputeOptimalPoint,
+  type ComputeOptimalResult,
+  type CostName,
+  type Costs,
+  computeOptimal,
+  computeOptimalCurve,
+  type HeldOutChoice,
+} from './compute-optimal/compute-optimal.js';
+export { difficultyBin, difficultyEdges } from './compute-optimal/difficulty.js';
+export {
+  type FlopsMatchedOptions,
+  type FlopsMatchedPoint,
+  flopsMatched,
+  inferenceFlops,
+  matchedInference,
+  pretrainingFlops,
+  type SearchPoint,
+} from './compute-optimal/flops-matched.js';
 export { EvaluationError } from './errors.js';
 export { type EvaluateOptions, evaluate, taskKinds } from './evaluate.js';
 export {

@@ -20,8 +20,9 @@ export function grownNode(grown: {
   readonly completion: Completion;
   readonly extract: AnswerExtractor;
   readonly role?: string | undefined;
+  readonly seed: number | undefined;
 }): NewNode {
-  const { key, parent, start, stops, completion, extract, role } = grown;
+  const { key, parent, start, stops, completion, extract, role, seed } = grown;
   const { usage, finishReason } = completion;
   const state = stateOf(completion, stops);
   const step = state === 'open' ? completion.stop! : '';
@@ -36,6 +37,8 @@ export function grownNode(grown: {
       promptTokens: usage.promptTokens,
       completionTokens: usage.completionTokens,
       ...(state === 'open' ? { stop: step } : {}),
+      ...(start === parent.text ? {} : { prefix: start }),
+      ...(seed === undefined ? {} : { seed }),
       ...(role === undefined ? {} : { role }),
       ...(isAborted ? { reason: 'aborted' } : {}),
     },

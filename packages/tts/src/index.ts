@@ -21,6 +21,7 @@ export type { Winner } from './choosing.js';
 export { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 export { type JuryOptions, jury } from './jury.js';
 export { type Overthinking, overthinking, type SolutionRound } from './overthinking.js';
+export { type ResumedSearch, resumeSearch } from './resume.js';
 export { Search } from './search.js';
 export type { Candidate, NodeState, SearchNode } from './search-node.js';
 export {
@@ -83,7 +84,7 @@ export { type KnockoutTournamentOptions, knockoutTournament } from './strategies
 export { type LatsOptions, lats } from './strategies/lats.js';
 export { type AnsweredQuestion, type LeastToMostOptions, leastToMost } from './strategies/least-to-most.js';
 export { type LengthControlOptions, lengthControl, lengthError } from './strategies/length-control.js';
-export { type LiteSearchOptions, liteSearch, liteSearchBudget } from './strategies/lite-search.js';
+export { type LiteSearchNode, type LiteSearchOptions, liteSearch, liteSearchBudget } from './strategies/lite-search.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
 export { type MctSelfRefineOptions, mctSelfRefine, selfRewardQ } from './strategies/mct-self-refine.js';
 export { type MctsOptions, mcts } from './strategies/mcts.js';
@@ -133,6 +134,25 @@ export {
 export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';
 export { reasoningTriggers, type ZeroShotCotOptions, zeroShotCot } from './strategies/zero-shot-cot.js';
 export type { ThoughtValues, ThoughtVotes } from './thoughts.js';
-export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
+export {
+  type CostRow,
+  type SearchCosts,
+  type SearchModels,
+  type Trace,
+  type TraceNode,
+  type TraceStatus,
+  traceCosts,
+  traceTable,
+  traceTexts,
+  traceToJson,
+} from './trace.js';
+export { traceToHtml } from './trace-html.js';
+export {
+  type SiblingRow,
+  type SolutionRow,
+  type StepwiseRow,
+  type TraceRowsOptions,
+  traceRows,
+} from './trace-rows.js';
 export { traceToSvg } from './trace-svg.js';
 export { puct, uct } from './tree-statistics.js';

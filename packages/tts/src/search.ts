@@ -142,12 +142,13 @@ export class Search {
         break;
       }
       const keys = this.#places(this.root.key, '', asked, granted);
+      const first = seed === undefined ? undefined : seed + asked;
       const asking = await this.#rounds.ask({
         ...{ generator, reservations: [...reservations], isAlone: true },
         request: { ...drawn, ...reported(report), ...(prefix === '' ? {} : { prefix }), prompt },
-        seed: seed === undefined ? undefined : seed + asked,
+        seed: first,
       });
-      const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], ...asking });
+      const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], seed: first, ...asking });
       this.#drawn += granted;
       candidates.push(...batch);
       const wanted = new Set(batch.map(({ key }) => key));
@@ -187,6 +188,7 @@ export class Search {
     const keys = this.#places(node.key, way, first, reservations.length);
     const start = prompt === undefined ? node.text : prefix;
     const stops = [...stop, ...(sampling.stop ?? [])];
+    const seed = childSeed(node.key, way) + first;
     const asking = await this.#rounds.ask({
       generator,
       reservations: [...reservations],
@@ -198,10 +200,10 @@ export class Search {
         ...(start === '' ? {} : { prefix: start }),
         prompt: prompt ?? this.#problem.prompt,
       },
-      seed: childSeed(node.key, way) + first,
+      seed,
     });
     if (stop.length > 0) assertStops(generator, asking.completions);
-    return this.#grow({ parent: node, start, keys, stops: stop, ...asking, role });
+    return this.#grow({ parent: node, start, keys, stops: stop, seed, ...asking, role });
   }
 
   /**
@@ -254,7 +256,8 @@ export class Search {
     const index = this.#children.get(place) ?? 0;
     this.#children.set(place, index + 1);
     const key = childKey(place, '', index);
-    return this.#add({ key, parents: [...nodes], text, state: 'open', payload });
+    const traced = text === this.root.text ? {} : { node: { text } };
+    return this.#add({ key, parents: [...nodes], text, state: 'open', payload, ...traced });
   }
 
   /**
@@ -311,11 +314,14 @@ export class Search {
     readonly completions: readonly (Completion | undefined)[];
     readonly failure?: { readonly cause: unknown };
     readonly role?: string | undefined;
+    /** Of the first. */
+    readonly seed: number | undefined;
   }): SearchNode[] {
-    const { keys, completions, failure } = grown;
+    const { keys, completions, failure, seed: first } = grown;
     const nodes = completions.flatMap((completion, i) => {
       if (!completion) return [];
-      const node = this.#add(grownNode({ ...grown, key: keys[i]!, completion, extract: this.#extract }));
+      const seed = first === undefined ? undefined : first + i;
+      const node = this.#add(grownNode({ ...grown, key: keys[i]!, seed, completion, extract: this.#extract }));
       return completion.finishReason === 'abort' ? [] : [node];
     });
     if (failure) throw failure.cause;

@@ -88,7 +88,7 @@ function drawNode({ node, x, y, isLeaf }: Placed, trace: Trace): string {
   const label = isLeaf && !isRoot ? `<text x="${x + 14}" y="${y + 4}">${escapeXml(facts.join(' · '))}</text>` : '';
   const reason = isRoot ? '' : `${node.status}${node.reason ? `: ${node.reason}` : ''}\n`;
   return (
-    `<g class="${isRoot ? 'root' : node.status}"><title>${escapeXml(reason + tooltip)}</title>` +
+    `<g class="${isRoot ? 'root' : node.status}" data-node="${node.id}"><title>${escapeXml(reason + tooltip)}</title>` +
     `${ring}<circle cx="${x}" cy="${y}" r="4.5"/>${label}</g>`
   );
 }
@@ -134,18 +134,18 @@ function pathToChosen(nodes: readonly TraceNode[]): Set<number> {
   return path;
 }
 
-function promptText({ prompt, prefix }: Trace): string {
+export function promptText({ prompt, prefix }: Trace): string {
   const text =
     typeof prompt === 'string' ? prompt : prompt.map(({ role, content }) => `${role}: ${content}`).join('\n');
   return text + prefix;
 }
 
-function round(score: number): string {
+export function round(score: number): string {
   return String(Number(score.toPrecision(4)));
 }
 
 /** Text as XML content: markup escaped, and characters that XML does not allow replaced. */
-function escapeXml(text: string): string {
+export function escapeXml(text: string): string {
   return text
     .replace(/(?![\t\n\r])[\p{Cc}\p{Cs}\ufffe\uffff]/gu, '\ufffd')
     .replaceAll('&', '&amp;')

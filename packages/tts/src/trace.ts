@@ -13,7 +13,12 @@ export interface TraceNode {
   readonly parent: number | null;
   /** All parents, where it was merged of several. */
   readonly parents?: readonly number[];
+  /** What it adds to its parent's text; of merged nodes, and with `prefix`, all of its text. */
   readonly text: string;
+  /** What its text begins with, where that is not its parent's text: another prompt was asked. Part of `text`. */
+  readonly prefix?: string;
+  /** The seed that it was drawn with. */
+  readonly seed?: number;
   readonly finishReason: 'stop' | 'length' | 'abort' | null;
   /** The stop string at its end, of a step: part of `text`. */
   readonly stop?: string;
@@ -60,10 +65,54 @@ export interface Trace {
   readonly nodes: readonly TraceNode[];
 }
 
+/** The whole text of every node, from the problem's prefix on, by its id. */
+export function traceTexts(trace: Trace): Map<number, string> {
+  assertTrace('traceTexts', trace);
+  const texts = new Map<number, string>();
+  for (const { id, parent, text, prefix, finishReason } of trace.nodes) {
+    if (parent === null) texts.set(id, trace.prefix);
+    else if (finishReason === null) texts.set(id, text === '' ? trace.prefix : text);
+    else texts.set(id, prefix === undefined ? texts.get(parent)! + text : text);
+  }
+  return texts;
+}
+
 /** The trace as a JSON document, two spaces of indentation. */
 export function traceToJson(trace: Trace): string {
   assertTrace('traceToJson', trace);
   return JSON.stringify(trace, null, 2);
+}
+
+/** Parameters of the models that a search has asked. */
+export interface SearchModels {
+  /** Of the generator, and of further ones by role where they have others. */
+  readonly generator: number;
+  readonly generators?: Readonly<Record<string, number>>;
+  /** Of a verifier that counts its tokens. Default 0. */
+  readonly verifier?: number;
+}
+
+/** What a search cost, as `computeOptimal` of `@posttrain/eval` takes it. */
+export interface SearchCosts {
+  readonly completionTokens: number;
+  readonly verifierCalls: number;
+  /** 2 N a token of N parameters, prompts read and tokens written; attention over the context left out. */
+  readonly flops: number;
+  readonly wallTimeMs: number;
+}
+
+/** Tokens, verifier calls, FLOPs and time of one search. */
+export function traceCosts(trace: Trace, { generator, generators = {}, verifier = 0 }: SearchModels): SearchCosts {
+  assertTrace('traceCosts', trace);
+  const { completionTokens, verifierCalls, verifierTokens = 0, wallTimeMs } = trace.spent;
+  const flops = trace.nodes.reduce(
+    (sum, { role, promptTokens, completionTokens: written }) => {
+      const parameters = (role === undefined ? undefined : generators[role]) ?? generator;
+      return sum + 2 * parameters * (promptTokens + written);
+    },
+    2 * verifier * verifierTokens,
+  );
+  return { completionTokens, verifierCalls, flops, wallTimeMs };
 }
 
 /** One row of a cost table; plain, so `console.table` and any renderer take it. Sums over the problems searched. */

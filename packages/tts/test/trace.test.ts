@@ -1,6 +1,24 @@
-import { describe, expect, it } from 'vitest';
-import { bestOfN, majorityVote, type Trace, traceTable, traceToJson, traceToSvg } from '../src/index.js';
-import { scripted, table } from './doubles.js';
+import { type Browser, chromium } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findChromium } from '../../../scripts/chromium.mjs';
+import {
+  bestOfN,
+  majorityVote,
+  mcts,
+  resumeSearch,
+  rStar,
+  stepBeamSearch,
+  type Trace,
+  traceCosts,
+  traceRows,
+  traceTable,
+  traceTexts,
+  traceToHtml,
+  traceToJson,
+  traceToSvg,
+  treeOfThoughts,
+} from '../src/index.js';
+import { LETTERS, scripted, stepper, table, values } from './doubles.js';
 
 const search = (texts: readonly string[], n = texts.length) =>
   bestOfN(
@@ -27,6 +45,7 @@ describe('traceToJson', () => {
       id: 2,
       parent: 0,
       text: '22',
+      seed: 2,
       finishReason: 'stop',
       promptTokens: 5,
       completionTokens: 3,
@@ -75,6 +94,21 @@ describe('traceTable', () => {
         exhausted: 1,
       }),
     ]);
+  });
+});
+
+describe('traceCosts', () => {
+  it('are tokens, calls and 2 N FLOPs a token, each model with its own N', async () => {
+    const { trace } = await search(['1', '22']);
+    expect(traceCosts(trace, { generator: 100 })).toMatchObject({
+      completionTokens: 6,
+      verifierCalls: 2,
+      flops: 2 * 100 * 16,
+    });
+    const asked = { ...trace, nodes: trace.nodes.map((node) => (node.id === 2 ? { ...node, role: 'small' } : node)) };
+    expect(traceCosts(asked, { generator: 100, generators: { small: 1 } }).flops).toBe(2 * 8 * 101);
+    const judged = { ...trace, spent: { ...trace.spent, verifierTokens: 7 } };
+    expect(traceCosts(judged, { generator: 0, verifier: 5 }).flops).toBe(70);
   });
 });
 
@@ -136,3 +170,245 @@ describe('traceToSvg', () => {
     expect(svg.match(/<\/title>/g)).toHaveLength(3);
   });
 });
+
+const STEP = { stop: ['\n'], sampling: { maxTokens: 8, seed: 4 } };
+const tree = (rest = {}, generator = stepper(LETTERS, 3)) =>
+  mcts({ prompt: 'What?', prefix: '>' }, { generator, verifier: table(values(3)), n: 12, width: 3, ...STEP, ...rest });
+
+describe('traceTexts', () => {
+  it('are those that the verifier saw, whatever prompt was asked', async () => {
+    const seen: string[] = [];
+    const verifier = table((text) => seen.push(text));
+    const { trace } = await tree({ verifier });
+    const texts = traceTexts(trace);
+    const judged = trace.nodes.filter(({ score }) => score !== undefined).map(({ id }) => texts.get(id));
+    expect(judged.sort()).toEqual(seen.sort());
+  });
+});
+
+describe('resumeSearch', () => {
+  const plain = ({ trace, ...rest }: { trace: Trace }) => {
+    const { spent, budget: _, exhausted: __, ...kept } = trace;
+    const { wallTimeMs: ___, generatorCalls: ____, ...counted } = spent;
+    return { ...rest, exhausted: undefined, replayed: undefined, trace: { ...kept, spent: counted } };
+  };
+  const verifier = table(values(3));
+  const prompts = {
+    remaining: ({ steps }: { steps: readonly unknown[] }) => `solve from ${steps.length}`,
+    'sub-question': ({ steps }: { steps: readonly unknown[] }) => `ask ${steps.length}`,
+  };
+  const evaluation = {
+    method: 'value' as const,
+    prompt: (text: string) => `value ${text}`,
+    parse: (text: string) => text.length,
+  };
+  // How each search is run, and with how little it ends early and still has something to return.
+  const problem = { prompt: 'What?', prefix: '>' };
+  const shared = { ...STEP, n: 6 };
+  it.each([
+    ['mcts', (rest: object) => ({ strategy: mcts, options: { ...shared, verifier, width: 3, ...rest } }), 9],
+    [
+      'stepBeamSearch',
+      (rest: object) => ({ strategy: stepBeamSearch, options: { ...shared, verifier, beamWidth: 2, ...rest } }),
+      17,
+    ],
+    [
+      'bestOfN',
+      (rest: object) => ({
+        strategy: bestOfN,
+        options: { ...{ sampling: STEP.sampling, n: 6, verifier, batchSize: 2 }, ...rest },
+      }),
+      3,
+    ],
+    [
+      'treeOfThoughts',
+      (rest: object) => ({
+        strategy: treeOfThoughts,
+        options: { ...shared, n: 2, steps: 3, search: 'dfs', outputs: 9, evaluation, evaluations: 1, ...rest },
+      }),
+      14,
+    ],
+    [
+      'rStar',
+      (rest: object) => ({
+        strategy: rStar,
+        options: {
+          ...shared,
+          prompts,
+          width: 2,
+          votes: 2,
+          masks: 1,
+          extractAnswer: (text: string) => text.at(-1),
+          ...rest,
+        },
+      }),
+      20,
+    ],
+  ])(
+    'goes on from the trace of %s that its budget ended, to the tree of one that was not',
+    async (name, of, maxCompletions) => {
+      const run = async (rest: object, resumed?: Trace) => {
+        const generator = stepper(LETTERS, 3);
+        const discriminator = { ...stepper(LETTERS, 3), name: 'second' };
+        const generators = name === 'rStar' ? { generators: { discriminator } } : {};
+        const { strategy, options } = of({ generator, ...generators, ...rest });
+        const call = strategy as unknown as Parameters<typeof resumeSearch>[0];
+        const found = resumed
+          ? await resumeSearch(call, resumed, problem, options as never)
+          : { ...(await call(problem, options as never)), replayed: 0 };
+        const asked = [generator, discriminator]
+          .flatMap(({ requests }) => requests)
+          .reduce((sum, { n = 1 }) => sum + n, 0);
+        return { found, asked };
+      };
+      const whole = await run({});
+      const short = await run({ budget: { maxCompletions } });
+      expect(short.found.exhausted).toBe('maxCompletions');
+      const again = await run({}, JSON.parse(traceToJson(short.found.trace)) as Trace);
+      expect(plain(again.found)).toEqual(plain(whole.found));
+      expect(again.found.replayed).toBe(short.asked);
+      expect(again.asked).toBe(whole.asked - short.asked);
+      const nothing = await run({}, whole.found.trace);
+      expect(nothing.asked).toBe(0);
+    },
+  );
+
+  it('refuses what is not the same search', async () => {
+    const { trace } = await tree();
+    const options = { generator: stepper(LETTERS, 3), verifier, n: 12, width: 3, ...STEP };
+    const resume = (rest = {}, prompt = 'What?', of: Trace = trace) =>
+      resumeSearch(mcts, of, { prompt, prefix: '>' }, { ...options, ...rest });
+    await expect(resume({}, 'Who?')).rejects.toThrow(/prompt is "Who\?"; it must be the prompt of the trace/);
+    await expect(resume({ sampling: { maxTokens: 9, seed: 4 } })).rejects.toThrow(/the sampling of the trace/);
+    await expect(resume({ generator: { ...options.generator, name: 'x' } })).rejects.toThrow(
+      /named as in the trace: stepper/,
+    );
+    await expect(
+      resumeSearch(stepBeamSearch, trace, problem, {
+        generator: options.generator,
+        verifier,
+        n: 6,
+        beamWidth: 3,
+        ...STEP,
+      }),
+    ).rejects.toThrow(/the trace is of mcts, and step-beam-search was run/);
+    const { trace: unseeded } = await bestOfN(problem, { generator: scripted(['1']), verifier, n: 1 });
+    await expect(
+      resumeSearch(bestOfN, unseeded, problem, { generator: scripted(['1']), verifier, n: 2 }),
+    ).rejects.toThrow(/only be resumed with a sampling.seed/);
+    await expect(resumeSearch(mcts, {} as never, problem, options)).rejects.toThrow(/the trace of a search/);
+  });
+});
+
+describe('traceRows', () => {
+  it('are the solution, preferences between siblings, and steps with what the search knows of them', async () => {
+    const { trace, text, score } = await tree();
+    expect(traceRows(trace, { kind: 'completion' })).toEqual([{ prompt: 'What?', completion: text, score }]);
+    const good = traceRows(trace, { kind: 'completion', minScore: 0.3 });
+    expect(good.length).toBeGreaterThan(1);
+    expect(good.every((row) => row.score! >= 0.3)).toBe(true);
+    expect(new Set(good.map(({ completion }) => completion)).size).toBe(good.length);
+    const { trace: beam } = await stepBeamSearch(
+      { prompt: [{ role: 'user', content: 'What?' }] },
+      {
+        generator: stepper(LETTERS, 2),
+        verifier: table((it) => (it.startsWith('a') ? 1 : 0.5)),
+        n: 6,
+        beamWidth: 3,
+        ...STEP,
+      },
+    );
+    const pairs = traceRows(beam, { kind: 'preference' });
+    expect(pairs.length).toBeGreaterThan(0);
+    for (const { chosen, rejected, margin } of pairs) {
+      expect([chosen, rejected, margin]).toEqual([
+        [{ role: 'assistant', content: expect.stringMatching(/^a/) }],
+        [{ role: 'assistant', content: expect.stringMatching(/^[bc]/) }],
+        0.5,
+      ]);
+    }
+    expect(traceRows(beam, { kind: 'preference', minMargin: 0.6 })).toEqual([]);
+    const [row] = traceRows(trace, { kind: 'stepwise' });
+    expect(row!.completions.join('')).toBe(text);
+    const [steps] = traceRows(beam, { kind: 'stepwise' });
+    expect(steps).toMatchObject({ completions: [expect.stringMatching(/^a\n$/), expect.any(String)], labels: [1, 1] });
+    expect(() => traceRows(trace, { kind: 'rows' as never })).toThrow(/one of completion, preference, stepwise/);
+  });
+
+  it('leave out what answered another prompt', async () => {
+    const evaluation = {
+      method: 'value' as const,
+      prompt: (text: string) => `value ${text}`,
+      parse: (text: string) => text.length,
+    };
+    const { trace, text } = await treeOfThoughts(
+      { prompt: 'What?' },
+      { generator: stepper(LETTERS, 2), n: 2, steps: 2, evaluation, evaluations: 1, ...STEP },
+    );
+    expect(traceRows(trace, { kind: 'completion' })).toMatchObject([{ completion: text }]);
+    const contents = traceRows(trace, { kind: 'completion', minScore: 0 }).map(({ completion }) => completion);
+    expect(contents.every((it) => /^[abc]\n[abc]$/.test(String(it)))).toBe(true);
+  });
+});
+
+const executablePath = findChromium();
+describe.skipIf(!executablePath)(
+  `traceToHtml in a real browser${executablePath ? '' : ' (skipped: no Chromium found)'}`,
+  () => {
+    let browser: Browser;
+    beforeAll(async () => {
+      browser = await chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox', '--disable-gpu'] });
+    });
+    afterAll(() => browser?.close());
+    async function open(trace: Trace) {
+      const page = await browser.newPage({ viewport: { width: 1200, height: 900 } });
+      const complaints: string[] = [];
+      page.on('console', (message) => complaints.push(message.text()));
+      page.on('pageerror', (error) => complaints.push(error.message));
+      page.on('dialog', (dialog) => complaints.push(dialog.message()));
+      page.on('request', (request) => complaints.push(`asked for ${request.url()}`));
+      await page.setContent(traceToHtml(trace), { waitUntil: 'load' });
+      return { page, complaints };
+    }
+
+    it('shows every node with its score and cost, what was pruned and why, and a node’s whole text when it is chosen', async () => {
+      const { trace, text } = await tree();
+      const { page, complaints } = await open(trace);
+      const rows = page.locator('#nodes tbody tr');
+      expect(await rows.count()).toBe(trace.nodes.length);
+      expect(await page.locator('#tree circle:not(.ring)').count()).toBe(trace.nodes.length);
+      const chosen = trace.nodes.find(({ status }) => status === 'chosen')!;
+      await page.locator(`#tree g[data-node="${chosen.id}"] circle:not(.ring)`).click();
+      expect(await page.locator('#node pre').textContent()).toBe(text);
+      expect(await page.locator('tr.shown').getAttribute('data-node')).toBe(String(chosen.id));
+      await rows.nth(0).press('Enter');
+      expect(await page.locator('#node pre').textContent()).toBe('What?>');
+      const reasons = await page.locator('#pruned tbody tr').allTextContents();
+      const dropped = trace.nodes.filter(({ status }) => status === 'dropped');
+      const counts = await page.locator('#pruned tbody td:nth-child(2)').allTextContents();
+      expect(reasons.length).toBe(new Set(dropped.map(({ reason }) => reason)).size);
+      expect(counts.reduce((sum, it) => sum + Number(it), 0)).toBe(dropped.length);
+      expect(await page.locator('#costs').textContent()).toContain(`completions${trace.spent.completions}`);
+      expect(complaints).toEqual([]);
+      await page.close();
+    });
+
+    it('lets no text out of its element', async () => {
+      const hostile = '</script><script>alert(1)</script><img src=x onerror=alert(2)>&"\u0000\u2028<!--';
+      const { trace } = await bestOfN(
+        { prompt: hostile },
+        {
+          generator: { ...scripted([hostile]), name: hostile },
+          verifier: table(() => 1),
+          n: 1,
+          extractAnswer: () => hostile,
+        },
+      );
+      const { page, complaints } = await open(trace);
+      await page.locator('#nodes tbody tr').nth(1).click();
+      expect(await page.locator('#node pre').textContent()).toBe(hostile);
+      expect(complaints).toEqual([]);
+      await page.close();
+    });
+  },
+);

@@ -156,7 +156,10 @@ export async function alphaLlm(problem: Problem, options: AlphaLlmOptions): Prom
     tree.backUp(path, worthOfLeaf);
   }
   tree.write();
-  for (const node of outcomes.keys()) if (node.state === 'ended') finished.add(node);
+  for (const [node, outcome] of outcomes) {
+    if (has('outcome')) node.node.score = outcome;
+    if (node.state === 'ended') finished.add(node);
+  }
   const candidates = [...finished];
   const scoreOf = (node: SearchNode) => (has('outcome') ? (outcomes.get(node) ?? null) : (node.score ?? null));
   const best = bestOf(candidates, scoreOf) ?? bestOf(candidates, ({ score }) => score ?? null);

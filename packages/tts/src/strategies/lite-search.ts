@@ -26,16 +26,27 @@ const liteSearchOptions = strategyOptions('lite-search', {
 /** Options of `liteSearch`. `n` is b, the most children of a node. */
 export type LiteSearchOptions = Given<typeof liteSearchOptions>;
 
+/** What the exploration budget of a node depends on beside its value. */
+export interface LiteSearchNode {
+  /** 1 for the root. */
+  readonly depth: number;
+  readonly expected: number;
+  /** b. */
+  readonly most: number;
+  /** v̂, the value of a greedy answer; `null`: not known. */
+  readonly progress: number | null;
+}
+
 /**
- * The exploration budget of a node (arXiv 2407.00320, equation 5 as the authors' code counts it): the fewest draws of which one comes out right
- * with a probability above ε, ⌈ln(1 − ε) / ln(1 − v)⌉, fewer the deeper the node is; from 2 to b. A node of no value has none.
- *
- * @param depth 1 for the root
+ * The exploration budget of a node (arXiv 2407.00320 §3.2, as the authors' code counts it): the fewest draws of which one comes out right
+ * with a probability above ε, ⌈ln(1 − ε) / ln(1 − v)⌉ with v ← (v + v̂ / d) / (1 + 1 / d), over the depth d; from 2 to b. A node of no
+ * value has none.
  */
-export function liteSearchBudget(value: number, depth: number, expected: number, most: number): number {
+export function liteSearchBudget(value: number, { depth, expected, most, progress }: LiteSearchNode): number {
   if (value <= 0) return 0;
+  const mixed = progress === null ? value : (value + progress / depth) / (1 + 1 / depth);
   let draws = 1;
-  while (draws < most && 1 - (1 - value) ** draws <= expected) draws++;
+  while (draws < most && 1 - (1 - mixed) ** draws <= expected) draws++;
   return Math.min(Math.max(roundHalfEven(draws / depth), 2), most);
 }
 
@@ -52,8 +63,7 @@ function roundHalfEven(x: number): number {
  *
  * 1. a greedy answer and its value v̂ (the progress that is to be expected);
  * 2. of all nodes with budget left, and all solutions, take the one of highest value; when that is a solution, end;
- * 3. draw as many children as its budget has left, the first of them greedily, and give each child a budget by
- *    v ← (v + v̂ / d) / (1 + 1 / d), d its depth (`liteSearchBudget`).
+ * 3. draw as many children as its budget has left, the first of them greedily, and give each child a budget (`liteSearchBudget`).
  *
  * The search ends with a solution that is worth more than max(`minValue`, v̂ − 0.01), at `maxSolutions`, when the best node is worth
  * less than 0.01, at `iterations` or with the budget. The best solution is returned, the greedy one among them; ties go to the earlier.
@@ -70,11 +80,7 @@ export async function liteSearch(problem: Problem, options: LiteSearchOptions): 
   await search.verify([search.root, ...(greedy ? [greedy] : [])]);
   const progress = greedy?.score ?? null;
   const give = (node: SearchNode) => {
-    const depth = node.depth + 1;
-    const value = worth(node);
-    const mixed = progress === null ? value : (value + progress / depth) / (1 + 1 / depth);
-    // A node of no value of its own has no budget, whatever the greedy answer is worth.
-    budgets.set(node, value <= 0 ? 0 : liteSearchBudget(mixed, depth, expected, n));
+    budgets.set(node, liteSearchBudget(worth(node), { depth: node.depth + 1, expected, most: n, progress }));
   };
   give(search.root);
   const isEnough = () => {

@@ -5,7 +5,7 @@ import { type Problem, strategyOptions, verifierOption } from '../search-options
 import type { SearchResult } from '../search-types.js';
 import { bestOf } from '../step-score.js';
 import { nextSteps, stopOption } from '../steps.js';
-import type { Trace, TraceNode } from '../trace.js';
+import { type Trace, type TraceNode, traceTexts } from '../trace.js';
 
 const qGuidedOptions = strategyOptions('q-guided', {
   /** Q(s, a) of the text so far, whose last step is a; trained on `explorationQ` of earlier searches. */
@@ -42,10 +42,8 @@ export function explorationQ(trace: Trace, { discount = 1 }: { readonly discount
   for (const node of trace.nodes) {
     if (node.parent !== null) children.set(node.parent, [...(children.get(node.parent) ?? []), node]);
   }
-  const texts = new Map<number, string>();
+  const texts = traceTexts(trace);
   const found = new Map<number, number>();
-  for (const node of trace.nodes)
-    texts.set(node.id, node.parent === null ? trace.prefix : texts.get(node.parent) + node.text);
   // Children come after their parents.
   for (const node of [...trace.nodes].reverse()) {
     const isEnd = node.finishReason === 'stop' && node.stop === undefined;

@@ -184,7 +184,6 @@ export async function rStar(problem: Problem, options: RStarOptions): Promise<Se
   const supporters = among.filter(({ answer }) => answer === winner);
   const best = mostOf(supporters, ({ reward }) => reward)!;
   const chosen = search.merge([best.node], { operation: 'solution' }, best.text);
-  chosen.node.text = best.text;
   const count = (answer: string) => among.filter((it) => it.answer === answer).length;
   const ballots = [...scores].map(([answer, weight]) => ({ answer, count: count(answer), weight }));
   const support = supporters.map(({ node }) => node);

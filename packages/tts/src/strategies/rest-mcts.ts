@@ -18,8 +18,10 @@ const restMctsOptions = strategyOptions('rest-mcts', {
   rolloutSteps: integer({ default: 3, min: 0 }),
   /** α, how much a rollout counts in the value of the node that it began at. Default 0.5. */
   alpha: number({ default: 0.5, min: 0, max: 1 }),
-  /** ε of UCB. Default 0.4. */
-  exploration: number({ default: 0.4, min: 0 }),
+  /** ε of UCB. Default 0.7. */
+  exploration: number({ default: 0.7, min: 0 }),
+  /** What a child that was never visited has in the place of the exploration term (`INF` of the authors' code). Default 1. */
+  unvisited: number({ default: 1, min: 0 }),
   /** An ended text that is selected with a value of at least this ends the search. Default 0.9. */
   endValue: number({ default: 0.9 }),
   /** What ends a step. Default `['\n\n']`. */
@@ -53,7 +55,7 @@ interface Tree {
 /**
  * MCTS* of ReST-MCTS* (arXiv 2406.03816, algorithm 2): a tree search led by a value model of partial solutions.
  *
- * 1. select from the root by V(c) + ε √(2 ln N(s) / N(c)), a child that was never visited first (of several the one of highest value); an
+ * 1. select from the root by V(c) + ε √(2 ln N(s) / N(c)), or V(c) + `unvisited` of a child that was never visited; an
  *    ended text with V ≥ `endValue` that is selected ends the search;
  * 2. expand the node by `width` steps and value each;
  * 3. roll out from the best child: up to `rolloutSteps` steps, greedy by value over `rolloutWidth` draws, and
@@ -66,7 +68,7 @@ interface Tree {
  */
 export async function restMcts(problem: Problem, options: RestMctsOptions): Promise<SearchResult> {
   const read = restMctsOptions.read(options);
-  const { n, width, rolloutWidth, rolloutSteps, alpha, exploration, endValue, stop, maxDepth } = read;
+  const { n, width, rolloutWidth, rolloutSteps, alpha, exploration, unvisited, endValue, stop, maxDepth } = read;
   const search = new Search(restMctsOptions, problem, options);
   const finished: SearchNode[] = [];
   const trees: Tree[] = [];
@@ -86,10 +88,10 @@ export async function restMcts(problem: Problem, options: RestMctsOptions): Prom
   const select = (root: Tree): Tree => {
     let at = root;
     while (at.children.length > 0) {
-      const rest = at.children.filter(({ visits }) => visits === 0);
       const { visits } = at;
-      const ucb = (it: Tree) => it.value + exploration * Math.sqrt((2 * Math.log(visits)) / it.visits);
-      at = rest.length > 0 ? mostOf(rest, ({ value }) => value)! : mostOf(at.children, ucb)!;
+      const bonus = (it: Tree) =>
+        it.visits === 0 ? unvisited : exploration * Math.sqrt((2 * Math.log(visits)) / it.visits);
+      at = mostOf(at.children, (it) => it.value + bonus(it))!;
     }
     return at;
   };

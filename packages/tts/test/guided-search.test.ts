@@ -1,0 +1,547 @@
+import type { Generator } from '@posttrain/interfaces';
+import { describe, expect, it } from 'vitest';
+import {
+  alphaLlm,
+  bestOfN,
+  explorationQ,
+  importanceWidth,
+  jensenShannon,
+  lats,
+  liteSearch,
+  liteSearchBudget,
+  mctSelfRefine,
+  mcts,
+  qGuided,
+  type RStarPrompts,
+  restMcts,
+  restStepValue,
+  rStar,
+  scMcts,
+  selfRewardQ,
+  stepBeamSearch,
+  treeBon,
+  treeBonReward,
+} from '../src/index.js';
+import { completion, enumerating, goldenOf, hash32, table, values } from './doubles.js';
+
+const problem = { prompt: 'q' };
+const STEP = { stop: ['\n'], sampling: { maxTokens: 8 } };
+const score = (scores: Record<string, number>, otherwise = 0) => table((text) => scores[text.trimEnd()] ?? otherwise);
+/** Answers each prompt, in the order of asking, with what `say` makes of it; nothing of it is a step. */
+const speaking = (say: (prompt: string) => string): Generator => ({
+  name: 'speaking',
+  generate: async (requests) =>
+    requests.map(({ prompt, n = 1 }) =>
+      Array.from({ length: n }, () => ({ ...completion(say(String(prompt))), stop: null })),
+    ),
+});
+
+describe('mctSelfRefine', () => {
+  const prompts = {
+    feedbackPrompt: (answer: string) => `faults of ${answer}`,
+    refinePrompt: (answer: string) => `refine ${answer}`,
+  };
+  const run = (n: number, rest = {}) => {
+    let refined = 0;
+    const generator = speaking((prompt) => {
+      if (prompt === 'refine first') return ['worse', 'great'][refined++ % 2]!;
+      return prompt === 'q' ? 'first' : prompt.startsWith('faults') ? 'it is bad' : 'worst';
+    });
+    const verifier = score({ first: 40, worse: -60, great: 90, worst: -100 });
+    return mctSelfRefine(problem, { generator, verifier, n, ...prompts, ...rest });
+  };
+
+  it('has a Q between the least and the mean reward', () => {
+    expect(selfRewardQ([10, 30])).toBe(15);
+    expect(selfRewardQ([-20])).toBe(-20);
+  });
+
+  it('goes back to an answer whose refinement was worse, where Self-Refine goes on from that', async () => {
+    const found = await run(2);
+    expect(found).toMatchObject({ text: 'great' });
+    const asked = found.trace.nodes
+      .filter(({ text }) => text === 'it is bad')
+      .map(({ parent }) => found.trace.nodes[parent!]!.text);
+    expect(asked).toEqual(['first', 'first']);
+    // Q' of the first answer: half of its own 40, half of its best child's 90.
+    const [, first] = found.trace.nodes;
+    expect(first).toMatchObject({ text: 'first', payload: { q: 65, visits: 3 } });
+  });
+
+  it('goes on from the refinement once its father is fully expanded, and does not believe full scores', async () => {
+    const found = await run(3, { maxChildren: 2, exploration: 0 });
+    const refined = found.trace.nodes.filter(({ text }) => text === 'worst');
+    expect(refined).toHaveLength(1);
+    const perfect = await run(2, { verifier: score({ first: 60, worse: 0, great: 100 }) });
+    expect(perfect.text).toBe('first');
+    expect((await run(2, { verifier: score({ first: 60, worse: 0, great: 100 }), fullScore: 101 })).text).toBe('great');
+    await expect(run(2, { verifier: table(() => null) })).rejects.toThrow(/no answer was given a reward/);
+  });
+});
+
+describe('restMcts', () => {
+  interface Run {
+    readonly iterations: number;
+    readonly alpha: number;
+    readonly exploration: number;
+    readonly roll_branch: number;
+    readonly roll_steps: number;
+    readonly values: Record<string, number>;
+    readonly nodes: readonly { readonly text: string; readonly visits: number; readonly value: number }[];
+  }
+  it.each(goldenOf<{ runs: Run[] }>('rest-mcts').runs)(
+    'visits and values the nodes that the authors’ code does: $iterations iterations, α = $alpha',
+    async ({ iterations, alpha, exploration, roll_branch, roll_steps, values: known, nodes }) => {
+      const { trace } = await restMcts(problem, {
+        ...{
+          generator: enumerating(3),
+          verifier: table((text) => known[text.replaceAll('\n', '')]!),
+          n: iterations,
+          width: 3,
+        },
+        ...{ alpha, exploration, rolloutWidth: roll_branch, rolloutSteps: roll_steps, endValue: 2, ...STEP },
+      });
+      const texts = new Map<number, string>();
+      const found = trace.nodes.flatMap(({ id, parent, text, payload }) => {
+        texts.set(id, parent === null ? '' : texts.get(parent) + text.replaceAll('\n', ''));
+        return payload === undefined
+          ? []
+          : [{ text: texts.get(id)!, ...(payload as { visits: number; value: number }) }];
+      });
+      const order = (a: { text: string }, b: { text: string }) => (a.text < b.text ? -1 : 1);
+      expect(found.sort(order)).toEqual(
+        [...nodes].sort(order).map((node) => ({ ...node, value: expect.closeTo(node.value, 9) })),
+      );
+    },
+  );
+
+  it('values the steps of a right solution k / K, and takes back what a wrong step costs', () => {
+    for (const steps of [1, 3, 7]) {
+      let value = 0;
+      for (let k = 1; k <= steps; k++) {
+        value = restStepValue(value, steps - k, false);
+        expect(value).toBeCloseTo(k / steps, 12);
+      }
+    }
+    expect(restStepValue(0.5, 0, true)).toBe(0);
+    expect(restStepValue(0.5, 4, true)).toBeCloseTo(0.4, 12);
+  });
+
+  it('ends with a text of enough value, and finds what MCTS with values does not yet, by its rollouts', async () => {
+    const known: Record<string, number> = { a: 0.6, b: 0.5, 'b\na\na': 1 };
+    const rest = { generator: enumerating(3), verifier: score(known, 0.3), n: 3, width: 3, ...STEP };
+    expect(await restMcts(problem, { ...rest, exploration: 0.5, alpha: 1 })).toMatchObject({
+      text: 'b\na\na',
+      score: 1,
+    });
+    await expect(mcts(problem, { ...rest, exploration: 0.5, simulation: 'value' })).rejects.toThrow(
+      /no text has ended/,
+    );
+    const long = await restMcts(problem, { ...rest, n: 100, alpha: 1, endValue: 1, exploration: 1 });
+    expect(long.trace.spent.completions).toBeLessThan(60);
+  });
+});
+
+describe('liteSearch', () => {
+  interface Case {
+    readonly greedy: number | null;
+    readonly most: number;
+    readonly expected: number;
+    readonly budgets: readonly (readonly [value: number, depth: number, budget: number])[];
+  }
+  it.each(goldenOf<{ cases: Case[] }>('lite-search').cases)(
+    'gives nodes the budgets of the authors’ code: greedy $greedy, at most $most, for $expected',
+    ({ greedy: progress, most, expected, budgets }) => {
+      for (const [value, depth, budget] of budgets) {
+        expect([value, depth, liteSearchBudget(value, { depth, expected, most, progress })]).toEqual([
+          value,
+          depth,
+          budget,
+        ]);
+      }
+    },
+  );
+
+  it('draws as often as one draw comes out right with the probability asked for', () => {
+    const node = { depth: 1, most: 100, expected: 0.9, progress: null };
+    for (const value of [0.05, 0.2, 0.4, 0.6]) {
+      const draws = liteSearchBudget(value, node);
+      expect(1 - (1 - value) ** draws).toBeGreaterThan(0.9);
+      expect(1 - (1 - value) ** (draws - 1)).toBeLessThanOrEqual(0.9);
+    }
+  });
+
+  it('goes where the value is highest with fewer draws than a beam of its width, and ends with a good solution', async () => {
+    const verifier = table((text) =>
+      text.startsWith('a\na') ? 0.95 : text.startsWith('a') || text === '' ? 0.9 : 0.1,
+    );
+    const rest = { generator: enumerating(3), verifier, n: 9, ...STEP };
+    const found = await liteSearch(problem, rest);
+    expect(found).toMatchObject({ text: 'a\na\na', score: 0.95 });
+    const beam = await stepBeamSearch(problem, { ...rest, beamWidth: 3 });
+    expect(beam.score).toBe(0.95);
+    expect(found.trace.spent.completions).toBeLessThan(beam.trace.spent.completions / 2);
+  });
+
+  it('gives the greedy answer where no solution is better, and refuses nothing silently', async () => {
+    const verifier = table((text) => (text === 'a\na\na' ? 0.7 : 0.05));
+    const found = await liteSearch(problem, { generator: enumerating(3), verifier, n: 3, iterations: 2, ...STEP });
+    expect(found).toMatchObject({ text: 'a\na\na', score: 0.7 });
+    await expect(
+      liteSearch(problem, { generator: enumerating(3), verifier: table(() => null), n: 3, ...STEP }),
+    ).rejects.toThrow(/no text has ended with a score/);
+  });
+});
+
+describe('treeBon', () => {
+  /** Writes letters, as many as it may; which is a function of prefix and seed. */
+  const writer: Generator = {
+    name: 'writer',
+    generate: async (requests) =>
+      requests.map(({ prefix = '', seed = 0, n = 1, maxTokens = 6 }) =>
+        Array.from({ length: n }, (_, i) => {
+          let text = '';
+          const length = Math.min(maxTokens, 6 - prefix.length);
+          for (let k = 0; k < length; k++) text += hash32(`${prefix}${text}/${seed + i}`) % 2 ? 'a' : 'b';
+          const isWhole = prefix.length + length === 6;
+          return {
+            ...completion(text, length),
+            finishReason: isWhole ? ('stop' as const) : ('length' as const),
+            stop: null,
+          };
+        }),
+      ),
+  };
+  const count = table((text) => [...text].filter((letter) => letter === 'a').length);
+  const run = (n: number, rest = {}) =>
+    treeBon(problem, {
+      generator: writer,
+      verifier: count,
+      n,
+      segmentTokens: 2,
+      layers: 3,
+      sampling: { maxTokens: 6, seed: 3 },
+      ...rest,
+    });
+
+  it('weighs tokens by 1/k', () => {
+    expect(treeBonReward([1, 1, 1])).toBeCloseTo(1 + 1 / 2 + 1 / 3, 12);
+    expect(treeBonReward([])).toBe(0);
+  });
+
+  it('is best-of-n with one child a parent, and finds more with the same candidates where early tokens tell', async () => {
+    const one = await run(8, { children: 1 });
+    const leaves = one.trace.nodes.filter(({ id }) => !one.trace.nodes.some(({ parent }) => parent === id));
+    expect(leaves).toHaveLength(8);
+    expect(one.score).toBe(Math.max(...leaves.map(({ score }) => score!)));
+    let [tree, flat] = [0, 0];
+    for (let seed = 0; seed < 12; seed++) {
+      const sampling = { maxTokens: 6, seed };
+      tree += (await run(8, { children: 4, sampling })).score!;
+      flat += (await bestOfN(problem, { generator: writer, verifier: count, n: 8, sampling })).score!;
+    }
+    expect(tree).toBeGreaterThan(flat);
+  });
+
+  it('goes on from N/C parents a layer, and chooses by verifiers.outcome', async () => {
+    const { trace } = await run(8, { children: 4 });
+    const parents = new Set(trace.nodes.map(({ parent }) => parent));
+    // The root, two of the first layer, two of the second.
+    expect(parents.size - 1).toBe(1 + 2 + 2);
+    expect(trace.nodes.filter(({ reason }) => reason === 'not among the 2 best of layer 1')).toHaveLength(6);
+    const outcome = table((text) => (text.endsWith('b') ? 1 : 0));
+    expect((await run(8, { children: 4, verifiers: { outcome } })).text).toMatch(/b$/);
+    await expect(run(6, { children: 4 })).rejects.toThrow(/n must be a multiple of children \(4\), got 6/);
+  });
+});
+
+describe('lats', () => {
+  const prompts = {
+    reflectPrompt: (failed: string) => `why not ${failed.replaceAll('\n', '')}`,
+    memoryPrompt: (reflections: readonly string[]) => `q, not ${reflections.join(', ')}`,
+  };
+  /** Writes a, until it is told why not. */
+  const learner = (asked: string[] = []): Generator => ({
+    name: 'learner',
+    generate: async (requests) =>
+      requests.map(({ prompt, prefix = '', n = 1, stop = [] }) =>
+        Array.from({ length: n }, (_, i) => {
+          asked.push(String(prompt));
+          if (String(prompt).startsWith('why')) return { ...completion(String(prompt).slice(8)), stop: null };
+          const taught = String(prompt).includes('not');
+          const letter = taught ? 'z' : 'abc'[i]!;
+          return { ...completion(letter), stop: prefix.length < 2 ? stop[0]! : null };
+        }),
+      ),
+  });
+  const verifier = table((text) => (text.endsWith('z') ? 1 : 0));
+  const run = (rest = {}) =>
+    lats(problem, { generator: learner(), verifier, n: 3, width: 3, ...prompts, ...STEP, ...rest });
+
+  it('does on another branch what a failure has taught, where a search without memory fails on', async () => {
+    expect(await run()).toMatchObject({ score: 1 });
+    const forgetful = await run({ maxReflections: 0 });
+    expect(forgetful.score).toBe(0);
+    const asked: string[] = [];
+    await run({ generator: learner(asked) });
+    expect(asked.filter((it) => it.startsWith('why'))).toEqual(['why not aa']);
+    expect(asked.at(-1)).toBe('q, not aa');
+  });
+
+  it('goes by verifiers.value and by how many siblings agree, and never into a failed state again', async () => {
+    const value = table((text) => (text.startsWith('c') ? 0.9 : 0.1));
+    const first = async (rest: object) => (await run({ maxReflections: 0, n: 1, ...rest })).text;
+    expect(await first({ verifiers: { value }, valueWeight: 1 })).toMatch(/^c/);
+    const agreeing: Generator = {
+      name: 'agreeing',
+      generate: async (requests) =>
+        requests.map(({ prefix = '', n = 1, stop = [] }) =>
+          Array.from({ length: n }, (_, i) => ({
+            ...completion('abb'[i]!),
+            stop: prefix.length < 2 ? stop[0]! : null,
+          })),
+        ),
+    };
+    expect(await first({ generator: agreeing })).toMatch(/^b/);
+    const all = await run({ maxReflections: 0, n: 100 });
+    const leaves = all.trace.nodes.filter(({ finishReason, stop }) => finishReason === 'stop' && stop === undefined);
+    // Nine leaves, each judged once, and then the search is over.
+    expect(leaves.map(({ score }) => score)).toEqual(new Array(9).fill(0));
+    expect(all.trace.spent.verifierCalls).toBe(9);
+  });
+});
+
+describe('alphaLlm', () => {
+  const critics = (known: Record<string, number>, otherwise: number) => ({
+    ...{
+      generator: enumerating(2, [...'abcdefgh']),
+      verifier: score(known, otherwise),
+      n: 6,
+      minChildren: 2,
+      maxChildren: 5,
+      ...STEP,
+    },
+  });
+
+  it('has the width of the closed form', () => {
+    const width = { scale: 10, least: 2, most: 8 };
+    expect([0, 0.05, 0.25, 0.7, 5].map((it) => importanceWidth(it, width))).toEqual([2, 2, 3, 8, 8]);
+  });
+
+  it('draws more options where the critic expects them to differ, and few where they are alike', async () => {
+    const { trace } = await alphaLlm(problem, { ...critics({ '': 0.5, a: 0.9, b: 0.5 }, 0.5), exploration: 5 });
+    const widthOf = (text: string) => trace.nodes.find((node) => node.text === text)!.payload as { width: number };
+    // I(root) = 0.4; below a all options are worth 0.5, 0.4 less than a; below b as much as b.
+    expect([widthOf(''), widthOf('a\n'), widthOf('b\n')].map(({ width }) => width)).toEqual([5, 5, 2]);
+    expect(trace.nodes.filter(({ parent }) => parent === 0)).toHaveLength(5);
+  });
+
+  it('merges options that are the same, and weighs its critics', async () => {
+    const twins = enumerating(2, ['a', 'a']);
+    const merged = await alphaLlm(problem, { ...critics({}, 0.5), generator: twins });
+    expect(
+      merged.trace.nodes.filter(({ reason }) => reason === 'merged: the same option was there').length,
+    ).toBeGreaterThan(0);
+    // The value critic likes a, the others b: by three critics b is gone into more.
+    const two = { ...critics({ a: 0.9, b: 0.4 }, 0.5), n: 12, maxChildren: 2 };
+    const other = table((text) => (text.startsWith('b') ? 1 : 0));
+    const visits = async (rest: object) => {
+      const { trace } = await alphaLlm(problem, { ...two, ...rest });
+      return ['a\n', 'b\n'].map(
+        (text) => (trace.nodes.find((node) => node.text === text)!.payload as { visits: number })?.visits ?? 0,
+      );
+    };
+    const [a, b] = await visits({});
+    expect(a).toBeGreaterThan(b!);
+    const [a3, b3] = await visits({ verifiers: { process: other, outcome: other } });
+    expect(b3).toBeGreaterThan(a3!);
+    await expect(alphaLlm(problem, { ...two, maxChildren: 1 })).rejects.toThrow(/at least minChildren \(2\)/);
+    await expect(alphaLlm(problem, { ...two, valueWeight: 0 })).rejects.toThrow(/where no other critic counts/);
+  });
+
+  it('chooses by the outcome critic among the ended texts of tree and rollouts', async () => {
+    const outcome = table((text) => (text === 'b\na' ? 1 : 0.2));
+    const found = await alphaLlm(problem, { ...critics({}, 0.5), n: 12, verifiers: { outcome } });
+    expect(found).toMatchObject({ text: 'b\na', score: 1 });
+  });
+});
+
+describe('scMcts', () => {
+  it('has a divergence of 0 of what is the same, of ln 2 of what shares nothing, and the same both ways', () => {
+    expect(jensenShannon([0.2, 0.8], [0.2, 0.8])).toBe(0);
+    expect(jensenShannon([1, 0], [0, 1])).toBeCloseTo(Math.LN2, 12);
+    expect(jensenShannon([0.1, 0.9], [0.6, 0.4])).toBeCloseTo(jensenShannon([0.6, 0.4], [0.1, 0.9]), 12);
+    expect(() => jensenShannon([1], [0.5, 0.5])).toThrow(/as long as p/);
+  });
+
+  const [one, two] = [values(5), values(6)];
+  const run = (scale: number, shift: number, rest = {}) =>
+    scMcts(problem, {
+      ...{ generator: enumerating(3), verifier: table(one), n: 8, width: 3, rewards: { a: 1, b: 1 }, ...STEP },
+      ...{ verifiers: { a: table(one), b: table((text) => scale * two(text) + shift) }, ...rest },
+    });
+
+  it('grows the same tree whatever the scale of a reward, where a plain sum would hear only the largest', async () => {
+    const texts = ({ trace }: Awaited<ReturnType<typeof run>>) =>
+      trace.nodes.map(({ parent, text }) => `${parent} ${text}`);
+    const wanted = texts(await run(1, 0));
+    expect(texts(await run(1024, -512))).toEqual(wanted);
+    expect(texts(await run(1, 0, { rewards: { b: 1 } }))).not.toEqual(wanted);
+    expect(texts(await run(-1, 0))).not.toEqual(wanted);
+  });
+
+  it('enumerates a small tree, and says which reward has no verifier', async () => {
+    const leaves = 'abc'.split('').flatMap((a) => 'abc'.split('').map((b) => one(`${a}\n${b}`)));
+    const found = await run(1, 0, { generator: enumerating(2), n: 200, exploration: 5 });
+    expect(found.score).toBe(Math.max(...leaves));
+    await expect(run(1, 0, { rewards: { c: 1 } })).rejects.toThrow(/verifiers with the reward c/);
+    await expect(run(1, 0, { rewards: {} })).rejects.toThrow(/weights by role/);
+  });
+});
+
+describe('qGuided', () => {
+  // A step that looks best by itself leads nowhere.
+  const known = { a: 0.9, b: 0.4, 'a\na': 0.2, 'a\nb': 0.1, 'b\na': 0.3, 'b\nb': 1 };
+  const rest = { generator: enumerating(2, ['a', 'b']), verifier: score(known), n: 2, ...STEP };
+
+  it('takes the best that was found behind a step as its Q, discounted by steps', async () => {
+    const { trace } = await stepBeamSearch(problem, { ...rest, n: 4, beamWidth: 2 });
+    const q = (discount: number) =>
+      Object.fromEntries(explorationQ(trace, { discount }).map((it) => [it.state + it.action, it.q]));
+    expect(q(1)).toMatchObject({ 'a\n': 0.2, 'a\na': 0.2, 'a\nb': 0.1 });
+    expect(q(0.5)['a\n']).toBe(0.1);
+    // A step that was drawn, and behind which nothing has ended, has none.
+    expect(q(1)).not.toHaveProperty('b\n');
+  });
+
+  it('finds with the Q of an exploration what a greedy process verifier does not', async () => {
+    expect((await qGuided(problem, rest)).score).toBe(0.2);
+    const { trace } = await mcts(problem, { ...rest, n: 30, width: 2 });
+    const q = new Map(explorationQ(trace).map(({ state, action, q }) => [state + action, q]));
+    const found = await qGuided(problem, { ...rest, verifier: table((text) => q.get(text) ?? null) });
+    expect(found).toMatchObject({ text: 'b\nb', score: 1 });
+    expect(found.trace.spent.completions).toBe(4);
+    await expect(qGuided(problem, { ...rest, verifier: table(() => null) })).rejects.toThrow(
+      /no action of step 1 has a Q/,
+    );
+  });
+});
+
+describe('rStar', () => {
+  const prompts: RStarPrompts = {
+    'one-step': ({ steps }) => `step ${steps.length}`,
+    remaining: ({ question }) => `solve ${question}`,
+    'sub-question': ({ steps }) => `ask ${steps.map(({ action }) => action).join()}`,
+    'answer-again': ({ steps }) => `again ${steps.length}`,
+    rephrase: ({ question }) => `say ${question}`,
+  };
+  const say = (votes: readonly string[], asked: string[] = []) => {
+    let vote = 0;
+    return speaking((prompt) => {
+      asked.push(prompt);
+      if (prompt.startsWith('solve')) return `so it is ${votes[vote++ % votes.length]}`;
+      return prompt.startsWith('say') ? 'the question' : 'a step';
+    });
+  };
+  const discriminator = (answer: (text: string) => string) => ({
+    name: 'discriminator',
+    generate: async (requests: Parameters<Generator['generate']>[0]) =>
+      requests.map(({ prefix = '' }) => [{ ...completion(` … it is ${answer(prefix)}`), stop: null }]),
+  });
+  const run = (votes: readonly string[], second: Generator, rest = {}) =>
+    rStar(problem, {
+      ...{
+        generator: say(votes),
+        generators: { discriminator: second },
+        prompts,
+        n: 4,
+        width: 1,
+        votes: 4,
+        maxDepth: 3,
+      },
+      ...{ extractAnswer: (text: string) => /it is (\d)(?!.*it is)/s.exec(text)?.[1] ?? null, ...rest },
+    });
+
+  it('answers what the second model agrees with, though the first votes for another', async () => {
+    // Three of four draws are 1; from the same beginnings the second model only comes to 2.
+    const found = await run(
+      ['1', '1', '1', '2'],
+      discriminator(() => '2'),
+    );
+    expect(found.answer).toBe('2');
+    expect(found.trace.nodes.some(({ reason }) => reason === 'not consistent')).toBe(true);
+    expect(
+      (
+        await run(
+          ['1', '1', '1', '2'],
+          discriminator((text) => (text.includes('it is 2') ? '2' : '1')),
+        )
+      ).answer,
+    ).toBe('1');
+    // Where nothing is consistent the first model's rewards decide.
+    expect(
+      (
+        await run(
+          ['1', '1', '1', '2'],
+          discriminator(() => '7'),
+        )
+      ).answer,
+    ).toBe('1');
+  });
+
+  it('takes each action only where the paper has it, and votes for the value of a solution', async () => {
+    const asked: string[] = [];
+    const found = await run(
+      ['1', '1', '1', '2'],
+      discriminator(() => '1'),
+      { generator: say(['1', '1', '1', '2'], asked), n: 30 },
+    );
+    // A5 of the question only; A4 after a sub-question only, which it replaces; A3 not after a step of thought.
+    expect(asked.filter((it) => it.startsWith('say'))).toEqual(['say q']);
+    expect(asked).toContain('solve the question');
+    expect(asked.filter((it) => it.startsWith('ask')).every((it) => !it.includes('one-step'))).toBe(true);
+    const action = (id: number) => (found.trace.nodes[id]!.payload as { action?: string } | undefined)?.action;
+    for (const node of found.trace.nodes) {
+      if (action(node.id) === 'answer-again') expect(action(node.parent!)).toBe('sub-question');
+    }
+    const solution = found.trace.nodes.find(
+      ({ text, payload }) => text === 'so it is 1' && (payload as { q?: number })?.q,
+    )!;
+    expect(solution.payload).toMatchObject({ action: 'remaining', q: 0.75 });
+    expect(found.trace.nodes[0]!.payload).toMatchObject({ visits: 30 });
+  });
+
+  it('ends with a step that is the last one, and says what it needs', async () => {
+    const last = {
+      prompts: { ...prompts, 'sub-question': () => 'ask' },
+      isFinal: (text: string) => text === 'it is 3',
+    };
+    const generator = speaking((prompt) => (prompt === 'ask' ? 'it is 3' : 'it is 1'));
+    const found = await run(
+      [],
+      discriminator(() => '3'),
+      { ...last, generator, n: 12 },
+    );
+    expect(found.answer).toBe('3');
+    await expect(
+      run(
+        [],
+        discriminator(() => '3'),
+        { generators: {} },
+      ),
+    ).rejects.toThrow(/the second model/);
+    await expect(
+      run(
+        [],
+        discriminator(() => '3'),
+        { prompts: {} },
+      ),
+    ).rejects.toThrow(/remaining among them/);
+    await expect(
+      run(
+        ['none'],
+        discriminator(() => '3'),
+      ),
+    ).rejects.toThrow(/no solution has an answer/);
+  });
+});
