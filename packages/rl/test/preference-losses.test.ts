@@ -1,4 +1,4 @@
-import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type AnyPreferenceLoss,
@@ -8,6 +8,7 @@ import {
   type PreferenceLossName,
   preferenceLosses,
   preferredPair,
+  trDpo,
 } from '../src/index.js';
 import { evaluatePreference, type ScriptedPreference } from '../src/testing/evaluate-preference.js';
 import { expectClose, readGolden } from './goldens.js';
@@ -136,6 +137,19 @@ describe('losses of pairs against TRL: value, gradient and metrics', () => {
       expect(await expectGolden(loss, judged, { ...golden, metrics }, order)).toBe(6);
     },
   );
+});
+
+it.each(dpoGolden.moving_reference.cases)('a reference moves as TRL has it: %j', async (golden) => {
+  const [start, ...policies] = dpoGolden.moving_reference.policies.map((values) => tensor(values, [6]));
+  const rule = trDpo({
+    refModelMixupAlpha: golden.ref_model_mixup_alpha,
+    refModelSyncSteps: golden.ref_model_sync_steps,
+  });
+  let reference = start!;
+  for (const [i, policy] of policies.entries()) {
+    if (rule.isDue(i + 1)) reference = rule.next(reference, policy, 'weight');
+    expectClose(await reference.toArray(), golden.references[i]!, 1e-7);
+  }
 });
 
 describe('losses of rankings against their definitions, prompt by prompt', () => {
