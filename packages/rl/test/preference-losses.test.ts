@@ -373,6 +373,26 @@ describe('what does not come from the formulas of pairs', () => {
     expect(() => liftPreferenceLoss(preferenceLosses.aot())).toThrow(/coupledPairs/);
   });
 
+  it.each<[string, AnyPreferenceLoss]>([
+    ['pairs', preferenceLosses.sigmoid()],
+    ['single completions', preferenceLosses.kto()],
+    ['rankings', preferenceLosses.mdpo()],
+    ['all pairs of a step', preferenceLosses.aot()],
+    ['a combination', combinedLoss({ losses: [{ ...preferenceLosses.ipo(), compute: () => undefined as never }] })],
+  ])('what gives no losses is named: of %s', async (what, loss) => {
+    const pairs = [pair([-1], [-2], [-1, -2])];
+    const silent = what === 'a combination' ? loss : { ...loss, name: 'mine', compute: () => undefined as never };
+    const name = what === 'a combination' ? 'ipo' : 'mine';
+    await expect(evaluatePreference(silent as AnyPreferenceLoss, pairs)).rejects.toThrow(
+      `the loss ${name} gave no losses; compute must give`,
+    );
+    const number = { ...loss, name: 'mine', compute: () => ({ losses: tensor([1]), metrics: { x: 1 as never } }) };
+    if (what === 'a combination') return;
+    await expect(evaluatePreference(number as AnyPreferenceLoss, pairs)).rejects.toThrow(
+      'the loss mine gave no tensor as the metric x',
+    );
+  });
+
   it('a combination keeps the scale of each loss, and refuses what cannot stand beside another', async () => {
     const { simpo, sigmoid, aot, sft, kto, orpo } = preferenceLosses;
     const pairs = [pair([-0.5, -0.7], [-1.5, -1, -2], [-1, -0.5])];
