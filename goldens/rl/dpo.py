@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import torch
 from trl import DPOTrainer
+from trl.trainer.callbacks import SyncRefModelCallback
 from stand_in import StandIn, fake_model, rounded
 
 PAIRS, LENGTH, PROMPT = 5, 8, 3
@@ -97,4 +98,30 @@ def losses() -> dict:
     cases.append(loss_case(inputs, loss_types=["sigmoid", "bco_pair", "sft"], loss_weights=[0.8, 0.2, 1.0]))
     cases.append(loss_case(inputs, loss_types=["sigmoid", "sft"], loss_weights=[1.0, 0.5]))
     cases.append(loss_case(inputs, loss_types=["sigmoid", "ipo", "hinge"], loss_weights=[1.0, 0.25, 2.0], beta=0.5))
-    return {"pairs": PAIRS, "inputs": {key: value.tolist() for key, value in inputs.items()}, "cases": cases}
+    return {
+        "pairs": PAIRS,
+        "inputs": {key: value.tolist() for key, value in inputs.items()},
+        "cases": cases,
+        "moving_reference": moving_reference(),
+    }
+
+
+def moving_reference() -> dict:
+    """TR-DPO: what SyncRefModelCallback makes of a reference while the policy has other numbers after every step."""
+    generator = torch.Generator().manual_seed(79)
+    policies = [rounded(torch.randn(2, 3, generator=generator)) for _ in range(6)]
+    cases = []
+    for alpha, steps in ((0.6, 1), (0.6, 2), (1.0, 3), (0.0, 1)):
+        model, reference = (torch.nn.Linear(3, 2, bias=False) for _ in range(2))
+        reference.weight.data = policies[0].clone()
+        callback = SyncRefModelCallback(reference, accelerator=None)
+        args = SimpleNamespace(ref_model_sync_steps=steps, ref_model_mixup_alpha=alpha)
+        references = []
+        for step, policy in enumerate(policies[1:], start=1):
+            model.weight.data = policy.clone()
+            # Of `sync_target_model`, without the accelerator's state that it asks for DeepSpeed.
+            callback.sync_target_model = SyncRefModelCallback._sync_target_model
+            callback.on_step_end(args, SimpleNamespace(global_step=step), None, model=model)
+            references.append(reference.weight.data.flatten().tolist())
+        cases.append({"ref_model_mixup_alpha": alpha, "ref_model_sync_steps": steps, "references": references})
+    return {"policies": [policy.flatten().tolist() for policy in policies], "cases": cases}

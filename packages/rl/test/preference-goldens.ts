@@ -80,7 +80,15 @@ export const lossOf = (name: string, options: Case['options'], without: readonly
 };
 
 /** Of TRL's DPOTrainer. */
-export const dpoGolden = readGolden<{ pairs: number; inputs: Inputs; cases: Case[] }>('dpo-loss.json');
+export const dpoGolden = readGolden<{
+  pairs: number;
+  inputs: Inputs;
+  cases: Case[];
+  moving_reference: {
+    policies: number[][];
+    cases: { ref_model_mixup_alpha: number; ref_model_sync_steps: number; references: number[][] }[];
+  };
+}>('dpo-loss.json');
 
 /** Those that are no variants by flags of the trainer (f-divergences, LD-DPO, WPO). */
 export const ofDpo = dpoGolden.cases.filter(({ options }) =>

@@ -1,4 +1,4 @@
-import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type AnyPreferenceLoss,
@@ -8,6 +8,7 @@ import {
   type PreferenceLossName,
   preferenceLosses,
   preferredPair,
+  trDpo,
 } from '../src/index.js';
 import { evaluatePreference, type ScriptedPreference } from '../src/testing/evaluate-preference.js';
 import { expectClose, readGolden } from './goldens.js';
@@ -136,6 +137,19 @@ describe('losses of pairs against TRL: value, gradient and metrics', () => {
       expect(await expectGolden(loss, judged, { ...golden, metrics }, order)).toBe(6);
     },
   );
+});
+
+it.each(dpoGolden.moving_reference.cases)('a reference moves as TRL has it: %j', async (golden) => {
+  const [start, ...policies] = dpoGolden.moving_reference.policies.map((values) => tensor(values, [6]));
+  const rule = trDpo({
+    refModelMixupAlpha: golden.ref_model_mixup_alpha,
+    refModelSyncSteps: golden.ref_model_sync_steps,
+  });
+  let reference = start!;
+  for (const [i, policy] of policies.entries()) {
+    if (rule.isDue(i + 1)) reference = rule.next(reference, policy, 'weight');
+    expectClose(await reference.toArray(), golden.references[i]!, 1e-7);
+  }
 });
 
 describe('losses of rankings against their definitions, prompt by prompt', () => {
@@ -357,6 +371,26 @@ describe('what does not come from the formulas of pairs', () => {
     };
     await expect(evaluatePreference(greedy, [pair([-1], [-2])])).rejects.toThrow(/reference: false/);
     expect(() => liftPreferenceLoss(preferenceLosses.aot())).toThrow(/coupledPairs/);
+  });
+
+  it.each<[string, AnyPreferenceLoss]>([
+    ['pairs', preferenceLosses.sigmoid()],
+    ['single completions', preferenceLosses.kto()],
+    ['rankings', preferenceLosses.mdpo()],
+    ['all pairs of a step', preferenceLosses.aot()],
+    ['a combination', combinedLoss({ losses: [{ ...preferenceLosses.ipo(), compute: () => undefined as never }] })],
+  ])('what gives no losses is named: of %s', async (what, loss) => {
+    const pairs = [pair([-1], [-2], [-1, -2])];
+    const silent = what === 'a combination' ? loss : { ...loss, name: 'mine', compute: () => undefined as never };
+    const name = what === 'a combination' ? 'ipo' : 'mine';
+    await expect(evaluatePreference(silent as AnyPreferenceLoss, pairs)).rejects.toThrow(
+      `the loss ${name} gave no losses; compute must give`,
+    );
+    const number = { ...loss, name: 'mine', compute: () => ({ losses: tensor([1]), metrics: { x: 1 as never } }) };
+    if (what === 'a combination') return;
+    await expect(evaluatePreference(number as AnyPreferenceLoss, pairs)).rejects.toThrow(
+      'the loss mine gave no tensor as the metric x',
+    );
   });
 
   it('a combination keeps the scale of each loss, and refuses what cannot stand beside another', async () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { createAdapter, lora } from '@posttrain/peft';
-import { divergence, predictions } from '@posttrain/training';
+import { divergence, logProbsOf, predictions } from '@posttrain/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type DpoOptions, dpo, type PreferenceLoss, preferenceLosses, trDpo } from '../src/index.js';
 import { toyModel } from './toy.js';
@@ -97,6 +97,24 @@ describe('a loss that reads more of the reference', () => {
     });
   });
 
+  it('reads annotations of rows that are tokens, and refuses rows that have none', async () => {
+    const readout = logProbsOf({ ids: 'ids', k: 1 });
+    const own: PreferenceLoss = {
+      ...preferenceLosses.simpo(),
+      annotations: readout.annotations!,
+      compute(pairs) {
+        const given = pairs.read(readout).chosen.squeeze(2);
+        const apart = given.sub(pairs.chosenTokens.logProbs).abs().mul(pairs.chosenTokens.mask).sum(1);
+        return { losses: preferenceLosses.simpo().compute(pairs) as never, metrics: { apart } };
+      },
+    };
+    const tokens = { promptTokens: [0, 1], chosenTokens: [2, 2, 3], rejectedTokens: [4] };
+    const ids = { chosen: { ids: [1, 2, 2, 3] }, rejected: { ids: [1, 4] } };
+    const { history } = await run({ ...quiet, epochs: 1, rows: [{ ...tokens, annotations: ids }], loss: own });
+    expect(history[0]!.metrics.apart!).toBeLessThan(1e-5);
+    await expect(run({ ...quiet, rows: [tokens], loss: own })).rejects.toThrow(/lacks the annotation ids/);
+  });
+
   it('token-DPO begins at log 2 with no divergence, and without a weight for it is DPO, step by step', async () => {
     const { history } = await run({ ...quiet, loss: preferenceLosses.tdpo() });
     const [first, last] = [history[0]!.metrics, history.at(-1)!.metrics];
@@ -129,6 +147,17 @@ describe('a reference that moves', () => {
       for (const [name, value] of Object.entries(metrics)) {
         expect(Math.abs(plain[i]![name]! - value), `${i} ${name}`).toBeLessThan(1e-4);
       }
+    });
+  });
+
+  it('computes in float16 with an adapter as in float32, but for rounding', async () => {
+    const options = { ...quiet, loss: preferenceLosses.tdpo(), referenceUpdate: trDpo({ refModelSyncSteps: 2 }) };
+    const [whole, half] = [
+      await run({ ...(await trained(true)), ...options }),
+      await run({ ...(await trained(true)), ...options, fp16: true }),
+    ];
+    whole.history.forEach(({ metrics }, i) => {
+      expect(Math.abs(metrics.loss! - half.history[i]!.metrics.loss!)).toBeLessThan(1e-2);
     });
   });
 

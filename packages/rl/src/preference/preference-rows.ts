@@ -105,9 +105,10 @@ export function tokenizePair(
   maxLength: number,
 ): TokenizedPair | undefined {
   if (isTokenizedPair(row)) {
-    const { promptTokens, chosenTokens, rejectedTokens } = row;
+    const { promptTokens, chosenTokens, rejectedTokens, annotations } = row;
     const cut = cutTokens(promptTokens, [chosenTokens, rejectedTokens], index, maxLength);
-    return cut && { promptTokens, chosenTokens: cut[0]!, rejectedTokens: cut[1]! };
+    const tokens = cut && { promptTokens, chosenTokens: cut[0]!, rejectedTokens: cut[1]! };
+    return tokens && annotations ? { ...tokens, annotations } : tokens;
   }
   const { prompt, chosen, rejected } = withExplicitPrompt(row, index);
   let [a, b]: CompletionTokens[] = [];

@@ -53,9 +53,10 @@ export function tokenizeRanking(
 ): TokenizedRanking | undefined {
   const scores = scoresOf(row, index);
   if ('promptTokens' in row) {
-    const { promptTokens } = row;
+    const { promptTokens, annotations } = row;
     const completions = cutTokens(promptTokens, row.completions, index, maxLength);
-    return completions && { promptTokens, completions, scores };
+    const tokens = completions && { promptTokens, completions, scores };
+    return tokens && annotations ? { ...tokens, annotations } : tokens;
   }
   const { prompt, completions } = row;
   if (completions.some((completion) => typeof completion !== typeof prompt)) {

@@ -14,7 +14,7 @@ import { type ReferencePolicy, referenceInPass } from './reference-policy.js';
 
 /** What preferences are made ready with. */
 export interface PreferenceSettings
-  extends Pick<TrainingSettings, 'model' | 'adapter' | 'maxTokensPerPass' | 'onWarning' | 'onProgress'> {
+  extends Pick<TrainingSettings, 'model' | 'adapter' | 'fp16' | 'maxTokensPerPass' | 'onWarning' | 'onProgress'> {
   readonly reference: ReferencePolicy;
   /** Whether the reference moves with the policy, so that what it thinks of rows is computed in every step. */
   readonly referenceMoves: boolean;
@@ -126,13 +126,14 @@ export function preferenceKindOf<Row, Tokens extends object, Referred>(
 }
 
 /** The loss as it is compiled: once, and anew for a reference that has moved where the pass runs it. */
-function liftedOver(loss: AnyPreferenceLoss, { reference, adapter }: PreferenceSettings): () => Loss {
+function liftedOver(loss: AnyPreferenceLoss, { reference, adapter, fp16 }: PreferenceSettings): () => Loss {
   let made: { readonly loss: Loss; readonly version: number } | undefined;
   return () => {
     const { version } = reference;
     if (!made || (loss.runsReference && made.version !== version)) {
-      const given = loss.runsReference && { reference: referenceInPass(reference, adapter !== undefined) };
-      made = { loss: liftPreferenceLoss(loss, given || {}), version };
+      const pass = { sharesWeights: adapter !== undefined, fp16 };
+      const given = loss.runsReference ? { reference: referenceInPass(reference, pass) } : {};
+      made = { loss: liftPreferenceLoss(loss, given), version };
     }
     return made.loss;
   };

@@ -1,5 +1,5 @@
-import { realize } from '@posttrain/core-tensor';
-import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
+import { mapTree, realize } from '@posttrain/core-tensor';
+import { mapNamed, type Named, type Optimizer, sgd } from '@posttrain/core-tensor/optim';
 import { OptionError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
 import { type ForwardPass, type TeacherModel, type TrainableAdapter, Trainer } from '@posttrain/training';
@@ -47,7 +47,8 @@ export async function movingReference(
   update: ReferenceUpdate,
 ): Promise<MovingReference> {
   const start = startOf(where, adapter, reference);
-  const trainer = await Trainer.create(model, { optimizer: sgd(), ...(start && { adapter: start }) });
+  const optimizer = idleOptimizer(start?.parameters ?? model.weights);
+  const trainer = await Trainer.create(model, { optimizer, ...(start && { adapter: start }) });
   return {
     trainer,
     get model() {
@@ -69,6 +70,13 @@ export async function movingReference(
   };
 }
 
+/** An optimizer of which the smallest tensor alone has memory for a gradient, and no tensor ever gets one. */
+function idleOptimizer(parameters: Named): Optimizer<object> {
+  const sizes = Object.entries(parameters).map(([name, { size }]) => ({ name, size }));
+  const smallest = sizes.reduce((a, b) => (b.size < a.size ? b : a));
+  return { ...sgd(), trains: (name) => name === smallest.name };
+}
+
 function startOf(
   where: string,
   adapter: TrainableAdapter | undefined,
@@ -87,14 +95,22 @@ function startOf(
   throw new OptionError('INVALID_OPTION', where, 'reference', problem);
 }
 
-/**
- * The reference in a pass of the policy. Where an adapter is trained, both have the weights of the pass.
- *
- * @param sharesWeights whether an adapter is trained
- */
+/** How the policy is trained that the reference is run beside. */
+export interface PolicyPass {
+  /** Whether an adapter is trained: both then have the weights of the pass. */
+  readonly sharesWeights: boolean;
+  /** Whether a pass computes in float16. */
+  readonly fp16: boolean;
+}
+
+/** The reference in a pass of the policy. */
 export const referenceInPass =
-  ({ model, adapter }: ReferencePolicy, sharesWeights: boolean) =>
+  ({ model, adapter }: ReferencePolicy, { sharesWeights, fp16 }: PolicyPass) =>
   (pass: ForwardPass): TeacherModel => {
     const { network, weights } = sharesWeights ? pass : model;
-    return { network, weights, hooks: adapter.hooks(adapter.parameters) };
+    // In the type of the weights that they stand beside.
+    const parameters = mapTree(adapter.parameters as Named, (x) =>
+      sharesWeights && fp16 && x.dtype === 'float32' ? x.cast('float16') : x,
+    );
+    return { network, weights, hooks: adapter.hooks(parameters) };
   };
