@@ -149,6 +149,7 @@ export {
 export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
 export type { Ratio } from './ratio/ratio.js';
 export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
+export { type EchoOptions, echo } from './regulariser/echo.js';
 export { type EntropyBonusOptions, entropyBonus } from './regulariser/entropy-bonus.js';
 export { type KlEstimator, klEstimators } from './regulariser/kl-estimators.js';
 export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
@@ -225,7 +226,6 @@ export { type ExtraNeed, type RolloutField, type RolloutFieldOptions, rolloutFie
 export {
   type MinimumRiskOptions,
   minimumRisk,
-  minimumRiskObjective,
   minimumRiskRows,
 } from './sequence-level/minimum-risk.js';
 export type { Stateful } from './stateful.js';
