@@ -163,6 +163,7 @@ export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './
 export { type WpoLossOptions, wpoLoss } from './preference/wpo.js';
 export type { Ratio } from './ratio/ratio.js';
 export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
+export { type EchoOptions, echo } from './regulariser/echo.js';
 export { type EntropyBonusOptions, entropyBonus } from './regulariser/entropy-bonus.js';
 export { type KlEstimator, klEstimators } from './regulariser/kl-estimators.js';
 export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
@@ -239,7 +240,6 @@ export { type ExtraNeed, type RolloutField, type RolloutFieldOptions, rolloutFie
 export {
   type MinimumRiskOptions,
   minimumRisk,
-  minimumRiskObjective,
   minimumRiskRows,
 } from './sequence-level/minimum-risk.js';
 export type { Stateful } from './stateful.js';

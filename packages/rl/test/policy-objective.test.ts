@@ -1,17 +1,20 @@
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
-import { annotationSpec, type TrainingRow } from '@posttrain/training';
+import { annotationSpec, negativeLogLikelihood, type TrainingRow } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  type AnyPolicyObjective,
   batchMean,
   type GrpoOptions,
   groupNormalized,
   klEstimators,
+  type LossObjective,
   leaveOneOut,
   localTokenMean,
   noRatio,
   type PolicyObjectiveParts,
   policyObjective,
   policyObjectives,
+  type Regulariser,
   type Rollout,
   tokenMean,
 } from '../src/index.js';
@@ -263,4 +266,60 @@ it('aggregations sum to one over the tokens where they are means', () => {
     const sum = weights.reduce((total, weight, i) => total + weight * lengths[i]!, 0);
     expect(sum, aggregation.name).toBeCloseTo(1, 12);
   }
+});
+
+describe('an objective that cannot be meant is refused by name', () => {
+  const regulariser = (parts: Partial<Regulariser>): AnyPolicyObjective => ({
+    ...policyObjectives.dapo(),
+    regularisers: [{ name: 'own', needsReference: false, compute: () => ({ metrics: {} }), ...parts }],
+  });
+  const own = (parts: Partial<LossObjective>): AnyPolicyObjective => ({
+    ...{ name: 'own', loss: negativeLogLikelihood, rows: () => ({ rows: [] }) },
+    ...parts,
+  });
+  it.each<[string, AnyPolicyObjective, RegExp]>([
+    [
+      'an annotation of another part',
+      regulariser({ annotations: ['advantages'] }),
+      /two of its parts have an annotation "advantages"/,
+    ],
+    [
+      'an annotation that nobody gives',
+      regulariser({ annotations: ['x'] }),
+      /the regulariser own gave no numbers of its annotation "x" for a rollout, where 2 belong/,
+    ],
+    [
+      'an annotation of another width',
+      regulariser({ annotations: [{ name: 'x', per: 'prediction', width: 3 }], annotate: () => ({ x: [1, 2] }) }),
+      /gave 2 numbers of its annotation "x" for a rollout, where 6 belong/,
+    ],
+    [
+      'a loss that needs values',
+      own({ needs: ['values'] }),
+      /own: every rollout needs values, because its loss reads them/,
+    ],
+    [
+      'one that needs what others bring',
+      own({ needs: ['extras.x'] }),
+      /every rollout needs extras.x, because its loss/,
+    ],
+    ['a part of the five beside a loss', own({ surrogate: 1 } as object), /surrogate/],
+  ])('%s', (_, objective, message) => {
+    expect(() => policyObjective(objective).annotate([rollout(1, 2)], { maxCompletionLength: 4 })).toThrow(message);
+  });
+
+  it('annotations of regularisers stand at the places of completions, of any width, and of rows', () => {
+    const annotations = [
+      { name: 'wide', per: 'prediction' as const, width: 2 },
+      { name: 'whole', per: 'row' as const },
+    ];
+    const annotate = ({ completionTokens }: Rollout, all: readonly Rollout[]) => ({
+      wide: completionTokens.flatMap((_, t) => [t + 1, -t - 1]),
+      whole: [all.length],
+    });
+    const objective = policyObjective(regulariser({ annotations, annotate }));
+    const one = { ...rollout(1, 2), promptTokens: [1, 1, 1] };
+    const { rows } = objective.annotate([one, rollout(0, 1)], { maxCompletionLength: 4 });
+    expect(rows[0]!.annotations).toMatchObject({ wide: [0, 0, 0, 0, 1, -1, 2, -2], whole: [2] });
+  });
 });

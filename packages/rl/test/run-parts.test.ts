@@ -30,17 +30,13 @@ import {
   noBaseline,
   type PolicyTrainingOptions,
   type PromptRow,
-  policyObjective,
   policyObjectives,
   prioritizedReplay,
-  type Regulariser,
   type Rollout,
   type RolloutRequest,
   type RowSource,
-  raoBlackwellizedKl,
   restartBuffer,
   rollOut,
-  rolloutField,
   type ScoredRollout,
   singleTurn,
   tokenRatio,
@@ -678,123 +674,6 @@ describe('prioritizedReplay', () => {
     });
     expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
     expect((await replayRun(killed)).all).toBe(straight.all);
-  });
-});
-
-describe('raoBlackwellizedKl', () => {
-  it('is the KL over the whole vocabulary, enumerated, with its gradient, at the temperature of the run', async () => {
-    const [policy, reference] = [await toyModel(1), await toyModel(2)];
-    const [temperature, beta] = [0.7, 0.5];
-    const regulariser = raoBlackwellizedKl({ beta, reference });
-    // Nothing but the regulariser: all advantages are 0.
-    const parts = { ...policyObjectives.dapo(), advantage: noBaseline(), regularisers: [regulariser] };
-    const { annotate, loss } = policyObjective(parts, { temperature });
-    const sequences = [
-      [0, 1, 2, 3, 7],
-      [4, 5, 6],
-    ];
-    const rollouts = sequences.map((tokens, group): Rollout => {
-      const completionTokens = tokens.slice(2);
-      return {
-        group,
-        promptTokens: tokens.slice(0, 2),
-        completionTokens,
-        reward: 0,
-        oldLogProbs: completionTokens.map(() => -1),
-      };
-    });
-    const trainer = await Trainer.create(policy, { optimizer: sgd() });
-    const { rows } = annotate(rollouts, { maxCompletionLength: 4 });
-    const { gradients, loss: value, metrics } = await trainer.gradients(rows, loss);
-    // Every next token of every state as a row of its own.
-    const states = sequences.flatMap((tokens) => tokens.slice(2).map((_, t) => tokens.slice(0, 2 + t)));
-    const next = states.flatMap((state) => Array.from({ length: 8 }, (_, token) => [...state, token]));
-    const under = async (model: CausalLM) =>
-      (await sequenceLogProbs(model, next, { temperature })).map(({ logProbs }) => logProbs.at(-1)!);
-    const [ours, theirs] = [await under(policy), await under(reference)];
-    const kl = ours.reduce((sum, own, i) => sum + Math.exp(own) * (own - theirs[i]!), 0) / states.length;
-    expect([value, metrics.kl!].map((x) => x.toFixed(5))).toEqual([(beta * kl).toFixed(5), kl.toFixed(5)]);
-    // ∇ KL = Σ p (log p - log q) ∇ log p, since Σ p ∇ log p = 0.
-    const weighted = next.map((tokens, i): TrainingRow => {
-      const weight = (-beta * Math.exp(ours[i]!) * (ours[i]! - theirs[i]!)) / states.length;
-      return { tokens, weights: tokens.slice(1).map((_, t) => (t === tokens.length - 2 ? weight : 0)) };
-    });
-    const expected = (await trainer.gradients(weighted, { ...negativeLogLikelihood, temperature })).gradients;
-    let largest = 0;
-    for (const [name, gradient] of Object.entries(gradients)) {
-      const [own, wanted] = [await gradient.toArray(), await expected[name]!.toArray()];
-      own.forEach((x, i) => {
-        expect(Math.abs(x - wanted[i]!), `${name}[${i}]`).toBeLessThan(1e-5);
-        largest = Math.max(largest, Math.abs(x));
-      });
-    }
-    expect(largest).toBeGreaterThan(1e-3);
-  });
-
-  it('holds a policy to its reference in a run: of itself it is 0 before the first update, and the larger β the nearer it stays', async () => {
-    const model = await toyModel(1);
-    const last = async (beta: number) => {
-      const regularisers = [raoBlackwellizedKl({ beta, reference: model })];
-      const objective = { ...policyObjectives.dapo(), regularisers };
-      const { history } = await run({ model, objective, steps: 6, schedule: 'constant' });
-      expect(Math.abs(history[0]!.metrics.kl!)).toBeLessThan(1e-5);
-      return history.at(-1)!.metrics.kl!;
-    };
-    expect(await last(3)).toBeLessThan((await last(0)) / 3);
-  });
-});
-
-describe('a field that others have brought', () => {
-  const certainty = rolloutField('acme.certainty', { per: 'token' });
-  const annotator: Annotator = {
-    ...{ name: 'acme', settings: {}, gives: [certainty.need] },
-    annotate: async (rollouts) =>
-      rollouts.map((one) =>
-        certainty.on(
-          one,
-          one.completionTokens.map((_, t) => 2 ** -t),
-        ),
-      ),
-  };
-  const advantage = {
-    ...{ name: 'certain', settings: {}, needs: [certainty.need] },
-    compute: (rollouts: readonly Rollout[]) =>
-      rollouts.map((one) => Array.from(certainty.of(one), (x) => x * one.reward!)),
-  };
-  /** Tokens that others said, which have mask 0 and no weight, are trained too (ECHO): what a regulariser reads is of all tokens. */
-  const observed: Regulariser = {
-    ...{ name: 'observed', settings: {}, needsReference: false, annotations: ['acme_certainty'] },
-    annotate: (one) => ({ acme_certainty: certainty.of(one) }),
-    compute: ({ annotations, tokenMean }) => ({
-      metrics: { certainty: annotations.acme_certainty!.mul(tokenMean).sum() },
-    }),
-  };
-
-  it('goes from an annotator of theirs to their advantage and their regulariser', async () => {
-    const seen: (readonly [Rollout, unknown])[] = [];
-    const rows: RowSource = {
-      ...{ name: 'rows', settings: {}, next: ({ count }) => prompts.slice(0, count).map((row) => ({ row })) },
-      feedback: (all, { advantages, step }) => {
-        expect(step).toBe(0);
-        all.forEach((one, i) => void seen.push([one, advantages[i]]));
-      },
-      ...{ state: () => 0, load: () => {} },
-    };
-    const objective = { ...policyObjectives.dapo(), advantage, annotators: [annotator], regularisers: [observed] };
-    const { history } = await run({ objective, rows, steps: 1 });
-    expect(seen.length).toBe(8);
-    for (const [one, own] of seen) expect(own).toEqual(one.completionTokens.map((_, t) => 2 ** -t * one.reward!));
-    const all = seen.flatMap(([one]) => one.completionTokens.map((_, t) => 2 ** -t));
-    expect(history[0]!.metrics.certainty).toBeCloseTo(all.reduce((a, b) => a + b) / all.length, 5);
-  });
-
-  it('has as many numbers as it is declared with, and is named where it is missing', () => {
-    const one: Pick<Rollout, 'extras' | 'completionTokens'> = { completionTokens: [1, 2] };
-    const top = rolloutField('acme.top', { per: 'token', width: 3 });
-    expect(top.of(top.on(one, [1, 2, 3, 4, 5, 6]))).toEqual([1, 2, 3, 4, 5, 6]);
-    expect(() => top.on(one, [1, 2])).toThrow(/extras.acme.top: it must have 6 numbers, 3 for each token/);
-    expect(() => certainty.of({})).toThrow(/extras.acme.certainty: the rollout does not have it/);
-    expect(() => rolloutField('acme.top', { per: 'rollout' }).of(top.on(one, [1, 2, 3, 4, 5, 6]))).toThrow(/no number/);
   });
 });
 

@@ -3,15 +3,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Key, referenceEngine, stopGradient, tensor } from '@posttrain/core-tensor';
-import { mapNamed, sgd } from '@posttrain/core-tensor/optim';
+import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import type { Verifier } from '@posttrain/interfaces';
 import { CausalLM, contrastive, LocalGenerator, parseModelConfig, sequenceLogProbs, Tokenizer } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
-import { predictions, type TokenLoss, Trainer, type TrainingRow } from '@posttrain/training';
+import { negativeLogLikelihood, predictions, type TokenLoss, Trainer, type TrainingRow } from '@posttrain/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Advantage,
+  type Annotator,
+  echo,
   noBaseline,
   noRatio,
   type PolicyObjectiveParts,
@@ -20,7 +22,11 @@ import {
   policyGradient,
   policyObjective,
   policyObjectives,
+  type Regulariser,
   type Rollout,
+  type RowSource,
+  raoBlackwellizedKl,
+  rolloutField,
   sequenceSum,
   singleTurn,
   trainPolicy,
@@ -502,5 +508,154 @@ describe('rollouts that are drawn from several models', () => {
     // What the trainer computes of the same tokens is what the sampler said of the policy.
     const recomputed = await run({ rollouts, objective, steps: 1, oldLogProbs: 'recomputed' });
     expect(recomputed.history[0]!.metrics['sampling/sampling_logp_difference/max']).toBeLessThan(1e-4);
+  });
+});
+
+/** Gradients that are `factor` times others, and not 0. */
+async function expectSame(found: Named, wanted: Named, factor = 1): Promise<void> {
+  let largest = 0;
+  for (const [name, gradient] of Object.entries(found)) {
+    const expected = await wanted[name]!.toArray();
+    (await gradient.toArray()).forEach((x, i) => {
+      expect(Math.abs(x - factor * expected[i]!), `${name}[${i}]`).toBeLessThan(1e-5);
+      largest = Math.max(largest, Math.abs(x));
+    });
+  }
+  expect(largest).toBeGreaterThan(1e-3);
+}
+
+describe('raoBlackwellizedKl', () => {
+  it('is the KL over the whole vocabulary, enumerated, with its gradient, at the temperature of the run', async () => {
+    const [policy, reference] = [await toyModel(1), await toyModel(2)];
+    const [temperature, beta] = [0.7, 0.5];
+    const regulariser = raoBlackwellizedKl({ beta, reference });
+    // Nothing but the regulariser: all advantages are 0.
+    const parts = { ...policyObjectives.dapo(), advantage: noBaseline(), regularisers: [regulariser] };
+    const { annotate, loss } = policyObjective(parts, { temperature });
+    const sequences = [
+      [0, 1, 2, 3, 7],
+      [4, 5, 6],
+    ];
+    const rollouts = sequences.map((tokens, group): Rollout => {
+      const completionTokens = tokens.slice(2);
+      return {
+        group,
+        promptTokens: tokens.slice(0, 2),
+        completionTokens,
+        reward: 0,
+        oldLogProbs: completionTokens.map(() => -1),
+      };
+    });
+    const trainer = await Trainer.create(policy, { optimizer: sgd() });
+    const { rows } = annotate(rollouts, { maxCompletionLength: 4 });
+    const { gradients, loss: value, metrics } = await trainer.gradients(rows, loss);
+    // Every next token of every state as a row of its own.
+    const states = sequences.flatMap((tokens) => tokens.slice(2).map((_, t) => tokens.slice(0, 2 + t)));
+    const next = states.flatMap((state) => Array.from({ length: 8 }, (_, token) => [...state, token]));
+    const under = async (model: CausalLM) =>
+      (await sequenceLogProbs(model, next, { temperature })).map(({ logProbs }) => logProbs.at(-1)!);
+    const [ours, theirs] = [await under(policy), await under(reference)];
+    const kl = ours.reduce((sum, own, i) => sum + Math.exp(own) * (own - theirs[i]!), 0) / states.length;
+    expect([value, metrics.kl!].map((x) => x.toFixed(5))).toEqual([(beta * kl).toFixed(5), kl.toFixed(5)]);
+    // ∇ KL = Σ p (log p - log q) ∇ log p, since Σ p ∇ log p = 0.
+    const weighted = next.map((tokens, i): TrainingRow => {
+      const weight = (-beta * Math.exp(ours[i]!) * (ours[i]! - theirs[i]!)) / states.length;
+      return { tokens, weights: tokens.slice(1).map((_, t) => (t === tokens.length - 2 ? weight : 0)) };
+    });
+    await expectSame(
+      gradients,
+      (await trainer.gradients(weighted, { ...negativeLogLikelihood, temperature })).gradients,
+    );
+  });
+
+  it('holds a policy to its reference in a run: of itself it is 0 before the first update, and the larger β the nearer it stays', async () => {
+    const model = await toyModel(1);
+    const last = async (beta: number) => {
+      const regularisers = [raoBlackwellizedKl({ beta, reference: model })];
+      const objective = { ...policyObjectives.dapo(), regularisers };
+      const { history } = await run({ model, objective, steps: 6, schedule: 'constant' });
+      expect(Math.abs(history[0]!.metrics.kl!)).toBeLessThan(1e-5);
+      return history.at(-1)!.metrics.kl!;
+    };
+    expect(await last(3)).toBeLessThan((await last(0)) / 3);
+  });
+});
+
+describe('echo', () => {
+  it('has the gradient of α times the mean cross-entropy of what an environment said, and of nothing else', async () => {
+    const [temperature, alpha] = [0.8, 0.25];
+    const said = (tokens: readonly number[], mask: readonly number[], group: number): Rollout => ({
+      ...{ group, promptTokens: [0, 1], completionTokens: tokens, mask, reward: 0, oldLogProbs: tokens.map(() => -1) },
+    });
+    // The last one was cut off, and is masked whole: none of it is an observation.
+    const rollouts = [said([2, 3, 4, 7], [1, 0, 0, 1], 0), said([5, 6, 1], [1, 0, 1], 1), said([3, 3], [0, 0], 2)];
+    const parts = { ...policyObjectives.dapo(), advantage: noBaseline(), regularisers: [echo({ alpha })] };
+    const { annotate, loss } = policyObjective(parts, { temperature });
+    const { rows } = annotate(rollouts, { maxCompletionLength: 4 });
+    const trainer = await Trainer.create(await toyModel(1), { optimizer: sgd() });
+    const found = await trainer.gradients(rows, loss);
+    const observations = rollouts.slice(0, 2).map(
+      ({ promptTokens, completionTokens, mask }): TrainingRow => ({
+        tokens: [...promptTokens, ...completionTokens],
+        weights: [0, ...Array.from(mask!, (trained) => (trained ? 0 : 1 / 3))],
+      }),
+    );
+    const wanted = await trainer.gradients(observations, { ...negativeLogLikelihood, temperature });
+    expect(found.metrics['echo/nll']).toBeCloseTo(wanted.loss, 5);
+    expect(found.loss).toBeCloseTo(alpha * wanted.loss, 5);
+    await expectSame(found.gradients, wanted.gradients, alpha);
+  });
+});
+
+describe('a field that others have brought', () => {
+  const certainty = rolloutField('acme.certainty', { per: 'token' });
+  const annotator: Annotator = {
+    ...{ name: 'acme', settings: {}, gives: [certainty.need] },
+    annotate: async (rollouts) =>
+      rollouts.map((one) =>
+        certainty.on(
+          one,
+          one.completionTokens.map((_, t) => 2 ** -t),
+        ),
+      ),
+  };
+  const advantage = {
+    ...{ name: 'certain', settings: {}, needs: [certainty.need] },
+    compute: (rollouts: readonly Rollout[]) =>
+      rollouts.map((one) => Array.from(certainty.of(one), (x) => x * one.reward!)),
+  };
+  const observed: Regulariser = {
+    ...{ name: 'observed', settings: {}, needsReference: false, annotations: ['acme_certainty'] },
+    annotate: (one) => ({ acme_certainty: certainty.of(one) }),
+    compute: ({ annotations, tokenMean }) => ({
+      metrics: { certainty: annotations.acme_certainty!.mul(tokenMean).sum() },
+    }),
+  };
+
+  it('goes from an annotator of theirs to their advantage and their regulariser', async () => {
+    const seen: (readonly [Rollout, unknown])[] = [];
+    const rows: RowSource = {
+      ...{ name: 'rows', settings: {}, next: ({ count }) => prompts.slice(0, count).map((row) => ({ row })) },
+      feedback: (all, { advantages, step }) => {
+        expect(step).toBe(0);
+        all.forEach((one, i) => void seen.push([one, advantages[i]]));
+      },
+      ...{ state: () => 0, load: () => {} },
+    };
+    const objective = { ...policyObjectives.dapo(), advantage, annotators: [annotator], regularisers: [observed] };
+    const { history } = await run({ objective, rows, steps: 1 });
+    expect(seen.length).toBe(8);
+    for (const [one, own] of seen) expect(own).toEqual(one.completionTokens.map((_, t) => 2 ** -t * one.reward!));
+    const all = seen.flatMap(([one]) => one.completionTokens.map((_, t) => 2 ** -t));
+    expect(history[0]!.metrics.certainty).toBeCloseTo(all.reduce((a, b) => a + b) / all.length, 5);
+  });
+
+  it('has as many numbers as it is declared with, and is named where it is missing', () => {
+    const one: Pick<Rollout, 'extras' | 'completionTokens'> = { completionTokens: [1, 2] };
+    const top = rolloutField('acme.top', { per: 'token', width: 3 });
+    expect(top.of(top.on(one, [1, 2, 3, 4, 5, 6]))).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(() => top.on(one, [1, 2])).toThrow(/extras.acme.top: it must have 6 numbers, 3 for each token/);
+    expect(() => certainty.of({})).toThrow(/extras.acme.certainty: the rollout does not have it/);
+    expect(() => rolloutField('acme.top', { per: 'rollout' }).of(top.on(one, [1, 2, 3, 4, 5, 6]))).toThrow(/no number/);
   });
 });

@@ -43,9 +43,10 @@ export function furtherAnnotations(
   objective: string,
   { name, annotations = [], annotate: give }: Regulariser,
   rollout: Rollout,
+  all: readonly Rollout[],
 ): Record<string, readonly number[]> {
   if (annotations.length === 0) return {};
-  const given = give?.(rollout) ?? {};
+  const given = give?.(rollout, all) ?? {};
   return Object.fromEntries(
     annotations.map((one) => {
       const { name: annotation, per, width = 1 } = annotationSpec(one);

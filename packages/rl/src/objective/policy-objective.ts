@@ -240,7 +240,7 @@ function annotate(
           clip_mean: place(() => (ratio.level === 'sequence' ? 1 / (rollouts.length * lengths[i]!) : 1 / tokens)),
           ...(ratio.correct ? { sampler_log_probs: place((t) => samplerLogProbs![t]!) } : {}),
           ...(needsReference ? { reference_log_probs: place((t) => referenceLogProbs![t]!) } : {}),
-          ...Object.assign({}, ...regularisers.map((one) => furtherAnnotations(name, one, rollout))),
+          ...Object.assign({}, ...regularisers.map((one) => furtherAnnotations(name, one, rollout, rollouts))),
         },
       },
     ];

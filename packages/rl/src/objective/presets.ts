@@ -8,11 +8,17 @@ import { type Critic, criticValues } from '../critic/critic-values.js';
 import { klInLoss } from '../regulariser/kl-in-loss.js';
 import { klInReward } from '../regulariser/kl-in-reward.js';
 import { regulariserShape, regularisersOf } from '../regulariser/regularisers-of.js';
-import { minimumRiskObjective } from '../sequence-level/minimum-risk.js';
+import {
+  type MinimumRiskOptions,
+  minimumRisk,
+  minimumRiskOptions,
+  minimumRiskRows,
+} from '../sequence-level/minimum-risk.js';
 import { clip, clipShape } from '../surrogate/clip.js';
 import { unclipped } from '../surrogate/unclipped.js';
 import { trpo, trpoShape } from '../update/trpo.js';
 import { bnpo, dapo, drGrpo, groupNormalized, groupNormalizedShape, grpo } from './grpo.js';
+import type { LossObjective } from './loss-objective.js';
 import type { PolicyObjectiveParts } from './policy-objective.js';
 import {
   batchMean,
@@ -193,8 +199,18 @@ export const policyObjectives = {
       update: trpo(region),
     };
   },
-  /** Minimum risk training (arXiv 1512.02433): the expected risk -reward of the sampled candidates of each prompt. */
-  minimum_risk: minimumRiskObjective,
+  /**
+   * Minimum risk training (arXiv 1512.02433): the completions of a prompt are its candidates, the risk of each is -reward. They are drawn at the
+   * run's temperature; p is that of the model itself, as in the paper. The ratio to an earlier policy has no part in it, so that
+   * candidates of any source will do.
+   */
+  minimum_risk: (options: MinimumRiskOptions = {}): LossObjective => ({
+    name: 'minimum_risk',
+    settings: minimumRiskOptions.settings(options),
+    needsGroup: true,
+    loss: minimumRisk(options),
+    rows: (rollouts) => ({ rows: minimumRiskRows(rollouts) }),
+  }),
   /** ReMax (arXiv 2310.10505): REINFORCE with the reward of the greedy completion as its baseline; one completion a prompt is enough. */
   remax: (options: RemaxOptions = {}): PolicyObjectiveParts => ({
     name: 'remax',

@@ -41,10 +41,10 @@ export interface Regulariser {
   /** Further annotations of rows, which `annotate` gives the numbers of. Default: none. */
   readonly annotations?: readonly Annotation[];
   /**
-   * The numbers of `annotations` for a rollout, those of its completion's tokens, whatever their mask is. It reads fields of others
-   * by `rolloutField`.
+   * The numbers of `annotations` for a rollout among those of its step: of its completion's tokens, whatever their mask is. It reads
+   * fields of others by `rolloutField`.
    */
-  annotate?(rollout: Rollout): Readonly<Record<string, ArrayLike<number>>>;
+  annotate?(rollout: Rollout, all: readonly Rollout[]): Readonly<Record<string, ArrayLike<number>>>;
   /**
    * Subtracted from the reward of a completion, given its trained tokens' log-probabilities. It must be a sum over tokens:
    * where the advantage has rewards of tokens, it is asked about each of them alone.

@@ -1,10 +1,9 @@
 import { logSumExp, stopGradient, type Tensor, where } from '@posttrain/core-tensor';
 import { type Given, number, options } from '@posttrain/interfaces';
 import { type Loss, sequenceLogProb, type TrainingRow, weightedSum } from '@posttrain/training';
-import type { LossObjective } from '../objective/loss-objective.js';
 import { groupsOf, type Rollout, trainedTokens } from '../rollout.js';
 
-const minimumRiskOptions = options('minimumRisk', {
+export const minimumRiskOptions = options('minimumRisk', {
   /** α, how sharp Q is: 0 weighs all candidates alike, 1 as the model does. Default 0.005, as in the paper. */
   alpha: number({ default: 0.005, min: 0 }),
 });
@@ -46,23 +45,6 @@ export function minimumRisk(given: MinimumRiskOptions = {}): Loss {
       const risk = weightedSum(counted, annotations.risks!);
       return { loss: risk, metrics: { risk, candidate_entropy: stopGradient(weightedSum(counted, logQ.neg())) } };
     },
-  };
-}
-
-/**
- * Minimum risk training as the objective of a run: the completions of a prompt are its candidates, the risk of each is -reward. S is drawn
- * at the run's temperature; p is that of the model itself, as in the paper. The ratio to an earlier policy has no part in it, so that
- * candidates of any source will do.
- *
- * @throws OptionError
- */
-export function minimumRiskObjective(given: MinimumRiskOptions = {}): LossObjective {
-  return {
-    name: 'minimum_risk',
-    settings: minimumRiskOptions.settings(given),
-    needsGroup: true,
-    loss: minimumRisk(given),
-    rows: (rollouts) => ({ rows: minimumRiskRows(rollouts) }),
   };
 }
 
