@@ -208,6 +208,7 @@ const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>
   HOULSBY: ['houlsby'],
   BITFIT: ['bitfit'],
   LOREFT: ['loreft'],
+  CURLORA: ['curlora'],
 };
 
 /** docs/peft/methods.md. */

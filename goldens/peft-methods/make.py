@@ -391,6 +391,46 @@ def bitfit(folder: Path, base: str, seed: int) -> None:
     write_json(folder / "expected.json", {"base": base, "loss": output.loss.item(), "merged_parameters": list(biases)})
 
 
+def curlora(folder: Path, base: str, names: list[str], seed: int) -> None:
+    """CURLoRA, which PEFT does not have: torch's own products of columns and rows of the weights, in this project's own files."""
+    rank, alpha = 3, 1.5
+    model = load_base(base)
+    model.requires_grad_(False)
+    inputs = load_file(f"models/{base}/expected.safetensors")
+    ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
+    generator = torch.Generator().manual_seed(seed)
+    tensors, mixers, merged = {}, {}, {}
+
+    def beside(c, u, r):
+        return lambda _module, args, output: output + alpha * (args[0] @ (c @ u @ r).T)
+
+    for name, module in model.named_modules():
+        if not name.endswith(tuple(names)):
+            continue
+        weight = module.weight if isinstance(module, torch.nn.Linear) else module.weight.T
+        columns, rows = (torch.randint(0, size, (rank,), generator=generator) for size in reversed(weight.shape))
+        c, r = weight[:, columns].clone(), weight[rows].clone()
+        u = (0.3 * torch.randn(rank, rank, generator=generator)).requires_grad_()
+        key = f"base_model.model.{name}"
+        tensors |= {f"{key}.curlora_C": c, f"{key}.curlora_R": r, f"{key}.curlora_U": u}
+        mixers[f"{key}.curlora_U"] = u
+        with torch.no_grad():
+            changed = weight + alpha * (c @ u @ r)
+        merged[f"{name}.weight"] = changed if isinstance(module, torch.nn.Linear) else changed.T
+        module.register_forward_hook(beside(c, u, r))
+    output = model(ids, labels=labels)
+    output.loss.backward()
+    write_tensors(folder / "adapter_model.safetensors", tensors)
+    facts = {"auto_mapping": None, "base_model_name_or_path": f"models/{base}", "inference_mode": True, "revision": None}
+    options = {"alpha": alpha, "exclude_modules": None, "layers_pattern": None, "layers_to_transform": None, "r": rank}
+    kind = {"fan_in_fan_out": base == "gpt2", "peft_type": "CURLORA", "peft_version": "0.21.2", "task_type": "CAUSAL_LM"}
+    write_json(folder / "adapter_config.json", facts | options | kind | {"modules_to_save": None, "target_modules": names})
+    expected = {f"gradient.{key}": u.grad for key, u in mixers.items()}
+    expected |= {f"merged.{key}": merged[key] for key in list(merged)[:2]}
+    write_tensors(folder / "expected.safetensors", {"logits": output.logits} | expected)
+    write_json(folder / "expected.json", {"base": base, "loss": output.loss.item(), "merged_parameters": list(merged)})
+
+
 # Lengths of the prompts of the two rows.
 PROMPTS = [7, 4]
 
@@ -470,6 +510,8 @@ def main() -> None:
         bitfit(out.resolve() / f"bitfit-{base}", base, 3101 + seed)
     loreft(out.resolve() / "loreft-llama", "llama", "f2+l3", 3110)
     loreft(out.resolve() / "loreft-gpt2", "gpt2", "l1", 3111)
+    curlora(out.resolve() / "curlora-llama", "llama", ["q_proj", "down_proj"], 3112)
+    curlora(out.resolve() / "curlora-gpt2", "gpt2", ["c_attn"], 3113)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ export { type BitFitConfig, bitFit } from './methods/bitfit.js';
 export { type BoftConfig, boft } from './methods/boft.js';
 export { type C3aConfig, c3a } from './methods/c3a.js';
 export { type CptConfig, cpt } from './methods/cpt.js';
+export { type CurLoraConfig, curLora } from './methods/curlora.js';
 export { type FourierFtConfig, fourierFt } from './methods/fourierft.js';
 export { type HoulsbyConfig, houlsby } from './methods/houlsby.js';
 export { type HraConfig, hra } from './methods/hra.js';

@@ -14,6 +14,7 @@ import {
   c3a,
   cpt,
   createAdapter,
+  curLora,
   fourierFt,
   houlsby,
   hra,
@@ -130,6 +131,7 @@ describe('conformance', () => {
   );
   testPeftMethod(it, cpt, { cptTokenIds: [5, 9, 2], cptTokensTypeMask: [1, 2, 7] }, { ...two, identityAtStart: false });
   testPeftMethod(it, tinyLora, { u: 3, weightTying: 0.5, tinyloraDropout: 0.2, targetModules: some }, two);
+  testPeftMethod(it, curLora, { r: 3, alpha: 2, targetModules: some }, two);
   testPeftMethod(it, shira, { r: 2, randomSeed: 3 }, { modelTypes: ['llama', 'qwen2'] });
   testPeftMethod(it, houlsby, { bottleneckSize: 4 }, { identityAtStart: false });
   testPeftMethod(
@@ -661,6 +663,24 @@ describe('what an adapter starts as', () => {
     });
     expect(Object.keys(ungrouped.parameters)).toEqual(['tinylora_v.0', 'tinylora_v.1']);
     await expect(createAdapter(model, tinyLora, { saveProjection: false })).rejects.toThrow(/P must be in the file/);
+  });
+
+  it('CURLoRA takes columns and rows of the weight itself, the small ones more often', async () => {
+    const model = await tinyModel('llama');
+    const name = 'model.layers.0.self_attn.q_proj';
+    // Columns 0 to 7 have nearly all of the norm.
+    const scale = tensor(
+      Array.from({ length: 16 }, (_, i) => (i < 8 ? 10 : 0.1)),
+      [1, 16],
+    );
+    const weight = model.weights[`${name}.weight`]!.mul(0).add(scale);
+    const uneven = model.withWeights({ ...model.weights, [`${name}.weight`]: weight });
+    const adapter = await createAdapter(uneven, curLora, { r: 64, targetModules: ['q_proj'], layersToTransform: [0] });
+    const taken = await adapter.frozen[`${name}.curlora_C`]!.slice(0, 0, 1).toArray();
+    expect(taken.every((x) => Math.abs(x - 10) < 1e-5 || Math.abs(x - 0.1) < 1e-6)).toBe(true);
+    expect(taken.filter((x) => x > 1).length).toBeLessThan(4);
+    const rows = await adapter.frozen[`${name}.curlora_R`]!.slice(0, 0, 1).toArray();
+    expect(farthest(rows, await scale.toArray())).toBeLessThan(1e-5);
   });
 
   it('SHiRA changes as many entries of a weight as LoRA has numbers, and its change has full rank', async () => {

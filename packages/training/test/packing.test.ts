@@ -49,5 +49,14 @@ describe('packRows', () => {
       { tokens: [3, 4, 5], mask: [1, 0, 1] },
     ];
     expect(packRows(rows, 5)).toEqual([{ tokens: [3, 4, 5, 1, 2], mask: [0, 0, 1, 0, 1], lengths: [3, 2] }]);
+    const [first, second] = [{ taskIds: 1 }, { taskIds: 2 }];
+    const [packed] = packRows(
+      [
+        { ...rows[0]!, adapterInputs: first },
+        { ...rows[1]!, adapterInputs: second },
+      ],
+      5,
+    );
+    expect(packed!.adapterInputs).toEqual([second, first]);
   });
 });

@@ -4,27 +4,34 @@ import { join } from 'node:path';
 import { realize, softmax, type Tensor, tensor } from '@posttrain/core-tensor';
 import { adamW, mapNamed } from '@posttrain/core-tensor/optim';
 import { type Completion, number } from '@posttrain/interfaces';
-import { applyLinear, LocalGenerator, sequenceLogProbs } from '@posttrain/lm';
+import { applyLinear, LocalGenerator, type RowInputs, sequenceLogProbs } from '@posttrain/lm';
 import {
   adaLora,
   bitFit,
   boft,
+  cpt,
   createAdapter,
+  curLora,
   fourierFt,
   houlsby,
   ia3,
   lnTuning,
   loadAdapter,
+  loReft,
   lora,
   loraFa,
   methodOptions,
+  multitaskPromptTuning,
   NO_PLAN,
   type PeftAdapter,
   type PeftMethod,
   poly,
   prefixTuning,
   promptTuning,
+  pTuning,
   randLora,
+  shira,
+  tinyLora,
   vera,
   withAdapterParameters,
 } from '@posttrain/peft';
@@ -45,7 +52,7 @@ const STEPS = 24;
 
 /** Each with a learning rate at which so small a run learns. */
 const METHODS: Readonly<
-  Record<string, readonly [learningRate: number, make: (seed?: number) => Promise<PeftAdapter>]>
+  Record<string, readonly [learningRate: number, make: (seed?: number) => Promise<PeftAdapter>, inputs?: RowInputs]>
 > = {
   VeRA: [0.1, async () => createAdapter(await model, vera, { r: 16, targetModules: 'all-linear' })],
   '(IA)³': [0.1, async () => createAdapter(await model, ia3, { targetModules: 'all-linear' })],
@@ -64,6 +71,32 @@ const METHODS: Readonly<
     0.01,
     async (seed = 0) =>
       createAdapter(await model, randLora, { r: 8, randloraAlpha: 16, targetModules: 'all-linear' }, { seed }),
+  ],
+  'P-tuning': [
+    0.01,
+    async () => {
+      return createAdapter(await model, pTuning, { numVirtualTokens: 8, encoderHiddenSize: 16 });
+    },
+  ],
+  CPT: [
+    0.1,
+    async () => {
+      const radii = { optProjectionEpsilon: 20, optProjectionFormatEpsilon: 20 };
+      return createAdapter(await model, cpt, { cptTokenIds: [3, 4, 5, 6, 7, 8], ...radii });
+    },
+  ],
+  'multitask prompt tuning': [
+    0.1,
+    async () => createAdapter(await model, multitaskPromptTuning, { numVirtualTokens: 8, numTasks: 2, numRanks: 2 }),
+    { taskIds: 1 },
+  ],
+  SHiRA: [0.03, async () => createAdapter(await model, shira, { r: 3, targetModules: 'all-linear' })],
+  TinyLoRA: [0.3, async () => createAdapter(await model, tinyLora, { r: 8, u: 32, targetModules: 'all-linear' })],
+  CURLoRA: [0.1, async () => createAdapter(await model, curLora, { r: 8, targetModules: 'all-linear' })],
+  LoReFT: [
+    0.03,
+    async () => createAdapter(await model, loReft, { lowRankDimension: 6, positions: 'f3+l3' }),
+    { promptTokens: 6 },
   ],
   'Houlsby adapters': [0.03, async () => createAdapter(await model, houlsby, { bottleneckSize: 8 })],
   PiSSA: [
@@ -94,11 +127,15 @@ const METHODS: Readonly<
   ],
 };
 
-const run = async (learningRate: number, adapter: PeftAdapter, options: Partial<SftOptions> = {}) =>
+const run = async (
+  learningRate: number,
+  adapter: PeftAdapter,
+  { adapterInputs, ...options }: Partial<SftOptions> & { readonly adapterInputs?: RowInputs | undefined } = {},
+) =>
   sft({
     model: await model,
     adapter,
-    rows: countingRows,
+    rows: adapterInputs ? countingRows.map((row) => ({ ...row, adapterInputs })) : countingRows,
     ...{ batchSize: 4, learningRate, steps: STEPS, loggingSteps: 1, schedule: 'constant', seed: 3 },
     ...options,
   });
@@ -108,17 +145,18 @@ const valuesOf = (adapter: { readonly parameters: unknown }) =>
     Object.entries(adapter.parameters as PeftAdapter['parameters']).map(async ([name, x]) => [name, await x.toArray()]),
   );
 
-describe.each(Object.entries(METHODS))('%s in sft', (name, [learningRate, make]) => {
+describe.each(Object.entries(METHODS))('%s in sft', (name, [learningRate, make, adapterInputs]) => {
   it('learns; a run that was stopped goes on to the same numbers; what it saved computes the same', async () => {
     const outputFolder = join(folder, name);
-    const whole = await run(learningRate, await make());
+    const whole = await run(learningRate, await make(), { adapterInputs });
     const losses = whole.history.map(({ metrics }) => metrics.loss!);
     const mean = (part: readonly number[]) => part.reduce((sum, loss) => sum + loss, 0) / part.length;
     expect(mean(losses.slice(-3))).toBeLessThan(mean(losses.slice(0, 3)) - 0.1);
 
-    await run(learningRate, await make(), { outputFolder, saveSteps: STEPS / 2 });
+    const saving = { outputFolder, saveSteps: STEPS / 2, adapterInputs };
+    await run(learningRate, await make(), saving);
     await rm(join(outputFolder, `checkpoint-${STEPS}`), { recursive: true });
-    const resumed = await run(learningRate, await make(), { outputFolder, saveSteps: STEPS / 2, resume: true });
+    const resumed = await run(learningRate, await make(), { ...saving, resume: true });
     expect(await valuesOf(resumed.adapter!)).toEqual(await valuesOf(whole.adapter!));
 
     const saved = join(outputFolder, 'saved');
@@ -126,7 +164,9 @@ describe.each(Object.entries(METHODS))('%s in sft', (name, [learningRate, make])
     const loaded = await loadAdapter(await model, saved);
     const rows = [[3, 4, 5, 6, 7]];
     const [[ours], [theirs]] = (await Promise.all(
-      [whole.adapter!, loaded].map((adapter) => model.then((base) => sequenceLogProbs(base, rows, { adapter }))),
+      [whole.adapter!, loaded].map(async (adapter) =>
+        sequenceLogProbs(await model, rows, { adapter, ...(adapterInputs && { adapterInputs: [adapterInputs] }) }),
+      ),
     )) as [Awaited<ReturnType<typeof sequenceLogProbs>>, Awaited<ReturnType<typeof sequenceLogProbs>>];
     ours!.logProbs.forEach((x, i) => {
       expect(Math.abs(x - theirs!.logProbs[i]!)).toBeLessThan(1e-4);
@@ -186,9 +226,9 @@ describe('over three seeds', () => {
 });
 
 describe('the ways a pass is computed', () => {
-  it.each(Object.entries(METHODS))('change nothing of %s but rounding', async (_, [learningRate, make]) => {
+  it.each(Object.entries(METHODS))('change nothing of %s but rounding', async (_, [learningRate, make, inputs]) => {
     const of = async (options: Partial<SftOptions>) => {
-      const { history } = await run(learningRate, await make(), { steps: 2, ...options });
+      const { history } = await run(learningRate, await make(), { steps: 2, adapterInputs: inputs, ...options });
       return history.map(({ metrics }) => metrics.loss!);
     };
     const plain = await of({});

@@ -70,8 +70,15 @@ export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
    * initialisation the module computes what it did before.
    */
   init(target: AdapterTarget, config: Config, key: Key): Named;
-  /** Initial tensors that numbers are needed for, such as the factors of an SVD of the weight. Undefined: none. */
-  prepare?(target: AdapterTarget, config: Config): Promise<PreparedTarget> | undefined;
+  /**
+   * Initial tensors that numbers are needed for, such as the factors of an SVD of the weight. Undefined: none. Of an adapter that is
+   * loaded their shapes count only.
+   */
+  prepare?(
+    target: AdapterTarget,
+    config: Config,
+    how: { readonly key: Key; readonly isLoaded: boolean },
+  ): Promise<PreparedTarget> | undefined;
   /** How many numbers `shared` makes. */
   sharedParameters?(targets: readonly ModuleInfo[], config: Config): number;
   /** Frozen tensors that all targets share, by keys without a module path. Lazy as `init`. */

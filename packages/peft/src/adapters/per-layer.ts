@@ -93,10 +93,12 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
     }),
 
     ...(prepare && {
-      async prepare({ config, plan, base }) {
+      async prepare({ config, plan, base, key, isLoaded }) {
+        const names = [...base.network.modules.keys()];
         const prepared: Record<string, Tensor> = {};
         for (const module of plan.targets) {
-          const { trained = {}, frozen = {} } = (await prepare(targetOf(base, module), config)) ?? {};
+          const how = { key: key.child(names.indexOf(module.name)), isLoaded };
+          const { trained = {}, frozen = {} } = (await prepare(targetOf(base, module), config, how)) ?? {};
           for (const [local, value] of Object.entries(trained)) prepared[`trained ${module.name}.${local}`] = value;
           for (const [local, value] of Object.entries(frozen)) prepared[`frozen ${module.name}.${local}`] = value;
         }

@@ -3,6 +3,7 @@ import { bitFit } from './bitfit.js';
 import { boft } from './boft.js';
 import { c3a } from './c3a.js';
 import { cpt } from './cpt.js';
+import { curLora } from './curlora.js';
 import { fourierFt } from './fourierft.js';
 import { houlsby } from './houlsby.js';
 import { hra } from './hra.js';
@@ -57,4 +58,5 @@ export const peftMethods = {
   HOULSBY: houlsby,
   BITFIT: bitFit,
   LOREFT: loReft,
+  CURLORA: curLora,
 } as const;

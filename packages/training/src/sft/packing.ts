@@ -50,6 +50,9 @@ export function packRows(rows: readonly TokenizedRow[], capacity: number): Packe
       // What comes before it belongs to another sequence.
       mask: packed.flatMap(({ mask }) => [0, ...mask.slice(1)]),
       lengths: packed.map(({ tokens }) => tokens.length),
+      ...(packed.some((row) => row.adapterInputs) && {
+        adapterInputs: packed.flatMap(({ adapterInputs = {} }) => adapterInputs),
+      }),
     };
   });
 }

@@ -174,5 +174,6 @@ export function toTrainingRows(rows: readonly (TokenizedRow | PackedRow)[]): Tra
     tokens: row.tokens,
     weights: row.mask.slice(1).map((trains) => trains / trained),
     ...('lengths' in row && { lengths: row.lengths }),
+    ...(row.adapterInputs && { adapterInputs: row.adapterInputs }),
   }));
 }

@@ -4,6 +4,7 @@ import {
   type CausalLM,
   chatOptionsOf,
   NoChatTemplateError,
+  type RowInputs,
   type RowMessage,
   rowMessages,
   tokenizeCompletion,
@@ -19,7 +20,7 @@ import {
  * - `{ input_ids, labels? }`, tokenized already, without padding; -100 marks tokens that are not trained
  *
  * Rows with messages may have `tools` (a list, or its JSON) and `chat_template_kwargs`; an assistant's message of
- * `weight` 0 is not trained.
+ * `weight` 0 is not trained. What an adapter reads of a sequence is `adapterInputs`, whole numbers by name.
  */
 export type SftRow = Readonly<Record<string, unknown>>;
 
@@ -40,6 +41,8 @@ export interface TokenizedRow {
   readonly tokens: readonly number[];
   /** 1 for tokens the model is trained to predict, else 0; by position, so that a padding id may be trained. */
   readonly mask: readonly number[];
+  /** What an adapter reads of it; of several sequences a list. */
+  readonly adapterInputs?: RowInputs | readonly RowInputs[];
 }
 
 /** Tokenized rows, and how many were cut or left out. */
@@ -94,10 +97,19 @@ export function tokenizeRows(model: CausalLM, rows: readonly SftRow[], options: 
     if (encoded.retokenizedPrompt) retokenizedPrompts++;
     if (!trainsAnything(encoded))
       throw new SftRowError(index, 'trains no token: it has no completion, or only one token.');
+    const { adapterInputs } = row;
+    if (adapterInputs !== undefined && (typeof adapterInputs !== 'object' || adapterInputs === null)) {
+      throw new SftRowError(index, `adapterInputs is ${showValue(adapterInputs)}; it must be whole numbers by name.`);
+    }
+    if (adapterInputs && truncationMode === 'keep_end' && encoded.tokens.length > maxLength) {
+      const problem = `has ${encoded.tokens.length} tokens, of which the last ${maxLength} would be kept`;
+      throw new SftRowError(index, `${problem}, and adapterInputs, which may speak of places that are cut off.`);
+    }
     if (encoded.tokens.length > maxLength) truncated++;
     const cut = <T>(values: readonly T[]) =>
       truncationMode === 'keep_start' ? values.slice(0, maxLength) : values.slice(-maxLength);
-    const short = { tokens: cut(encoded.tokens), mask: cut(encoded.mask) };
+    const inputs = adapterInputs && { adapterInputs: adapterInputs as RowInputs };
+    const short = { tokens: cut(encoded.tokens), mask: cut(encoded.mask), ...inputs };
     if (trainsAnything(short)) kept.push(short);
     else dropped++;
   });
