@@ -2,7 +2,7 @@ import { custom, options as declare, type Given, integer, oneOf, PosttrainError 
 import type { CausalLM } from '../model/causal-lm.js';
 import { DRAFT_SCHEDULES } from './draft-length.js';
 import { DraftModel } from './draft-model.js';
-import { Eagle, type EagleSpeculation } from './eagle.js';
+import { type EagleSpeculation, eagle } from './eagle.js';
 import { Medusa, type MedusaSpeculation } from './medusa.js';
 import { type PromptLookupOptions, promptLookup, promptLookupProposer } from './prompt-lookup.js';
 import type { Proposer } from './proposer.js';
@@ -134,8 +134,7 @@ function proposerOf(target: CausalLM, options: SpeculativeOptions): (cacheTokens
     return () => medusa;
   }
   if ('eagle' in options) {
-    const eagle = new Eagle(target, options);
-    return () => eagle;
+    return eagle(target, options);
   }
   if ('proposer' in options) {
     const { proposer } = proposerOptions.read(options);
