@@ -228,6 +228,18 @@ def eagle(out: Path, generator: torch.Generator) -> dict:
     }
 
 
+def typical(generator: torch.Generator) -> list:
+    """Medusa's typical acceptance (arXiv 2401.10774) of every token of some distributions, from the paper's formula in float64."""
+    cases = []
+    for case in range(12):
+        p = ([0.3, 1.0, 3.0][case % 3] * torch.randn(6, generator=generator, dtype=torch.float64)).softmax(-1)
+        epsilon, delta = [(0.09, 0.3), (0.2, 0.5), (0.05, 0.9)][case // 4]
+        entropy = torch.distributions.Categorical(probs=p).entropy()
+        bound = torch.minimum(torch.tensor(epsilon, dtype=torch.float64), delta * (-entropy).exp())
+        cases.append({"target": p.tolist(), "epsilon": epsilon, "delta": delta, "kept": (p > bound).tolist()})
+    return cases
+
+
 def main() -> None:
     out = output_folder(__file__)
     generator = torch.Generator().manual_seed(53)
@@ -239,6 +251,7 @@ def main() -> None:
     golden = {"prompt_lookup": prompt_lookup(generator), "speculative_sampling": speculative_sampling(generator), "assisted": runs}
     golden["medusa"] = medusa(out, generator)
     golden["rest"] = rest(torch.Generator().manual_seed(59))
+    golden["typical"] = typical(torch.Generator().manual_seed(67))
     golden["eagle"] = eagle(out, torch.Generator().manual_seed(61))
     write_json(out / "expected.json", golden)
 

@@ -171,5 +171,6 @@ export {
   verifyToken,
 } from './speculative/speculative-sampling.js';
 export type { TokenDistribution } from './speculative/token-distribution.js';
+export { type Acceptance, type TypicalAcceptanceOptions, typicalAcceptance } from './speculative/typical-acceptance.js';
 export * from './tokenizer/index.js';
 export * from './tools/index.js';

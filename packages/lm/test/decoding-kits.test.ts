@@ -45,10 +45,15 @@ import { kitModel, kitRow } from '../src/testing/kit-run.js';
 
 beforeAll(() => setEngine(onnxruntimeEngine()));
 
-const through =
-  (optionsOf: (model: CausalLM) => SpeculativeOptions) =>
-  ({ model, cacheTokens }: ProposerRun): Proposer =>
-    new SpeculativeDecoding(model, optionsOf(model)).begin(cacheTokens);
+/** What is compiled for a model is so once. */
+const through = (optionsOf: (model: CausalLM) => SpeculativeOptions) => {
+  const made = new WeakMap<CausalLM, SpeculativeDecoding>();
+  return ({ model, cacheTokens }: ProposerRun): Proposer => {
+    const speculation = made.get(model) ?? new SpeculativeDecoding(model, optionsOf(model));
+    made.set(model, speculation);
+    return speculation.begin(cacheTokens);
+  };
+};
 
 /** Heads that are not what the model says of the next token. */
 function heads(model: CausalLM): MedusaHeads {

@@ -1,7 +1,9 @@
 import { get } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { OptionError } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
+import { toApiError } from '../src/api-error.js';
 import { createServer } from '../src/index.js';
 import { postJson, scriptedModel, serve } from './support.js';
 
@@ -101,6 +103,13 @@ describe('errors have the API’s shape', () => {
       await postJson(`${url}/v1/completions`, { model: 'a', prompt: 'x', ['y'.repeat(1e6)]: 1 }),
     );
     expect(String(echo.message).length).toBeLessThan(600);
+  });
+
+  it('400 for an option of generate that cannot be right, and 500 for one of anything else', () => {
+    const statusOf = (where: string) =>
+      toApiError(new OptionError('INVALID_OPTION', where, 'topP', 'topP is 2; it must be a number of at most 1.'))
+        .status;
+    expect([statusOf('generate'), statusOf('ModelRunner')]).toEqual([400, 500]);
   });
 
   it('for bodies that are too large, announced or not', async () => {

@@ -102,19 +102,14 @@ describe('EAGLE', () => {
   });
 
   it('a head that was trained on the model’s answers has more of its guesses kept', async () => {
-    const gains: number[] = [];
-    for (const seed of [1, 2, 3]) {
-      const model = await walker(seed);
-      const answered = rowsOf((await answersOf(model, 0, 40)).tokens);
-      const initial = await EagleHead.initialize(model, { seed });
-      const options = { steps: 30, batchSize: 40, learningRate: 0.01, noise: 0.05 };
-      const { head, losses } = await trainEagleHead(model, initial, answered, options);
-      expect(losses.at(-1)!).toBeLessThan(losses[0]! / 1.5);
-      const rates: number[] = [];
-      for (const eagle of [head, initial]) rates.push((await answersOf(model, 20, 20, { eagle, tokens: 3 })).rate!);
-      gains.push(rates[0]! - rates[1]!);
-    }
-    expect(Math.min(...gains)).toBeGreaterThan(0.3);
+    const model = await walker(1);
+    const answered = rowsOf((await answersOf(model, 0, 40)).tokens);
+    const initial = await EagleHead.initialize(model);
+    const options = { steps: 30, batchSize: 40, learningRate: 0.01, noise: 0.05 };
+    const { head, losses } = await trainEagleHead(model, initial, answered, options);
+    expect(losses.at(-1)!).toBeLessThan(losses[0]! / 1.5);
+    const rateOf = async (eagle: EagleHead) => (await answersOf(model, 20, 20, { eagle, tokens: 3 })).rate!;
+    expect((await rateOf(head)) - (await rateOf(initial))).toBeGreaterThan(0.5);
   });
 
   it('refuses rows from which no feature can be learnt', async () => {

@@ -9,6 +9,7 @@ import { TokenHistory } from '../sampling/token-history.js';
 import { MedusaHeads, medusaHead } from './medusa-heads.js';
 import { NO_PROPOSAL, type Proposal, type ProposalRequest, type Proposer } from './proposer.js';
 import { type TokenDistribution, tokenAt } from './token-distribution.js';
+import type { Acceptance } from './typical-acceptance.js';
 import { positionUniforms } from './verify-proposal.js';
 
 const isPaths = (value: unknown): boolean => Array.isArray(value) && value.every((path) => Array.isArray(path));
@@ -28,6 +29,13 @@ const medusaOptions = options('speculative', {
    * Greedy is `top`. Default `top`.
    */
   candidates: oneOf(['top', 'sampled'], { default: 'top' }),
+  /**
+   * Keeps candidates without verification: `typicalAcceptance()`, for instance, as the paper does. Not exact: then what is
+   * generated has another distribution than the model's, unless it is greedy. Default: none.
+   */
+  acceptance: custom<Acceptance>()('a function of a distribution and a token', (value) => typeof value === 'function', {
+    optional: true,
+  }),
 });
 /** Speculative decoding with heads on the model's own hidden states (Medusa, arXiv 2401.10774). */
 export type MedusaSpeculation = Given<typeof medusaOptions>;
@@ -80,6 +88,8 @@ const compare = (a: readonly number[], b: readonly number[]): number => {
 /** Medusa (arXiv 2401.10774): heads on the state that a row's last token was drawn from propose a tree of what follows it. */
 export class Medusa implements Proposer {
   readonly needsHidden = true;
+  readonly isExact: boolean;
+  readonly #acceptance: Acceptance | undefined;
   readonly #heads: MedusaHeads;
   readonly #tree: readonly Node[];
   readonly #candidates: 'top' | 'sampled';
@@ -89,7 +99,9 @@ export class Medusa implements Proposer {
 
   /** @throws OptionError, and PosttrainError for heads that do not fit the model, and choices that are no tree */
   constructor(model: CausalLM, given: MedusaSpeculation) {
-    const { medusa: heads, choices, candidates } = medusaOptions.read(given);
+    const { medusa: heads, choices, candidates, acceptance } = medusaOptions.read(given);
+    this.#acceptance = acceptance;
+    this.isExact = acceptance === undefined;
     heads.checkFits(model);
     const { numHeads, numLayers } = heads;
     this.#heads = heads;
@@ -128,7 +140,8 @@ export class Medusa implements Proposer {
           const from = (depth * count + i) * vocabulary;
           return numbers.subarray(from, from + vocabulary);
         });
-        return [request, this.#proposal(request, rows)];
+        const accepts = this.#acceptance && { accepts: this.#acceptance };
+        return [request, { ...this.#proposal(request, rows), ...accepts }];
       }),
     );
     return requests.map((request) => proposals.get(request) ?? NO_PROPOSAL);

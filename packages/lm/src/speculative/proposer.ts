@@ -2,6 +2,7 @@ import type { DecodeRow } from '../sampling/decode-row.js';
 import type { DrawnToken, RowState } from '../sampling/draw-next.js';
 import type { Logits } from '../sampling/sampler.js';
 import type { TokenDistribution } from './token-distribution.js';
+import type { Acceptance } from './typical-acceptance.js';
 
 /** A row that could take proposals. */
 export interface ProposalRequest {
@@ -29,6 +30,11 @@ export interface Proposal {
    * what was drawn, which gives the same tokens as without proposals.
    */
   readonly distributions?: readonly TokenDistribution[];
+  /**
+   * Not exact: the longest path whose tokens this keeps is kept as it is, without verification, and one token drawn behind it.
+   * Rows that are greedy, have a constraint or a hook, or report `samplingLogProbs` are verified all the same.
+   */
+  readonly accepts?: Acceptance;
 }
 
 export const NO_PROPOSAL: Proposal = { tokens: [] };
@@ -56,8 +62,10 @@ export interface VerifiedPass extends VerifiedRun {
   readonly hidden?: readonly Float32Array[];
 }
 
-/** Guesses how rows go on, for the model to check in one pass. Only the speed depends on it. */
+/** Guesses how rows go on, for the model to check in one pass. Only the speed depends on it, unless it is not exact. */
 export interface Proposer {
+  /** Whether what is generated has the model's own distribution: false where proposals have `accepts`. Default true. */
+  readonly isExact?: boolean;
   /** Whether requests have `hidden`. Default false. */
   readonly needsHidden?: boolean;
   /** One proposal per request. */
@@ -71,8 +79,9 @@ export interface Proposer {
 }
 
 /** The proposal with as many of its tokens as there is room for: the first ones, which follow none that are left out. */
-export function cutProposal({ tokens, parents, distributions }: Proposal, room: number): Proposal {
+export function cutProposal({ tokens, parents, distributions, ...rest }: Proposal, room: number): Proposal {
   return {
+    ...rest,
     tokens: tokens.slice(0, room),
     ...(parents && { parents: parents.slice(0, room) }),
     ...(distributions && { distributions: distributions.slice(0, room) }),

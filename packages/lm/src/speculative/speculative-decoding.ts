@@ -2,7 +2,7 @@ import { custom, options as declare, type Given, integer, oneOf, PosttrainError 
 import type { CausalLM } from '../model/causal-lm.js';
 import { DRAFT_SCHEDULES } from './draft-length.js';
 import { DraftModel } from './draft-model.js';
-import { Eagle, type EagleSpeculation } from './eagle.js';
+import { type EagleSpeculation, eagle } from './eagle.js';
 import { Medusa, type MedusaSpeculation } from './medusa.js';
 import { type PromptLookupOptions, promptLookup, promptLookupProposer } from './prompt-lookup.js';
 import type { Proposer } from './proposer.js';
@@ -70,6 +70,8 @@ export interface SpeculativeStatistics {
   readonly acceptanceRate: number;
   /** tokens / passes, 1 without speculation; NaN before the first pass. */
   readonly tokensPerPass: number;
+  /** Whether what was generated has the model's own distribution, which typical acceptance takes from it. */
+  readonly isExact: boolean;
 }
 
 /** A draft whose tokens are not the model's. */
@@ -90,6 +92,7 @@ export class DraftVocabularyError extends PosttrainError {
  */
 export class SpeculativeDecoding {
   readonly #proposer: (cacheTokens: number) => Proposer;
+  #isExact = true;
   readonly #counts = { passes: 0, tokens: 0, proposed: 0, accepted: 0 };
 
   /** @throws OptionError, DraftVocabularyError, and `PosttrainError` for heads that do not fit */
@@ -99,13 +102,20 @@ export class SpeculativeDecoding {
 
   get statistics(): SpeculativeStatistics {
     const { passes, tokens, proposed, accepted } = this.#counts;
-    return { ...this.#counts, acceptanceRate: accepted / proposed, tokensPerPass: tokens / passes };
+    return {
+      ...this.#counts,
+      isExact: this.#isExact,
+      acceptanceRate: accepted / proposed,
+      tokensPerPass: tokens / passes,
+    };
   }
 
   /** A proposer for a run of rows; close it. `cacheTokens` is what the model's own cache holds. */
   begin(cacheTokens: number): Proposer {
     const proposer = this.#proposer(cacheTokens);
+    this.#isExact &&= proposer.isExact ?? true;
     return {
+      isExact: proposer.isExact ?? true,
       needsHidden: proposer.needsHidden ?? false,
       propose: (requests) => proposer.propose(requests),
       verified: (id, run) => {
@@ -134,8 +144,7 @@ function proposerOf(target: CausalLM, options: SpeculativeOptions): (cacheTokens
     return () => medusa;
   }
   if ('eagle' in options) {
-    const eagle = new Eagle(target, options);
-    return () => eagle;
+    return eagle(target, options);
   }
   if ('proposer' in options) {
     const { proposer } = proposerOptions.read(options);

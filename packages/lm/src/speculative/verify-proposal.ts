@@ -1,6 +1,7 @@
 import type { DecodeRow } from '../sampling/decode-row.js';
 import { type DrawnToken, type DrawToken, drawNext, type ModelScores, type RowState } from '../sampling/draw-next.js';
 import { reportChosen, tokenDistribution } from '../sampling/sampler.js';
+import { TokenHistory } from '../sampling/token-history.js';
 import type { Proposal, VerifiedRun } from './proposer.js';
 import { type Candidate, verifyCandidates } from './speculative-sampling.js';
 import { probabilityOf } from './token-distribution.js';
@@ -23,6 +24,18 @@ export function verifyProposal(
   const { tokens, parents, distributions } = proposal;
   const drawn: DrawnToken[] = [];
   const path: number[] = [];
+  for (const place of acceptedPath(row, state, proposal, scores)) {
+    const token = tokens[place]!;
+    const { logits, softmax } = scores[(path.at(-1) ?? -1) + 1]!;
+    drawn.push(reportChosen(token, logits, row, softmax, 1));
+    state.push(token, row.isEnd(token));
+    if (isLast(token)) return { drawn, proposed: tokens.length, accepted: path.length + 1, path };
+    path.push(place);
+  }
+  if (path.length > 0) {
+    drawn.push(drawNext(row, state, scores[path.at(-1)! + 1]!));
+    return { drawn, proposed: tokens.length, accepted: path.length, path };
+  }
   for (;;) {
     const at = path.at(-1) ?? -1;
     const children = childrenOf(at, tokens.length, parents);
@@ -40,6 +53,36 @@ export function verifyProposal(
     }
     path.push(kept);
   }
+}
+
+/**
+ * The longest path all of whose tokens are accepted, of equally long ones the likeliest; none where the proposal is to be verified.
+ */
+function acceptedPath(
+  row: DecodeRow,
+  state: RowState,
+  { tokens, parents, accepts }: Proposal,
+  scores: readonly ModelScores[],
+): number[] {
+  if (!accepts || row.temperature === 0 || row.constraint || row.hook || row.samplingLogProbs) return [];
+  let best: { readonly path: number[]; readonly logProb: number } = { path: [], logProb: 0 };
+  const search = (path: number[], logProb: number) => {
+    if (path.length > best.path.length || (path.length === best.path.length && logProb > best.logProb)) {
+      best = { path, logProb };
+    }
+    const at = path.at(-1) ?? -1;
+    const children = childrenOf(at, tokens.length, parents);
+    if (children.length === 0) return;
+    const history = new TokenHistory(row.prompt);
+    for (const token of [...state.generated, ...path.map((place) => tokens[place]!)]) history.push(token);
+    const target = tokenDistribution(scores[at + 1]!.logits, row, history);
+    for (const child of children) {
+      const token = tokens[child]!;
+      if (accepts(target, token)) search([...path, child], logProb + Math.log(probabilityOf(target, token)));
+    }
+  };
+  search([], 0);
+  return best.path;
 }
 
 /** The places of the tokens that follow the one at `at`. */

@@ -197,7 +197,9 @@ describe('a request with a constraint', () => {
     expect(pairs.slice(0, 4)).toEqual([7, 8, 7, 8]);
     const penalized = await complete({ logitBias: { 7: 50, 8: 45 }, presencePenalty: 8, temperature: 0.01 });
     expect(penalized.slice(0, 2)).toEqual([7, 8]);
-    await expect(complete({ logitBias: { 1e6: 1 } })).rejects.toThrow('logitBias must name tokens of the model');
+    await expect(complete({ logitBias: { 1e6: 1 } })).rejects.toThrow(
+      'logitBias is 1000000; it must be made of tokens of the model',
+    );
   });
 
   it('reports alternatives and entropies, in completions and in streams', async () => {

@@ -123,7 +123,7 @@ describe('model.search', () => {
     await expect(run({ topK: 5 })).rejects.toThrow('topK 5 is for sampling');
     await expect(run({ n: 4 })).rejects.toThrow('n is 4, but beamSearch finds 3 here');
     await expect(run({ stpo: [] } as never)).rejects.toThrow('Did you mean "stop"');
-    await expect(run({ repetitionPenalty: 0 })).rejects.toThrow('repetitionPenalty must be positive');
+    await expect(run({ repetitionPenalty: 0 })).rejects.toThrow('repetitionPenalty is 0; it must be a number above 0');
     await expect(run({ maxTokens: 60 }, { cacheTokens: 64 })).rejects.toThrow('do not fit the cache of 64 tokens');
     expect(() => new SearchGenerator(model, { method: 'bestFirst' } as never)).toThrow(
       'no method "bestFirst"; there are beamSearch',

@@ -5,6 +5,8 @@ import { Key, tensor } from '@posttrain/core-tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  type Acceptance,
+  type DecodeRow,
   EagleHead,
   eagleStates,
   hiddenStates,
@@ -17,6 +19,7 @@ import {
   residualDistribution,
   restProposal,
   sampleToken,
+  typicalAcceptance,
   verifyCandidates,
   verifyToken,
 } from '../../src/index.js';
@@ -25,6 +28,7 @@ import { tokenDistribution } from '../../src/sampling/sampler.js';
 import { TokenHistory } from '../../src/sampling/token-history.js';
 import { SpeculativeDecoding } from '../../src/speculative/speculative-decoding.js';
 import { probabilityOf, type TokenDistribution, tokenAt } from '../../src/speculative/token-distribution.js';
+import { verifyProposal } from '../../src/speculative/verify-proposal.js';
 import { largestDifference, rowOf, temporaryFolder, tinyModel } from '../support.js';
 
 interface Golden {
@@ -47,6 +51,12 @@ interface Golden {
     readonly uniforms: number[];
     readonly matches: number;
     readonly last: number[];
+  }[];
+  readonly typical: {
+    readonly target: number[];
+    readonly epsilon: number;
+    readonly delta: number;
+    readonly kept: boolean[];
   }[];
   readonly eagle: { readonly hidden: number[][][]; readonly tokens: number[][]; readonly states: number[][][] };
   readonly medusa: { readonly hidden: number[][][]; readonly logits: number[][][][] };
@@ -335,6 +345,67 @@ describe('an EAGLE head', () => {
     expect(() => new LocalGenerator(model, { speculative: { eagle: other } })).toThrow(
       /EagleHead: fc.weight has the shape \[8, 16\], and tiny needs \[16, 32\]/,
     );
+  });
+});
+
+describe('typical acceptance', () => {
+  const accepts = typicalAcceptance();
+  const peaked = [0.97, 0.01, 0.01, 0.01];
+
+  it.each(golden.typical)('keeps what the formula does in torch: $target', ({ target, epsilon, delta, kept }) => {
+    const p = distributionOf(target);
+    expect(target.map((_, token) => typicalAcceptance({ epsilon, delta })(p, token))).toEqual(kept);
+  });
+
+  it('keeps every token of an even distribution, and the likely ones of a peaked one', () => {
+    // Even over n: e^-H = 1/n, and δ / n is less.
+    for (const n of [2, 5, 40]) {
+      const even = distributionOf(new Array<number>(n).fill(1 / n));
+      expect([...even.tokens].every((token) => accepts(even, token))).toBe(true);
+      expect(typicalAcceptance({ epsilon: 1, delta: 1.001 })(even, 0)).toBe(false);
+    }
+    expect(peaked.map((_, token) => accepts(distributionOf(peaked), token))).toEqual([true, false, false, false]);
+    // Certain: e^-H = 1, so that ε decides.
+    expect(accepts(distributionOf([0, 1]), 0)).toBe(false);
+  });
+
+  it('keeps the longest path, of equals the likeliest, and nothing of rows that must be exact', () => {
+    const [flat, sharp] = [[0.3, 0.4, 0.2, 0.1], peaked].map((p) => Float32Array.from(p, Math.log));
+    // 1 | 0 → 3 | 2 → 1 → 0: behind the second only its likeliest token, 0, is typical.
+    const proposal = { tokens: [1, 0, 2, 3, 1, 0], parents: [-1, -1, -1, 1, 2, 4], accepts };
+    const scores = [flat!, flat!, sharp!, flat!, flat!, flat!, flat!].map((logits) => ({ logits }));
+    const run = (overrides: Partial<DecodeRow> = {}, given: typeof proposal = proposal) => {
+      const row = rowOf([1], 9, { temperature: 1, key: Key.fromSeed(5), ...overrides });
+      const { drawn, path, accepted } = verifyProposal(row, startRow(row), given, scores, () => false);
+      return {
+        tokens: drawn.map(({ token }) => token),
+        path,
+        accepted,
+        logProbs: drawn.map(({ logProb }) => logProb!),
+      };
+    };
+    const kept = run();
+    expect([kept.path, kept.accepted, kept.tokens.slice(0, 3)]).toEqual([[2, 4, 5], 3, [2, 1, 0]]);
+    expect(kept.logProbs[0]).toBeCloseTo(Math.log(0.2), 5);
+    // Without the third branch one token is kept: the likeliest of the two.
+    expect(run({}, { ...proposal, tokens: [0, 1], parents: [-1, -1] }).path).toEqual([1]);
+    const { accepts: _, ...exact } = proposal;
+    for (const overrides of [{ temperature: 0 }, { samplingLogProbs: true }, { hook: {} }]) {
+      expect(run(overrides)).toEqual(run(overrides, exact as typeof proposal));
+    }
+  });
+
+  it('is said to be not exact, and gives more tokens a pass than verification', async () => {
+    const model = await tinyModel();
+    const medusa = MedusaHeads.initialize(model, { medusaNumHeads: 2 });
+    const speculation = async (acceptance?: Acceptance) => {
+      const generator = new LocalGenerator(model, { speculative: { medusa, ...(acceptance && { acceptance }) } });
+      await generator.generate([{ prompt: { tokenIds: [3] }, n: 8, maxTokens: 10, seed: 1 }]);
+      return generator.speculation!;
+    };
+    const [exact, typical] = [await speculation(), await speculation(typicalAcceptance())];
+    expect([exact.isExact, typical.isExact]).toEqual([true, false]);
+    expect(typical.tokensPerPass).toBeGreaterThan(exact.tokensPerPass);
   });
 });
 
