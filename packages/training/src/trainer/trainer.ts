@@ -27,6 +27,7 @@ import type {
   Penalized,
   ReadOptions,
   ReducedGradients,
+  ReduceOptions,
   StepInputs,
   TrialInputs,
 } from './step-options.js';
@@ -234,8 +235,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
 
   /**
    * Gives the gradient of every row (of every group, where the loss has groups) to a reduction as it comes, so that
-   * memory has one at a time. `state` is what the reduction starts from: tensors in memory of their own, which it takes
-   * over. Values and norms are in the order of the rows.
+   * memory has one at a time. Values and norms are in the order of the rows.
    *
    * @throws TrainingRowError, NonFiniteError; PosttrainError ROW_GRADIENTS where a part of the loss belongs to no row
    */
@@ -243,7 +243,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     rows: readonly TrainingRow[],
     loss: AnyLoss,
     reduction: GradientReduction<State>,
-    { state, ...inputs }: TrialInputs & { readonly state: State },
+    { state, ...inputs }: ReduceOptions<State>,
   ): Promise<ReducedGradients<State>> {
     return this.#passes.reduceGradients(rows, asLoss(loss), { reduction, state, inputs }, this.#at(inputs));
   }
