@@ -9,6 +9,11 @@ import { adamW, mapNamed, type Named, parameterGroups, sgd } from '@posttrain/co
 import { testRowGradients, testScorerTrainer } from '@posttrain/interfaces/testing';
 import { type CausalLM, loadWeights } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
+import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { failuresOf } from '../../../testing/failures-of.js';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
+import { trpo } from '../../rl/src/update/trpo.js';
+import { toyModel } from '../../rl/test/toy.js';
 import {
   aGem,
   dpSgd,
@@ -38,12 +43,7 @@ import {
   toTrainingRows,
   type UpdateRule,
   updateByRule,
-} from '@posttrain/training';
-import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { failuresOf } from '../../../testing/failures-of.js';
-import { tinyModel } from '../../peft/src/testing/tiny-model.js';
-import { trpo } from '../../rl/src/update/trpo.js';
-import { toyModel } from '../../rl/test/toy.js';
+} from '../src/index.js';
 import { type TestUpdateRuleOptions, testUpdateRule } from '../src/testing/index.js';
 import { sophiaEstimate, sophiaStep } from '../src/update/sophia.js';
 import { expectClose, modelOf } from './model.js';
