@@ -1,9 +1,9 @@
 import type { ChatMessage } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
 import type { PreferenceRow, PromptRow, Rewards } from '@posttrain/rl';
-import type { SftRow, TrainableAdapter } from '@posttrain/training';
+import type { TrainableAdapter } from '@posttrain/training';
 
-// What the loops need to know.
+// What the other loops need to know.
 
 interface Loop {
   readonly model: CausalLM;
@@ -18,11 +18,6 @@ interface LoopOverRows extends Loop {
   readonly epochs: number;
   readonly batchSize: number;
   readonly onStep?: (step: number, loss: number) => void;
-}
-
-export interface SftLoop extends LoopOverRows {
-  readonly rows: readonly SftRow[];
-  readonly maxLength: number;
 }
 
 export interface DpoLoop extends LoopOverRows {

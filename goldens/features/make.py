@@ -115,6 +115,17 @@ def lira() -> dict:
     return result
 
 
+def memorization() -> dict:
+    """Influence of rows on values over models of parts of them, by masked means (arXiv 2008.03703, eq. 1)."""
+    generator = torch.Generator().manual_seed(6)
+    models, rows, values = 12, 5, 4
+    members = torch.stack([torch.randperm(rows, generator=generator) < 3 for _ in range(models)])
+    said = torch.rand(models, values, generator=generator, dtype=torch.float64)
+    mask = members.double()
+    influence = (mask.T @ said) / mask.sum(0)[:, None] - ((1 - mask).T @ said) / (1 - mask).sum(0)[:, None]
+    return {"members": members.tolist(), "values": said.tolist(), "influence": influence.tolist()}
+
+
 def main() -> None:
     out = output_folder(__file__)
     write_json(out / "less.json", less())
@@ -122,6 +133,7 @@ def main() -> None:
     write_json(out / "entailment.json", entailment())
     write_json(out / "semantic-entropy.json", semantic_entropy())
     write_json(out / "lira.json", lira())
+    write_json(out / "memorization.json", memorization())
 
 
 if __name__ == "__main__":

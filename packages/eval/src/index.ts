@@ -104,6 +104,7 @@ export {
   liraAttack,
   liraScores,
 } from './privacy/lira.js';
+export { type Memorization, type MemorizationOptions, memorization, subsetInfluence } from './privacy/memorization.js';
 export {
   type CompletionExamplesOptions,
   completionExamples,

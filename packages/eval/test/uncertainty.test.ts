@@ -2,7 +2,15 @@ import { readFileSync } from 'node:fs';
 import { type Entailer, type Scorer, sameTextEntailer, type TrainableRow, unigramTrainer } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
-import { auroc, liraAttack, liraScores, semanticEntropy, truePositiveRate } from '../src/index.js';
+import {
+  auroc,
+  liraAttack,
+  liraScores,
+  memorization,
+  semanticEntropy,
+  subsetInfluence,
+  truePositiveRate,
+} from '../src/index.js';
 
 const golden = <T>(name: string): T =>
   JSON.parse(readFileSync(new URL(`../../../goldens/features/${name}.json`, import.meta.url), 'utf8')) as T;
@@ -270,3 +278,76 @@ function normalCdf(z: number): number {
   for (let i = 0; i < steps; i++) sum += Math.exp(-((-12 + (i + 0.5) * width) ** 2) / 2);
   return (sum * width) / Math.sqrt(2 * Math.PI);
 }
+
+describe('memorization', () => {
+  it('has the masked means of torch', () => {
+    const { members, values, influence } = golden<{
+      readonly members: boolean[][];
+      readonly values: number[][];
+      readonly influence: number[][];
+    }>('memorization');
+    subsetInfluence(members, values).forEach((row, i) => {
+      row.forEach((value, j) => {
+        expect(value).toBeCloseTo(influence[i]![j]!, 12);
+      });
+    });
+  });
+
+  it('over all parts of a size is the effect of a row less the mean of the others’, where effects add up', () => {
+    // p_j = Σ_{i in S} a_ij. Given that i is in S, each other row is in it with (k-1)/(n-1), and else with k/(n-1).
+    const [n, k] = [5, 3];
+    const effects = Array.from({ length: n }, (_, i) => [Math.sin(1 + i), Math.cos(2 * i)]);
+    const parts = Array.from({ length: 2 ** n }, (_, bits) => effects.map((__, i) => ((bits >> i) & 1) === 1)).filter(
+      (part) => part.filter(Boolean).length === k,
+    );
+    const values = parts.map((part) =>
+      [0, 1].map((j) => effects.reduce((sum, a, i) => sum + (part[i] ? a[j]! : 0), 0)),
+    );
+    subsetInfluence(parts, values).forEach((row, i) => {
+      row.forEach((value, j) => {
+        const others = effects.reduce((sum, a, l) => sum + (l === i ? 0 : a[j]!), 0) / (n - 1);
+        expect(value).toBeCloseTo(effects[i]![j]! - others, 10);
+      });
+    });
+  });
+
+  it('is high for a row like no other, low for one with twins, and rows help those like them', async () => {
+    const row = (completion: string): TrainableRow => ({ prompt: '', completion });
+    const rows = [row('x y z'), ...Array.from({ length: 9 }, () => row('a b c'))];
+    const seen: number[] = [];
+    const trainer = {
+      name: 'watched',
+      train: async (some: readonly TrainableRow[]) => {
+        seen.push(some.length);
+        return unigramTrainer.train(some);
+      },
+    };
+    const found = await memorization({
+      trainer,
+      rows,
+      evaluationRows: [row('z y x'), row('c b a')],
+      models: 40,
+      seed: 2,
+    });
+    expect(new Set(seen)).toEqual(new Set([7]));
+    const [own, ...twins] = found.memorization as [number, ...number[]];
+    // By hand: 7 rows have 21 words of 3 or 6 kinds, so that x has (1 + 1) / (21 + 6 + 1), and (0 + 1) / (21 + 3 + 1) without it.
+    expect(own).toBeCloseTo(2 / 28 - 1 / 25, 10);
+    expect(twins.reduce((sum, twin) => sum + twin / twins.length, 0)).toBeLessThan(own / 2);
+    // The one row that has x, y and z is all that a text of them has; a text of a, b and c loses by it.
+    expect(found.influence[0]![0]!).toBeCloseTo(own, 10);
+    expect(found.influence[0]![1]!).toBeCloseTo(7 / 28 - 8 / 25, 10);
+    const again = await memorization({ trainer, rows, models: 40, seed: 2 });
+    expect(again.memorization).toEqual(found.memorization);
+    expect(again.influence).toEqual(rows.map(() => []));
+  });
+
+  it.each([
+    ['one row', { rows: [{ prompt: '', completion: 'a' }] }, /subset 0\.7 of 1 rows is 1 of them/],
+    ['a part that is all', { subset: 1 }, /subset is 1/],
+    ['too few models', { models: 2, subset: 0.2 }, /row \d+ is in none of 2 models/],
+  ])('refuses %s', async (_, more, message) => {
+    const rows = Array.from({ length: 10 }, (__, i) => ({ prompt: '', completion: `w${i}` }));
+    await expect(memorization({ trainer: unigramTrainer, rows, ...more })).rejects.toThrow(message);
+  });
+});

@@ -153,6 +153,7 @@ export type {
   OptimStepResult,
   ReadOptions,
   ReducedGradients,
+  ReduceOptions,
   StepInputs,
   TrialInputs,
 } from './trainer/step-options.js';

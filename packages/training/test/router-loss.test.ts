@@ -40,6 +40,18 @@ const trainerOf = (model: CausalLM, options: Partial<TrainerOptions> = {}) =>
   Trainer.create(model, { optimizer: sgd(), maxGradNorm: 0, ...options });
 
 describe.each(MIXTURES)('the loss of the routers of %s', (name) => {
+  it('is in no gradient of a row: refused, or left out', async () => {
+    const [routed, plain] = [
+      await trainerOf(await mixture(name)),
+      await trainerOf(await mixture(name, { outputRouterLogits: false })),
+    ];
+    const none = { name: 'none', reduce: (state: object) => ({ state }) };
+    const normsOf = async (trainer: Trainer, rowsOnly: boolean) =>
+      (await trainer.reduceGradients(threeRows, negativeLogLikelihood, none, { state: {}, rowsOnly })).norms;
+    await expect(normsOf(routed, false)).rejects.toThrow(/output_router_logits\) belongs to no row/);
+    expect(await normsOf(routed, true)).toEqual(await normsOf(plain, false));
+  });
+
   it('is that of the pass itself, whatever other passes a loss asks for', async () => {
     const moved = withEmbeddings(predictions(), (x) => x.add(0.05));
     const twice: Loss = {

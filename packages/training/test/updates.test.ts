@@ -9,6 +9,11 @@ import { adamW, mapNamed, type Named, parameterGroups, sgd } from '@posttrain/co
 import { testRowGradients, testScorerTrainer } from '@posttrain/interfaces/testing';
 import { type CausalLM, loadWeights } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
+import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { failuresOf } from '../../../testing/failures-of.js';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
+import { trpo } from '../../rl/src/update/trpo.js';
+import { toyModel } from '../../rl/test/toy.js';
 import {
   aGem,
   dpSgd,
@@ -38,12 +43,7 @@ import {
   toTrainingRows,
   type UpdateRule,
   updateByRule,
-} from '@posttrain/training';
-import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { failuresOf } from '../../../testing/failures-of.js';
-import { tinyModel } from '../../peft/src/testing/tiny-model.js';
-import { trpo } from '../../rl/src/update/trpo.js';
-import { toyModel } from '../../rl/test/toy.js';
+} from '../src/index.js';
 import { type TestUpdateRuleOptions, testUpdateRule } from '../src/testing/index.js';
 import { sophiaEstimate, sophiaStep } from '../src/update/sophia.js';
 import { expectClose, modelOf } from './model.js';
@@ -311,12 +311,41 @@ describe('gradients at any parameters', () => {
     const { state, norms, values, loss } = await trainer.reduceGradients(each, negativeLogLikelihood, squares, {
       state: zeros,
     });
-    expectClose(await flat(state), await flat(await fisherDiagonal(trainer, each, negativeLogLikelihood)), 1e-6);
+    const alone = await Promise.all(
+      each.map(async (row) => flat((await trainer.gradients([row], negativeLogLikelihood)).gradients)),
+    );
+    const meanSquares = alone[0]!.map((_, j) => alone.reduce((sum, g) => sum + g[j]! ** 2 / alone.length, 0));
+    expectNear(await flat(state), meanSquares, 1e-6);
+    expectNear(await flat(await fisherDiagonal(trainer, each, negativeLogLikelihood)), meanSquares, 1e-6);
     for (const [i, row] of each.entries()) {
       const { gradients } = await trainer.gradients([row], negativeLogLikelihood);
       expectNear([norms[i]!, values.size![i]![0]!], [norm(await flat(gradients)), norm(await flat(gradients))], 1e-6);
     }
     expect(loss).toBeCloseTo((await trainer.evaluate(each, negativeLogLikelihood)).loss, 6);
+  });
+});
+
+describe('what belongs to no row', () => {
+  it('is refused in gradients of rows, or left out where that is asked for: the Fisher diagonal is of log p alone', async () => {
+    const model = await tinyModel('llama', 3);
+    const adapter = await createAdapter(model, lora, { r: 2, targetModules: ['q_proj'], initLoraWeights: false });
+    const penalty = (parameters: Named) => Object.values(parameters)[0]!.square().sum();
+    const [plain, held] = [
+      await Trainer.create(model, { optimizer: sgd(), adapter }),
+      await Trainer.create(model, { optimizer: sgd(), adapter: { ...adapter, penalty } }),
+    ];
+    const none: GradientReduction<Named> = { name: 'none', reduce: (state) => ({ state }) };
+    await expect(held.reduceGradients(rows, negativeLogLikelihood, none, { state: {} })).rejects.toThrow(
+      /the adapter's penalty belongs to no row.*rowsOnly/,
+    );
+    const norms = async (trainer: Trainer) =>
+      (await trainer.reduceGradients(rows, negativeLogLikelihood, none, { state: {}, rowsOnly: true })).norms;
+    expect(await norms(held)).toEqual(await norms(plain));
+    const [with_, without] = [
+      await fisherDiagonal(held, rows, negativeLogLikelihood),
+      await fisherDiagonal(plain, rows, negativeLogLikelihood),
+    ];
+    expect(await flat(with_)).toEqual(await flat(without));
   });
 });
 

@@ -171,8 +171,11 @@ export class PassGraph {
     { parameters, frozen, batch, dropoutKey, scalars, routed, lossScale }: PassInputs,
     /** The adapter's penalty is added in the first pass of a step. */
     isFirst: boolean,
+    /** Without what belongs to no row: the routers' loss. */
+    rowsOnly = false,
   ) {
-    const { adapter, experts } = this;
+    const { adapter } = this;
+    const experts = rowsOnly ? undefined : this.experts;
     const objective = (trained: Named) => {
       const variables = { ...parameters, ...trained };
       const layers = this.training(variables, frozen, dropoutKey);

@@ -28,7 +28,20 @@ interface ReductionStepResult {
   readonly loss: Tensor;
   readonly metrics: Readonly<Record<string, Tensor>>;
 }
-type ReductionStep = Compiled<[state: unknown, inputs: PassInputs, isFirst: boolean], ReductionStepResult>;
+type ReductionStep = Compiled<
+  [state: unknown, inputs: PassInputs, isFirst: boolean, rowsOnly: boolean],
+  ReductionStepResult
+>;
+
+/** Where and of what a pass has its gradients. */
+export interface ReductionPlace {
+  readonly parameters: Named;
+  readonly lossScale: Tensor | undefined;
+  /** Whether it is the pass that the adapter's penalty belongs to. */
+  readonly isFirst: boolean;
+  /** Whether what belongs to no row is left out. */
+  readonly rowsOnly: boolean;
+}
 
 /** Gradients of passes that are added to no others: each is given to a reduction. */
 export class GradientReducer {
@@ -41,14 +54,10 @@ export class GradientReducer {
     reduction: GradientReduction<State>,
     state: State,
     pass: Pass,
-    {
-      parameters,
-      lossScale,
-      isFirst,
-    }: { readonly parameters: Named; readonly lossScale: Tensor | undefined; readonly isFirst: boolean },
+    { parameters, lossScale, isFirst, rowsOnly }: ReductionPlace,
   ): Promise<ReductionStepResult & { readonly state: State }> {
     const inputs = await this.graph.inputsOf(pass, parameters, lossScale);
-    const result = await this.#step(reduction, pass.loss)(state, inputs, isFirst);
+    const result = await this.#step(reduction, pass.loss)(state, inputs, isFirst, rowsOnly);
     return result as ReductionStepResult & { readonly state: State };
   }
 
@@ -58,8 +67,8 @@ export class GradientReducer {
     const known = steps.get(loss);
     if (known) return known;
     const step: ReductionStep = compile(
-      (state, inputs, isFirst) => {
-        const { gradients: scaled, ...result } = this.graph.objective(loss, inputs, isFirst);
+      (state, inputs, isFirst, rowsOnly) => {
+        const { gradients: scaled, ...result } = this.graph.objective(loss, inputs, isFirst, rowsOnly);
         const { lossScale } = inputs;
         const gradients = lossScale ? mapNamed(scaled, (g) => g.div(lossScale)) : scaled;
         const norm = globalNorm(gradients);

@@ -128,15 +128,19 @@ export class RowPasses {
   async reduceGradients<State>(
     rows: readonly TrainingRow[],
     loss: Loss,
-    { reduction, state: start, inputs }: { reduction: GradientReduction<State>; state: State; inputs: StepInputs },
+    {
+      reduction,
+      state: start,
+      inputs: { rowsOnly = false, ...inputs },
+    }: { reduction: GradientReduction<State>; state: State; inputs: StepInputs & { rowsOnly?: boolean } },
     place: Place,
   ): Promise<ReducedGradients<State>> {
     const { adapter, experts, base } = this.graph;
     const shared = experts
       ? 'the loss of its routers (output_router_logits)'
       : adapter?.penalty && "the adapter's penalty";
-    if (shared) {
-      const problem = `${shared} belongs to no row, so that gradients of rows do not have it; train without it`;
+    if (shared && !rowsOnly) {
+      const problem = `${shared} belongs to no row, so that gradients of rows do not have it; train without it, or leave it out (rowsOnly)`;
       throw new PosttrainError('ROW_GRADIENTS', `${base.name}: ${problem}`);
     }
     // Every row, or group of rows, on its own: the shortest first. Copies, since one object may stand in several
@@ -145,7 +149,7 @@ export class RowPasses {
     const places = new Map<TrainingRow, number>(copies.map((row, i) => [row, i]));
     const passes = this.lossPasses(copies, loss, inputs, place.step, 1);
     const sum = new PassSum(loss);
-    const { state, values, norms } = await this.#reduce(passes, reduction, start, sum, place);
+    const { state, values, norms } = await this.#reduce(passes, reduction, start, sum, { ...place, rowsOnly });
     const order = passes
       .map((pass, i) => ({ i, at: places.get(pass.rows[0]!)! }))
       .sort((a, b) => a.at - b.at)
@@ -161,7 +165,7 @@ export class RowPasses {
     reduction: GradientReduction<State>,
     start: State,
     sum: PassSum,
-    { parameters, step }: Place,
+    { parameters, step, rowsOnly = false }: Place & { readonly rowsOnly?: boolean },
   ) {
     let state = start;
     const values: Record<string, Float32Array>[] = [];
@@ -170,7 +174,8 @@ export class RowPasses {
       const at = {
         parameters,
         lossScale: this.scaling.tensor,
-        isFirst: i === 0 && this.graph.adapter?.penalty !== undefined,
+        isFirst: i === 0 && !rowsOnly && this.graph.adapter?.penalty !== undefined,
+        rowsOnly,
       };
       const result = await this.#reducer.add(reduction, state, pass, at);
       state = result.state;

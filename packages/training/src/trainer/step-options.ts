@@ -43,6 +43,14 @@ export interface TrialInputs extends StepInputs {
   readonly parameters?: Named;
 }
 
+/** Options of `Trainer.reduceGradients`. */
+export interface ReduceOptions<State> extends TrialInputs {
+  /** What the reduction starts from: tensors in memory of their own, which it takes over. */
+  readonly state: State;
+  /** Leaves out what belongs to no row: the routers' loss and the adapter's penalty. Default false: a model with one is refused. */
+  readonly rowsOnly?: boolean;
+}
+
 /** Options of `Trainer.evaluate`. */
 export interface EvaluateOptions extends TrialInputs {
   readonly signal?: AbortSignal | undefined;

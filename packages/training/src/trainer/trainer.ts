@@ -27,6 +27,7 @@ import type {
   Penalized,
   ReadOptions,
   ReducedGradients,
+  ReduceOptions,
   StepInputs,
   TrialInputs,
 } from './step-options.js';
@@ -236,8 +237,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
 
   /**
    * Streams the gradient of every row (of every group, where the loss has groups) into a reduction, so that
-   * memory has one at a time. `state` is what the reduction starts from: tensors in memory of their own, which it takes
-   * over. Values and norms are in the order of the rows.
+   * memory has one at a time. Values and norms are in the order of the rows.
    *
    * @throws TrainingRowError, NonFiniteError; PosttrainError ROW_GRADIENTS where a part of the loss belongs to no row
    */
@@ -245,7 +245,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     rows: readonly TrainingRow[],
     loss: AnyLoss,
     reduction: GradientReduction<State>,
-    { state, ...inputs }: TrialInputs & { readonly state: State },
+    { state, ...inputs }: ReduceOptions<State>,
   ): Promise<ReducedGradients<State>> {
     return this.#passes.reduceGradients(rows, asLoss(loss), { reduction, state, inputs }, this.#at(inputs));
   }
