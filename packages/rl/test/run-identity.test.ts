@@ -21,6 +21,7 @@ import {
   singleTurn,
   tokenMean,
   trainPolicy,
+  trDpo,
 } from '../src/index.js';
 import { dpoOptions } from '../src/training/dpo-options.js';
 import { policyOptions } from '../src/training/policy-options.js';
@@ -206,6 +207,7 @@ const ofDpo: Changes = {
   ...shared,
   rows: [[() => ({ rows: pairs.toReversed() }), /rows was \w+ and is \w+/]],
   loss: [[() => ({ loss: preferenceLosses.sigmoid({ beta: 0.2 }) }), /loss.beta was 0.1 and is 0.2/]],
+  referenceUpdate: [[() => ({ referenceUpdate: trDpo() }), /referenceUpdate/]],
   epochs: [[() => ({ epochs: 2 }), /epochs was 1 and is 2/]],
   steps: [[() => ({ steps: 2 }), /steps was not given and is 2/]],
   batchSize: [[() => ({ batchSize: 2 }), /batchSize was 8 and is 2/]],
