@@ -32,6 +32,7 @@ import {
   selfCertainty,
   speculativeRejection,
   stepBeamSearch,
+  weightedBestOfN,
 } from '@posttrain/tts';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { OutputError, type OutputRequest, openOutput } from './output.js';
@@ -195,6 +196,9 @@ describe('packages together', () => {
         text === undefined ? [] : [Number(firstNumber(text) ?? 0)],
       );
       expect(best.score).toBe(Math.max(...answers));
+      // The same samples, each as loud as its number.
+      const weighted = await weightedBestOfN(problem, { ...options, verifier: largest });
+      for (const { answer, count, weight } of weighted.votes) expect(weight).toBeCloseTo(count * Number(answer), 6);
     });
 
     it('tells tts of its tokens: certainty, confidence, first tokens and steps that are unsure', async () => {

@@ -155,6 +155,7 @@ for size in (3, 8, 20):
                     "temperature": temperature,
                     "borda": totals(answers, ((size - ranks + 1) ** power).tolist()),
                     "cisc": totals(answers, soft.tolist()),
+                    "weighted": totals(answers, confidences.tolist()),
                 }
             )
 windows = []

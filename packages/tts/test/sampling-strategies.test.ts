@@ -27,6 +27,7 @@ import {
   tokenConfidences,
   traceConfidence,
   universalSelfConsistency,
+  weightedBestOfN,
 } from '../src/index.js';
 import { categorical, completion, goldenOf, scripted, seededUniform, table } from './doubles.js';
 
@@ -275,11 +276,12 @@ describe('confidence weighted votes', () => {
       temperature: number;
       borda: [string, number][];
       cisc: [string, number][];
+      weighted: [string, number][];
     }[];
   }>('rules', 'test-time');
 
-  it('are those of the formulas in float64, Borda’s and CISC’s', async () => {
-    for (const { answers, confidences, power, temperature, borda, cisc } of rules) {
+  it('are those of the formulas in float64: Borda’s, CISC’s, and sums of scores', async () => {
+    for (const { answers, confidences, power, temperature, borda, cisc, weighted } of rules) {
       const given = answers.map((text, i) => ({
         ...completion(text),
         statistics: { selfCertainty: [confidences[i]!] },
@@ -293,6 +295,15 @@ describe('confidence weighted votes', () => {
       const soft = await confidenceInformedSelfConsistency(problem, ask);
       expect(soft.votes.map(({ answer }) => answer)).toEqual(cisc.map(([answer]) => answer));
       for (const [i, [, weight]] of cisc.entries()) expect(soft.votes[i]!.weight).toBeCloseTo(weight, 10);
+      let scored = 0;
+      const scores = table(() => confidences[scored++]!);
+      const sums = await weightedBestOfN(problem, {
+        generator: scripted(answers),
+        verifier: scores,
+        n: answers.length,
+      });
+      expect(sums.votes.map(({ answer }) => answer)).toEqual(weighted.map(([answer]) => answer));
+      for (const [i, [, weight]] of weighted.entries()) expect(sums.votes[i]!.weight).toBeCloseTo(weight, 10);
     }
   });
 
@@ -340,6 +351,27 @@ describe('confidence weighted votes', () => {
       /statistic selfCertainty/,
     );
   });
+});
+
+it('weighted best-of-N tends to the answer of the largest Σ π ρ, which neither the majority nor the best score is', async () => {
+  // Texts of probability π and score ρ; sums of π ρ by answer: 0.5 · 0.2 of 1, 0.2 · 0.6 + 0.2 · 0.5 of 2, 0.1 · 0.95 of 3.
+  const [texts, scores] = [['a 1', 'b 2', 'c 2', 'd 3'], { a: 0.2, b: 0.6, c: 0.5, d: 0.95 } as Record<string, number>];
+  const n = 600;
+  const ask = () => ({ generator: categorical(texts, [0.5, 0.2, 0.2, 0.1], seededUniform(8)), n });
+  const verifier = table((text) => scores[text[0]!]!);
+  const { answer, votes } = await weightedBestOfN(problem, { ...ask(), verifier });
+  expect(answer).toBe('2');
+  for (const [wanted, limit] of [
+    ['2', 0.22],
+    ['1', 0.1],
+    ['3', 0.095],
+  ] as const) {
+    const found = votes.find((vote) => vote.answer === wanted)!.weight / n;
+    // A sum of n independent terms between 0 and ρ ≤ 1.
+    expect(Math.abs(found - limit)).toBeLessThan(4 * Math.sqrt(limit / n));
+  }
+  expect((await majorityVote(problem, ask())).answer).toBe('1');
+  expect((await bestOfN(problem, { ...ask(), verifier })).answer).toBe('3');
 });
 
 describe('DeepConf', () => {
