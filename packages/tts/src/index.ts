@@ -16,12 +16,29 @@ export {
   VerifierTimeoutError,
 } from '@posttrain/interfaces/verifiers';
 export { type AllocateCompletionsOptions, allocateCompletions } from './adaptive-allocation.js';
+export {
+  type ActionThought,
+  type CoatOptions,
+  coat,
+  formatCoat,
+  type MetaAction,
+  type MetaActions,
+  parseCoat,
+  SATORI_ACTIONS,
+} from './agents/coat.js';
+export { lastAction, type Tool, type ToolCall } from './agents/episodes.js';
+export { type ReactOptions, react } from './agents/react.js';
+export { type ReflexionOptions, reflexion } from './agents/reflexion.js';
 export type { Budget, BudgetLimit, Spending } from './budget.js';
 export type { Winner } from './choosing.js';
 export { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 export { type JuryOptions, jury } from './jury.js';
 export { type Overthinking, overthinking, type SolutionRound } from './overthinking.js';
 export { type ResumedSearch, resumeSearch } from './resume.js';
+export { type Bm25Options, bm25 } from './retrieval/bm25.js';
+export { type RagOptions, rag } from './retrieval/rag.js';
+export { denseRetriever, type Passage, type RankedPassage, type Retriever, recallAt } from './retrieval/retriever.js';
+export { relevanceScore, type SelfRagOptions, selfRag, supportScore, utilityScore } from './retrieval/self-rag.js';
 export { Search } from './search.js';
 export type { Candidate, NodeState, SearchNode } from './search-node.js';
 export {
