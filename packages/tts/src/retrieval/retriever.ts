@@ -6,6 +6,7 @@ export interface Passage {
   readonly text: string;
 }
 
+/** A passage that was found, with its score. */
 export interface RankedPassage extends Passage {
   readonly score: number;
 }
