@@ -23,6 +23,8 @@ export interface ProcessRequest {
   readonly outputBytes: number;
   /** Milliseconds until the process and its group are killed. */
   readonly wallMs: number;
+  /** Milliseconds that the process has until its first byte on descriptor 3, from which `wallMs` then counts. Default: it counts at once. */
+  readonly startMs?: number;
   readonly signal?: AbortSignal | undefined;
   /** Called with the process before it has any input. */
   readonly onStart?: (pid: number) => void;
@@ -53,7 +55,7 @@ const CLOSE_MS = 5000;
  * @throws SandboxFailureError when it cannot be started or leaves something behind
  */
 export async function runProcess(request: ProcessRequest): Promise<ProcessResult> {
-  const { where, inputs = [], outputBytes, wallMs, signal } = request;
+  const { where, inputs = [], outputBytes, wallMs, startMs, signal } = request;
   signal?.throwIfAborted();
   const started = performance.now();
   const child = start(request);
@@ -73,7 +75,13 @@ export async function runProcess(request: ProcessRequest): Promise<ProcessResult
     feed(streams[FIRST_INPUT + i] as Writable, bytes);
   });
 
-  const timer = setTimeout(() => stop('wall-time'), wallMs);
+  let timer = setTimeout(() => stop('wall-time'), startMs ?? wallMs);
+  if (startMs !== undefined) {
+    (streams[3] as Readable).once('data', () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => stop('wall-time'), wallMs);
+    });
+  }
   const onAbort = () => stop(null);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {

@@ -19,6 +19,8 @@ import { attackQuickJS } from './probe.js';
 const NAME = 'quickjs';
 /** The child ends itself at the limit, and says so; if it cannot, it is killed so much later. */
 const GRACE_MS = 500;
+/** Until Node and the interpreter are there, which is no time of the program's. */
+const START_MS = 60_000;
 
 /**
  * JavaScript in QuickJS, compiled to WebAssembly, in a process of its own that is killed at the time limit. It needs
@@ -33,12 +35,11 @@ export function quickjs(): Sandbox {
     const { wallMs, cpuMs, memoryBytes, outputBytes } = job.limits;
     const files = Object.fromEntries([...job.files].map(([path, bytes]) => [path, Buffer.from(bytes).toString()]));
     const { code } = job.program;
-    const deadline = Date.now() + wallMs;
     const stdin = JSON.stringify({
       code,
       files,
       stdin: job.stdin,
-      deadline,
+      wallMs,
       cpuMs,
       memoryBytes,
       stackBytes: STACK_BYTES,
@@ -53,6 +54,7 @@ export function quickjs(): Sandbox {
         cwd,
         stdin,
         outputBytes,
+        startMs: START_MS,
         wallMs: wallMs + GRACE_MS,
         signal: job.signal,
       });
