@@ -375,7 +375,7 @@ describe('kits of penalties and of sources of rows', () => {
       /two of the same settings/,
     ],
     ['a state that it forgets', /goes on/, { load() {} }, /from a saved state/],
-    ['a state that is no JSON', /plain data/, { state: () => new Map([[1, 2]]) }, /the state is JSON/],
+    ['a state that no checkpoint keeps', /a checkpoint keeps/, { state: () => new Map([[1, 2]]) }, /Map/],
     [
       'a row that comes twice',
       /before one comes/,
