@@ -6,7 +6,9 @@ import { difficultyBin, difficultyEdges } from './difficulty.js';
 
 /** What a strategy costs a question. */
 export const COSTS = ['completionTokens', 'verifierCalls', 'flops', 'wallTimeMs'] as const;
+/** The name of a cost. */
 export type CostName = (typeof COSTS)[number];
+/** Costs a question, as far as they are known. */
 export type Costs = Readonly<Partial<Record<CostName, number>>>;
 
 /** One strategy, of one width, on one question. */
@@ -39,6 +41,7 @@ const computeOptimalOptions = declare('computeOptimal', {
   /** Of the folds. Default 0. */
   seed: integer({ default: 0, min: 0 }),
 });
+/** Options of `computeOptimal`. */
 export type ComputeOptimalOptions = Given<typeof computeOptimalOptions>;
 
 /** An arm's, or a policy's, accuracy against what it costs. */
@@ -56,6 +59,7 @@ export interface HeldOutChoice {
   readonly arm: string;
 }
 
+/** Held-out accuracy of choosing by difficulty, beside what it is to be compared with. */
 export interface ComputeOptimalResult {
   /** Held out: each question by the arm that the other folds chose for its bin. */
   readonly policy: ArmAccuracy;

@@ -22,6 +22,7 @@ const matchedOptions = declare('flopsMatched', {
   /** Accuracy of the smaller model at so much inference compute, of one strategy or of the compute-optimal policy. */
   smaller: listOf(custom<SearchPoint>()('{ compute, accuracy }', isPoint, {}), {}),
 });
+/** Options of `flopsMatched`. */
 export type FlopsMatchedOptions = Given<typeof matchedOptions>;
 
 /** The comparison at one ratio. */

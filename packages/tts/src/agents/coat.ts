@@ -19,6 +19,7 @@ export const SATORI_ACTIONS: MetaActions = {
   reflect: '<|reflect|>',
   explore: '<|explore|>',
 };
+/** The name of a meta-action. */
 export type MetaAction = keyof MetaActions;
 
 /** One part of a chain of action and thought; the first may have no action. */

@@ -7,6 +7,7 @@ const bm25Options = declare('bm25', {
   /** b, how much long passages are held back. Default 0.75. */
   b: number({ default: 0.75, min: 0, max: 1 }),
 });
+/** Options of `bm25`. */
 export type Bm25Options = Given<typeof bm25Options> & {
   /** The terms of a text. Default: runs of letters and digits, in lower case. */
   readonly terms?: (text: string) => readonly string[];
