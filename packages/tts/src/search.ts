@@ -1,4 +1,11 @@
-import { assertArgument, type Completion, type Generator, options, type Verifier } from '@posttrain/interfaces';
+import {
+  assertArgument,
+  type Completion,
+  type Generator,
+  options,
+  type Prompt,
+  type Verifier,
+} from '@posttrain/interfaces';
 import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { type Cost, Ledger, type Reservation } from '@posttrain/interfaces/ledger';
 import { type BudgetLimit, budgetLimit, ledgerLimits } from './budget.js';
@@ -32,7 +39,7 @@ import {
   type SearchResult,
   type Vote,
 } from './search-types.js';
-import type { Trace, TraceNode } from './trace.js';
+import { promptHash, type Trace, type TraceNode } from './trace.js';
 import { traceOf } from './trace-of.js';
 
 const OVERTIME = 'not verified: wall time over';
@@ -198,7 +205,7 @@ export class Search {
       seed,
     });
     if (stop.length > 0) assertStops(generator, asking.completions);
-    return this.#grow({ parent: node, start, keys, stops: stop, seed, ...asking, role });
+    return this.#grow({ parent: node, start, keys, stops: stop, seed, ...asking, role, prompt });
   }
 
   /**
@@ -288,10 +295,12 @@ export class Search {
     readonly completions: readonly (Completion | undefined)[];
     readonly failure?: { readonly cause: unknown };
     readonly role?: string | undefined;
+    /** In the place of the problem's. */
+    readonly prompt?: Prompt | undefined;
     /** Of the first. */
     readonly seed: number | undefined;
   }): SearchNode[] {
-    const { parent, start, keys, stops, completions, failure, role, seed } = grown;
+    const { parent, start, keys, stops, completions, failure, role, seed, prompt } = grown;
     const nodes = completions.flatMap((completion, i) => {
       if (!completion) return [];
       const state = stateOf(completion, stops);
@@ -309,6 +318,7 @@ export class Search {
           completionTokens: usage.completionTokens,
           ...(state === 'open' ? { stop: step } : {}),
           ...(start === parent.text ? {} : { prefix: start }),
+          ...(prompt === undefined ? {} : { promptHash: promptHash(prompt) }),
           ...(seed === undefined ? {} : { seed: seed + i }),
           ...(role === undefined ? {} : { role }),
           ...(aborted ? { reason: 'aborted' } : {}),

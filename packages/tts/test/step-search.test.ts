@@ -156,7 +156,7 @@ describe('particleFiltering', () => {
     ['multinomial', 0.8],
   ])('estimates the evidence of an HMM without bias (%s, ESS at most %f n)', async (resampling, essThreshold) => {
     const estimates: number[] = [];
-    for (let seed = 0; seed < 150; seed++) {
+    for (let seed = 0; seed < 100; seed++) {
       const { trace } = await run(6, seed, { resampling, essThreshold });
       estimates.push(Math.exp((trace.nodes[0]!.payload as { logEvidence: number }).logEvidence));
     }

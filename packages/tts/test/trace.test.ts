@@ -26,6 +26,18 @@ const search = (texts: readonly string[], n = texts.length) =>
     { generator: scripted(texts), verifier: table((text) => text.length), n, sampling: { seed: 1 } },
   );
 
+/** A search whose every text is this one. */
+const hostileSearch = (hostile: string) =>
+  bestOfN(
+    { prompt: hostile },
+    {
+      generator: { ...scripted([hostile]), name: hostile },
+      verifier: table(() => 1),
+      n: 1,
+      extractAnswer: () => hostile,
+    },
+  );
+
 describe('traceToJson', () => {
   it('is the trace, whole', async () => {
     const { trace } = await search(['1', '22']);
@@ -154,15 +166,7 @@ describe('traceToSvg', () => {
 
   it('lets no text out of its element', async () => {
     const hostile = '</title><script>alert(1)</script>&"\u0000\ud800 \u001b';
-    const { trace } = await bestOfN(
-      { prompt: hostile },
-      {
-        generator: { ...scripted([hostile]), name: hostile },
-        verifier: table(() => 1),
-        n: 1,
-        extractAnswer: () => hostile,
-      },
-    );
+    const { trace } = await hostileSearch(hostile);
     const svg = traceToSvg(trace);
     expect(svg).not.toContain('<script');
     expect(svg).not.toMatch(/(?!\n)[\p{Cc}\p{Cs}]/u);
@@ -272,6 +276,23 @@ describe('resumeSearch', () => {
       expect(nothing.asked).toBe(0);
     },
   );
+
+  it('takes nothing from a node that only shares a seed', async () => {
+    const { trace } = await tree({ budget: { maxCompletions: 6 } });
+    const seeds = trace.nodes.flatMap(({ seed }) => seed ?? []);
+    // All but the first steps as if they had the seed of the first: a request with it takes only what begins where it does.
+    const nodes = trace.nodes.map((node) => (node.parent ? { ...node, seed: seeds[0]! } : node));
+    const mixed = { ...trace, nodes };
+    const resumed = await resumeSearch(mcts, mixed, problem, {
+      generator: stepper(LETTERS, 3),
+      verifier,
+      n: 12,
+      width: 3,
+      ...STEP,
+    });
+    expect(resumed.replayed).toBe(nodes.filter(({ parent }) => parent === 0).length);
+    expect(resumed.text).toBe((await tree()).text);
+  });
 
   it('refuses what is not the same search', async () => {
     const { trace } = await tree();
@@ -395,15 +416,7 @@ describe.skipIf(!executablePath)(
 
     it('lets no text out of its element', async () => {
       const hostile = '</script><script>alert(1)</script><img src=x onerror=alert(2)>&"\u0000\u2028<!--';
-      const { trace } = await bestOfN(
-        { prompt: hostile },
-        {
-          generator: { ...scripted([hostile]), name: hostile },
-          verifier: table(() => 1),
-          n: 1,
-          extractAnswer: () => hostile,
-        },
-      );
+      const { trace } = await hostileSearch(hostile);
       const { page, complaints } = await open(trace);
       await page.locator('#nodes tbody tr').nth(1).click();
       expect(await page.locator('#node pre').textContent()).toBe(hostile);
