@@ -278,20 +278,15 @@ describe('resumeSearch', () => {
   );
 
   it('takes nothing from a node that only shares a seed', async () => {
-    const { trace } = await tree({ budget: { maxCompletions: 6 } });
-    const seeds = trace.nodes.flatMap(({ seed }) => seed ?? []);
+    const options = { generator: stepper(LETTERS, 3), verifier, n: 12, width: 3, ...STEP };
+    const whole = await mcts(problem, options);
+    const { trace } = await mcts(problem, { ...options, budget: { maxCompletions: 6 } });
+    const [seed] = trace.nodes.flatMap((node) => node.seed ?? []);
     // All but the first steps as if they had the seed of the first: a request with it takes only what begins where it does.
-    const nodes = trace.nodes.map((node) => (node.parent ? { ...node, seed: seeds[0]! } : node));
-    const mixed = { ...trace, nodes };
-    const resumed = await resumeSearch(mcts, mixed, problem, {
-      generator: stepper(LETTERS, 3),
-      verifier,
-      n: 12,
-      width: 3,
-      ...STEP,
-    });
+    const nodes = trace.nodes.map((node) => (node.parent ? { ...node, seed: seed! } : node));
+    const resumed = await resumeSearch(mcts, { ...trace, nodes }, problem, options);
     expect(resumed.replayed).toBe(nodes.filter(({ parent }) => parent === 0).length);
-    expect(resumed.text).toBe((await tree()).text);
+    expect(resumed.trace.nodes).toEqual(whole.trace.nodes);
   });
 
   it('refuses what is not the same search', async () => {
@@ -367,6 +362,14 @@ describe('traceRows', () => {
       { generator: stepper(LETTERS, 2), n: 2, steps: 2, evaluation, evaluations: 1, ...STEP },
     );
     expect(traceRows(trace, { kind: 'completion' })).toMatchObject([{ completion: text }]);
+    const proposed = await treeOfThoughts(
+      { prompt: 'What?' },
+      {
+        ...{ generator: stepper(['a\nb'], 1), n: 2, steps: 2, evaluation, evaluations: 1 },
+        proposePrompt: (thoughts: string) => `next ${thoughts}`,
+      },
+    );
+    expect(traceRows(proposed.trace, { kind: 'completion' })).toMatchObject([{ completion: proposed.text }]);
     const contents = traceRows(trace, { kind: 'completion', minScore: 0 }).map(({ completion }) => completion);
     expect(contents.every((it) => /^[abc]\n[abc]$/.test(String(it)))).toBe(true);
   });
