@@ -1,8 +1,8 @@
-import type { Completion } from '@posttrain/interfaces';
+import type { Completion, Prompt } from '@posttrain/interfaces';
 import type { AnswerExtractor } from '@posttrain/interfaces/answers';
 import { answerOf } from './contracts.js';
 import { type NodeParts, type SearchNode, stateOf } from './search-node.js';
-import type { TraceNode } from './trace.js';
+import { promptHash, type TraceNode } from './trace.js';
 
 /** A node to be added: its parts, and what it has in the trace beside its place. */
 export interface NewNode extends Omit<NodeParts, 'node'> {
@@ -21,8 +21,10 @@ export function grownNode(grown: {
   readonly extract: AnswerExtractor;
   readonly role?: string | undefined;
   readonly seed: number | undefined;
+  /** Where it is not the problem's. */
+  readonly prompt?: Prompt | undefined;
 }): NewNode {
-  const { key, parent, start, stops, completion, extract, role, seed } = grown;
+  const { key, parent, start, stops, completion, extract, role, seed, prompt } = grown;
   const { usage, finishReason } = completion;
   const state = stateOf(completion, stops);
   const step = state === 'open' ? completion.stop! : '';
@@ -38,6 +40,7 @@ export function grownNode(grown: {
       completionTokens: usage.completionTokens,
       ...(state === 'open' ? { stop: step } : {}),
       ...(start === parent.text ? {} : { prefix: start }),
+      ...(prompt === undefined ? {} : { promptHash: promptHash(prompt) }),
       ...(seed === undefined ? {} : { seed }),
       ...(role === undefined ? {} : { role }),
       ...(isAborted ? { reason: 'aborted' } : {}),

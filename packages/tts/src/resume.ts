@@ -10,7 +10,7 @@ import { assertTrace } from './arguments.js';
 import { InvalidArgumentError } from './errors.js';
 import type { Problem, StrategyOptions } from './search-options.js';
 import type { SearchResult, Strategy } from './search-types.js';
-import type { Trace, TraceNode } from './trace.js';
+import { promptHash, type Trace, type TraceNode, traceTexts } from './trace.js';
 
 /** A search that was resumed, and how many of its completions came from the trace. */
 export interface ResumedSearch extends SearchResult {
@@ -42,9 +42,13 @@ export async function resumeSearch<Options extends StrategyOptions>(
   assertArgument(where, 'prefix', prefix, prefix === trace.prefix, 'the prefix of the trace');
   assertArgument(where, 'sampling', sampling, sameJson(sampling, trace.sampling), 'the sampling of the trace');
   const known = new Map<string, TraceNode>();
+  const texts = traceTexts(trace);
+  const ownPrompt = promptHash(trace.prompt);
   for (const node of trace.nodes) {
     const isWhole = node.finishReason === 'stop' || node.finishReason === 'length';
-    if (isWhole && node.seed !== undefined) known.set(keyOf(node.role, node.seed), node);
+    if (!isWhole || node.seed === undefined) continue;
+    const start = node.prefix ?? texts.get(node.parent!)!;
+    known.set(keyOf(node.role, node.seed, node.promptHash ?? ownPrompt, start), node);
   }
   const wasDrawn = trace.nodes.some(({ finishReason }) => finishReason !== null);
   if (wasDrawn && known.size === 0) {
@@ -59,7 +63,7 @@ export async function resumeSearch<Options extends StrategyOptions>(
     assertArgument(where, field, inner.name, inner.name === name, `named as in the trace: ${name}`);
     return {
       name: inner.name,
-      generate: (requests) => replay(requests, inner, (seed) => known.get(keyOf(role, seed)), counter),
+      generate: (requests) => replay(requests, inner, (...asked) => known.get(keyOf(role, ...asked)), counter),
     };
   };
   const result = await strategy(problem, {
@@ -77,7 +81,9 @@ export async function resumeSearch<Options extends StrategyOptions>(
   return { ...result, replayed: counter.replayed };
 }
 
-const keyOf = (role: string | undefined, seed: number): string => `${role ?? ''}#${seed}`;
+/** Seeds alone are not enough: of ten thousand nodes two may share one. */
+const keyOf = (role: string | undefined, seed: number, prompt: string, start: string): string =>
+  JSON.stringify([role ?? '', seed, prompt, start]);
 
 /** A run of completions of one request that must be asked for. */
 interface Missing {
@@ -89,7 +95,7 @@ interface Missing {
 async function replay(
   requests: readonly GenerateRequest[],
   inner: Generator,
-  lookUp: (seed: number) => TraceNode | undefined,
+  lookUp: (seed: number, prompt: string, start: string) => TraceNode | undefined,
   counter: { replayed: number },
 ): Promise<Completion[][]> {
   const missing: Missing[] = [];
@@ -98,7 +104,10 @@ async function replay(
     if (request.logProbs || request.topLogProbs || request.entropies) {
       throw new InvalidArgumentError('resumeSearch: the strategy asks for log-probabilities, which are in no trace.');
     }
-    const found = Array.from({ length: n }, (_, k) => (seed === undefined ? undefined : lookUp(seed + k)));
+    const asked = promptHash(request.prompt);
+    const found = Array.from({ length: n }, (_, k) =>
+      seed === undefined ? undefined : lookUp(seed + k, asked, prefix),
+    );
     for (let first = 0; first < n; ) {
       let end = first;
       while (end < n && !found[end]) end++;

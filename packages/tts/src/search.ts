@@ -4,6 +4,7 @@ import {
   type Generator,
   options,
   type PairJudge,
+  type Prompt,
   type Verdict,
   type Verifier,
 } from '@posttrain/interfaces';
@@ -203,7 +204,7 @@ export class Search {
       seed,
     });
     if (stop.length > 0) assertStops(generator, asking.completions);
-    return this.#grow({ parent: node, start, keys, stops: stop, seed, ...asking, role });
+    return this.#grow({ parent: node, start, keys, stops: stop, seed, ...asking, role, prompt });
   }
 
   /**
@@ -314,6 +315,8 @@ export class Search {
     readonly completions: readonly (Completion | undefined)[];
     readonly failure?: { readonly cause: unknown };
     readonly role?: string | undefined;
+    /** In the place of the problem's. */
+    readonly prompt?: Prompt | undefined;
     /** Of the first. */
     readonly seed: number | undefined;
   }): SearchNode[] {

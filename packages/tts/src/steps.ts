@@ -1,4 +1,5 @@
 import { integer, listOf, oneOf, text } from '@posttrain/interfaces';
+import { InvalidArgumentError } from './errors.js';
 import type { Search } from './search.js';
 import type { SearchNode } from './search-node.js';
 import { STEP_AGGREGATIONS, type StepAggregation, stepScore } from './step-score.js';
@@ -8,7 +9,26 @@ export const stopOption = listOf(text({}), { default: ['\n\n'] });
 /** What the scores of a text's steps become, where the verifier gives `stepScores`. */
 export const aggregationOption = oneOf(STEP_AGGREGATIONS, { default: 'last' });
 /** How many further steps are looked at before a step is scored. */
-export const lookaheadOption = integer({ default: 0, min: 0 });
+const lookaheadOption = integer({ default: 0, min: 0 });
+
+/** The options of beams over steps. */
+export const beamShape = {
+  /** M, the continuations of each beam that is kept. Default 4. */
+  beamWidth: integer({ default: 4, min: 1 }),
+  /** What ends a step. Default `['\n\n']`. */
+  stop: stopOption,
+  /** Steps at most; the last one runs to the model's own end. Default 40. */
+  maxSteps: integer({ default: 40, min: 1 }),
+  /** What the scores of a text's steps become, where the verifier gives `stepScores`. Default `last`. */
+  aggregation: aggregationOption,
+  /** k of lookahead search: a step has the score of the text after k further greedy steps. Default 0. */
+  lookahead: lookaheadOption,
+};
+
+/** @throws InvalidArgumentError unless the n candidates of a step are shared out evenly */
+export function assertMultiple(where: string, n: number, name: string, of: number): void {
+  if (n % of !== 0) throw new InvalidArgumentError(`${where}: n must be a multiple of ${name} (${of}), got ${n}.`);
+}
 
 /** A node that is continued, and how often. */
 export interface Growing {

@@ -83,7 +83,10 @@ class TraceReader {
     return this.#trace.nodes.filter((node) => {
       const isWanted = minScore === undefined ? node.status === 'chosen' : (node.score ?? -Infinity) >= minScore;
       const text = this.#texts.get(node.id)!;
-      if (!isWanted || !this.#isOfProblem(node) || node.stop !== undefined || seen.has(text)) return false;
+      // A solution may have been put together: of proposals, or of the steps of a trajectory.
+      const isMerged = node.status === 'chosen' && node.finishReason === null && node.text !== '';
+      if (!isWanted || !(isMerged || this.#isOfProblem(node)) || node.stop !== undefined || seen.has(text))
+        return false;
       seen.add(text);
       return true;
     });

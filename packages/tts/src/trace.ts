@@ -1,5 +1,4 @@
-import type { Prompt, SamplingParams } from '@posttrain/interfaces';
-import { assertArgument } from '@posttrain/interfaces';
+import { assertArgument, hashText, type Prompt, type SamplingParams } from '@posttrain/interfaces';
 import { assertTrace } from './arguments.js';
 import type { Budget, BudgetLimit, Spending } from './budget.js';
 
@@ -17,6 +16,8 @@ export interface TraceNode {
   readonly text: string;
   /** What its text begins with, where that is not its parent's text: another prompt was asked. Part of `text`. */
   readonly prefix?: string;
+  /** Hash of the prompt that it answers, where one was given in the place of the problem's. */
+  readonly promptHash?: string;
   /** The seed that it was drawn with. */
   readonly seed?: number;
   readonly finishReason: 'stop' | 'length' | 'abort' | null;
@@ -64,6 +65,9 @@ export interface Trace {
   readonly spent: Readonly<Spending>;
   readonly nodes: readonly TraceNode[];
 }
+
+/** What tells prompts apart in a trace. */
+export const promptHash = (prompt: Prompt): string => hashText(JSON.stringify(prompt));
 
 /** The whole text of every node, from the problem's prefix on, by its id. */
 export function traceTexts(trace: Trace): Map<number, string> {

@@ -26,6 +26,18 @@ const search = (texts: readonly string[], n = texts.length) =>
     { generator: scripted(texts), verifier: table((text) => text.length), n, sampling: { seed: 1 } },
   );
 
+/** A search whose every text is this one. */
+const hostileSearch = (hostile: string) =>
+  bestOfN(
+    { prompt: hostile },
+    {
+      generator: { ...scripted([hostile]), name: hostile },
+      verifier: table(() => 1),
+      n: 1,
+      extractAnswer: () => hostile,
+    },
+  );
+
 describe('traceToJson', () => {
   it('is the trace, whole', async () => {
     const { trace } = await search(['1', '22']);
@@ -154,15 +166,7 @@ describe('traceToSvg', () => {
 
   it('lets no text out of its element', async () => {
     const hostile = '</title><script>alert(1)</script>&"\u0000\ud800 \u001b';
-    const { trace } = await bestOfN(
-      { prompt: hostile },
-      {
-        generator: { ...scripted([hostile]), name: hostile },
-        verifier: table(() => 1),
-        n: 1,
-        extractAnswer: () => hostile,
-      },
-    );
+    const { trace } = await hostileSearch(hostile);
     const svg = traceToSvg(trace);
     expect(svg).not.toContain('<script');
     expect(svg).not.toMatch(/(?!\n)[\p{Cc}\p{Cs}]/u);
@@ -273,6 +277,18 @@ describe('resumeSearch', () => {
     },
   );
 
+  it('takes nothing from a node that only shares a seed', async () => {
+    const options = { generator: stepper(LETTERS, 3), verifier, n: 12, width: 3, ...STEP };
+    const whole = await mcts(problem, options);
+    const { trace } = await mcts(problem, { ...options, budget: { maxCompletions: 6 } });
+    const [seed] = trace.nodes.flatMap((node) => node.seed ?? []);
+    // All but the first steps as if they had the seed of the first: a request with it takes only what begins where it does.
+    const nodes = trace.nodes.map((node) => (node.parent ? { ...node, seed: seed! } : node));
+    const resumed = await resumeSearch(mcts, { ...trace, nodes }, problem, options);
+    expect(resumed.replayed).toBe(nodes.filter(({ parent }) => parent === 0).length);
+    expect(resumed.trace.nodes).toEqual(whole.trace.nodes);
+  });
+
   it('refuses what is not the same search', async () => {
     const { trace } = await tree();
     const options = { generator: stepper(LETTERS, 3), verifier, n: 12, width: 3, ...STEP };
@@ -346,6 +362,14 @@ describe('traceRows', () => {
       { generator: stepper(LETTERS, 2), n: 2, steps: 2, evaluation, evaluations: 1, ...STEP },
     );
     expect(traceRows(trace, { kind: 'completion' })).toMatchObject([{ completion: text }]);
+    const proposed = await treeOfThoughts(
+      { prompt: 'What?' },
+      {
+        ...{ generator: stepper(['a\nb'], 1), n: 2, steps: 2, evaluation, evaluations: 1 },
+        proposePrompt: (thoughts: string) => `next ${thoughts}`,
+      },
+    );
+    expect(traceRows(proposed.trace, { kind: 'completion' })).toMatchObject([{ completion: proposed.text }]);
     const contents = traceRows(trace, { kind: 'completion', minScore: 0 }).map(({ completion }) => completion);
     expect(contents.every((it) => /^[abc]\n[abc]$/.test(String(it)))).toBe(true);
   });
@@ -395,15 +419,7 @@ describe.skipIf(!executablePath)(
 
     it('lets no text out of its element', async () => {
       const hostile = '</script><script>alert(1)</script><img src=x onerror=alert(2)>&"\u0000\u2028<!--';
-      const { trace } = await bestOfN(
-        { prompt: hostile },
-        {
-          generator: { ...scripted([hostile]), name: hostile },
-          verifier: table(() => 1),
-          n: 1,
-          extractAnswer: () => hostile,
-        },
-      );
+      const { trace } = await hostileSearch(hostile);
       const { page, complaints } = await open(trace);
       await page.locator('#nodes tbody tr').nth(1).click();
       expect(await page.locator('#node pre').textContent()).toBe(hostile);

@@ -250,6 +250,43 @@ describe('graphOfThoughts', () => {
     expect(nodes[3]).toMatchObject({ status: 'dropped', reason: 'not among the 2 best' });
   });
 
+  it.each([
+    [8, 2],
+    [9, 3],
+    [16, 4],
+  ])('merges %i sorted lists %i at a time, with the volume and latency of the closed forms', async (n, k) => {
+    const numbers = (text: string) => text.split(' ').map(Number);
+    const sorter: Generator = {
+      name: 'merge sort',
+      generate: async (requests) =>
+        requests.map(({ prompt, n: count = 1 }) => {
+          const given = String(prompt);
+          if (given !== 'q')
+            return [
+              completion(
+                numbers(given)
+                  .sort((a, b) => a - b)
+                  .join(' '),
+              ),
+            ];
+          return Array.from({ length: count }, (_, i) => completion(`${(i * 7) % n}`));
+        }),
+    };
+    const result = await graphOfThoughts(problem, {
+      ...{ generator: sorter, verifier: table((text) => numbers(text).length), n, keep: n, fanIn: k },
+      aggregatePrompt: (texts: readonly string[]) => texts.join(' '),
+    });
+    const levels = Math.round(Math.log(n) / Math.log(k));
+    const wanted = Array.from({ length: n }, (_, i) => (i * 7) % n).sort((a, b) => a - b);
+    expect(result.text).toBe(wanted.join(' '));
+    const volume = Array.from({ length: levels }, (_, i) => n / k ** i).reduce((a, b) => a + b, 0);
+    expect(result.trace.nodes.find(({ status }) => status === 'chosen')!.payload).toEqual({
+      volume,
+      latency: 1 + levels,
+    });
+    expect(result.trace.spent.completions).toBe(volume + 1);
+  });
+
   it('never gets worse by aggregating or refining, and refines what is best until it cannot be better', async () => {
     const worse = { ...options, aggregatePrompt: () => 'together:9,1', refinements: 3 };
     const result = await graphOfThoughts(problem, worse);

@@ -6,9 +6,9 @@ import { difficultyBin, difficultyEdges } from './difficulty.js';
 
 /** What a strategy costs a question. */
 export const COSTS = ['completionTokens', 'verifierCalls', 'flops', 'wallTimeMs'] as const;
-/** A cost that can be an axis: tokens, calls, floating-point operations, milliseconds. */
+/** The name of a cost. */
 export type CostName = (typeof COSTS)[number];
-/** Costs of one question, of those that were measured. */
+/** Costs a question, as far as they are known. */
 export type Costs = Readonly<Partial<Record<CostName, number>>>;
 
 /** One strategy, of one width, on one question. */
@@ -59,7 +59,7 @@ export interface HeldOutChoice {
   readonly arm: string;
 }
 
-/** What `computeOptimal` finds. */
+/** Held-out accuracy of choosing by difficulty, beside what it is to be compared with. */
 export interface ComputeOptimalResult {
   /** Held out: each question by the arm that the other folds chose for its bin. */
   readonly policy: ArmAccuracy;

@@ -19,7 +19,7 @@ export const SATORI_ACTIONS: MetaActions = {
   reflect: '<|reflect|>',
   explore: '<|explore|>',
 };
-/** An action of COAT, by name. */
+/** The name of a meta-action. */
 export type MetaAction = keyof MetaActions;
 
 /** One part of a chain of action and thought; the first may have no action. */

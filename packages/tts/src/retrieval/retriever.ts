@@ -6,7 +6,7 @@ export interface Passage {
   readonly text: string;
 }
 
-/** A passage that was found, with its score. */
+/** A passage with what the retriever scores it for a query. */
 export interface RankedPassage extends Passage {
   readonly score: number;
 }

@@ -1,25 +1,15 @@
-import { type Given, integer } from '@posttrain/interfaces';
-import { InvalidArgumentError } from '../errors.js';
+import type { Given } from '@posttrain/interfaces';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
 import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { finishWith, selectionOption } from '../solution.js';
 import { bestOf, stepScore } from '../step-score.js';
-import { aggregationOption, lookaheadOption, nextSteps, stopOption } from '../steps.js';
+import { assertMultiple, beamShape, nextSteps } from '../steps.js';
 
 const diverseOptions = strategyOptions('diverse-verifier-tree-search', {
   verifier: verifierOption,
-  /** M, the continuations that each subtree draws a step. Default 4. */
-  beamWidth: integer({ default: 4, min: 1 }),
-  /** What ends a step. Default `['\n\n']`. */
-  stop: stopOption,
-  /** Steps at most; the last one runs to the model's own end. Default 40. */
-  maxSteps: integer({ default: 40, min: 1 }),
-  /** What the scores of a text's steps become, where the verifier gives `stepScores`. Default `last`. */
-  aggregation: aggregationOption,
-  /** A step has the score of the text after so many further greedy steps. Default 0. */
-  lookahead: lookaheadOption,
+  ...beamShape,
   /** Which of the last texts of all subtrees is returned. Default `best`. */
   selection: selectionOption('best'),
 });
@@ -43,10 +33,7 @@ export async function diverseVerifierTreeSearch(
 ): Promise<SearchResult> {
   const { n, beamWidth, stop, maxSteps, aggregation, lookahead, selection, verifier } = diverseOptions.read(options);
   const search = new Search(diverseOptions, problem, options);
-  if (n % beamWidth !== 0) {
-    const { where } = diverseOptions;
-    throw new InvalidArgumentError(`${where}: n must be a multiple of beamWidth (${beamWidth}), got ${n}.`);
-  }
+  assertMultiple(diverseOptions.where, n, 'beamWidth', beamWidth);
   const scoreOf = (node: SearchNode) => stepScore(node, aggregation);
   const finished: SearchNode[] = [];
   let tips = new Array<SearchNode>(n / beamWidth).fill(search.root);

@@ -20,7 +20,9 @@ const graphOfThoughtsOptions = strategyOptions('graph-of-thoughts', {
   }),
   /** How many of the first thoughts are kept and put together. Default 2. */
   keep: integer({ default: 2, min: 1 }),
-  /** How many thoughts are made of them. Default 1. */
+  /** How many are put together at a time, and what comes of them again, until one thought is left. Default: all that are kept. */
+  fanIn: integer({ optional: true, min: 2 }),
+  /** How many thoughts are made of each such group, of which the best goes on. Default 1. */
   aggregates: integer({ default: 1, min: 1 }),
   /** How many times the best thought is refined. Default 0. */
   refinements: integer({ default: 0, min: 0 }),
@@ -40,13 +42,15 @@ export type GraphOfThoughtsOptions = Given<typeof graphOfThoughtsOptions>;
  *
  *   b_{t+1} = argmax over {b_t} ∪ R_t of the score
  *
- * so that neither an aggregation nor a refinement can make it worse. Ties go to the earlier thought; what is not scorable or
+ * so that neither an aggregation nor a refinement can make it worse. With `fanIn` k the aggregation is a tree: groups of k thoughts are put
+ * together, then the results, as a merge sort does; A is all that was made. Of N thoughts the last has the latency 1 + log_k N and the volume
+ * Σ_{i < log_k N} N / k^i, where a chain of as many thoughts has a latency of all of them. Ties go to the earlier thought; what is not scorable or
  * was not verified is not kept. The payload of the returned thought has its *volume* (thoughts from which a path leads to
  * it) and *latency* (hops on the longest of them), as §6 counts them. Throws `NoCandidateError` when no thought has a score.
  */
 export async function graphOfThoughts(problem: Problem, options: GraphOfThoughtsOptions): Promise<SearchResult> {
   const settings = graphOfThoughtsOptions.read(options);
-  const { n, aggregatePrompt, refinePrompt, keep, aggregates, refinements, refinementWidth } = settings;
+  const { n, aggregatePrompt, refinePrompt, keep, fanIn = keep, aggregates, refinements, refinementWidth } = settings;
   const search = new Search(graphOfThoughtsOptions, problem, options);
   const { where, shape } = graphOfThoughtsOptions;
   const canRefine = refinements === 0 || refinePrompt !== undefined;
@@ -62,9 +66,22 @@ export async function graphOfThoughts(problem: Problem, options: GraphOfThoughts
   const kept = ranked.slice(0, keep);
   for (const { node } of ranked.slice(keep)) node.reason = `not among the ${keep} best`;
   if (kept.length === 0) throw search.nothing('no thought has a score.');
-  const texts = kept.map(({ text }) => text);
-  const together = search.merge(kept, { operation: 'aggregate' });
-  let best = bestOf([...kept, ...(await draw(together, aggregates, aggregatePrompt(texts)))], scoreOf)!;
+  const thoughtsSoFar = [...kept];
+  for (let level: readonly SearchNode[] = kept, isFirst = true; isFirst || level.length > 1; isFirst = false) {
+    const groups = Array.from({ length: Math.ceil(level.length / fanIn) }, (_, i) =>
+      level.slice(i * fanIn, (i + 1) * fanIn),
+    );
+    const drawn = await Promise.all(
+      groups.map((group) => {
+        if (group.length === 1 && groups.length > 1) return group;
+        const prompt = aggregatePrompt(group.map(({ text }) => text));
+        return draw(search.merge(group, { operation: 'aggregate' }), aggregates, prompt);
+      }),
+    );
+    thoughtsSoFar.push(...drawn.flat().filter((thought) => !thoughtsSoFar.includes(thought)));
+    level = drawn.flatMap((thoughts) => bestOf(thoughts, scoreOf) ?? []);
+  }
+  let best = bestOf(thoughtsSoFar, scoreOf)!;
   for (let t = 0; t < refinements && refinePrompt; t++) {
     const refined = await draw(best, refinementWidth, refinePrompt(best.text));
     if (refined.length === 0) break;

@@ -20,7 +20,7 @@ import { mostOf, TreeStatistics, uct } from '../tree-statistics.js';
 
 /** A1 to A5 of the paper. */
 export const R_STAR_ACTIONS = ['one-step', 'remaining', 'sub-question', 'answer-again', 'rephrase'] as const;
-/** An action of rStar, by name. */
+/** One of the five actions. */
 export type RStarAction = (typeof R_STAR_ACTIONS)[number];
 
 /** What a trajectory has come to: the question, which A5 rewrites, and the steps. */

@@ -1,24 +1,14 @@
-import { type Given, integer } from '@posttrain/interfaces';
-import { InvalidArgumentError } from '../errors.js';
+import type { Given } from '@posttrain/interfaces';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
 import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { bestOf, byScore, stepScore } from '../step-score.js';
-import { aggregationOption, type Growing, lookaheadOption, nextSteps, stopOption } from '../steps.js';
+import { assertMultiple, beamShape, type Growing, nextSteps } from '../steps.js';
 
 const stepBeamSearchOptions = strategyOptions('step-beam-search', {
   verifier: verifierOption,
-  /** M, the continuations of each beam that is kept. Default 4. */
-  beamWidth: integer({ default: 4, min: 1 }),
-  /** What ends a step. Default `['\n\n']`. */
-  stop: stopOption,
-  /** Steps at most; the last one runs to the model's own end. Default 40. */
-  maxSteps: integer({ default: 40, min: 1 }),
-  /** What the scores of a text's steps become, where the verifier gives `stepScores`. Default `last`. */
-  aggregation: aggregationOption,
-  /** k of lookahead search: a step has the score of the text after k further greedy steps. Default 0, beam search. */
-  lookahead: lookaheadOption,
+  ...beamShape,
 });
 /** Options of `stepBeamSearch`. `n` is N, the candidates of each step: a multiple of `beamWidth`. */
 export type StepBeamSearchOptions = Given<typeof stepBeamSearchOptions>;
@@ -40,10 +30,7 @@ export type StepBeamSearchOptions = Given<typeof stepBeamSearchOptions>;
 export async function stepBeamSearch(problem: Problem, options: StepBeamSearchOptions): Promise<SearchResult> {
   const { n, beamWidth, stop, maxSteps, aggregation, lookahead } = stepBeamSearchOptions.read(options);
   const search = new Search(stepBeamSearchOptions, problem, options);
-  if (n % beamWidth !== 0) {
-    const { where } = stepBeamSearchOptions;
-    throw new InvalidArgumentError(`${where}: n must be a multiple of beamWidth (${beamWidth}), got ${n}.`);
-  }
+  assertMultiple(stepBeamSearchOptions.where, n, 'beamWidth', beamWidth);
   const scoreOf = (node: SearchNode) => stepScore(node, aggregation);
   const finished: SearchNode[] = [];
   let beams: readonly Growing[] = [{ node: search.root, n }];

@@ -1,11 +1,11 @@
 import { type Given, integer } from '@posttrain/interfaces';
-import { InvalidArgumentError } from '../errors.js';
 import { roleScores } from '../role-scores.js';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
 import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { byScore } from '../step-score.js';
+import { assertMultiple } from '../steps.js';
 import { mostOf } from '../tree-statistics.js';
 
 const treeBonOptions = strategyOptions('tree-bon', {
@@ -43,11 +43,7 @@ export const treeBonReward = (logRatios: readonly number[]): number =>
 export async function treeBon(problem: Problem, options: TreeBonOptions): Promise<SearchResult> {
   const { n, layers, children, segmentTokens } = treeBonOptions.read(options);
   const search = new Search(treeBonOptions, problem, options);
-  if (n % children !== 0) {
-    throw new InvalidArgumentError(
-      `${treeBonOptions.where}: n must be a multiple of children (${children}), got ${n}.`,
-    );
-  }
+  assertMultiple(treeBonOptions.where, n, 'children', children);
   const scoreOf = ({ score }: SearchNode) => score ?? null;
   let parents: readonly { readonly node: SearchNode; readonly n: number }[] = [{ node: search.root, n }];
   let ended: SearchNode[] = [];
