@@ -8,7 +8,7 @@ import {
   type ScalingRow,
   scalingCurve,
 } from '@posttrain/eval';
-import type { FinishReason, Verifier } from '@posttrain/interfaces';
+import type { Completion, Verifier } from '@posttrain/interfaces';
 import { ruleVerifier } from '@posttrain/interfaces/verifiers';
 import { CausalLM, LocalGenerator } from '@posttrain/lm';
 import { NoCandidateError, type SearchCosts, type Trace, traceCosts } from '@posttrain/tts';
@@ -112,7 +112,7 @@ async function graded(
   { grader }: JobTask,
   row: JobRow,
   completion: string,
-  finishReason: FinishReason,
+  finishReason: Completion['finishReason'],
 ): Promise<number> {
   const [verdict] = await grader.verify([{ prompt: row.prompt, completion, row, finishReason }]);
   return verdict!.score ?? 0;
