@@ -1,6 +1,6 @@
 import type { Given } from '@posttrain/interfaces';
 import { Search } from '../search.js';
-import type { Mutable, SearchNode } from '../search-node.js';
+import type { SearchNode } from '../search-node.js';
 import { type Problem, strategyOptions } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { countVotes, withAnswer } from '../voting.js';
@@ -15,8 +15,7 @@ export function answered(episodes: readonly Episode[]): SearchNode[] {
   return episodes.flatMap(({ node, answer, calls }) => {
     node.payload = { ...(typeof node.payload === 'object' ? node.payload : {}), calls: calls.length };
     const found = answer?.trim() ?? '';
-    (node as Mutable<SearchNode>).answer = found === '' ? null : found;
-    node.node.answer = node.answer;
+    node.node.answer = found === '' ? null : found;
     if (node.answer === null) node.node.reason ??= 'the episode did not finish';
     return node.answer === null ? [] : [node];
   });
