@@ -212,9 +212,13 @@ export class Search {
    * and have a reason.
    *
    * @param options.role which of `options.verifiers` to ask; default `options.verifier`
+   * @param options.problem what the nodes' texts answer, where that is not the search's own problem
    * @throws ContractError, the verifier's own error when it fails (unless `failures` is `drop`), the signal's reason when it fires
    */
-  async verify(nodes: readonly SearchNode[], { role }: { readonly role?: string } = {}): Promise<void> {
+  async verify(
+    nodes: readonly SearchNode[],
+    { role, problem }: { readonly role?: string; readonly problem?: Pick<Problem, 'prompt' | 'row'> } = {},
+  ): Promise<void> {
     const verifier = role === undefined ? this.#options.verifier : this.#options.verifiers?.[role];
     if (!verifier) throw this.#without(role === undefined ? 'a verifier' : `verifiers.${role}`);
     this.#deadline.throwIfAborted();
@@ -225,7 +229,7 @@ export class Search {
     for (const { node } of nodes.slice(reservations.length)) {
       node.reason = this.#exhausted === 'maxWallTimeMs' ? OVERTIME : `not verified: ${this.#exhausted}`;
     }
-    await this.#judge(verifier, nodes.slice(0, reservations.length), reservations);
+    await this.#judge(verifier, nodes.slice(0, reservations.length), reservations, problem);
   }
 
   /**
@@ -357,8 +361,13 @@ export class Search {
     return added;
   }
 
-  async #judge(verifier: Verifier, nodes: readonly SearchNode[], reservations: readonly Reservation[]): Promise<void> {
-    const requests = nodes.map((node) => verifyRequest(this.#problem, node));
+  async #judge(
+    verifier: Verifier,
+    nodes: readonly SearchNode[],
+    reservations: readonly Reservation[],
+    problem: Pick<Problem, 'prompt' | 'row'> = this.#problem,
+  ): Promise<void> {
+    const requests = nodes.map((node) => verifyRequest(problem, node));
     const { verdicts, failure } = await this.#verdicts(verifier, requests, reservations);
     nodes.forEach((node, i) => {
       const verdict = verdicts?.[i];

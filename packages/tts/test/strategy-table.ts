@@ -20,6 +20,7 @@ import {
   earlyStoppingSelfConsistency,
   forestOfThought,
   genSelect,
+  gepa,
   graphOfThoughts,
   knockoutTournament,
   lats,
@@ -56,6 +57,7 @@ import {
   softBestOfN,
   speculativeRejection,
   stepBeamSearch,
+  superContext,
   swissTournament,
   type ThoughtValues,
   treeBon,
@@ -262,6 +264,14 @@ add('rag', rag, ({ verifier: _, ...kit }) => ({
 add('selfRag', selfRag, ({ verifier, ...kit }) => ({
   ...{ ...kit, n: 1, retriever, k: 2, stop: ['\n'], queryOf: (text) => `digit ${text}` },
   verifiers: { relevance: verifier, support: verifier, utility: verifier, retrieve: verifier },
+}));
+
+add('superContext', superContext, ({ verifier: _, ...kit }) => ({
+  ...{ ...kit, n: 3, abstention: 'none', explain: true, demonstrations: [{ question: 'Which?', answer: '1' }] },
+  generators: { small: reporting(kit.generator) },
+}));
+add('gepa', gepa, (kit) => ({
+  ...{ ...kit, n: 5, train: ['a', 'b', 'c'].map((prompt) => ({ prompt })), minibatch: 2, components: { format: 'f' } },
 }));
 
 /** Every strategy, some in several ways. */
