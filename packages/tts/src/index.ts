@@ -30,10 +30,28 @@ export { lastAction, type Tool, type ToolCall } from './agents/episodes.js';
 export { type ReactOptions, react } from './agents/react.js';
 export { type ReflexionOptions, reflexion } from './agents/reflexion.js';
 export type { Budget, BudgetLimit, Spending } from './budget.js';
+export { candidateGenerator } from './candidate-generator.js';
 export type { Winner } from './choosing.js';
 export { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 export { type JuryOptions, jury } from './jury.js';
 export { type Overthinking, overthinking, type SolutionRound } from './overthinking.js';
+export {
+  type GepaCandidate,
+  type GepaOptions,
+  type GepaResult,
+  gepa,
+  type PromptCall,
+  type PromptInstance,
+  type PromptProgram,
+} from './prompt-optimization/gepa.js';
+export { paretoFrequencies } from './prompt-optimization/pareto-front.js';
+export type { ReflectionRecord, ReflectionRequest } from './prompt-optimization/reflection.js';
+export {
+  type Lineage,
+  mergeAncestors,
+  type PromptCandidate,
+  systemAwareMerge,
+} from './prompt-optimization/system-aware-merge.js';
 export { type ResumedSearch, resumeSearch } from './resume.js';
 export { type Bm25Options, bm25 } from './retrieval/bm25.js';
 export { type RagOptions, rag } from './retrieval/rag.js';
@@ -141,6 +159,14 @@ export { type SkeletonOfThoughtOptions, skeletonOfThought } from './strategies/s
 export { type SoftBestOfNOptions, softBestOfN } from './strategies/soft-best-of-n.js';
 export { type SpeculativeRejectionOptions, speculativeRejection } from './strategies/speculative-rejection.js';
 export { type StepBeamSearchOptions, stepBeamSearch } from './strategies/step-beam-search.js';
+export {
+  type Receipt,
+  type ReceiptDemonstration,
+  type SuperContextOptions,
+  type SuperContextParts,
+  type SuperContextResult,
+  superContext,
+} from './strategies/super-context.js';
 export { type SwissTournamentOptions, swissTournament } from './strategies/swiss-tournament.js';
 export { type TreeBonOptions, treeBon, treeBonReward } from './strategies/tree-bon.js';
 export { type TreeOfThoughtsOptions, treeOfThoughts } from './strategies/tree-of-thoughts.js';

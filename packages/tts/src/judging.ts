@@ -4,7 +4,10 @@ import type { SearchNode } from './search-node.js';
 import type { Problem } from './search-options.js';
 
 /** What a verifier is asked about a node. */
-export const verifyRequest = ({ prompt, row }: Problem, node: SearchNode): Omit<VerifyRequest, 'signal'> => {
+export const verifyRequest = (
+  { prompt, row }: Pick<Problem, 'prompt' | 'row'>,
+  node: SearchNode,
+): Omit<VerifyRequest, 'signal'> => {
   const { text, tokenIds, depth } = node;
   const { finishReason } = node.node;
   return {

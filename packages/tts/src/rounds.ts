@@ -60,6 +60,8 @@ export class Rounds {
   readonly #deadline: Deadline;
   readonly #batchSize: number;
   readonly #retries: number;
+  /** The rest of a job goes on where a part of it has failed. */
+  readonly #drops: boolean;
   #asks: AskJob[] = [];
   #judges: JudgeJob[] = [];
   #order: (() => void)[] = [];
@@ -73,12 +75,17 @@ export class Rounds {
   constructor(
     ledger: Ledger,
     deadline: Deadline,
-    { batchSize = Number.POSITIVE_INFINITY, retries = 0 }: { readonly batchSize?: number; readonly retries?: number },
+    {
+      batchSize = Number.POSITIVE_INFINITY,
+      retries = 0,
+      failures = 'throw',
+    }: { readonly batchSize?: number; readonly retries?: number; readonly failures?: 'throw' | 'drop' },
   ) {
     this.#ledger = ledger;
     this.#deadline = deadline;
     this.#batchSize = batchSize;
     this.#retries = retries;
+    this.#drops = failures === 'drop';
   }
 
   /** Never rejects: what came back before a part of it failed has been paid for. */
@@ -148,7 +155,10 @@ export class Rounds {
 
   /** Asks for a batch; never rejects: what failed is the error of its jobs. */
   async #attempt(generator: Generator, pieces: readonly Piece[], retries: number): Promise<void> {
-    const open = pieces.filter(({ job }) => this.#mayBegin(job, job.work.reservations));
+    const open = pieces.filter(({ job, first, n }) => {
+      const { reservations } = job.work;
+      return this.#mayBegin(job, this.#drops ? reservations.slice(first, first + n) : reservations);
+    });
     if (open.length === 0) return;
     this.#ledger.charge({ generatorCalls: 1 });
     try {
@@ -183,10 +193,12 @@ export class Rounds {
     } catch (error) {
       const cause = blaming(`generator "${generator.name}"`, error);
       if (retries > 0 && !(cause instanceof ContractError) && !this.#deadline.hasEnded) {
-        await Promise.all(this.#again(open, cause).map((piece) => this.#attempt(generator, [piece], retries - 1)));
+        const again = this.#again(open, cause);
+        const pieces = this.#drops && retries === 1 ? again.flatMap(singles) : again;
+        await Promise.all(pieces.map((piece) => this.#attempt(generator, [piece], retries - 1)));
       } else {
         this.#forfeit(open);
-        for (const { job } of open) job.error ??= { cause };
+        for (const { job } of open) if (!job.error || cause instanceof ContractError) job.error = { cause };
       }
     }
   }
@@ -195,13 +207,16 @@ export class Rounds {
   #again(pieces: readonly Piece[], cause: unknown): Piece[] {
     return pieces.filter(({ job, first, n }) => {
       const { reservations } = job.work;
+      let hasRoom = true;
       for (let i = first; i < first + n; i++) {
         const again = reservations[i]!.retry({ completions: 1 });
-        if (typeof again === 'string') job.error ??= { cause };
+        if (typeof again === 'string') hasRoom = false;
         else reservations[i] = again;
       }
-      if (!job.error) return true;
-      for (const reservation of reservations) if (reservation.isOpen) reservation.settle({});
+      if (!hasRoom) job.error ??= { cause };
+      if (hasRoom && (this.#drops || !job.error)) return true;
+      const lost = this.#drops ? reservations.slice(first, first + n) : reservations;
+      for (const reservation of lost) if (reservation.isOpen) reservation.settle({});
       return false;
     });
   }
@@ -248,7 +263,8 @@ export class Rounds {
   #mayBegin(job: AskJob | JudgeJob, reservations: readonly Reservation[]): boolean {
     try {
       this.#deadline.throwIfAborted();
-      if (!job.error && (!job.hasWaited || !this.#deadline.isOver)) return true;
+      const goesOn = !job.error || (this.#drops && !(job.error.cause instanceof ContractError));
+      if (goesOn && (!job.hasWaited || !this.#deadline.isOver)) return true;
     } catch (cause) {
       job.error ??= { cause };
     }
@@ -256,6 +272,10 @@ export class Rounds {
     return false;
   }
 }
+
+/** Each completion of a piece as one. */
+const singles = ({ job, first, n }: Piece): Piece[] =>
+  Array.from({ length: n }, (_, i) => ({ job, first: first + i, n: 1 }));
 
 /** Whoever took more than it may has broken its contract. */
 const blaming = (who: string, error: unknown): unknown =>

@@ -9,6 +9,7 @@ import {
   type OptionHints,
   type OptionShape,
   type Options,
+  oneOf,
   options,
   type Prompt,
   type SamplingParams,
@@ -99,6 +100,13 @@ const strategyShape = {
    * loses only itself. Every attempt is charged with the most that it can have taken. Default 0.
    */
   retries: integer({ optional: true, min: 0 }),
+  /**
+   * What is done where a call of a generator or a verifier has failed for good: the search rejects with its error (`throw`), or goes on
+   * without what was asked for in it (`drop`): such nodes are in the trace with a reason, or stay unverified. A call is a whole batch; with
+   * `retries` of at least 1 each request of it is by itself at last, and only the branch that fails is lost. Broken contracts and the
+   * caller's signal always end the search. Default `throw`.
+   */
+  failures: oneOf(['throw', 'drop'], { optional: true }),
   /** Stops the search: it rejects with the signal's reason. */
   signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, { optional: true }),
 };

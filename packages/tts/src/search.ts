@@ -13,7 +13,7 @@ import { type Cost, Ledger, type Reservation } from '@posttrain/interfaces/ledge
 import { type BudgetLimit, budgetLimit, ledgerLimits } from './budget.js';
 import { answerOf, assertStops } from './contracts.js';
 import { Deadline } from './deadline.js';
-import { InvalidArgumentError, NoCandidateError } from './errors.js';
+import { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 import { grownNode, type NewNode } from './grown-node.js';
 import { applyVerdict, pairRequest, pairVerifier, verifyRequest } from './judging.js';
 import { type Judge, Rounds } from './rounds.js';
@@ -42,6 +42,7 @@ import type { Trace, TraceNode } from './trace.js';
 import { traceOf } from './trace-of.js';
 
 const OVERTIME = 'not verified: wall time over';
+const failedBecause = (cause: unknown): string => `failed: ${cause instanceof Error ? cause.message : String(cause)}`;
 
 /**
  * One search under way: what a strategy is written on. Every call of generators and verifiers goes through it, so that the
@@ -212,9 +213,13 @@ export class Search {
    * and have a reason.
    *
    * @param options.role which of `options.verifiers` to ask; default `options.verifier`
-   * @throws ContractError, the verifier's own error when it fails, the signal's reason when it fires
+   * @param options.problem what the nodes' texts answer, where that is not the search's own problem
+   * @throws ContractError, the verifier's own error when it fails (unless `failures` is `drop`), the signal's reason when it fires
    */
-  async verify(nodes: readonly SearchNode[], { role }: { readonly role?: string } = {}): Promise<void> {
+  async verify(
+    nodes: readonly SearchNode[],
+    { role, problem }: { readonly role?: string; readonly problem?: Pick<Problem, 'prompt' | 'row'> } = {},
+  ): Promise<void> {
     const verifier = role === undefined ? this.#options.verifier : this.#options.verifiers?.[role];
     if (!verifier) throw this.#without(role === undefined ? 'a verifier' : `verifiers.${role}`);
     this.#deadline.throwIfAborted();
@@ -225,7 +230,7 @@ export class Search {
     for (const { node } of nodes.slice(reservations.length)) {
       node.reason = this.#exhausted === 'maxWallTimeMs' ? OVERTIME : `not verified: ${this.#exhausted}`;
     }
-    await this.#judge(verifier, nodes.slice(0, reservations.length), reservations);
+    await this.#judge(verifier, nodes.slice(0, reservations.length), reservations, problem);
   }
 
   /**
@@ -242,7 +247,7 @@ export class Search {
     const keys = pairs.map(([{ key }]) => key);
     const reservations = this.#grant(keys, this.#judgingCost);
     const requests = pairs.slice(0, reservations.length).map((pair) => pairRequest(this.#problem, pair));
-    const verdicts = await this.#verdicts(pairVerifier(judge), requests, reservations);
+    const { verdicts } = await this.#verdicts(pairVerifier(judge), requests, reservations);
     return pairs.map((_, i) => verdicts?.[i]?.score);
   }
 
@@ -320,15 +325,29 @@ export class Search {
     /** Of the first. */
     readonly seed: number | undefined;
   }): SearchNode[] {
-    const { keys, completions, failure, seed: first } = grown;
+    const { parent, keys, completions, failure, seed: first } = grown;
+    const reason = failure && this.#drops(failure.cause) ? failedBecause(failure.cause) : undefined;
     const nodes = completions.flatMap((completion, i) => {
-      if (!completion) return [];
-      const seed = first === undefined ? undefined : first + i;
-      const node = this.#add(grownNode({ ...grown, key: keys[i]!, seed, completion, extract: this.#extract }));
-      return completion.finishReason === 'abort' ? [] : [node];
+      const key = keys[i]!;
+      if (completion) {
+        const seed = first === undefined ? undefined : first + i;
+        const node = this.#add(grownNode({ ...grown, key, seed, completion, extract: this.#extract }));
+        return completion.finishReason === 'abort' ? [] : [node];
+      }
+      if (reason !== undefined) {
+        const node = { finishReason: 'abort', reason } as const;
+        this.#add({ key, parents: [parent], state: 'cut', text: parent.text, node });
+      }
+      return [];
     });
-    if (failure) throw failure.cause;
+    if (failure && reason === undefined) throw failure.cause;
     return nodes;
+  }
+
+  /** Whether the search goes on without what has failed so. @throws the reason of the caller's signal, when it has fired */
+  #drops(cause: unknown): boolean {
+    this.#deadline.throwIfAborted();
+    return this.#options.failures === 'drop' && !(cause instanceof ContractError);
   }
 
   #add({ answer = null, node, ...parts }: NewNode): SearchNode {
@@ -345,26 +364,38 @@ export class Search {
     return added;
   }
 
-  async #judge(verifier: Verifier, nodes: readonly SearchNode[], reservations: readonly Reservation[]): Promise<void> {
-    const requests = nodes.map((node) => verifyRequest(this.#problem, node));
-    const verdicts = await this.#verdicts(verifier, requests, reservations);
+  async #judge(
+    verifier: Verifier,
+    nodes: readonly SearchNode[],
+    reservations: readonly Reservation[],
+    problem: Pick<Problem, 'prompt' | 'row'> = this.#problem,
+  ): Promise<void> {
+    const requests = nodes.map((node) => verifyRequest(problem, node));
+    const { verdicts, failure } = await this.#verdicts(verifier, requests, reservations);
     nodes.forEach((node, i) => {
       const verdict = verdicts?.[i];
       if (verdict) applyVerdict(node, verdict, !this.#options.extractAnswer);
-      else node.node.reason = OVERTIME;
+      else node.node.reason = failure ? `not verified: ${failure}` : OVERTIME;
     });
   }
 
-  /** `undefined` when the wall time was over. */
+  /** No verdicts when the wall time was over, or the verifier has failed and that is not to end the search. */
   async #verdicts(
     verifier: Verifier,
     requests: Judge['requests'],
     reservations: readonly Reservation[],
-  ): Promise<readonly Verdict[] | undefined> {
-    if (requests.length === 0) return [];
-    if (this.exhausted !== 'maxWallTimeMs') return this.#rounds.judge({ verifier, requests, reservations });
-    for (const reservation of reservations) reservation.settle({});
-    return undefined;
+  ): Promise<{ readonly verdicts?: readonly Verdict[] | undefined; readonly failure?: string }> {
+    if (requests.length === 0) return {};
+    if (this.exhausted === 'maxWallTimeMs') {
+      for (const reservation of reservations) reservation.settle({});
+      return {};
+    }
+    try {
+      return { verdicts: await this.#rounds.judge({ verifier, requests, reservations }) };
+    } catch (cause) {
+      if (!this.#drops(cause)) throw cause;
+      return { failure: failedBecause(cause) };
+    }
   }
 
   /** Reservations for as many nodes as may begin; what stands in the way of the rest has exhausted the budget. */

@@ -8,7 +8,6 @@ import {
   formatCoat,
   lastAction,
   parseCoat,
-  type RagOptions,
   rag,
   react,
   recallAt,
@@ -19,7 +18,6 @@ import {
   type Tool,
   utilityScore,
 } from '../src/index.js';
-import { testStrategy } from '../src/testing/index.js';
 import { completion, table } from './doubles.js';
 
 const problem = { prompt: 'How high is the tower of Pisa and twice that?' };
@@ -56,35 +54,6 @@ const tools: Record<string, Tool> = {
         .reduce((a, b) => a * b, 1),
     ),
 };
-
-describe('the kit', () => {
-  // The kit's digits are actions here: some of a tool, one the last.
-  const act = <Kit extends object>(kit: Kit) => ({
-    ...kit,
-    tools: { look: (argument: string) => `seen ${argument}` },
-    parseAction: (step: string) =>
-      /[01]$/.test(step.trim()) ? { tool: 'finish', argument: step.trim().at(-1)! } : { tool: 'look', argument: 'it' },
-    maxSteps: 6,
-  });
-  testStrategy(it, 'react', react, ({ verifier: _, ...kit }) => act(kit));
-  testStrategy(it, 'reflexion', reflexion, (kit) => ({
-    ...{ ...kit, ...act(kit), n: 3, verifier: kit.verifier },
-    reflectPrompt: (trial) => `Why not ${trial}`,
-    memoryPrompt: (reflections) => `Remember ${reflections.join(' and ')}`,
-  }));
-  testStrategy(it, 'coat', coat, ({ verifier: _, ...kit }) => ({ ...kit, n: 3, forcedReflections: 1 }));
-  const retriever = bm25([
-    { id: 'a', text: 'one digit' },
-    { id: 'b', text: 'two digits' },
-  ]);
-  testStrategy(it, 'rag', rag, ({ verifier: _, ...kit }) => ({
-    ...({ ...kit, retriever, k: 1, ragPrompt: (found) => `Read ${found[0]!.text}` } satisfies RagOptions),
-  }));
-  testStrategy(it, 'selfRag', selfRag, ({ verifier, ...kit }) => ({
-    ...{ ...kit, n: 1, retriever, k: 2, stop: ['\n'], queryOf: (text) => `digit ${text}` },
-    verifiers: { relevance: verifier, support: verifier, utility: verifier, retrieve: verifier },
-  }));
-});
 
 describe('react', () => {
   const script = [

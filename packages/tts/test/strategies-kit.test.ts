@@ -1,227 +1,115 @@
-import type { Sandbox } from '@posttrain/interfaces';
+import type { GenerateRequest, Sandbox } from '@posttrain/interfaces';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { extractCode, quickjs } from '../../sandbox/src/index.js';
 import {
-  adaptiveConsistency,
-  alphaLlm,
-  autoCot,
-  bestOfN,
-  budgetForcing,
-  chainOfThought,
-  chainOfVerification,
-  complexityBased,
-  confidenceInformedSelfConsistency,
-  confidenceSampling,
-  cotDecoding,
-  debate,
-  deepConf,
-  deepConfOnline,
-  diverseVerifierTreeSearch,
-  earlyStoppingSelfConsistency,
-  forestOfThought,
-  genSelect,
-  graphOfThoughts,
-  knockoutTournament,
-  lats,
-  leastToMost,
-  lengthControl,
-  liteSearch,
-  majorityVote,
-  mctSelfRefine,
-  mcts,
-  minimumBayesRisk,
-  multiAgentTreeOfThoughts,
-  mur,
-  particleFiltering,
+  NoCandidateError,
   programAided,
-  qGuided,
-  rebase,
-  recursiveSelfAggregation,
-  regularizedBestOfN,
-  restMcts,
-  rStar,
   Search,
   type Strategy,
-  type StrategyOptions,
-  scMcts,
-  selfCertainty,
-  selfPolish,
-  selfRefine,
-  sequentialRevision,
-  skeletonOfThought,
-  softBestOfN,
-  speculativeRejection,
-  stepBeamSearch,
   strategyOptions,
-  swissTournament,
-  type ThoughtValues,
-  treeBon,
-  treeOfThoughts,
-  universalSelfConsistency,
   type VerifiedStrategyOptions,
   verifierOption,
-  weightedBestOfN,
-  zeroShotCot,
 } from '../src/index.js';
 import { type KitOptions, testStrategy } from '../src/testing/index.js';
-import { reporting, scripted } from './doubles.js';
+import { type KitBehaviour, kitModel } from '../src/testing/kit-model.js';
+import { hash32, scripted, seededUniform } from './doubles.js';
+import { STRATEGIES, type StrategyRow } from './strategy-table.js';
 
 describe('the kit', () => {
-  testStrategy(it, 'bestOfN', bestOfN, (kit) => kit);
-  testStrategy(it, 'weightedBestOfN', weightedBestOfN, (kit) => kit);
-  testStrategy(it, 'majorityVote', majorityVote, ({ verifier: _, ...kit }) => kit);
-  testStrategy(it, 'stepBeamSearch', stepBeamSearch, (kit) => ({ ...kit, beamWidth: 2, stop: ['\n'] }));
-  const echo: Sandbox = {
-    ...{
-      name: 'echo',
-      languages: ['digits'],
-      commands: false,
-      probe: async () => ({ sandbox: 'echo', ok: true, checks: [] }),
-    },
-    run: async (job) => ({
-      ...{ exitCode: 0, stoppedBy: null, stderr: '', stdoutTruncated: false, stderrTruncated: false, wallMs: 1 },
-      stdout: 'code' in job ? job.code : '',
-    }),
-  };
-  testStrategy(it, 'programAided', programAided, ({ verifier: _, ...kit }) => ({ ...kit, sandbox: echo }));
-  const few = { n: 3 };
-  const plain: Record<string, Strategy<StrategyOptions>> = {
-    ...{ adaptiveConsistency, complexityBased, chainOfVerification, debate, earlyStoppingSelfConsistency, genSelect },
-    ...{ knockoutTournament, leastToMost, recursiveSelfAggregation, selfPolish, selfRefine, skeletonOfThought },
-    ...{ swissTournament, universalSelfConsistency, zeroShotCot },
-    ...{ confidenceSampling, cotDecoding, deepConf, selfCertainty },
-  };
-  for (const [name, strategy] of Object.entries(plain)) {
-    testStrategy(
-      it,
-      name,
-      strategy,
-      ({ verifier: _, ...kit }) => ({ ...kit, generator: reporting(kit.generator) }),
-      few,
+  for (const { name, strategy, optionsOf, kit } of STRATEGIES) testStrategy(it, name, strategy, optionsOf, kit);
+});
+
+/** What a search is with a kit's model that fails or is slow. */
+async function runRow(
+  { name, strategy, optionsOf, kit }: StrategyRow,
+  given: Partial<KitOptions>,
+  model: KitBehaviour,
+) {
+  const { generator, verifier, measured } = kitModel(model);
+  const sampling = { maxTokens: 4, seed: 7 };
+  const options = optionsOf({ generator, verifier, n: kit.n ?? 6, sampling, ...given });
+  const search = strategy({ prompt: 'What is the digit?' }, options);
+  const result = await search.catch((error: unknown) => {
+    if (!(error instanceof NoCandidateError)) throw new Error(`${name}: ${error}`, { cause: error });
+    return error;
+  });
+  return { result, measured };
+}
+
+describe('every strategy', () => {
+  const bad = ({ prompt, prefix = '' }: GenerateRequest, seed: number) =>
+    hash32(JSON.stringify([prompt, prefix, seed])) % 6 === 0;
+  const breaks = (request: GenerateRequest) =>
+    Array.from({ length: request.n ?? 1 }, (_, i) => (request.seed ?? 0) + i).some((seed) => bad(request, seed));
+
+  it('keeps its budget with random delays and failures, and goes on without what has failed', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          seed: fc.nat(),
+          limit: fc.integer({ min: 0, max: 40 }),
+          batchSize: fc.constantFrom(1, 3, 8),
+          retries: fc.nat({ max: 2 }),
+        }),
+        async ({ seed, limit, batchSize, retries }) => {
+          for (const row of STRATEGIES) {
+            const budget = { maxCompletions: limit, maxCompletionTokens: 3 * limit, maxVerifierCalls: limit };
+            const uniform = seededUniform(seed);
+            const { measured } = await runRow(
+              row,
+              { budget, batchSize, retries, failures: 'drop' },
+              { delay: () => (uniform() < 0.1 ? 1 : 0), fails: () => uniform() < 0.3 },
+            );
+            expect(measured.inFlight, row.name).toBe(0);
+            expect(measured.completions, row.name).toBeLessThanOrEqual(limit);
+            expect(measured.completionTokens, row.name).toBeLessThanOrEqual(3 * limit);
+            expect(measured.verifierCalls, row.name).toBeLessThanOrEqual(limit);
+          }
+        },
+      ),
+      { numRuns: 4 },
     );
-  }
-  const judged: Record<string, Strategy<VerifiedStrategyOptions>> = {
-    ...{ confidenceInformedSelfConsistency, sequentialRevision, softBestOfN, speculativeRejection },
-    mur: (problem, options) => mur(problem, { ...options, stop: ['\n'] }),
-    sideBySide: (problem, options) => sequentialRevision(problem, { ...options, chains: 3 }),
-    regularizedBestOfN: (problem, options) => regularizedBestOfN(problem, { ...options, regularizer: 'kl', beta: 0.5 }),
-  };
-  for (const [name, strategy] of Object.entries(judged)) {
-    testStrategy(it, name, strategy, (kit) => ({ ...kit, generator: reporting(kit.generator) }), few);
-  }
-  testStrategy(it, 'autoCot', autoCot, ({ verifier: _, ...kit }) => ({
-    ...{ ...kit, questions: ['a', 'b', 'c', 'd'], clusters: 2 },
-    embedder: { name: 'places', embed: async (texts) => texts.map((_, i) => new Float32Array([i])) },
-  }));
-  testStrategy(it, 'budgetForcing', budgetForcing, ({ verifier: _, ...kit }) => ({
-    ...{ ...kit, maxThinkingTokens: 12, thinkingEnd: '\n' },
-  }));
-  testStrategy(it, 'chainOfThought', chainOfThought, ({ verifier: _, ...kit }) => ({ ...kit, demonstrations: [] }));
-  testStrategy(it, 'deepConfOnline', deepConfOnline, ({ verifier: _, ...kit }) => ({
-    ...{ ...kit, generator: reporting(kit.generator), warmup: 2, together: 2, consensus: 1, window: 2, piece: 2 },
-  }));
-  testStrategy(it, 'knockoutTournament with a judge of pairs', knockoutTournament, ({ verifier, ...kit }) => ({
-    ...kit,
-    judge: {
-      name: 'pairs',
-      compare: async (requests) =>
-        (await verifier.verify(requests.map(({ prompt, first }) => ({ prompt, completion: first })))).map(
-          ({ score, usage }) => ({ winner: score! > 0.5 ? 'first' : 'second', ...(usage && { usage }) }),
-        ),
-    },
-  }));
-  testStrategy(it, 'lengthControl', lengthControl, ({ verifier: _, ...kit }) => ({ ...kit, targetTokens: 3 }));
-  testStrategy(it, 'minimumBayesRisk', minimumBayesRisk, ({ verifier: _, ...kit }) => ({
-    ...{ ...kit, utility: (a: string, b: string) => Number(a === b) },
-  }));
-  testStrategy(it, 'rebase', rebase, (kit) => ({ ...kit, stop: ['\n'] }));
-  testStrategy(it, 'mcts with rollouts', mcts, (kit) => ({ ...kit, width: 2, stop: ['\n'] }));
-  testStrategy(it, 'mcts with values', mcts, (kit) => ({
-    ...kit,
-    width: 3,
-    stop: ['\n'],
-    simulation: 'value' as const,
-  }));
-  testStrategy(it, 'mcts with priors', mcts, (kit) => ({
-    ...{ ...kit, verifiers: { prior: kit.verifier }, policy: 'puct' as const, width: 2, stop: ['\n'] },
-  }));
-  testStrategy(it, 'stepBeamSearch with lookahead', stepBeamSearch, (kit) => ({
-    ...{ ...kit, beamWidth: 3, stop: ['\n'], lookahead: 1 },
-  }));
-  testStrategy(it, 'diverseVerifierTreeSearch', diverseVerifierTreeSearch, (kit) => ({
-    ...{ ...kit, beamWidth: 2, stop: ['\n'] },
-  }));
-  testStrategy(it, 'particleFiltering', particleFiltering, (kit) => ({
-    ...{ ...kit, stop: ['\n'], verifiers: { outcome: kit.verifier } },
-    ...{ resampling: 'systematic' as const, annealing: 'entropy' as const, essThreshold: 0.9 },
-  }));
-  const judges = ({ verifier }: KitOptions, ...roles: string[]) =>
-    Object.fromEntries(roles.map((role) => [role, verifier]));
-  testStrategy(it, 'mctSelfRefine', mctSelfRefine, (kit) => ({
-    ...{ ...kit, maxChildren: 1, feedbackPrompt: (answer) => `Faults of ${answer}` },
-    refinePrompt: (answer, feedback) => `Better than ${answer}: ${feedback}`,
-  }));
-  testStrategy(it, 'restMcts', restMcts, (kit) => ({ ...kit, width: 2, rolloutWidth: 2, stop: ['\n'] }));
-  testStrategy(it, 'liteSearch', liteSearch, (kit) => ({ ...kit, minValue: 0.99, iterations: 6, stop: ['\n'] }));
-  testStrategy(it, 'treeBon', treeBon, (kit) => ({
-    ...{ ...kit, layers: 2, children: 3, segmentTokens: 2, verifiers: judges(kit, 'outcome') },
-  }));
-  testStrategy(it, 'lats', lats, (kit) => ({
-    ...{ ...kit, n: 3, width: 2, stop: ['\n'], verifiers: judges(kit, 'value') },
-    reflectPrompt: (failed) => `Why not ${failed}`,
-    memoryPrompt: (reflections) => `Remember ${reflections.join(' and ')}`,
-  }));
-  testStrategy(it, 'alphaLlm', alphaLlm, (kit) => ({
-    ...{ ...kit, n: 3, minChildren: 1, maxChildren: 3, stop: ['\n'] },
-    ...{ verifiers: judges(kit, 'process', 'outcome', 'prior'), generators: { fast: kit.generator } },
-  }));
-  testStrategy(it, 'scMcts', scMcts, (kit) => ({
-    ...{ ...kit, n: 3, width: 2, stop: ['\n'], rewards: { a: 1, b: 2 }, verifiers: judges(kit, 'a', 'b') },
-  }));
-  testStrategy(it, 'qGuided', qGuided, (kit) => ({ ...kit, n: 2, stop: ['\n'] }));
-  testStrategy(it, 'rStar', rStar, ({ verifier: _, ...kit }) => ({
-    ...{ ...kit, n: 3, width: 1, votes: 3, masks: 2, maxDepth: 3, generators: { discriminator: kit.generator } },
-    prompts: {
-      'one-step': ({ steps }) => `Step ${steps.length}`,
-      remaining: ({ question, steps }) => `Solve ${question} from ${steps.length}`,
-      'sub-question': ({ steps }) => `Ask ${steps.map(({ text }) => text).join('')}`,
-      'answer-again': ({ steps }) => `Again ${steps.length}`,
-      rephrase: ({ question }) => `Say ${question}`,
-    },
-  }));
-  testStrategy(it, 'graphOfThoughts', graphOfThoughts, (kit) => ({
-    ...{ ...kit, keep: 3, aggregates: 2, refinements: 2, refinementWidth: 2 },
-    aggregatePrompt: (thoughts) => `Together: ${thoughts.join(' ')}`,
-    refinePrompt: (thought) => `Better: ${thought}`,
-  }));
-  const values: ThoughtValues = { method: 'value', prompt: (thoughts) => `How good: ${thoughts}`, parse: Number };
-  const thoughts = { steps: 3, stop: ['\n'], evaluations: 2 };
-  testStrategy(it, 'treeOfThoughts breadth-first with votes', treeOfThoughts, ({ verifier: _, ...kit }) => ({
-    ...{ ...kit, ...thoughts, n: 3, breadth: 2 },
-    evaluation: {
-      method: 'vote' as const,
-      prompt: (states: readonly string[]) => `Which: ${states.join(', ')}`,
-      parse: Number,
-    },
-  }));
-  testStrategy(it, 'treeOfThoughts breadth-first with values', treeOfThoughts, ({ verifier: _, ...kit }) => ({
-    ...{ ...kit, ...thoughts, n: 3, breadth: 2, evaluation: values },
-  }));
-  testStrategy(it, 'treeOfThoughts best-first', treeOfThoughts, ({ verifier: _, ...kit }) => ({
-    ...{ ...kit, ...thoughts, n: 2, search: 'a-star' as const, thoughtCost: 0.1, outputs: 2, evaluation: values },
-  }));
-  testStrategy(it, 'multiAgentTreeOfThoughts', multiAgentTreeOfThoughts, (kit) => ({
-    ...{ ...kit, ...thoughts, n: 2, breadth: 1, agents: 2, validity: 0.6, evaluation: values },
-    feedbackPrompt: (rejected) => `Not so: ${rejected.map(({ text }) => text).join(' or ')}`,
-  }));
-  testStrategy(it, 'forestOfThought', forestOfThought, (kit) => ({
-    ...{ ...kit, ...thoughts, n: 2, breadth: 1, trees: 3, correction: 2, evaluation: values },
-    correctPrompt: (thoughts) => `Correct: ${thoughts}`,
-  }));
-  testStrategy(it, 'treeOfThoughts depth-first of proposals', treeOfThoughts, ({ verifier: _, ...kit }) => ({
-    ...{ ...kit, ...thoughts, search: 'dfs' as const, threshold: 0.5, outputs: 2, evaluation: values },
-    proposePrompt: (thoughts) => `What next: ${thoughts}`,
-  }));
+  });
+
+  it('loses a branch that fails and no other, the same tree one call at a time and eight at once', async () => {
+    let lost = 0;
+    for (const row of STRATEGIES) {
+      const trees = [];
+      for (const batchSize of [1, 8]) {
+        const { result } = await runRow(row, { batchSize, retries: 1, failures: 'drop' }, { breaks });
+        const { nodes } = result.trace;
+        for (const { finishReason, reason } of nodes) {
+          if (finishReason !== 'abort') continue;
+          lost++;
+          expect(reason, row.name).toBe('failed: the kit’s generator cannot');
+        }
+        trees.push(nodes);
+      }
+      expect(trees[1], row.name).toEqual(trees[0]);
+    }
+    expect(lost).toBeGreaterThan(2 * STRATEGIES.length);
+  });
+
+  it('ends with the caller’s signal, whenever that is', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.nat({ max: 12 }), async (last) => {
+        for (const row of STRATEGIES) {
+          const controller = new AbortController();
+          const reason = new Error('enough');
+          const delay = (request: number) => {
+            if (request === last) controller.abort(reason);
+            return request >= last ? 1000 : 0;
+          };
+          const running = runRow(row, { signal: controller.signal, failures: 'drop' }, { delay });
+          const ended = await running.catch(({ cause }: Error) => cause);
+          // Either it was done by then, or it says why it is not.
+          if (controller.signal.aborted) expect(ended, row.name).toBe(reason);
+        }
+      }),
+      { numRuns: 2 },
+    );
+  });
 });
 
 describe('the kit finds', () => {

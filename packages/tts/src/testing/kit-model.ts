@@ -7,6 +7,8 @@ export interface KitBehaviour {
   readonly delay?: (request: number) => number;
   /** Whether a call of the generator fails, by its number. Default: none does. */
   readonly fails?: (call: number) => boolean;
+  /** Requests that fail the call they are in, each time. Default: none does. */
+  readonly breaks?: (request: GenerateRequest) => boolean;
   /** Calls of the generator wait for their signal, as those of a server that hangs. Default false. */
   readonly hangs?: boolean;
 }
@@ -30,7 +32,7 @@ const draw = (below: number, ...parts: readonly unknown[]): number =>
   Number.parseInt(hashText(JSON.stringify(parts)).slice(-6), 16) % below;
 
 /** A generator that is a function of prompt, prefix and seed, and a verifier that is one of the text. */
-export function kitModel({ delay, fails = () => false, hangs = false }: KitBehaviour = {}) {
+export function kitModel({ delay, fails = () => false, breaks = () => false, hangs = false }: KitBehaviour = {}) {
   const measured: Measured = {
     ...{ generatorCalls: 0, completions: 0, completionTokens: 0, verifierCalls: 0, verifierTokens: 0, inFlight: 0 },
   };
@@ -57,6 +59,7 @@ export function kitModel({ delay, fails = () => false, hangs = false }: KitBehav
         const answers = await Promise.all(requests.map(answer));
         // What a call that failed has generated was paid for, too.
         for (const { usage } of answers.flat()) measured.completionTokens += usage.completionTokens;
+        if (requests.some(breaks)) throw new Error('the kit’s generator cannot');
         if (hasFailed) throw new Error('the kit’s generator is down');
         return answers;
       }),

@@ -16,6 +16,7 @@ export interface KitOptions {
   readonly budget?: Budget;
   readonly batchSize?: number;
   readonly retries?: number;
+  readonly failures?: 'throw' | 'drop';
   readonly signal?: AbortSignal;
 }
 
