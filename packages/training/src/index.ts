@@ -125,7 +125,7 @@ export {
 export { TRL_NAMES, TRL_REMARKS, trlNames } from './run/trl-names.js';
 export { type UpdateResult, update, updateBy } from './run/update.js';
 export { dynamicFineTuning } from './sft/dft.js';
-export type { PackedRow } from './sft/packing.js';
+export type { PackedRow, PackingStrategy } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';
 export type { SftResult } from './sft/sft.js';
 export { sft, toTrainingRows } from './sft/sft.js';
