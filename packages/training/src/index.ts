@@ -1,3 +1,6 @@
+export { type BemaOptions, bema } from './averaging/bema.js';
+export { type EmaOptions, ema } from './averaging/ema.js';
+export { type Averages, type AveragingContext, type WeightAverage } from './averaging/weight-average.js';
 export { type AGemResult, aGem } from './continual/a-gem.js';
 export { type EwcOptions, ewc, fisherDiagonal } from './continual/ewc.js';
 export {
