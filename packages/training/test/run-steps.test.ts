@@ -255,7 +255,10 @@ describe('an average of the weights', () => {
     const path = join(import.meta.dirname, '../../../goldens/averaging/averages.json');
     type Cases = readonly { readonly options: object; readonly average: readonly Weights[] }[];
     const golden = JSON.parse(await readFile(path, 'utf8')) as { weights: Weights[]; bema: Cases; ema: Cases };
-    for (const [make, cases] of [[bema, golden.bema], [ema, golden.ema]] as const) {
+    for (const [make, cases] of [
+      [bema, golden.bema],
+      [ema, golden.ema],
+    ] as const) {
       for (const { options: given, average } of cases) {
         const found = await along(make(inCamelCase(given)), golden.weights);
         found.forEach((one, i) => {

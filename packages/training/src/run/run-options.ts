@@ -12,10 +12,10 @@ import {
   text,
 } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
+import { isWeightAverage, WEIGHT_AVERAGE, type WeightAverage } from '../averaging/weight-average.js';
 import type { StepMetrics } from '../tracking/metrics.js';
 import type { Tracker } from '../tracking/tracker.js';
 import type { TrainableModel } from '../trainer/trainable-model.js';
-import { isWeightAverage, WEIGHT_AVERAGE, type WeightAverage } from '../averaging/weight-average.js';
 import type { AfterStep, BeforeStep, Evaluate } from './hooks.js';
 
 /** An empty path is an unset variable: read as no path, the run would be lost in silence. */

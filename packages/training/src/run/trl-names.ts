@@ -54,6 +54,7 @@ export const TRL_REMARKS: Readonly<Record<string, string>> = {
   per_device_eval_batch_size: 'maxTokensPerPass bounds the memory of a pass; it changes no result.',
   gradient_accumulation_steps:
     'batchSize is all rows of an update; maxTokensPerPass splits it to fit memory, which changes no result.',
+  label_smoothing_factor: 'Give sft the option loss: labelSmoothing({ labelSmoothingFactor }).',
   auto_find_batch_size: 'maxTokensPerPass bounds the memory of a pass; it changes no result.',
   adam_beta1: 'Give optimizer: { name, beta1 }.',
   adam_beta2: 'Give optimizer: { name, beta2 }.',
