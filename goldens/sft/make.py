@@ -13,6 +13,7 @@ import torch  # noqa: E402
 from datasets import Dataset, disable_progress_bars  # noqa: E402
 from stand_in import StandIn  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+from transformers.trainer_pt_utils import LabelSmoother  # noqa: E402
 from trl import SFTTrainer  # noqa: E402
 from trl.data_utils import pack_dataset  # noqa: E402
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling  # noqa: E402
@@ -183,6 +184,17 @@ def accumulate(rows: list[dict], micro: list[list[int]], loss_type: str, packed:
     return facts, {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
+def label_smoothing(rows: list[dict], epsilon: float) -> tuple[dict, dict]:
+    """transformers' LabelSmoother, which its trainers use with label_smoothing_factor."""
+    model = AutoModelForCausalLM.from_pretrained(ROOT / "models/llama", dtype=torch.float32, attn_implementation="eager").train()
+    batch = dict(DataCollatorForLanguageModeling(pad_token_id=0)([dict(row) for row in rows]))
+    labels = batch.pop("labels")
+    loss = LabelSmoother(epsilon)(model(**batch), labels, shift_labels=True)
+    loss.backward()
+    facts = {"loss_type": "label_smoothing", "losses": [loss.item()], "loss": loss.item()}
+    return facts, {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
 def loss_cases(rows: list[dict]) -> tuple[dict, dict]:
     whole, gradients = accumulate(rows, [[0, 1, 2, 3]], "nll")
     cases = [whole]
@@ -195,8 +207,10 @@ def loss_cases(rows: list[dict]) -> tuple[dict, dict]:
     assert all(torch.allclose(others[name], gradients[name], atol=1e-6) for name in gradients), "packing must not change the gradient"
     dft, dft_gradients = accumulate(rows, [[0, 1], [2, 3]], "dft")
     cases.append(dft)
+    smoothed, smoothed_gradients = label_smoothing(rows, 0.1)
+    cases.append({**whole, **smoothed})
     names = ["model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight", "model.layers.1.mlp.down_proj.weight", "model.norm.weight", "lm_head.weight"]
-    found = {"nll": gradients, "dft": dft_gradients}
+    found = {"nll": gradients, "dft": dft_gradients, "label_smoothing": smoothed_gradients}
     tensors = {kind: {f"{kind}.{name}": values[name] for name in names} for kind, values in found.items()}
     return {"base": "llama", "rows": rows, "cases": cases}, tensors
 
@@ -211,6 +225,7 @@ def main() -> None:
     write_json(out / "loss.json", facts)
     write_tensors(out / "loss.safetensors", tensors["nll"])
     write_tensors(out / "loss-dft.safetensors", tensors["dft"])
+    write_tensors(out / "loss-label_smoothing.safetensors", tensors["label_smoothing"])
 
 
 if __name__ == "__main__":

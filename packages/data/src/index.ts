@@ -38,6 +38,7 @@ export {
 export { validate, validateRow } from './formats/validate-row.js';
 export { type WriteSummary, writeFileAtomically } from './io/atomic-file.js';
 export { type ReadCsvOptions, readCsv, type WriteCsvOptions, writeCsv } from './io/csv.js';
+export { type DataFilesOptions, dataFiles, readDataset } from './io/data-files.js';
 export { readRows, writeRows } from './io/files.js';
 export { readJson } from './io/json.js';
 export { type ReadJsonlOptions, readJsonl, writeJsonl } from './io/jsonl.js';
@@ -83,6 +84,7 @@ export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
 export { take } from './steps/take.js';
+export { type StreamedRows, type StreamRowsOptions, type StreamState, streamRows } from './streaming/stream-rows.js';
 export {
   type ArithmeticOperator,
   type ArithmeticOptions,

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import { isPosttrainError } from '@posttrain/interfaces';
@@ -6,15 +6,20 @@ import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import {
   DataFileError,
+  dataFiles,
   map,
   pipeline,
   type Row,
   RowError,
+  readDataset,
   readJson,
   readJsonl,
   readRows,
+  type StreamRowsOptions,
+  streamRows,
   writeFileAtomically,
   writeJsonl,
+  writeParquet,
   writeRows,
 } from '../src/index.js';
 import { collect, errorOf, useTemporaryFolder } from './temporary-folder.js';
@@ -294,5 +299,144 @@ describe('writeFileAtomically', () => {
   test('a folder that does not exist is an error that names the file', async () => {
     const error = await errorOf(() => writeFileAtomically(path('no', 'a.txt'), ['x']));
     expect(error.message).toContain(path('no', 'a.txt'));
+  });
+});
+
+describe('a data set of files', () => {
+  /** Files of one row each, which has the name of its file. */
+  const layOut = (...files: string[]) => {
+    for (const file of files) {
+      mkdirSync(path(file, '..'), { recursive: true });
+      writeFileSync(path(file), `{"file":"${file}"}\n`);
+    }
+  };
+  const filesOf = async (source: string, options = {}) =>
+    (await collect(readDataset(source, options))).map(({ file }) => String(file).replace(/^set\//, ''));
+
+  test('is a file, a folder by its splits, as the datasets library names them, or a glob', async () => {
+    layOut(
+      'set/data/train-00001-of-00002.jsonl',
+      'set/data/train-00000-of-00002.jsonl',
+      'set/data/test-00000-of-00001.jsonl',
+    );
+    layOut(
+      'set/README.md',
+      'set/dataset_infos.json',
+      'set/.cache/train.jsonl',
+      'set/data/my_dev.jsonl',
+      'set/test/trained.jsonl',
+    );
+    expect(await filesOf(path('set'))).toEqual(['data/train-00000-of-00002.jsonl', 'data/train-00001-of-00002.jsonl']);
+    expect(await filesOf(path('set'), { split: 'test' })).toEqual([
+      'data/test-00000-of-00001.jsonl',
+      'test/trained.jsonl',
+    ]);
+    expect(await filesOf(path('set'), { split: 'validation' })).toEqual(['data/my_dev.jsonl']);
+    expect(await filesOf(path('set/data/my_dev.jsonl'))).toEqual(['data/my_dev.jsonl']);
+    expect(await filesOf(path('set/data/*-0000?-of-*.jsonl'))).toHaveLength(3);
+    expect(await filesOf(path('set/**/t*.jsonl'))).toHaveLength(4);
+    expect(await filesOf(path('set/{data,test}/trai*.jsonl'))).toHaveLength(3);
+    layOut('plain/b.jsonl', 'plain/a.jsonl');
+    expect(await filesOf(path('plain'))).toEqual(['plain/a.jsonl', 'plain/b.jsonl']);
+  });
+
+  test('says what there is where nothing is found', async () => {
+    layOut('set/train.jsonl', 'set/notes.txt');
+    const said = async (source: string, options = {}) => (await errorOf(() => dataFiles(source, options))).message;
+    expect(await said(path('set'), { split: 'test' })).toMatch(
+      /no files of the split "test". Of its 1 files of rows all are of train/,
+    );
+    expect(await said(path('set/*.txt'))).toMatch(/no file of rows matches. It matches 1 files that are none of rows/);
+    expect(await said(path('none/*.jsonl'))).toMatch(/cannot be read as a folder/);
+    expect(await said('some-org/some-set')).toMatch(
+      /there is no such file or folder. For a data set of the hub: readDataset\(await downloadDataset/,
+    );
+    expect(await said(path('set'), { split: 'dev' })).toMatch(/split/);
+  });
+});
+
+describe('streamRows', () => {
+  const numbered = (from: number, count: number) =>
+    Array.from({ length: count }, (_, i) => ({ n: from + i, text: 'é🎉'.repeat(i % 7) }));
+  /** Three files of 10, 7 and 0 rows: the second with odd ends of lines. */
+  const lay = async () => {
+    await writeJsonl(path('a.jsonl'), numbered(0, 10));
+    writeFileSync(
+      path('b.jsonl'),
+      `\uFEFF${numbered(10, 7)
+        .map((row) => JSON.stringify(row))
+        .join('\r\n\n')}`,
+    );
+    writeFileSync(path('c.jsonl'), '');
+    return path('*.jsonl');
+  };
+  const take = async (options: StreamRowsOptions, counts: number[], source = path('*.jsonl')) => {
+    const stream = await streamRows(source, options);
+    const given: unknown[][] = [];
+    for (const count of counts) given.push((await stream.next({ count })).map(({ row }) => row.n));
+    await stream.close();
+    return given;
+  };
+
+  test('gives every row once in a pass, whatever the buffer, in order or shuffled within it', async () => {
+    await lay();
+    const all = Array.from({ length: 17 }, (_, i) => i);
+    for (const bufferSize of [1, 4, 17, 100]) {
+      const plain = (await take({ bufferSize, shuffle: false }, [5, 5, 7, 17])).flat();
+      expect(plain).toEqual([...all, ...all]);
+      const mixed = (await take({ bufferSize }, [5, 5, 7, 17])).flat() as number[];
+      expect(mixed.slice(0, 17).sort((a, b) => a - b)).toEqual(all);
+      expect(mixed.slice(17).sort((a, b) => a - b)).toEqual(all);
+      if (bufferSize > 4) expect(mixed.slice(0, 17)).not.toEqual(mixed.slice(17));
+      expect((await take({ bufferSize }, [34])).flat()).toEqual(mixed);
+    }
+    expect(await take({ seed: 1 }, [17])).not.toEqual(await take({ seed: 2 }, [17]));
+  });
+
+  test('goes on from its state at any row, of any format', async () => {
+    await lay();
+    await writeParquet(path('d.parquet'), numbered(0, 9));
+    writeFileSync(
+      path('e.jsonl.gz'),
+      gzipSync(
+        numbered(0, 9)
+          .map((row) => JSON.stringify(row))
+          .join('\n'),
+      ),
+    );
+    for (const [source, length] of [
+      [path('*.jsonl'), 17],
+      [path('d.parquet'), 9],
+      [path('e.jsonl.gz'), 9],
+    ] as const) {
+      const options = { bufferSize: 4 };
+      const [whole] = await take(options, [2 * length + 3], source);
+      for (let at = 0; at <= 2 * length; at += 3) {
+        const first = await streamRows(source, options);
+        if (at > 0) await first.next({ count: at });
+        const state = JSON.parse(JSON.stringify(first.state()));
+        await first.close();
+        const second = await streamRows(source, options);
+        second.load(state);
+        const rest = await second.next({ count: 2 * length + 3 - at });
+        await second.close();
+        expect(rest.map(({ row }) => row.n)).toEqual(whole!.slice(at));
+      }
+    }
+  });
+
+  test('says which line is wrong, also after it went on, that there are no rows, and that all have been given', async () => {
+    writeFileSync(path('a.jsonl'), '{"n":1}\n\n{"n":2}\n{"n":\n{"n":4}\n');
+    const stream = await streamRows(path('a.jsonl'), { bufferSize: 2, shuffle: false });
+    expect(await stream.next({ count: 2 })).toEqual([{ row: { n: 1 } }, { row: { n: 2 } }]);
+    expect(stream.state()).toMatchObject({ row: 2, place: { line: 4 }, used: 0 });
+    await expect(stream.next({ count: 1 })).rejects.toThrow(/a\.jsonl:4: malformed line/);
+    writeFileSync(path('c.jsonl'), '\n');
+    await expect((await streamRows(path('c.jsonl'))).next({ count: 1 })).rejects.toThrow(/there are no rows/);
+    writeFileSync(path('d.jsonl'), '{"n":1}\n{"n":2}\n');
+    const once = await streamRows(path('d.jsonl'), { repeat: false });
+    expect(await once.next({ count: 2 })).toHaveLength(2);
+    await expect(once.next({ count: 3 })).rejects.toThrow(/all rows have been given, and 3 more are asked for/);
+    await expect(streamRows([path('none.jsonl')])).rejects.toThrow(/cannot be read/);
   });
 });

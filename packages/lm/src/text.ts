@@ -4,7 +4,8 @@
  */
 export { ChatRenderer, type RenderChatOptions, type RenderedChat } from './chat-template/chat-renderer.js';
 export { type ChatTemplates, parseChatTemplates } from './chat-template/chat-templates.js';
-export { AssistantMaskError, ChatTemplateError } from './chat-template/errors.js';
+export { AssistantMaskError, ChatProvenanceError, ChatTemplateError } from './chat-template/errors.js';
+export type { ChatProvenance } from './chat-template/provenance.js';
 export { parseJsonText } from './jinja/index.js';
 export { InvalidModelFileError, type JsonObject } from './json.js';
 export { TokenizerTextError } from './tokenizer/errors.js';

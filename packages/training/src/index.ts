@@ -1,3 +1,6 @@
+export { type BemaOptions, bema } from './averaging/bema.js';
+export { type EmaOptions, ema } from './averaging/ema.js';
+export type { Averages, AveragingContext, WeightAverage } from './averaging/weight-average.js';
 export { type AGemResult, aGem } from './continual/a-gem.js';
 export { type EwcOptions, ewc, fisherDiagonal } from './continual/ewc.js';
 export {
@@ -51,6 +54,7 @@ export {
 export { embeddingGradient, withEmbeddings } from './readouts/embeddings.js';
 export { hiddenStates, sequenceLogits, tokenLogits, tokenValues } from './readouts/heads.js';
 export { type LogProbsOfOptions, logProbsOf } from './readouts/log-probs-of.js';
+export { type MeanLogProbOptions, meanLogProb } from './readouts/mean-log-prob.js';
 export { ofTeacher } from './readouts/of-teacher.js';
 export { type Predictions, type PredictionsOptions, predictions } from './readouts/predictions.js';
 export { type QValues, type QValuesOptions, qValues } from './readouts/q-values.js';
@@ -125,7 +129,8 @@ export {
 export { TRL_NAMES, TRL_REMARKS, trlNames } from './run/trl-names.js';
 export { type UpdateResult, update, updateBy } from './run/update.js';
 export { dynamicFineTuning } from './sft/dft.js';
-export type { PackedRow } from './sft/packing.js';
+export { type LabelSmoothingOptions, labelSmoothing } from './sft/label-smoothing.js';
+export type { PackedRow, PackingStrategy } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';
 export type { SftResult } from './sft/sft.js';
 export { sft, toTrainingRows } from './sft/sft.js';

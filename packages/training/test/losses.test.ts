@@ -20,7 +20,9 @@ import {
   forwardBackwardCoupled,
   hiddenStates,
   type Loss,
+  labelSmoothing,
   logProbsOf,
+  meanLogProb,
   negativeLogLikelihood,
   ofTeacher,
   outcomeReward,
@@ -226,6 +228,28 @@ describe('Trainer.read', () => {
         );
       });
     }
+  });
+
+  it('gives the mean of log p over the vocabulary, whatever the chunks; smoothed labels are torn between it and the target', async () => {
+    const trainer = await start();
+    const every = Array.from({ length: 40 }, (_, token) => token);
+    const annotations = (row: TrainingRow) => ({ ids: row.tokens.slice(1).flatMap(() => every) });
+    const withAll = rows.map((row) => ({ ...row, annotations: annotations(row) }));
+    const all = await trainer.read(withAll, logProbsOf({ ids: 'ids', k: 40, temperature: 0.7 }));
+    for (const chunkSize of [7, 40]) {
+      const read = await trainer.read(rows, meanLogProb({ temperature: 0.7, chunkSize }));
+      read.forEach((row, i) => {
+        const means = [...row].map((_, t) => all[i]!.slice(40 * t, 40 * (t + 1)).reduce((a, b) => a + b, 0) / 40);
+        expectClose([...row], means, 1e-5);
+      });
+    }
+    const lossOf = async (labelSmoothingFactor: number) =>
+      (await trainer.evaluate(rows, labelSmoothing({ labelSmoothingFactor }))).loss;
+    const [none, some, whole] = [await lossOf(0), await lossOf(0.25), await lossOf(1)];
+    expect(none).toBeCloseTo((await trainer.evaluate(rows, negativeLogLikelihood)).loss, 6);
+    expect(some).toBeCloseTo(0.75 * none + 0.25 * whole, 5);
+    expect(whole).toBeGreaterThan(Math.log(40));
+    expect(() => labelSmoothing({ labelSmoothingFactor: 1.5 })).toThrow(/labelSmoothingFactor/);
   });
 
   it('gives the collision entropy, whatever the chunks: of log p of all tokens, value and gradient', async () => {

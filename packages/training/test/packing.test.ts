@@ -25,6 +25,49 @@ describe('bestFitDecreasing', () => {
     },
   );
 
+  it.each(cases.filter(({ strategy }) => strategy !== 'bfd'))(
+    'splits long sequences as TRL does: $strategy, $row_length, $lengths',
+    ({ strategy, lengths, row_length, rows }) => {
+      const idsOf = (example: number, start: number, end: number) =>
+        Array.from({ length: end - start }, (_, t) => 1000 * example + start + t);
+      const given = lengths
+        .map((length, example) => ({ tokens: idsOf(example, 0, length), mask: Array<number>(length).fill(1) }))
+        .filter(({ tokens }) => tokens.length > 0);
+      const packed = packRows(given, row_length, strategy as 'bfd_split' | 'wrapped');
+      // TRL keeps rows that train nothing: those of single tokens.
+      const trains = (pieces: Case['rows'][number]) =>
+        strategy === 'wrapped'
+          ? pieces.reduce((sum, [, start, end]) => sum + end - start, 0) > 1
+          : pieces.some(([, start, end]) => end - start > 1);
+      const expected = rows.filter(trains).map((pieces) => pieces.flatMap((piece) => idsOf(...piece)));
+      expect(packed.map(({ tokens }) => tokens)).toEqual(expected);
+      for (const { tokens, mask, lengths: of } of packed) {
+        expect(of.reduce((a, b) => a + b, 0)).toBe(tokens.length);
+        // Nothing is predicted from another sequence; with wrapped there is one.
+        const starts = of.map((_, i) => of.slice(0, i).reduce((a, b) => a + b, 0));
+        if (strategy === 'wrapped') expect(of).toEqual([tokens.length]);
+        else expect(mask).toEqual(tokens.map((_, t) => (starts.includes(t) ? 0 : 1)));
+      }
+    },
+  );
+
+  it('bfd_split loses no token, and trains all but the first of each piece', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 }), (lengths) => {
+        const rows = lengths.map((length, i) => ({
+          tokens: Array.from({ length }, (_, t) => 100 * i + t),
+          mask: Array<number>(length).fill(1),
+        }));
+        const packed = packRows(rows, 12, 'bfd_split');
+        const kept = packed.flatMap(({ tokens }) => tokens);
+        const trained = packed.flatMap(({ tokens, mask }) => tokens.filter((_, t) => mask[t] === 1));
+        const all = rows.flatMap(({ tokens }) => tokens);
+        expect(new Set(kept).size).toBe(kept.length);
+        expect(trained.sort((a, b) => a - b)).toEqual(all.filter((id) => (id % 100) % 12 !== 0));
+      }),
+    );
+  });
+
   it('keeps every item once, overfills no bin, and leaves no two bins that could be one', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 32 }), { maxLength: 60 }), (lengths) => {

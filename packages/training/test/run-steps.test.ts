@@ -1,12 +1,16 @@
-import { access, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { access, cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { adamW, sgd } from '@posttrain/core-tensor/optim';
+import { currentEngine, tensor } from '@posttrain/core-tensor';
+import { adamW, type Named, sgd } from '@posttrain/core-tensor/optim';
 import { options } from '@posttrain/interfaces';
 import { ValueModel } from '@posttrain/lm';
+import { loadAdapter } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
+  bema,
   createTrainer,
+  ema,
   type Loss,
   lossOnRows,
   negativeLogLikelihood,
@@ -18,9 +22,10 @@ import {
   tokenValues,
   trainingShape,
   update,
+  type WeightAverage,
 } from '../src/index.js';
-import { contents } from './model.js';
-import { start } from './sft-run.js';
+import { contents, expectClose } from './model.js';
+import { smallRun, start } from './sft-run.js';
 
 const mine = options('mine', trainingShape);
 const rows = [{ tokens: [1, 2, 3, 4], weights: [1 / 3, 1 / 3, 1 / 3] }];
@@ -227,3 +232,81 @@ describe('several models in one step', () => {
     await expect(wrong).rejects.toThrow(/of others cannot name a trainer: it must be letters/);
   });
 });
+
+describe('an average of the weights', () => {
+  type Weights = Readonly<Record<string, readonly number[]>>;
+  /** An average along given weights: what it is after each update. */
+  async function along(average: WeightAverage, weights: readonly Weights[]): Promise<Record<string, number[]>[]> {
+    const named = (w: Weights): Named => Object.fromEntries(Object.entries(w).map(([k, x]) => [k, tensor([...x])]));
+    let kept = average.init(named(weights[0]!));
+    const found: Record<string, number[]>[] = [];
+    for (const [i, w] of weights.slice(1).entries()) {
+      const context = { engine: currentEngine(), copy: async () => named(w) };
+      kept = (await average.update(i + 1, named(w), kept, context)) ?? kept;
+      const values = Object.entries(kept.average).map(async ([k, x]) => [k, await x.toArray()] as const);
+      found.push(Object.fromEntries(await Promise.all(values)));
+    }
+    return found;
+  }
+  const inCamelCase = (given: object) =>
+    Object.fromEntries(Object.entries(given).map(([k, x]) => [k.replace(/_([a-z])/g, (_, c) => c.toUpperCase()), x]));
+
+  it('is that of TRL’s BEMACallback and of torch, update by update', async () => {
+    const path = join(import.meta.dirname, '../../../goldens/averaging/averages.json');
+    type Cases = readonly { readonly options: object; readonly average: readonly Weights[] }[];
+    const golden = JSON.parse(await readFile(path, 'utf8')) as { weights: Weights[]; bema: Cases; ema: Cases };
+    for (const [make, cases] of [
+      [bema, golden.bema],
+      [ema, golden.ema],
+    ] as const) {
+      for (const { options: given, average } of cases) {
+        const found = await along(make(inCamelCase(given)), golden.weights);
+        found.forEach((one, i) => {
+          for (const name of ['a', 'b']) expectClose(one[name]!, average[i]![name]!, 1e-6);
+        });
+      }
+    }
+  });
+
+  it('is where the weights are when they rest; the correction takes away the lag behind weights that move', async () => {
+    const resting = Array.from({ length: 8 }, () => ({ a: [2, -3] }));
+    for (const average of [ema({ decay: 0.9 }), bema({ updateFreq: 1 })]) {
+      expectClose((await along(average, resting)).at(-1)!.a!, [2, -3]);
+    }
+    // On a straight line an average with decay d is behind by d (1 - d^t) / (1 - d) steps.
+    const moving = Array.from({ length: 31 }, (_, t) => ({ a: [t] }));
+    const [lagging] = (await along(ema({ decay: 0.5 }), moving)).at(-1)!.a!;
+    expect(lagging).toBeCloseTo(29 + 0.5 ** 30, 5);
+    const [plain] = (await along(bema({ updateFreq: 1, biasPower: 50 }), moving)).at(-1)!.a!;
+    const [corrected] = (await along(bema({ updateFreq: 1, biasPower: 0.5 }), moving)).at(-1)!.a!;
+    expect(Math.abs(corrected! - 30)).toBeLessThan(Math.abs(plain! - 30));
+  });
+
+  it('is beside the run: it changes nothing, is in checkpoints and a folder, and goes on bit for bit', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'averages-'));
+    try {
+      const weightAverage = bema({ updateFreq: 2, lag: 1 });
+      const options = { steps: 6, weightAverage };
+      const [without, whole] = [
+        await smallRun({ steps: 6 }),
+        await smallRun({ ...options, outputFolder: join(folder, 'a'), saveSteps: 3 }),
+      ];
+      expect(await contentsOf(whole.trainer.parameters)).toEqual(await contentsOf(without.trainer.parameters));
+      expect(whole.averaged).not.toEqual(whole.trainer.parameters);
+      await cp(join(folder, 'a/checkpoint-3'), join(folder, 'b/checkpoint-3'), { recursive: true });
+      const rest = await smallRun({ ...options, outputFolder: join(folder, 'b'), resume: true });
+      expect(await contentsOf(rest.averaged!)).toEqual(await contentsOf(whole.averaged!));
+      const loaded = await loadAdapter((await start).model, join(folder, 'a/bema'));
+      expect(await contentsOf(loaded.parameters)).toEqual(await contentsOf(whole.averaged!));
+      await expect(
+        smallRun({ steps: 6, weightAverage: bema({ updateFreq: 3 }), outputFolder: join(folder, 'b'), resume: true }),
+      ).rejects.toThrow(/weightAverage.updateFreq was 2 and is 3/);
+      await expect(smallRun({ weightAverage: { name: 'mine' } as never })).rejects.toThrow(/weightAverage.*bema\(\)/);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
+
+const contentsOf = async (named: Named) =>
+  Object.fromEntries(await Promise.all(Object.entries(named).map(async ([name, x]) => [name, await x.toArray()])));

@@ -84,10 +84,15 @@ describe('the identity of a run', () => {
     minDelta: [() => ({ ...evaluated, minDelta: 0.1 }), /minDelta was not given and is 0.1/],
     batchSize: [() => ({ batchSize: 3 }), /batchSize was 4 and is 3/],
     packing: [() => ({ packing: true, maxLength: 32 }), /packing was false and is true; .*rows was \w+ and is \w+/],
+    packingStrategy: [
+      () => ({ packing: true, packingStrategy: 'wrapped', allowChanged: ['packing', 'rows'] }),
+      /packingStrategy was not given and is wrapped/,
+    ],
     steps: [() => ({ steps: 5 }), /steps was 4 and is 5.*allowChanged: \['steps'\]/],
     learningRate: [() => ({ learningRate: 0.02 }), /learningRate was 0.01 and is 0.02/],
     completionOnlyLoss: [() => ({ completionOnlyLoss: false }), /completionOnlyLoss was true and is false/],
     assistantOnlyLoss: [() => ({ assistantOnlyLoss: true }), /assistantOnlyLoss was false and is true/],
+    lastTurnOnlyLoss: [() => ({ lastTurnOnlyLoss: true }), /lastTurnOnlyLoss was not given and is true/],
     maxLength: [() => ({ maxLength: 6 }), /maxLength was not given and is 6/],
     update: [
       () => ({ update: dpSgd({ maxGradNorm: 1, noiseMultiplier: 1 }) }),

@@ -16,6 +16,7 @@ import {
   dpSgd,
   dynamicFineTuning,
   ewc,
+  labelSmoothing,
   latestCheckpoint,
   loadCheckpoint,
   negativeLogLikelihood,
@@ -45,7 +46,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 describe('the loss', async () => {
   interface Case {
     readonly micro_batches: readonly (readonly number[])[];
-    readonly loss_type: 'nll' | 'dft';
+    readonly loss_type: 'nll' | 'dft' | 'label_smoothing';
     readonly packed: boolean;
     readonly loss: number;
     readonly metrics_of_last: Readonly<Record<string, number>>;
@@ -55,7 +56,7 @@ describe('the loss', async () => {
     readonly cases: readonly Case[];
   };
 
-  const losses = { nll: negativeLogLikelihood, dft: dynamicFineTuning };
+  const losses = { nll: negativeLogLikelihood, dft: dynamicFineTuning, label_smoothing: labelSmoothing() };
   it.each(golden.cases)(
     '$loss_type and its gradient are those of TRL: $micro_batches, packed $packed',
     async ({ loss_type, micro_batches, packed, loss, metrics_of_last }) => {
@@ -81,7 +82,9 @@ describe('the loss', async () => {
       }
       // A step of plain gradient descent with rate 1 shows the gradient.
       await trainer.optimStep({ learningRate: 1 });
-      const file = await openSafetensors(join(goldens, `sft/loss${loss_type === 'dft' ? '-dft' : ''}.safetensors`));
+      const file = await openSafetensors(
+        join(goldens, `sft/loss${loss_type === 'nll' ? '' : `-${loss_type}`}.safetensors`),
+      );
       const gradients = [...file.tensors.keys()].filter((key) => key.startsWith(`${loss_type}.`));
       expect(gradients.length).toBeGreaterThan(0);
       for (const key of gradients) {

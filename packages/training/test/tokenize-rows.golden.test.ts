@@ -65,12 +65,12 @@ describe('tokenizeRows', () => {
   describe('an assistant’s message of weight 0', () => {
     const marks = ['{% generation %}', '{% endgeneration %}'];
     const templateOf = (open: string, close: string) =>
-      `{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}${open}{{ m.content }}</s>${close}` +
-      '{% else %}{{ m.content }}</s>{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}';
+      `{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}${open}{{ m.content }}<|im_end|>${close}` +
+      '{% else %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}';
     // A second block in the message: which one a block belongs to is then counted.
     const twoBlocks = templateOf(marks.join('x'), '').replace(
-      '{{ m.content }}</s>',
-      `${marks[0]}{{ m.content }}</s>${marks[1]}`,
+      '{{ m.content }}<|im_end|>',
+      `${marks[0]}{{ m.content }}<|im_end|>${marks[1]}`,
     );
     const templates = { plain: templateOf('', ''), marked: templateOf(marks[0]!, marks[1]!), twoBlocks };
     const conversation = [
@@ -90,10 +90,10 @@ describe('tokenizeRows', () => {
 
     it.each(Object.entries(templates))('is not trained (%s)', async (_, template) => {
       const only = await trainedText(template, { messages: conversation }, { assistantOnlyLoss: true });
-      expect(only).toContain('good</s>');
+      expect(only).toContain('good<|im_end|>');
       expect(only).not.toMatch(/bad|one|two/);
       const all = await trainedText(template, { messages: conversation }, {});
-      for (const text of ['one', 'two', 'good</s>', '<assistant>']) expect(all).toContain(text);
+      for (const text of ['one', 'two', 'good<|im_end|>', '<assistant>']) expect(all).toContain(text);
       expect(all).not.toContain('bad');
       const [first, ...completion] = conversation;
       const tail = await trainedText(template, { prompt: [first], completion }, {});
@@ -102,9 +102,41 @@ describe('tokenizeRows', () => {
     });
 
     it('is what the template sees without its weight', async () => {
-      const printsAll = '{% for m in messages %}{{ m | tojson }}{% endfor %}';
+      const printsAll = '{% for m in messages %}{{ m | tojson }}{% endfor %}<|im_end|>';
       expect(await trainedText(printsAll, { messages: [conversation[3]] }, {})).toBe(
-        '{"role": "assistant", "content": "good"}',
+        '{"role": "assistant", "content": "good"}<|im_end|>',
+      );
+    });
+
+    it('nor are turns before the last, where only that is asked for: all that follows what the user said last', async () => {
+      const calls = [...conversation, { role: 'tool', content: 'seven' }, { role: 'assistant', content: 'so seven' }];
+      const options = { lastTurnOnlyLoss: true };
+      for (const template of Object.values(templates)) {
+        expect(
+          await trainedText(template, { messages: conversation.slice(0, 2).map(({ weight: _, ...m }) => m) }, options),
+        ).toContain('bad<|im_end|>');
+        const last = await trainedText(template, { messages: calls }, options);
+        expect(last.replaceAll('x', '')).toBe('good<|im_end|>so seven<|im_end|>');
+        const silent = calls.map((m) => (m.content === 'so seven' ? { ...m, weight: 0 } : m));
+        expect(await trainedText(template, { messages: silent }, options)).not.toContain('seven');
+      }
+      await expect(trainedText(templates.plain, { text: 'one' }, options)).rejects.toThrow(
+        /row 0: is a text, and lastTurnOnlyLoss is/,
+      );
+    });
+
+    it('is no reason to train answers that never end: a template without an end token is refused with its remedy', async () => {
+      const open = templates.plain.replaceAll('<|im_end|>', '');
+      await expect(trainedText(open, { messages: conversation }, {})).rejects.toThrow(
+        /row 0: the chat template puts nothing behind the assistant's last message.*Put \{\{ eos_token \}\} \(<\|im_end\|>\) behind/,
+      );
+      const [prompt, ...completion] = conversation.slice(2);
+      await expect(trainedText(open, { prompt: [prompt], completion }, {})).rejects.toThrow(/puts nothing behind/);
+      // What the user says last has no end to learn, and neither has what is not trained.
+      expect(await trainedText(open, { messages: conversation.slice(2, 3) }, {})).toContain('two');
+      expect(await trainedText(`${open}[end]`, { messages: conversation.slice(2) }, {})).toContain('good[end]');
+      expect(await trainedText(`${open}<|im_end|>\n`, { messages: conversation.slice(2) }, {})).toContain(
+        'good<|im_end|>',
       );
     });
 
@@ -123,12 +155,12 @@ describe('tokenizeRows', () => {
 
   it('gives templates the arguments of calls as they are served: as objects, also where the row has JSON text', async () => {
     const template =
-      '{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments.city }}{% endfor %}{% endfor %}';
+      '{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments.city }}{% endfor %}{% endfor %}<|im_end|>';
     const model = await modelWith('byte-level-bpe', template);
     const call = (args: unknown) => [{ type: 'function', function: { name: 'weather', arguments: args } }];
     const row = (args: unknown) => ({ messages: [{ role: 'assistant', content: null, tool_calls: call(args) }] });
     const [object, text] = tokenizeRows(model, [row({ city: 'Paris' }), row('{"city": "Paris"}')]).rows;
-    expect(model.tokenizer.decode([...text!.tokens])).toBe('Paris');
+    expect(model.tokenizer.decode([...text!.tokens])).toBe('Paris<|im_end|>');
     expect(text).toEqual(object);
     expect(() => tokenizeRows(model, [row('Paris')])).toThrow(
       /messages\[0\].tool_calls\[0\]: its arguments are text, but not the JSON/,

@@ -20,10 +20,14 @@ export function tooLong(maxRowBytes: number): string {
   return `the row is longer than "maxRowBytes", ${maxRowBytes}. Raise it if the row is meant to be so long; else a line end or a quote is missing.`;
 }
 
-/** The bytes of a file in chunks, decompressed when its name ends in `.gz`. The file is closed when reading stops. */
-export async function* readBytes(path: string): AsyncGenerator<Uint8Array> {
+/**
+ * The bytes of a file in chunks, decompressed when its name ends in `.gz`. The file is closed when reading stops.
+ *
+ * @param start where in the file; of a file that is not compressed
+ */
+export async function* readBytes(path: string, start = 0): AsyncGenerator<Uint8Array> {
   assertPath(path);
-  const file = createReadStream(path);
+  const file = createReadStream(path, { start });
   const stream = path.endsWith('.gz') ? pipeline(file, createGunzip(), () => {}) : file;
   try {
     for await (const chunk of stream) yield chunk as Uint8Array;
@@ -58,7 +62,18 @@ export interface Line {
   readonly bytes: Uint8Array | undefined;
   /** Counts from 1. */
   readonly number: number;
+  /** Where in the (decompressed) file the next line begins. */
+  readonly end: number;
 }
+
+/** Where in a file reading begins: a byte where a line begins, and the number of that line. */
+export interface LinePlace {
+  readonly byte: number;
+  readonly line: number;
+}
+
+/** The beginning of a file. */
+export const FIRST_LINE: LinePlace = { byte: 0, line: 1 };
 
 /** The bytes of one row, which arrive in pieces: joined once, at its end. Of a row of more than `max` bytes nothing is kept. */
 export class RowBytes {
@@ -101,20 +116,22 @@ const CR = 13;
  * The lines of a file, ended by LF, CRLF or CR. A last line without an end counts; an empty one after it does not. Of a line
  * of more than `maxBytes` nothing is kept.
  */
-export async function* readLines(path: string, maxBytes: number): AsyncGenerator<Line> {
-  let number = 1;
+export async function* readLines(path: string, maxBytes: number, from = FIRST_LINE): AsyncGenerator<Line> {
+  let number = from.line;
+  /** Bytes of the chunks before. */
+  let before = from.byte;
   const row = new RowBytes(maxBytes);
-  const finish = (last: Uint8Array): Line | undefined => {
+  const finish = (last: Uint8Array, end: number): Line | undefined => {
     let bytes = row.end(last);
     if (bytes === 'reported') {
       number++;
       return undefined;
     }
     if (number === 1 && bytes?.[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) bytes = bytes.subarray(3);
-    return { bytes, number: number++ };
+    return { bytes, number: number++, end };
   };
   let afterCr = false;
-  for await (const chunk of readBytes(path)) {
+  for await (const chunk of readBytes(path, from.byte)) {
     let start = afterCr && chunk[0] === LF ? 1 : 0;
     afterCr = false;
     const next = (byte: number, from: number): number => {
@@ -125,16 +142,20 @@ export async function* readLines(path: string, maxBytes: number): AsyncGenerator
     let cr = next(CR, start);
     while (Math.min(lf, cr) < chunk.length) {
       const end = Math.min(lf, cr);
-      const line = finish(chunk.subarray(start, end));
-      if (line !== undefined) yield line;
+      const ended = chunk.subarray(start, end);
       start = end + 1;
       if (end === cr && chunk[start] === LF) start++;
+      const line = finish(ended, before + start);
+      if (line !== undefined) yield line;
       if (end === chunk.length - 1) afterCr = end === cr;
       if (lf < start) lf = next(LF, start);
       if (cr < start) cr = next(CR, start);
     }
-    if (start < chunk.length && row.hold(chunk.subarray(start))) yield { bytes: undefined, number };
+    if (start < chunk.length && row.hold(chunk.subarray(start))) {
+      yield { bytes: undefined, number, end: before + chunk.length };
+    }
+    before += chunk.length;
   }
-  const last = row.empty ? undefined : finish(new Uint8Array(0));
+  const last = row.empty ? undefined : finish(new Uint8Array(0), before);
   if (last !== undefined) yield last;
 }

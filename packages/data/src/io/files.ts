@@ -37,10 +37,14 @@ export function writeRows(path: string, rows: RowSource<object>): Promise<WriteS
   return byExtension(path, WRITERS, 'write')(path, rows);
 }
 
+/** Whether `readRows` reads files of that name. */
+export const isReadable = (path: string): boolean => Object.hasOwn(READERS, extensionOf(path));
+
+const extensionOf = (path: string): string => /\.([a-z]+(?:\.gz)?)$/i.exec(path)?.[1]?.toLowerCase() ?? '';
+
 function byExtension<T>(path: string, table: Readonly<Record<string, T>>, verb: string): T {
   assertPath(path);
-  const match = /\.([a-z]+(?:\.gz)?)$/i.exec(path);
-  const extension = match?.[1]?.toLowerCase() ?? '';
+  const extension = extensionOf(path);
   if (Object.hasOwn(table, extension)) return table[extension]!;
   throw new DataFileError(
     { path },

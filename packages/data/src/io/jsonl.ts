@@ -2,7 +2,7 @@ import { custom, type Given, options } from '@posttrain/interfaces';
 import { DataFileError, messageOf, RowError } from '../errors.js';
 import { eachRow, isoText, kindOf, type Row, type RowSource, walk } from '../rows.js';
 import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
-import { maxRowBytesShape, readLines, tooLong } from './byte-source.js';
+import { type LinePlace, maxRowBytesShape, readLines, tooLong } from './byte-source.js';
 import { parseRow, stringifyExactly } from './parse-row.js';
 
 /** The options of readers of JSON. */
@@ -33,6 +33,20 @@ export async function* readJsonl(path: string, given: ReadJsonlOptions = {}): As
   for await (const { bytes, number } of readLines(path, maxRowBytes)) {
     const row = parseOrReport({ path, line: number }, bytes, maxRowBytes, onMalformed);
     if (row !== undefined) yield row;
+  }
+}
+
+/** A row of a JSON Lines file, and where the next line begins. */
+export interface PlacedRow {
+  readonly row: Row;
+  readonly next: LinePlace;
+}
+
+/** The rows from a place in a file on, each with the place behind it: what is read again begins there. */
+export async function* readJsonlFrom(path: string, from: LinePlace, maxRowBytes: number): AsyncGenerator<PlacedRow> {
+  for await (const { bytes, number, end } of readLines(path, maxRowBytes, from)) {
+    const row = parseOrReport({ path, line: number }, bytes, maxRowBytes, undefined);
+    if (row !== undefined) yield { row, next: { byte: end, line: number + 1 } };
   }
 }
 

@@ -5,6 +5,7 @@ import { generationSpans, prefixDifferenceSpans, type TextSpan, turnsOfBlocks } 
 import type { ChatTemplates } from './chat-templates.js';
 import { AssistantMaskError, ChatTemplateError } from './errors.js';
 import { hasGenerationMarkers, renderJinja } from './jinja-template.js';
+import { type ChatProvenance, contentSpans, messageRegions, provenanceOf } from './provenance.js';
 
 const isList = (value: unknown): boolean => Array.isArray(value) && value.every(isJsonObject);
 const renderOptions = options('renderChat', {
@@ -26,6 +27,8 @@ const renderOptions = options('renderChat', {
   variables: custom<Readonly<Record<string, unknown>>>()('an object', isJsonObject, { optional: true }),
   /** Also tell which tokens the assistant wrote, and in which message. Default false. */
   assistantMask: boolean({ default: false }),
+  /** Also tell which message each token is of, and whether it is its text or the template's. Default false. */
+  provenance: boolean({ default: false }),
   /** What `strftime_now` says it is. Default: now. */
   now: custom<Date>()('a Date', (value) => value instanceof Date, { optional: true }),
 });
@@ -42,6 +45,8 @@ export interface RenderedChat {
   readonly assistantMask?: number[];
   /** With the mask: the index of the message that each of the assistant's tokens belongs to; -1 for all others. */
   readonly assistantTurns?: number[];
+  /** Where it was asked for. */
+  readonly provenance?: ChatProvenance;
 }
 
 /** What `transformers` appends to find, after rendering, where the final message ended. */
@@ -75,16 +80,29 @@ export class ChatRenderer {
    *
    * @throws ChatTemplateError when the template fails or refuses the conversation
    * @throws AssistantMaskError when the mask would be empty, or cannot be known
+   * @throws ChatProvenanceError when the template rewrites the text of messages, so that whose it is cannot be known
    */
   renderChat(messages: readonly ChatMessage[], given: RenderChatOptions = {}): RenderedChat {
     const options = renderOptions.read(given);
     const { addGenerationPrompt, continueFinalMessage, assistantMask } = options;
     if (messages.length === 0) throw new ChatTemplateError('the conversation has no messages.');
-    if (continueFinalMessage && (addGenerationPrompt || assistantMask)) {
-      throw new ChatTemplateError('continueFinalMessage excludes addGenerationPrompt and assistantMask.');
+    if (continueFinalMessage && (addGenerationPrompt || assistantMask || options.provenance)) {
+      throw new ChatTemplateError('continueFinalMessage excludes addGenerationPrompt, assistantMask and provenance.');
     }
     const template = this.#choose(options);
     const now = options.now ?? new Date();
+    const rendered = this.#rendered(messages, template, now, options);
+    if (!options.provenance) return rendered;
+    return { ...rendered, provenance: this.#provenance(messages, template, now, options, rendered.text) };
+  }
+
+  #rendered(
+    messages: readonly ChatMessage[],
+    template: string,
+    now: Date,
+    options: ReadRenderOptions,
+  ): Omit<RenderedChat, 'provenance'> {
+    const { addGenerationPrompt, continueFinalMessage, assistantMask } = options;
     const variables = (count: number, prompt: boolean) => this.#variables(messages.slice(0, count), prompt, options);
     const render = (count: number, prompt: boolean) => renderJinja(template, variables(count, prompt), now);
 
@@ -101,6 +119,25 @@ export class ChatRenderer {
     const spans = blocksOf(messages.length, addGenerationPrompt, text);
     const blocks = (count: number) => blocksOf(count, false, render(count, false)).length;
     return this.#masked(text, spans, turnsOfBlocks(spans.length, turns, blocks), marked);
+  }
+
+  /** Whose every token is: the words of messages, and what the rendering of each message adds to those before. */
+  #provenance(
+    messages: readonly ChatMessage[],
+    template: string,
+    now: Date,
+    options: ReadRenderOptions,
+    text: string,
+  ): ChatProvenance {
+    const render = (some: readonly ChatMessage[], prompt: boolean) =>
+      renderJinja(template, this.#variables(some, prompt, options), now);
+    const spans = contentSpans(messages, { template, text }, (marked) => render(marked, options.addGenerationPrompt));
+    const lengths = messages.map((_, k) => {
+      const beginning = renderedOrNone(() => render(messages.slice(0, k + 1), false));
+      return beginning !== undefined && text.startsWith(beginning) ? beginning.length : undefined;
+    });
+    const { offsets } = this.#tokenizer.encodeWithOffsets(text, { whole: true });
+    return provenanceOf(messages, offsets, spans, messageRegions(lengths));
   }
 
   /** @param turns the message that each span belongs to */
@@ -171,6 +208,16 @@ function templateMessage(message: ChatMessage): Record<string, unknown> {
     (value) => value !== undefined && value !== null,
   );
   return reasoning === undefined ? present : { thinking: reasoning, ...present, reasoning_content: reasoning };
+}
+
+/** A template may refuse the beginning of a conversation (roles that must alternate). */
+function renderedOrNone(render: () => string): string | undefined {
+  try {
+    return render();
+  } catch (error) {
+    if (error instanceof ChatTemplateError) return undefined;
+    throw error;
+  }
 }
 
 function assistantTurns(messages: readonly ChatMessage[]): number[] {

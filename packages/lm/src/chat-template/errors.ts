@@ -13,3 +13,10 @@ export class AssistantMaskError extends PosttrainError {
     super('ASSISTANT_MASK', `Assistant mask: ${problem}`);
   }
 }
+
+/** Which message a token belongs to cannot be known for certain. */
+export class ChatProvenanceError extends PosttrainError {
+  constructor(problem: string) {
+    super('CHAT_PROVENANCE', `Provenance of a conversation: ${problem}`);
+  }
+}

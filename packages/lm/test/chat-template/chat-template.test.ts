@@ -63,6 +63,33 @@ describe.each(tokenizerKinds)('%s', async (kind) => {
     }
     expect(masks).toBeGreaterThan(5);
   });
+
+  it('knows whose every token is: the words of the assistant are in the mask of transformers, others are not', () => {
+    let [compared, words] = [0, 0];
+    for (const { name, messages, template, options, assistant_mask } of golden.chat) {
+      if (!assistant_mask?.includes(1)) continue;
+      const label = `${name} ${template} ${JSON.stringify(options)}`;
+      const ours = {
+        ...toOptions(options),
+        ...(template === null ? {} : { template: golden.templates[template]! }),
+        provenance: true,
+      };
+      const { provenance, tokenIds } = chat.renderChat(messages, ours);
+      expect(provenance!.isContent.length, label).toBe(tokenIds.length);
+      for (const [t, isContent] of provenance!.isContent.entries()) {
+        const by = provenance!.messages[t]!;
+        expect(provenance!.roles[t], label).toBe(messages[by]?.role);
+        if (isContent !== 1) continue;
+        const isAssistants = messages[by]!.role === 'assistant';
+        words++;
+        // A token of two is the assistant's in the mask; provenance gives it to the first whose text it has.
+        if (isAssistants) expect(assistant_mask[t], `${label} token ${t}`).toBe(1);
+      }
+      compared++;
+    }
+    expect(compared).toBeGreaterThan(5);
+    expect(words).toBeGreaterThan(100);
+  });
 });
 
 interface SftCase {
@@ -121,6 +148,54 @@ describe('beyond the goldens', () => {
     expect(render(CHATML, { assistantMask: true })).toEqual(marked);
     const masked = marked.tokenIds.filter((_, i) => marked.assistantMask![i] === 1);
     expect(tokenizer.decode(masked)).toBe('2 + 3 = 5 🎉<|im_end|>  nine\n<|im_end|>');
+  });
+
+  it('tells text, header and footer of every message apart, whatever the template trims', () => {
+    const TRIMS = CHATML.replace('m.content', '(m.content | trim)');
+    const HEADED = `<s>${CHATML}`;
+    const textOf = (tokenIds: readonly number[], chosen: (t: number) => boolean) =>
+      tokenizer.decode(tokenIds.filter((_, t) => chosen(t)));
+    for (const template of [CHATML, TRIMS, HEADED]) {
+      const { tokenIds, provenance } = render(template, { provenance: true, addGenerationPrompt: true });
+      const { messages, isContent } = provenance!;
+      const says = conversation.map((_, m) => textOf(tokenIds, (t) => isContent[t] === 1 && messages[t] === m));
+      const trimmed =
+        template === TRIMS
+          ? conversation.map(({ content }) => String(content).trim())
+          : conversation.map(({ content }) => content);
+      expect(says).toEqual(trimmed);
+      const all = conversation.map((_, m) => textOf(tokenIds, (t) => messages[t] === m));
+      all.forEach((text, m) => {
+        const head = template === HEADED && m === 0 ? '<s>' : '';
+        expect(text).toBe(`${head}<|im_start|>${conversation[m]!.role}\n${trimmed[m]}<|im_end|>\n`);
+      });
+      expect(textOf(tokenIds, (t) => messages[t] === -1)).toBe('<|im_start|>assistant\n');
+    }
+  });
+
+  it('knows whose words are whose where the template drops, joins or reorders messages, and what it does not know it says', () => {
+    // The system's words before the user's own; reasoning of the last turn only.
+    const joins =
+      "{% for m in messages %}{% if m.role == 'user' %}[{{ messages[0].content if loop.index0 == 1 }} {{ m.content }}]" +
+      "{% elif m.role == 'assistant' %}{% if loop.last %}<{{ m.reasoning_content }}>{% endif %}{{ m.content }}{% endif %}{% endfor %}";
+    const dialogue: ChatMessage[] = [
+      { role: 'system', content: 'Be brief.' },
+      { role: 'user', content: 'One?' },
+      { role: 'assistant', content: 'One.', reasoning_content: 'easy' } as ChatMessage,
+      { role: 'user', content: 'Two?' },
+      { role: 'assistant', content: 'Two.', reasoning_content: 'also easy' } as ChatMessage,
+    ];
+    const { tokenIds, provenance } = render(joins, { provenance: true }, dialogue);
+    const { messages, isContent } = provenance!;
+    const of = (m: number, content = 1) =>
+      tokenizer.decode(tokenIds.filter((_, t) => messages[t] === m && isContent[t] === content));
+    expect(dialogue.map((_, m) => of(m).trim())).toEqual(['Be brief.', 'One?', 'One.', 'Two?', 'also easyTwo.']);
+    // What the reasoning of message 2 was in is not there any more, so the brackets between are nobody's for certain.
+    expect(of(-1, 0)).toContain(']');
+    const shouts = '{% for m in messages %}{{ m.content | upper }}{{ m.content | length }}{% endfor %}';
+    expect(() => render(shouts, { provenance: true })).toThrow(/Provenance of a conversation: the template reads what/);
+    const halves = '{% for m in messages %}{{ m.content[:3] }}{% endfor %}';
+    expect(() => render(halves, { provenance: true })).toThrow(/cuts the text of messages\[0\]|apart/);
   });
 
   it('refuses a mask it cannot be sure of', () => {

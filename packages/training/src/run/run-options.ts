@@ -12,6 +12,7 @@ import {
   text,
 } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
+import { isWeightAverage, WEIGHT_AVERAGE, type WeightAverage } from '../averaging/weight-average.js';
 import type { StepMetrics } from '../tracking/metrics.js';
 import type { Tracker } from '../tracking/tracker.js';
 import type { TrainableModel } from '../trainer/trainable-model.js';
@@ -82,6 +83,15 @@ export const runShape = {
   patience: integer({ optional: true, min: 1 }),
   /** By how much an evaluation must be better, for `patience`. Default: by anything. */
   minDelta: number({ optional: true, min: 0 }),
+  /**
+   * An average of the weights over the updates, such as `bema()` (BEMA) or `ema()`, kept in checkpoints beside what is trained, which it
+   * does not change: the run gives it as `averaged`, and writes it to the folder of its name. Default: none.
+   */
+  weightAverage: custom<WeightAverage>()(WEIGHT_AVERAGE, isWeightAverage, {
+    optional: true,
+    // runSteps has it in the identity of a run.
+    decisive: false,
+  }),
   /** What entries of the log are sent to, such as `tensorBoard({ folder })`. One that fails is warned of, and left out from then on. */
   trackers: custom<readonly Tracker[]>()(
     'a list of trackers ({ log(step, metrics) })',

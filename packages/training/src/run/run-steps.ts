@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { addSettings, type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
+import { averagesOf, beginAverage, updateAverage } from '../averaging/weight-average.js';
 import type { Metrics, StepMetrics } from '../tracking/metrics.js';
 import { Trackers } from '../tracking/tracker.js';
 import { NonFiniteError } from '../trainer/non-finite-error.js';
@@ -20,6 +21,7 @@ import { progressOf } from './progress-lines.js';
 import { lockFolder, type RunLock } from './run-lock.js';
 import { type RunOptions, warn } from './run-options.js';
 import { BEGINNING, checkpointOf, restoreRun, saveRun } from './run-state.js';
+import { saveTrained } from './save-trained.js';
 import { StepLog } from './step-log.js';
 import { cloneState } from './stored-state.js';
 import { checkNames, parametersOf, updatesOf } from './trainers.js';
@@ -75,6 +77,8 @@ export interface RunResult {
   readonly stopped: Stopped | undefined;
   /** The best evaluation, with `keepBest` or `patience`. With `keepBest` the result has its weights. */
   readonly best: BestEvaluation | undefined;
+  /** With `weightAverage`: the average of what was trained, under the names of `trainer.parameters`. */
+  readonly averaged?: Named;
 }
 
 /**
@@ -165,8 +169,23 @@ class Run<M extends TrainableModel> {
     }
     // The last update is followed by no step that would notice.
     if (first < this.#done) await refuseNonFinite(parametersOf(this.#run), NonFiniteError.ofEnd);
+    const averaged = await this.#averaged();
     await this.#best.load(this.#run);
-    return { history: this.#history, stopped: this.#stopped, best: this.#best.evaluation };
+    return {
+      ...{ history: this.#history, stopped: this.#stopped, best: this.#best.evaluation },
+      ...(averaged && { averaged }),
+    };
+  }
+
+  /** The average of the weights; it is in a folder of its own, where there is an output folder. */
+  async #averaged(): Promise<Named | undefined> {
+    const { weightAverage, outputFolder } = this.#options;
+    const { trainer, adapter } = this.#run;
+    const averaged = weightAverage && averagesOf(trainer, weightAverage)?.average;
+    if (averaged && outputFolder !== undefined) {
+      await saveTrained(join(outputFolder, weightAverage.name), trainer, adapter, averaged);
+    }
+    return averaged;
   }
 
   /** Finds out where to begin, and opens what is written. */
@@ -177,7 +196,13 @@ class Run<M extends TrainableModel> {
     const isOwn = from !== undefined && outputFolder !== undefined && (await isIn(from, outputFolder));
     if (outputFolder !== undefined && !isOwn) await refuseUsedFolder(outputFolder);
     if (outputFolder !== undefined || from !== undefined) {
-      this.#settings = { ...(await identityOf(this.#run)), ...(await settings()), ...this.#evaluation.settings };
+      const own: Record<string, DecisiveSettings[string]> = { ...(await identityOf(this.#run)), ...(await settings()) };
+      const { weightAverage } = this.#options;
+      if (weightAverage) {
+        const { name, settings: of } = weightAverage;
+        addSettings(own, 'weightAverage', { name, ...of });
+      }
+      this.#settings = { ...own, ...this.#evaluation.settings };
     }
     let start = BEGINNING;
     if (from !== undefined) {
@@ -189,6 +214,7 @@ class Run<M extends TrainableModel> {
     await refuseNonFinite(model.weights);
     await refuseNonFinite(parametersOf(this.#run));
     await begin?.(this.#done);
+    if (this.#options.weightAverage) await beginAverage(this.#run.trainer, this.#options.weightAverage);
     const path = outputFolder && join(outputFolder, 'metrics.jsonl');
     const opened = path ? await StepLog.open<StepMetrics>(path, this.#done, start.history) : undefined;
     this.#log = opened?.log;
@@ -217,6 +243,7 @@ class Run<M extends TrainableModel> {
     if (!this.#goesOn()) return undefined;
     const metrics = await this.#stepOrAbort(step);
     if (metrics === undefined) return undefined;
+    if (this.#options.weightAverage) await updateAverage(trainer, this.#options.weightAverage);
     this.#done = step + 1;
     const entry = this.#window.add(step, metrics, this.#done === steps);
     if (entry) await this.#record(entry);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { writeSafetensors } from '@posttrain/core-tensor/io';
+import type { Named } from '@posttrain/core-tensor/optim';
 import { type ModelConfig, saveWeights } from '@posttrain/lm';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { TrainableModel } from '../trainer/trainable-model.js';
@@ -7,18 +8,19 @@ import type { Trainer } from '../trainer/trainer.js';
 import { tensorsToWrite } from './checkpoint.js';
 
 /**
- * Writes what a trainer has trained, as it is now: the adapter; without one the model, with its tokenizer where it
+ * Writes what a trainer has trained, as it is now or with other `parameters`: the adapter; without one the model, with its tokenizer where it
  * has the files of one; of a model that has no `save`, its parameters as model.safetensors.
  */
 export async function saveTrained(
   folder: string,
   trainer: Trainer<TrainableModel>,
   adapter: TrainableAdapter | undefined,
+  parameters: Named = trainer.parameters,
 ): Promise<void> {
-  if (adapter) return adapter.save(folder, trainer.parameters);
-  const { model } = trainer;
+  if (adapter) return adapter.save(folder, parameters);
+  const model = trainer.model.withWeights(parameters);
   if (!model.save) {
-    await writeSafetensors(join(folder, 'model.safetensors'), tensorsToWrite(folder, trainer.parameters));
+    await writeSafetensors(join(folder, 'model.safetensors'), tensorsToWrite(folder, parameters));
     return;
   }
   // A language model whose tokenizer has no files.

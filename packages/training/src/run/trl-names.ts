@@ -35,6 +35,7 @@ export const TRL_NAMES: Readonly<Record<string, string>> = {
   max_seq_length: 'maxLength',
   truncation_mode: 'truncationMode',
   packing: 'packing',
+  packing_strategy: 'packingStrategy',
   completion_only_loss: 'completionOnlyLoss',
   assistant_only_loss: 'assistantOnlyLoss',
   ref_model: 'reference',
@@ -53,6 +54,7 @@ export const TRL_REMARKS: Readonly<Record<string, string>> = {
   per_device_eval_batch_size: 'maxTokensPerPass bounds the memory of a pass; it changes no result.',
   gradient_accumulation_steps:
     'batchSize is all rows of an update; maxTokensPerPass splits it to fit memory, which changes no result.',
+  label_smoothing_factor: 'Give sft the option loss: labelSmoothing({ labelSmoothingFactor }).',
   auto_find_batch_size: 'maxTokensPerPass bounds the memory of a pass; it changes no result.',
   adam_beta1: 'Give optimizer: { name, beta1 }.',
   adam_beta2: 'Give optimizer: { name, beta2 }.',
@@ -67,7 +69,6 @@ export const TRL_REMARKS: Readonly<Record<string, string>> = {
   run_name: 'It is for trackers: give it to yours.',
   data_seed: 'There is one seed.',
   bf16: 'There is no training in bfloat16; fp16: true is mixed precision.',
-  packing_strategy: 'Packing is best-fit decreasing (bfd).',
   eval_packing: 'Evaluations are not packed, which changes no loss.',
   padding_free: 'Give packing: true.',
   dataset_text_field: 'The column of a text is called text: { text }.',

@@ -40,11 +40,29 @@ export function bestFitDecreasing(lengths: readonly number[], capacity: number):
   return bins;
 }
 
-/** Packs sequences into rows of at most `capacity` tokens. The first token of a sequence is not trained. */
-export function packRows(rows: readonly TokenizedRow[], capacity: number): PackedRow[] {
-  const lengths = rows.map(({ tokens }) => tokens.length);
-  return bestFitDecreasing(lengths, capacity).map((bin) => {
-    const packed = bin.map((index) => rows[index]!);
+/** How sequences share rows, by TRL's names: see `packRows`. */
+export type PackingStrategy = 'bfd' | 'bfd_split' | 'wrapped';
+
+/**
+ * Packs sequences into rows of at most `capacity` tokens, as TRL's `pack_dataset` does.
+ *
+ * - `bfd`: best-fit decreasing; longer sequences are an error here, since cutting them is the caller's.
+ * - `bfd_split`: longer sequences are cut into pieces of `capacity` tokens and a rest, and each piece is packed as a sequence of its own:
+ *   no token is lost (arXiv 2404.10830), what a piece begins with is not predicted.
+ * - `wrapped`: all sequences one after the other, cut at every `capacity` tokens. They see what comes before them in their row.
+ *
+ * The first token of a sequence is not trained, unless it is `wrapped` behind another. Rows in which no token is trained are left out.
+ */
+export function packRows(
+  rows: readonly TokenizedRow[],
+  capacity: number,
+  strategy: PackingStrategy = 'bfd',
+): PackedRow[] {
+  if (strategy === 'wrapped') return wrapped(rows, capacity);
+  const sequences = strategy === 'bfd' ? rows : rows.flatMap((row) => pieces(row, capacity));
+  const lengths = sequences.map(({ tokens }) => tokens.length);
+  const bins = bestFitDecreasing(lengths, capacity).map((bin) => {
+    const packed = bin.map((index) => sequences[index]!);
     return {
       tokens: packed.flatMap(({ tokens }) => tokens),
       // What comes before it belongs to another sequence.
@@ -55,4 +73,17 @@ export function packRows(rows: readonly TokenizedRow[], capacity: number): Packe
       }),
     };
   });
+  return bins.filter(({ mask }) => mask.includes(1));
+}
+
+function pieces({ tokens, mask }: TokenizedRow, capacity: number): TokenizedRow[] {
+  const starts = Array.from({ length: Math.ceil(tokens.length / capacity) }, (_, i) => i * capacity);
+  return starts.map((at) => ({ tokens: tokens.slice(at, at + capacity), mask: mask.slice(at, at + capacity) }));
+}
+
+function wrapped(rows: readonly TokenizedRow[], capacity: number): PackedRow[] {
+  const all = { tokens: rows.flatMap(({ tokens }) => tokens), mask: rows.flatMap(({ mask }) => mask) };
+  return pieces(all, capacity)
+    .filter(({ mask }) => mask.includes(1, 1))
+    .map((row) => ({ ...row, lengths: [row.tokens.length] }));
 }

@@ -29,10 +29,11 @@ export const sftFeedOf = (settings: SftSettings & { readonly maxLength: number }
   isRowSource(settings.rows) ? fromSource(settings.rows as RowSource<SftRow>, settings) : fromRows(settings);
 
 async function fromRows(settings: SftSettings & { readonly maxLength: number }): Promise<SftFeed> {
-  const { model, maxLength, batchSize, seed } = settings;
+  const { model, maxLength, batchSize, seed, packing, packingStrategy: strategy = 'bfd' } = settings;
   const { rows: given } = await collectRows('sft', settings.rows as Iterable<SftRow>, settings);
-  const { rows: tokenized, ...counts } = tokenizeRows(model, given, settings);
-  const rows = settings.packing ? packRows(tokenized, maxLength) : tokenized;
+  const keepLong = packing && strategy !== 'bfd';
+  const { rows: tokenized, ...counts } = tokenizeRows(model, given, { ...settings, keepLong });
+  const rows = packing ? packRows(tokenized, maxLength, strategy) : tokenized;
   if (rows.length === 0) {
     const problem = `truncation to maxLength ${maxLength} leaves none of ${given.length} rows a trained token`;
     throw new PosttrainError('SFT_ROWS', `sft: no rows are left to train on: ${problem}`);

@@ -50,6 +50,11 @@ const shape = {
   batchSize: integer({ default: 8, min: 1 }),
   /** Put several sequences into one row of `maxLength` tokens; they do not see each other. Default false. */
   packing: boolean({ default: false }),
+  /**
+   * How sequences share rows, with `packing`: `bfd` (best-fit decreasing; long ones are cut), `bfd_split` (long ones go on in other rows),
+   * `wrapped` (one after the other, cut anywhere; they see what comes before). Default `bfd`, as in TRL.
+   */
+  packingStrategy: oneOf(['bfd', 'bfd_split', 'wrapped'], { optional: true }),
   /** Passes over the rows; may be a fraction. Default 3. */
   epochs: number({ default: 3, above: 0, decisive: false }),
   /** Updates; replaces `epochs`, with a warning where both are given. */
@@ -80,6 +85,8 @@ const shape = {
   completionOnlyLoss: boolean({ default: true }),
   /** Train the assistant's messages only; every row must have messages. Default false, as in TRL. */
   assistantOnlyLoss: boolean({ default: false }),
+  /** Train the assistant's last turn only: its messages after the user's last. Every row must have messages. Default false. */
+  lastTurnOnlyLoss: boolean({ optional: true }),
   /** Longer sequences are cut. Default: the model's context, at most 1024. */
   maxLength: integer({ optional: true, min: 2 }),
   /** Which end of a long sequence is kept. Default `keep_start`. */

@@ -30,10 +30,14 @@ export interface TokenizeOptions {
   readonly completionOnlyLoss?: boolean;
   /** Train the assistant's messages only; every row must have messages. Default false, as in TRL. */
   readonly assistantOnlyLoss?: boolean;
+  /** Train the assistant's last turn only: its messages after the last of the user. Every row must have messages. Default false. */
+  readonly lastTurnOnlyLoss?: boolean;
   /** Longer sequences are cut. Default: the model's context, at most 1024. */
   readonly maxLength?: number;
   /** Which end of a long sequence is kept. Default `keep_start`. */
   readonly truncationMode?: 'keep_start' | 'keep_end';
+  /** Leave long sequences as they are, for packing that splits them. Default false. */
+  readonly keepLong?: boolean;
 }
 
 /** A row as tokens. */
@@ -78,7 +82,7 @@ const trainsAnything = ({ mask }: TokenizedRow): boolean => mask.includes(1, 1);
  */
 export function tokenizeRows(model: CausalLM, rows: readonly SftRow[], options: TokenizeOptions = {}): TokenizedRows {
   const { maxPositionEmbeddings } = model.config;
-  const { maxLength = Math.min(1024, maxPositionEmbeddings), truncationMode = 'keep_start' } = options;
+  const { maxLength = Math.min(1024, maxPositionEmbeddings), truncationMode = 'keep_start', keepLong } = options;
   if (!Number.isInteger(maxLength) || maxLength < 2 || maxLength > maxPositionEmbeddings) {
     throw new PosttrainError(
       'SFT_OPTIONS',
@@ -105,6 +109,12 @@ export function tokenizeRows(model: CausalLM, rows: readonly SftRow[], options: 
       const problem = `has ${encoded.tokens.length} tokens, of which the last ${maxLength} would be kept`;
       throw new SftRowError(index, `${problem}, and adapterInputs, which may speak of places that are cut off.`);
     }
+    if (keepLong) {
+      if (adapterInputs)
+        throw new SftRowError(index, 'has adapterInputs, and packing that splits rows has no place for them.');
+      kept.push({ tokens: encoded.tokens, mask: encoded.mask });
+      return;
+    }
     if (encoded.tokens.length > maxLength) truncated++;
     const cut = <T>(values: readonly T[]) =>
       truncationMode === 'keep_start' ? values.slice(0, maxLength) : values.slice(-maxLength);
@@ -130,6 +140,7 @@ function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Enco
       ...chatOptionsOf(row),
       assistantMask: asksForTurns(messages, options),
     });
+    refuseOpenEnd(model, messages, tokenIds);
     return { tokens: tokenIds, mask: tokenIds.map((_, t) => weightOf(t, messages, assistantTurns, options)) };
   }
   const { text } = row;
@@ -162,9 +173,10 @@ function adviceFor(row: SftRow): string {
 }
 
 /** As in TRL: which tokens of a text are the assistant's cannot be known. */
-function refuseAssistantOnly(what: string, { assistantOnlyLoss = false }: TokenizeOptions): void {
-  if (!assistantOnlyLoss) return;
-  const problem = `is ${what}, and assistantOnlyLoss is for messages: give rows with messages, or leave the option out`;
+function refuseAssistantOnly(what: string, { assistantOnlyLoss, lastTurnOnlyLoss }: TokenizeOptions): void {
+  if (!assistantOnlyLoss && !lastTurnOnlyLoss) return;
+  const option = lastTurnOnlyLoss ? 'lastTurnOnlyLoss' : 'assistantOnlyLoss';
+  const problem = `is ${what}, and ${option} is for messages: give rows with messages, or leave the option out`;
   throw new PosttrainError('SFT_ROW', `${problem} (completionOnlyLoss trains only the completions of texts)`);
 }
 
@@ -185,6 +197,7 @@ function encodePromptCompletion(model: CausalLM, row: SftRow, options: TokenizeO
     ...chatOptionsOf(row),
     assistantTurns: !isText && asksForTurns(messages, options),
   });
+  refuseOpenEnd(model, messages, tokens);
   const mask = tokens.map((_, t) => {
     const isCompletion = !completionOnlyLoss || t >= start;
     return isCompletion ? weightOf(t, messages, assistantTurns, options) : 0;
@@ -193,19 +206,46 @@ function encodePromptCompletion(model: CausalLM, row: SftRow, options: TokenizeO
 }
 
 /** Whether the mask depends on which message a token belongs to. */
-const asksForTurns = (messages: readonly RowMessage[], { assistantOnlyLoss = false }: TokenizeOptions): boolean =>
-  assistantOnlyLoss || messages.some(({ weight }) => weight === 0);
+const asksForTurns = (
+  messages: readonly RowMessage[],
+  { assistantOnlyLoss = false, lastTurnOnlyLoss = false }: TokenizeOptions,
+): boolean => assistantOnlyLoss || lastTurnOnlyLoss || messages.some(({ weight }) => weight === 0);
 
 /** Whether token `t` of a conversation is trained: with `assistantOnlyLoss` the assistant's, and none of weight 0. */
 function weightOf(
   t: number,
   messages: readonly RowMessage[],
   assistantTurns: readonly number[] | undefined,
-  { assistantOnlyLoss = false }: TokenizeOptions,
+  { assistantOnlyLoss = false, lastTurnOnlyLoss = false }: TokenizeOptions,
 ): 0 | 1 {
   const turn = assistantTurns?.[t] ?? -1;
-  if (turn < 0) return assistantOnlyLoss && assistantTurns ? 0 : 1;
+  if (turn < 0) return (assistantOnlyLoss || lastTurnOnlyLoss) && assistantTurns ? 0 : 1;
+  if (lastTurnOnlyLoss && turn < messages.findLastIndex(({ role }) => role === 'user')) return 0;
   return messages[turn]!.weight === 0 ? 0 : 1;
+}
+
+/** A template with nothing behind an answer: the model would be taught to answer, and never to stop. */
+function refuseOpenEnd(model: CausalLM, messages: readonly RowMessage[], tokens: readonly number[]): void {
+  const last = messages.at(-1);
+  const { tokenizer, endTokens } = model;
+  if (last?.role !== 'assistant' || last.weight === 0 || typeof last.content !== 'string') return;
+  const words = last.content.trim();
+  const isEnd = (id: number) => tokenizer.specialIds.has(id) || endTokens.has(id);
+  if (words === '' || tokens.slice(-2).some(isEnd)) return;
+  // An end may be of ordinary tokens, too ("</turn>"): as long as it is not the answer that comes last.
+  if (
+    !tokenizer
+      .decode([...tokens])
+      .trimEnd()
+      .endsWith(words)
+  )
+    return;
+  const eos = tokenizer.specialTokens.eos_token;
+  const remedy = eos === undefined ? 'an end token' : `{{ eos_token }} (${eos})`;
+  throw new PosttrainError(
+    'SFT_ROW',
+    `the chat template puts nothing behind the assistant's last message, no end token: a model would not learn to stop. Put ${remedy} behind the content of the assistant's messages in the template`,
+  );
 }
 
 /** Columns of tokenized rows in TRL that say which tokens are trained or belong together: here labels say the first. */

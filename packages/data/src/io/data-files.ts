@@ -1,0 +1,132 @@
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join, relative, sep } from 'node:path';
+import { type Given, oneOf, options } from '@posttrain/interfaces';
+import { assertPath, DataFileError } from '../errors.js';
+import type { Row } from '../rows.js';
+import { isReadable, readRows } from './files.js';
+
+const dataFilesOptions = options('dataFiles', {
+  /** Which part of the data set, as names of its files and folders say. Default `train`. */
+  split: oneOf(['train', 'validation', 'test'], { default: 'train' }),
+});
+/** Options of `dataFiles` and `readDataset`. */
+export type DataFilesOptions = Given<typeof dataFilesOptions>;
+
+/** The words by which the `datasets` library knows the split of a file. */
+const SPLIT_WORDS = {
+  train: ['train', 'training'],
+  validation: ['validation', 'valid', 'dev', 'val'],
+  test: ['test', 'testing', 'eval', 'evaluation'],
+} as const;
+
+type Split = keyof typeof SPLIT_WORDS;
+
+/** The split that a path names: a word between anything but letters and digits, in the file's name or in a folder's. */
+function splitOf(path: string): Split | undefined {
+  const words = path.toLowerCase().split(/[^a-z0-9]+/);
+  const found = (Object.keys(SPLIT_WORDS) as Split[]).filter((split) =>
+    SPLIT_WORDS[split].some((word) => words.includes(word)),
+  );
+  // The last word says it: of train/test.jsonl it is the file's.
+  return found.sort((a, b) => lastOf(words, a) - lastOf(words, b)).at(-1);
+}
+
+const lastOf = (words: readonly string[], split: Split): number =>
+  Math.max(...SPLIT_WORDS[split].map((word) => words.lastIndexOf(word)));
+
+/** A glob as a regular expression of the whole path: `*` and `?` within a folder, `**` across folders, `{a,b}`. */
+function patternOf(glob: string): RegExp {
+  const parts = glob.split(/(\*\*\/|\*\*|\*|\?|\{[^{}/]*\})/);
+  const source = parts.map((part) => {
+    if (part === '**/') return '(?:[^/]+/)*';
+    if (part === '**') return '.*';
+    if (part === '*') return '[^/]*';
+    if (part === '?') return '[^/]';
+    if (part.startsWith('{') && part.endsWith('}')) {
+      return `(?:${part.slice(1, -1).split(',').map(escaped).join('|')})`;
+    }
+    return escaped(part);
+  });
+  return new RegExp(`^${source.join('')}$`);
+}
+
+const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+const isGlob = (path: string): boolean => /[*?{]/.test(path);
+/** Hidden files and folders, and those that begin with `_`, are no data, as in the `datasets` library. */
+const isHidden = (path: string): boolean => path.split('/').some((part) => /^[._]./.test(part));
+
+async function filesBelow(folder: string): Promise<string[]> {
+  let entries: string[];
+  try {
+    entries = await readdir(folder, { recursive: true });
+  } catch (cause) {
+    throw new DataFileError({ path: folder }, 'cannot be read as a folder.', { cause });
+  }
+  return entries.map((path) => path.split(sep).join('/')).sort();
+}
+
+/** The files that a glob matches, in the order of their names. */
+async function globbed(glob: string): Promise<string[]> {
+  const path = glob.split(sep).join('/');
+  const fixed = path.slice(0, path.search(/[*?{]/));
+  const folder = fixed.includes('/') ? fixed.slice(0, fixed.lastIndexOf('/') + 1) : './';
+  const pattern = patternOf(path.startsWith(folder) ? path.slice(folder.length) : path);
+  const found = (await filesBelow(folder)).filter((one) => pattern.test(one) && !isHidden(one));
+  const files = found.filter(isReadable).map((one) => join(folder, one));
+  if (files.length > 0) return files;
+  const others = found.length > 0 ? ` It matches ${found.length} files that are none of rows.` : '';
+  throw new DataFileError({ path: glob }, `no file of rows matches.${others}`);
+}
+
+/**
+ * The files of a data set, sorted: of a file itself, of a glob (`shards/*.jsonl.gz`, `data/**`) all that it matches, of a folder
+ * those of the split. A folder is laid out as the `datasets` library has it (a download of the hub, `data/train-00000-of-00002.parquet`):
+ * the split is a word in the name of a file or of its folder, and files without one are of `train`.
+ *
+ * @throws DataFileError where nothing is found, which says what there is; OptionError
+ */
+export async function dataFiles(source: string, given: DataFilesOptions = {}): Promise<string[]> {
+  const { split } = dataFilesOptions.read(given);
+  assertPath(source);
+  const found = await stat(source).catch(() => undefined);
+  if (found?.isFile()) return [source];
+  if (!found?.isDirectory()) {
+    if (isGlob(source)) return globbed(source);
+    const hint = /^[\w.-]+\/[\w.-]+$/.test(source)
+      ? ' For a data set of the hub: readDataset(await downloadDataset(name)), of @posttrain/lm.'
+      : '';
+    throw new DataFileError({ path: source }, `there is no such file or folder.${hint}`);
+  }
+  const all = (await filesBelow(source)).filter((path) => isReadable(path) && !isHidden(path) && !isMetadata(path));
+  const files = all.filter((path) => (splitOf(path) ?? 'train') === split);
+  if (files.length > 0) return files.map((path) => join(source, path));
+  const splits = [...new Set(all.map((path) => splitOf(path) ?? 'train'))].sort();
+  const there =
+    all.length === 0
+      ? 'It has no files of rows.'
+      : `Of its ${all.length} files of rows all are of ${splits.join(', ')}.`;
+  throw new DataFileError({ path: source }, `has no files of the split "${split}". ${there}`);
+}
+
+/** JSON beside the data that is not data. */
+const isMetadata = (path: string): boolean =>
+  ['dataset_infos.json', 'dataset_info.json', 'state.json'].includes(basename(path));
+
+/**
+ * The rows of a data set, file by file: of a file, a folder, a glob (see `dataFiles`). Memory holds what the reader of a file holds.
+ *
+ * @throws DataFileError, OptionError
+ */
+export async function* readDataset(source: string, given: DataFilesOptions = {}): AsyncGenerator<Row> {
+  for (const file of await dataFiles(source, given)) yield* readRows(file);
+}
+
+/** Names of files below what they have in common, for messages and identities. */
+export const namesOf = (files: readonly string[], base: string): string[] =>
+  files.map((file) =>
+    file === base
+      ? basename(file)
+      : relative(isGlob(base) ? '.' : base, file)
+          .split(sep)
+          .join('/'),
+  );
