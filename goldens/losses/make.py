@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from trl import RewardConfig, RewardTrainer  # noqa: E402
 from trl.experimental.gkd import GKDTrainer  # noqa: E402
 from stand_in import StandIn, fake_model  # noqa: E402
+import distill  # noqa: E402
 import minimum_risk  # noqa: E402
 import offline  # noqa: E402
 
@@ -170,10 +171,20 @@ def gkd() -> dict:
     return {"sequences": rows, "untrained": 2, "cases": cases}
 
 
+def distillation() -> dict:
+    rows = sequences(256, 43)[:3]
+    ids = padded(rows)
+    labels = padded(rows, -100)[:, 1:].clone()
+    labels[:, :2] = -100
+    facts = {"sequences": rows, "untrained": 2}
+    return {**facts, "soft_and_hard": distill.soft_and_hard(ids, labels), "top_k": distill.top_k(ids, labels)}
+
+
 def main() -> None:
     out = output_folder(__file__)
     write_json(out / "reward.json", reward())
     write_json(out / "gkd.json", gkd())
+    write_json(out / "distill.json", distillation())
     rows = sequences(256, 47)[:3]
     write_json(out / "oreo.json", {"sequences": rows, **offline.oreo(rows, 2)})
     candidates = sequences(256, 47)

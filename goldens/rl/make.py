@@ -20,6 +20,7 @@ import preference_formulas  # noqa: E402
 import reinforce_plus_plus  # noqa: E402
 import remax  # noqa: E402
 import rloo  # noqa: E402
+import self_distillation  # noqa: E402
 import tools  # noqa: E402
 import vineppo  # noqa: E402
 import with_model  # noqa: E402
@@ -42,6 +43,7 @@ def main() -> None:
     write_json(out / "preference-formulas.json", preference_formulas.cases())
     write_json(out / "log-probs.json", logits.cases())
     write_json(out / "tools.json", tools.cases())
+    write_json(out / "self-distillation.json", self_distillation.cases())
 
     torch.set_default_dtype(torch.float32)
     tensors, facts = with_model.cases()

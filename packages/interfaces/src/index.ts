@@ -72,7 +72,14 @@ export {
   type SandboxStop,
   SandboxUnavailableError,
 } from './sandbox.js';
-export type { ContinuationScore, RollingScorer, ScoreRequest, Scorer } from './score.js';
+export type {
+  ContinuationScore,
+  RollingScorer,
+  ScoreRequest,
+  Scorer,
+  TokenScorer,
+  TokenScores,
+} from './score.js';
 export {
   addSettings,
   type DecisiveSettings,

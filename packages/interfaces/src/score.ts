@@ -29,3 +29,21 @@ export interface RollingScorer {
   /** One score a text, in their order: the sum over all its tokens, each predicted once. */
   scoreRolling(texts: readonly string[]): Promise<ContinuationScore[]>;
 }
+
+/** What a model says of a sequence of tokens. */
+export interface TokenScores {
+  /** log p of each token but the first, given those before it, natural log. */
+  readonly logProbs: ArrayLike<number>;
+  /** What each token but the first is as text, where that is known: two vocabularies can then be told apart. */
+  readonly texts?: readonly string[];
+}
+
+/** Anything that gives log-probabilities of tokens by their ids: a teacher or a reference, here or behind an endpoint. */
+export interface TokenScorer {
+  readonly name: string;
+  /** One answer a sequence, in their order; sequences have two tokens or more. */
+  scoreTokens(
+    sequences: readonly (readonly number[])[],
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<TokenScores[]>;
+}

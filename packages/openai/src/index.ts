@@ -8,6 +8,8 @@ export type {
   Prompt,
   ScoreRequest,
   Scorer,
+  TokenScorer,
+  TokenScores,
   Usage,
   Verdict,
   Verifier,
@@ -19,3 +21,4 @@ export { type JudgeOptions, type JudgePrompt, judge } from './judge.js';
 export { type OpenAICompatibleOptions, openaiCompatible, type PrefixMode } from './openai-compatible.js';
 export { type OpenAICompatibleEmbedderOptions, openaiCompatibleEmbedder } from './openai-compatible-embedder.js';
 export { openaiCompatibleScorer } from './openai-compatible-scorer.js';
+export { openaiCompatibleTokenScorer } from './openai-compatible-token-scorer.js';

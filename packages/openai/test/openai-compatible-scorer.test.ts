@@ -5,6 +5,7 @@ import {
   type OpenAICompatibleEmbedderOptions,
   openaiCompatibleEmbedder,
   openaiCompatibleScorer,
+  openaiCompatibleTokenScorer,
 } from '../src/index.js';
 import { type Handler, json, type Seen, serve } from './server.js';
 
@@ -268,5 +269,63 @@ describe('embedder', () => {
       expect(make({ batchSize: 0 })).toThrow(/batchSize is 0; it must be a whole number of at least 1/);
       expect(make({ dimension: 3 })).toThrow(/Did you mean "dimensions"/);
     });
+  });
+});
+
+describe('token scorer', () => {
+  let server: Awaited<ReturnType<typeof serve>> | undefined;
+  afterEach(async () => {
+    await server?.close();
+    server = undefined;
+  });
+
+  type Place = Record<string, object> | null;
+  const entry = (id: number) => ({
+    [id]: { logprob: -id / 8, rank: 1, decoded_token: `<${id}>` },
+    99: { logprob: -3 },
+  });
+  async function scorerFor(answer: (tokens: number[]) => unknown, seen: Seen[] = []) {
+    server = await serve((request, response) => {
+      seen.push(request);
+      json(response, answer(request.body.prompt as number[]));
+    });
+    return openaiCompatibleTokenScorer({ baseURL: server.baseURL, model: 'teacher', maxRetries: 0 });
+  }
+  const places = (tokens: number[]): Place[] => tokens.map((id, t) => (t === 0 ? null : entry(id)));
+
+  it('gives the number of each token that it is asked about, among others, in the order of the sequences', async () => {
+    const seen: Seen[] = [];
+    const scorer = await scorerFor((tokens) => ({ choices: [{ text: '', prompt_logprobs: places(tokens) }] }), seen);
+    expect(
+      await scorer.scoreTokens([
+        [5, 4, 3, 8],
+        [7, 1],
+      ]),
+    ).toEqual([
+      { logProbs: [-0.5, -0.375, -1], texts: ['<4>', '<3>', '<8>'] },
+      { logProbs: [-0.125], texts: ['<1>'] },
+    ]);
+    expect(seen.map(({ body }) => body.prompt_logprobs)).toEqual([0, 0]);
+    await expect(scorer.scoreTokens([[5]])).rejects.toThrow(/two tokens or more/);
+  });
+
+  it.each<[string, (tokens: number[]) => unknown]>([
+    ['none', () => ({ choices: [{ text: 'x' }] })],
+    ['too few', (tokens) => ({ choices: [{ prompt_logprobs: places(tokens.slice(1)) }] })],
+    ['those of other tokens', (tokens) => ({ choices: [{ prompt_logprobs: places(tokens.map((id) => id + 1)) }] })],
+    ['no numbers', (tokens) => ({ choices: [{ prompt_logprobs: tokens.map((id) => ({ [id]: { logprob: null } })) }] })],
+    ['no choice', () => ({ choices: [] })],
+  ])('refuses a server that gives %s', async (_, answer) => {
+    const scorer = await scorerFor(answer);
+    await expect(scorer.scoreTokens([[5, 4]])).rejects.toThrow(
+      /"teacher" did not return the log-probability of every token of the prompt.*use a server that does/,
+    );
+    await expect(scorer.scoreTokens([[5, 4]])).rejects.toThrow(EndpointError);
+  });
+
+  it('stops when it is told to', async () => {
+    const scorer = await scorerFor((tokens) => ({ choices: [{ prompt_logprobs: places(tokens) }] }));
+    const signal = AbortSignal.abort(new Error('enough'));
+    await expect(scorer.scoreTokens([[5, 4]], { signal })).rejects.toThrow('enough');
   });
 });

@@ -23,6 +23,8 @@ export interface AnnotatorContext {
   /** The model that samples, with the policy's present weights, and its adapter. */
   readonly model: CausalLM;
   readonly adapter: Adapter;
+  /** What the policy's logits are divided by when it samples. */
+  readonly temperature: number;
   /** Training step, counted from 0. */
   readonly step: number;
   /** Random numbers of this annotator in this step. */
@@ -48,6 +50,8 @@ export interface Annotator extends Partial<Stateful> {
   readonly learner?: object;
   /** Trainers that `learn` updates, by the names that the run's checkpoints keep them under. */
   readonly trainers?: Readonly<Record<string, Trainer<TrainableModel>>>;
+  /** Called once before the first step of a run, resumed ones too: refuses what it cannot work with. */
+  prepare?(context: AnnotatorContext): void | Promise<void>;
   /** @returns the rollouts with what is known of them now; it may add rollouts and leave some out */
   annotate(rollouts: readonly ScoredRollout[], context: AnnotatorContext): Promise<readonly ScoredRollout[]>;
   /**

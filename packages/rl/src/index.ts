@@ -31,6 +31,28 @@ export type { Annotator, AnnotatorContext, Prefix } from './annotator.js';
 export { type Critic, type CriticExample, type CriticOptions, criticValues } from './critic/critic-values.js';
 export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
 export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
+export { type MiniLlmOptions, miniLlm } from './distillation/minillm.js';
+export {
+  type OnPolicyDistillationOptions,
+  onPolicyDistillation,
+  reverseKlMetric,
+} from './distillation/on-policy-distillation.js';
+export type {
+  MiniLlmObjectiveOptions,
+  MopdOptions,
+  OnPolicyDistillationObjectiveOptions,
+  OpsdOptions,
+} from './distillation/presets.js';
+export { type SdftOptions, sdft } from './distillation/sdft.js';
+export {
+  type PrivilegedPrompt,
+  type TeacherLogProbsOptions,
+  type TeachersLogProbsOptions,
+  teacherLogProb,
+  teacherLogProbs,
+  teachersLogProbs,
+} from './distillation/teacher-log-probs.js';
+export type { SelfTeacher, TokenTeacher } from './distillation/token-teacher.js';
 export { type BnpoOptions, type GroupNormalizedOptions, type GrpoOptions, groupNormalized } from './objective/grpo.js';
 export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './objective/loss-objective.js';
 export {
@@ -161,6 +183,7 @@ export {
 } from './preference/unpaired-loss.js';
 export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
 export { type WpoLossOptions, wpoLoss } from './preference/wpo.js';
+export { type IcePopOptions, icePop } from './ratio/ice-pop.js';
 export type { Ratio } from './ratio/ratio.js';
 export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
 export { type EchoOptions, echo } from './regulariser/echo.js';

@@ -3,6 +3,7 @@ import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { LocalGenerator, sequenceLogProbs } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../lm/test/support.js';
+import { openaiCompatibleTokenScorer } from '../../openai/src/index.js';
 import { localModels } from '../src/index.js';
 import { postJson, scriptedModel, serve } from './support.js';
 
@@ -208,6 +209,24 @@ describe('prompt_logprobs', () => {
     expect(bare.choices[0]!.prompt_logprobs!.slice(1).map((place) => Object.keys(place!))).toEqual(
       PROMPTS[0]!.slice(1).map((id) => [String(id)]),
     );
+  });
+
+  it('are a teacher that an endpoint gives: token ids in, their log-probabilities and texts out', async () => {
+    const model = await tinyModel('byte-level-bpe');
+    const { url } = await serve(localModels('m', model));
+    const scorer = openaiCompatibleTokenScorer({ baseURL: `${url}/v1`, model: 'm' });
+    const sequences = PROMPTS.filter(({ length }) => length > 1);
+    const found = await scorer.scoreTokens(sequences);
+    const wanted = await sequenceLogProbs(model, sequences);
+    found.forEach(({ logProbs, texts }, i) => {
+      expect(logProbs).toHaveLength(sequences[i]!.length - 1);
+      Array.from(logProbs).forEach((x, t) => {
+        expect(x).toBeCloseTo(wanted[i]!.logProbs[t]!, 4);
+      });
+      expect(texts).toEqual(sequences[i]!.slice(1).map((id) => model.tokenizer.decode([id])));
+    });
+    const beyond = scorer.scoreTokens([[1, model.config.vocabSize]]);
+    await expect(beyond).rejects.toThrow(/status 400/);
   });
 
   it('of a chat stand beside its choices', async () => {

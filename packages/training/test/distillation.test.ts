@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { adamW, sgd } from '@posttrain/core-tensor/optim';
-import { type CausalLM, LocalGenerator, loadWeights, sequenceLogProbs } from '@posttrain/lm';
+import { CausalLM, LocalGenerator, loadWeights, sequenceLogProbs, Tokenizer } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
@@ -18,7 +18,14 @@ import {
   distillation,
   distillOptions,
   divergence,
+  knowledgeDistillation,
+  type Loss,
+  negativeLogLikelihood,
+  type StoreTeacherTopKOptions,
   sft,
+  storeTeacherTopK,
+  TeacherFile,
+  TeacherFileError,
   Trainer,
   type TrainingRow,
   trainingShape,
@@ -33,6 +40,18 @@ const golden = JSON.parse(readFileSync(join(goldens, 'losses/gkd.json'), 'utf8')
   cases: { beta: number; temperature: number; loss: number; norm: number[]; lm_head: number[] }[];
 };
 
+const soft = JSON.parse(readFileSync(join(goldens, 'losses/distill.json'), 'utf8')) as {
+  sequences: number[][];
+  untrained: number;
+  soft_and_hard: (Gradients & { alpha: number; temperature: number; kd_loss: number; nll_loss: number })[];
+  top_k: (Gradients & { k: number; beta: number })[];
+};
+interface Gradients {
+  readonly loss: number;
+  readonly norm: number[];
+  readonly lm_head: number[];
+}
+
 const model = async (name: string) => modelOf(await loadWeights(join(goldens, 'models', name)), name);
 
 /** Rows whose trained predictions weigh the same, and the first few are not trained. */
@@ -46,11 +65,19 @@ function rowsOf(sequences: readonly (readonly number[])[], untrained: number): T
 
 const rows = rowsOf(golden.sequences, golden.untrained);
 
-async function gradientsOf(options: DivergenceOptions, given: readonly TrainingRow[] = rows) {
+async function gradientsOf(options: DivergenceOptions | Loss, given: readonly TrainingRow[] = rows) {
   const trainer = await Trainer.create(await model('llama'), { optimizer: sgd(), maxTokensPerPass: 32 });
-  const { loss } = await trainer.forwardBackward(given, distillation(options));
+  const loss = 'name' in options ? options : distillation(options);
+  const result = await trainer.forwardBackward(given, loss);
   const gradients = await trainer.takeGradients();
-  return { loss, norm: await gradients['model.norm.weight']!.toArray(), head: gradients['lm_head.weight']! };
+  return { ...result, norm: await gradients['model.norm.weight']!.toArray(), head: gradients['lm_head.weight']! };
+}
+
+/** Value and gradients, with what torch makes of the formula. */
+async function expectGradients({ loss, norm, head }: Awaited<ReturnType<typeof gradientsOf>>, expected: Gradients) {
+  expectClose([loss], [expected.loss], 2e-6 * expected.loss + 1e-7);
+  expectClose(norm, expected.norm, 5e-6);
+  expectClose(await head.sum(1).toArray(), expected.lm_head, 5e-6);
 }
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -62,10 +89,7 @@ describe('distillation from a teacher model', () => {
       const { beta, temperature } = expected;
       const teacher = await model('mistral');
       for (const chunkSize of [100_000, 100]) {
-        const { loss, norm, head } = await gradientsOf({ teacher, beta, temperature, chunkSize });
-        expectClose([loss], [expected.loss], 2e-6 * expected.loss + 1e-7);
-        expectClose(norm, expected.norm, 5e-6);
-        expectClose(await head.sum(1).toArray(), expected.lm_head, 5e-6);
+        await expectGradients(await gradientsOf({ teacher, beta, temperature, chunkSize }), expected);
       }
     },
   );
@@ -82,7 +106,45 @@ describe('distillation from a teacher model', () => {
   });
 });
 
+describe('knowledge distillation', () => {
+  it.each(soft.soft_and_hard)(
+    'is Hinton’s loss, value and gradient: α $alpha, temperature $temperature',
+    async ({ alpha, temperature, kd_loss, nll_loss, ...expected }) => {
+      const teacher = await model('mistral');
+      const result = await gradientsOf(knowledgeDistillation({ teacher, alpha, temperature, chunkSize: 100 }));
+      await expectGradients(result, expected);
+      expectClose([result.metrics.kd_loss!, result.metrics.nll_loss!], [kd_loss, nll_loss], 5e-6);
+    },
+  );
+
+  it('tends to half the variance of the difference of the logits as the temperature grows, matching them', async () => {
+    const [teacher, student] = [await model('mistral'), await model('llama')];
+    const temperature = 300;
+    const { loss } = await gradientsOf(knowledgeDistillation({ teacher, alpha: 1, temperature }));
+    const tops = await Promise.all(
+      [teacher, student].map((one) => sequenceLogProbs(one, golden.sequences, { topLogProbs: 256 })),
+    );
+    const places = golden.sequences.flatMap((tokens, i) =>
+      tokens.slice(1 + golden.untrained).map((_, t) => {
+        const [taught, own] = tops.map((of) => {
+          const list = of[i]!.topLogProbs![t + golden.untrained]!;
+          return [...list].sort((a, b) => a.tokenId - b.tokenId).map(({ logProb }) => logProb);
+        });
+        const difference = taught!.map((x, id) => x - own![id]!);
+        const mean = difference.reduce((a, b) => a + b, 0) / 256;
+        return difference.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 256 / 2;
+      }),
+    );
+    expect(loss / (places.reduce((a, b) => a + b, 0) / places.length)).toBeCloseTo(1, 2);
+  });
+});
+
 describe('distillation from top-k annotations', () => {
+  it.each(soft.top_k)('with a tail is TRL’s, value and gradient: k $k, β $beta', async ({ k, beta, ...expected }) => {
+    const annotated = await annotateTopK(await model('mistral'), rows, { k });
+    await expectGradients(await gradientsOf({ teacher: { k }, beta, chunkSize: 100 }, annotated), expected);
+  });
+
   it.each([0, 0.5, 1])('with all tokens is that of the whole distributions (β %d)', async (beta) => {
     const teacher = await model('mistral');
     const whole = await gradientsOf({ teacher, beta });
@@ -241,6 +303,7 @@ describe('distill', () => {
     expect(numbers(resumed)).toEqual(numbers(straight));
     const other = run({ ...shared, outputFolder, resume: true, teacher: await lettersModel(21) });
     await expect(other).rejects.toThrow(/teacher.model.weights was \w+ and is \w+/);
+    expect(() => distillOptions.read({ ...shared, rows: [], teacher: model, alpha: 2 })).toThrow(/alpha is 2/);
     const changed: Partial<DistillOptions> = {
       ...{ lmbda: 0.6, beta: 0.4, temperature: 1, divergenceTemperature: 2, topK: 2, seqKd: !('seqKd' in options) },
       ...{ maxCompletionLength: 7, maxLength: 31, batchSize: 5, steps: 7, learningRate: 0.02 },
@@ -252,7 +315,8 @@ describe('distill', () => {
     // Those of every training have their cases in runs.test.ts.
     const own = Object.entries(distillOptions.shape).filter(([name]) => !Object.hasOwn(trainingShape, name));
     expect(own.flatMap(([option, { decisive }]) => (decisive ? option : [])).sort()).toEqual(
-      Object.keys(changed).sort(),
+      // α needs data only: below.
+      ['alpha', ...Object.keys(changed)].sort(),
     );
   });
 
@@ -288,7 +352,32 @@ describe('distill', () => {
     expect(student).not.toEqual(ofTeacher);
   });
 
+  it('with labels is Hinton’s loss on the data, which a resumed run must share', async () => {
+    const shared = { outputFolder: join(folder, 'labels'), saveSteps: 1, lmbda: 0, steps: 1, batchSize: 16 };
+    const hinton = { alpha: 0.7, beta: 0, divergenceTemperature: 2 };
+    const { history } = await run({ ...shared, ...hinton });
+    const { loss, kd_loss, nll_loss } = history[0]!.metrics;
+    expect(loss).toBeCloseTo(0.7 * kd_loss! + 0.3 * nll_loss!, 6);
+    const start = await Trainer.create(await lettersModel(1), { optimizer: sgd() });
+    const sequences = prompts(2, 16).map(({ prompt, completion }) =>
+      start.model.tokenizer.encode(`${prompt}${completion}</s>`),
+    );
+    const { loss: nll } = await start.evaluate(rowsOf(sequences, 2), negativeLogLikelihood);
+    expect(nll_loss).toBeCloseTo(nll, 6);
+    const other = run({ ...shared, ...hinton, alpha: 0.6, resume: true });
+    await expect(other).rejects.toThrow(/alpha was 0.7 and is 0.6/);
+  });
+
   it('refuses what it cannot train on', async () => {
+    /** As large a vocabulary, in which the third letter is another one. */
+    const renamed = async () => {
+      const own = await lettersModel(3);
+      const files = own.tokenizer.files();
+      const { vocab, ...bpe } = files.tokenizer.model as { vocab: Record<string, number> };
+      const other = Object.fromEntries(Object.entries(vocab).map(([token, id]) => [token === 'c' ? 'C' : token, id]));
+      const tokenizer = new Tokenizer({ ...files, tokenizer: { ...files.tokenizer, model: { ...bpe, vocab: other } } });
+      return CausalLM.initialize({ config: own.config, tokenizer, name: 'renamed' }, 3);
+    };
     for (const [options, said] of [
       [{ rows: questions(3, 2) }, /row 0: has no completion.*lmbda: 1/],
       [
@@ -302,10 +391,157 @@ describe('distill', () => {
       [{ maxLength: 33 }, /maxLength is 33; student and teacher hold 32 tokens/],
       [{ teacher: await tinyModel('llama') }, /teacher has a vocabulary of 40 tokens and the student one of 8/],
       [{ teacher: await tinyModel('llama'), topK: 2 }, /vocabulary of 40 tokens and the student one of 8/],
+      [{ teacher: await renamed() }, /another tokenizer than the student: token 2 is "C" in the one and "c".*sft/],
+      [{ alpha: 0.5 }, /alpha weighs the labels of the data, and with lmbda 0.5 .*lmbda: 0/],
       [{ max_new_tokens: 3 } as never, /maxCompletionLength/],
       [{ lmbda: 2 }, /lmbda is 2/],
     ] as const) {
       await expect(run({ steps: 1, ...options }), String(said)).rejects.toThrow(said);
     }
+  });
+});
+
+describe('a teacher on disk', () => {
+  let folder: string;
+  beforeAll(async () => {
+    setEngine(onnxruntimeEngine());
+    folder = await mkdtemp(join(tmpdir(), 'teacher-'));
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  const draw = drawing(5);
+  const word = (length: number) => Array.from({ length }, () => 'abcdefg'[Math.floor(draw() * 7)]).join('');
+  const rows = Array.from({ length: 9 }, (_, i): DistillRow => ({ prompt: word(2 + (i % 3)), completion: word(4) }));
+  const teacher = lettersModel(20, 0.5);
+  const store = async (name: string, more: Partial<StoreTeacherTopKOptions> = {}) =>
+    storeTeacherTopK({ teacher: await teacher, rows, k: 3, batchSize: 2, file: join(folder, name), ...more });
+  const train = async (by: CausalLM | TeacherFile, more: Partial<DistillOptions> = {}) => {
+    const shared = { model: await lettersModel(1), rows, lmbda: 0, batchSize: 4, steps: 5, learningRate: 0.02 };
+    return distill({ ...shared, teacher: by, onWarning: () => {}, ...more });
+  };
+  const losses = ({ history }: Awaited<ReturnType<typeof train>>) => history.map(({ metrics }) => metrics.loss!);
+
+  it('teaches what the teacher itself does: exactly in float32, nearly in float16', async () => {
+    for (const [logProbs, beta] of [
+      ['float32', 0.5],
+      ['float16', 0],
+      ['float16', 1],
+    ] as const) {
+      const file = await store(`${logProbs} ${beta}`, { logProbs });
+      const [live, stored] = [await train(await teacher, { topK: 3, beta }), await train(file, { beta })];
+      if (logProbs === 'float32') expect(losses(stored)).toEqual(losses(live));
+      else expectClose(losses(stored), losses(live), 1e-3 * losses(live)[0]!);
+      await file.close();
+    }
+  });
+
+  it('takes as many bytes as it says, and keeps the probability of the tail', async () => {
+    const file = await store('bytes');
+    const tokens = (await teacher).tokenizer.encode(`${rows[0]!.prompt}${rows[0]!.completion}</s>`);
+    const { teacher_log_probs } = await file.annotations(0, tokens);
+    const [scored] = await sequenceLogProbs(await teacher, [tokens], { topLogProbs: 3 });
+    const sums = (values: readonly number[]) => values.reduce((sum, x) => sum + Math.exp(x), 0);
+    scored!.topLogProbs!.forEach((place, t) => {
+      const own = Array.from(teacher_log_probs.subarray(3 * t, 3 * t + 3));
+      expect(sums(own)).toBeCloseTo(sums(place.map(({ logProb }) => logProb)), 6);
+      expectClose(
+        own,
+        place.map(({ logProb }) => logProb),
+        2e-3,
+      );
+    });
+    const { size } = await stat(file.path);
+    const predictions = rows.reduce((sum, { prompt, completion }) => sum + prompt!.length + completion!.length, 0);
+    const [index, records] = [8 * 9 + 16, 12 * 9 + predictions * (4 * 3 + 4)];
+    const header = (await readFile(file.path)).readUInt32LE(8);
+    expect(size).toBe(12 + header + records + index);
+    await file.close();
+  });
+
+  it('of a call that was killed is not there, and the next call goes on and writes the same bytes', async () => {
+    const whole = await store('whole');
+    await whole.close();
+    const expected = await readFile(whole.path);
+    const file = join(folder, 'killed');
+    for (const after of [1, 3]) {
+      const stop = new AbortController();
+      let batches = 0;
+      const onProgress = () => {
+        batches++;
+        if (batches === after) stop.abort(new Error('killed'));
+      };
+      await expect(store('killed', { signal: stop.signal, onProgress })).rejects.toThrow('killed');
+      await expect(TeacherFile.open(file)).rejects.toThrow(/is not finished: call storeTeacherTopK.*again/);
+    }
+    await expect(store('killed', { k: 2 })).rejects.toThrow(/k was 3 and is 2/);
+    await expect(store('killed', { teacher: await lettersModel(21) })).rejects.toThrow(
+      /teacher.model.weights was \w+ and/,
+    );
+    await expect(store('killed', { rows: [...rows].reverse() })).rejects.toThrow(/row 0 is of other tokens/);
+    // A record that is cut off is written again.
+    await truncate(`${file}.partial`, (await stat(`${file}.partial`)).size - 5);
+    const scored: number[] = [];
+    const resumed = await store('killed', { onProgress: ({ done }) => scored.push(done) });
+    expect(await readFile(resumed.path)).toEqual(expected);
+    // 8 rows were whole before the last one was cut: 7 are passed over.
+    expect(scored).toEqual([9]);
+    await resumed.close();
+    const again = await store('killed', { onProgress: () => expect.fail('runs the teacher again') });
+    expect(again.count).toBe(9);
+    await again.close();
+    await expect(store('killed', { temperature: 2 })).rejects.toThrow(/temperature was 1 and is 2/);
+  });
+
+  it('whatever byte of it is wrong is found, or was of no use', async () => {
+    const whole = await store('mutated');
+    const texts = rows.map(({ prompt, completion }) => `${prompt}${completion}</s>`);
+    const { tokenizer } = await teacher;
+    const readAll = async (file: TeacherFile) =>
+      Promise.all(texts.map((text, i) => file.annotations(i, tokenizer.encode(text))));
+    const expected = await readAll(whole);
+    await whole.close();
+    const bytes = await readFile(whole.path);
+    const path = join(folder, 'mutant');
+    let refused = 0;
+    for (let at = 0; at < bytes.length; at += 7) {
+      const mutant = at % 2 === 0 ? bytes.subarray(0, at) : Buffer.from(bytes);
+      if (at % 2 === 1) mutant[at]! ^= 1 << (at % 8);
+      await writeFile(path, mutant);
+      try {
+        const file = await TeacherFile.open(path);
+        try {
+          expect(await readAll(file)).toEqual(expected);
+        } finally {
+          await file.close();
+        }
+      } catch (error) {
+        if (!(error instanceof TeacherFileError)) throw error;
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(bytes.length / 7 / 2);
+  });
+
+  it('refuses what it does not know', async () => {
+    const file = await store('refused');
+    for (const [options, said] of [
+      [{ lmbda: 0.5 }, /lmbda: is 0.5, and a teacher on disk knows the rows that it was run on and no others/],
+      [{ seqKd: true }, /seqKd: .*cannot be sampled from/],
+      [{ evaluationRows: rows }, /evaluationRows: .*evaluate with the teacher itself/],
+      [{ topK: 2 }, /topK: is 2, and .* has 3 tokens/],
+      [{ divergenceTemperature: 2 }, /divergenceTemperature: is 2, and .* was written at 1/],
+      [{ rows: rows.slice(3) }, /row \d is of other tokens: the file was written for other rows/],
+      [
+        { rows: [...rows, { prompt: 'ab', completion: 'c' }], batchSize: 10 },
+        /row 9 is not there; the file has 9 rows/,
+      ],
+    ] as const) {
+      await expect(train(file, options), String(said)).rejects.toThrow(said);
+    }
+    await file.close();
+    await expect(store('k', { k: 9 })).rejects.toThrow(/k is 9, and the teacher's vocabulary has 8 tokens/);
+    await expect(store('none', { rows: [] })).rejects.toThrow(/no rows to store/);
+    await expect(store('lacking', { rows: [{ prompt: 'ab' }] })).rejects.toThrow(/row 0: has no completion/);
+    await expect(TeacherFile.open(join(folder, 'absent'))).rejects.toThrow(/cannot be read \(ENOENT\)/);
   });
 });

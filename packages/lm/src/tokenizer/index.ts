@@ -5,3 +5,4 @@ export type { DecodeTextOptions, EncodeOptions, OffsetOptions, TokenizerFiles } 
 export { type TokenBytes, TokenBytesError } from './token-bytes.js';
 export { assertTokenIds, TokenIdError } from './token-ids.js';
 export { Tokenizer } from './tokenizer.js';
+export { vocabularyDifference } from './vocabulary-difference.js';

@@ -40,7 +40,8 @@ export interface Advantage extends Partial<Stateful> {
   readonly level?: 'sequence' | 'token';
   /**
    * @returns in the order of the rollouts, one number for all tokens of a completion or an array with one a token. A
-   *   rollout whose reward is null is not scorable: it has no part in any mean and its advantage is 0.
+   *   rollout whose reward is null is not scorable: it has no part in any mean and its advantage is 0 (of one that
+   *   reads rewards).
    */
   compute(rollouts: readonly Rollout[]): readonly (number | ArrayLike<number>)[];
 }

@@ -5,6 +5,7 @@ import { reinforcePlusPlus, reinforcePlusPlusShape } from '../advantage/reinforc
 import { greedyBaseline, reMax } from '../advantage/remax.js';
 import { vinePpo, vinePpoShape, vineValues, vineValuesShape } from '../advantage/vineppo.js';
 import { type Critic, criticValues } from '../critic/critic-values.js';
+import { distillationObjectives } from '../distillation/presets.js';
 import { klInLoss } from '../regulariser/kl-in-loss.js';
 import { klInReward } from '../regulariser/kl-in-reward.js';
 import { regulariserShape, regularisersOf } from '../regulariser/regularisers-of.js';
@@ -221,6 +222,7 @@ export const policyObjectives = {
     aggregation: sequenceSum(),
     regularisers: regularisersOf(remaxOptions.read(options), klInReward),
   }),
+  ...distillationObjectives,
 } as const;
 
 /** The name of an objective of `policyObjectives`. */

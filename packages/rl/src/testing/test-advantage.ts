@@ -9,6 +9,8 @@ export interface TestAdvantageOptions {
   readonly shiftInvariant?: 'group' | 'step' | 'none';
   /** Whether multiplying all rewards, of tokens and values too, by a positive number changes nothing. Default false. */
   readonly scaleInvariant?: boolean;
+  /** Whether it reads rewards at all: one that does not is the same whatever they are, null too. Default true. */
+  readonly readsRewards?: boolean;
   /** Largest difference that counts as rounding, or as the epsilon of a division. Default 1e-3. */
   readonly tolerance?: number;
   /** Fields of others that it needs (`extras.NAME`), of a rollout and its place. Default: none. */
@@ -74,15 +76,16 @@ function frozen<T>(value: T): T {
  *
  * - one finite number for each rollout, or one for each of its tokens, of no more than it declares to need;
  * - the order of rollouts and the numbers of groups do not matter, and nothing that is given is changed;
- * - a rollout that is not scorable has 0 and no part in the others';
+ * - a rollout that is not scorable has 0 and no part in the others', unless it reads no rewards;
  * - it has the invariances that it is said to have, and no other;
  * - with a state it goes on from what was saved as a checkpoint has it.
  */
 export function testAdvantage(
   it: (name: string, body: () => Promise<void>) => void,
   make: () => Advantage,
-  { shiftInvariant = 'none', scaleInvariant = false, tolerance = 1e-3, extras }: TestAdvantageOptions = {},
+  given: TestAdvantageOptions = {},
 ): void {
+  const { shiftInvariant = 'none', scaleInvariant = false, readsRewards = true, tolerance = 1e-3, extras } = given;
   const { name, needs } = make();
   const compute = (rollouts: readonly Rollout[], advantage = make()) => perToken(rollouts, advantage.compute(rollouts));
   const check = (what: string, body: () => void | Promise<void>) =>
@@ -112,55 +115,68 @@ export function testAdvantage(
     );
   });
 
-  check('gives 0 to what is not scorable, which has no part in the others', () => {
-    const rollouts = someRollouts(needs, extras).map((rollout, i) =>
-      i % 4 === 1 ? { ...rollout, reward: null } : rollout,
-    );
-    const scorable = rollouts.filter(({ reward }) => reward !== null);
-    const found = compute(rollouts);
-    const wanted = [...compute(scorable)];
-    assertSame(
-      found,
-      rollouts.map(({ reward, completionTokens }) =>
-        reward === null ? completionTokens.map(() => 0) : wanted.shift()!,
-      ),
-      1e-9,
-      'with rollouts that are not scorable',
-    );
-    const none = rollouts.map((rollout) => ({ ...rollout, reward: null }));
-    assert.ok(
-      compute(none)
-        .flat()
-        .every((value) => value === 0),
-      'where nothing is scorable',
-    );
-  });
+  if (!readsRewards) {
+    check('does not read rewards', () => {
+      const rollouts = someRollouts(needs, extras);
+      const others = rollouts.map((rollout, i) => ({
+        ...rollout,
+        reward: i % 3 === 0 ? null : 3 * rollout.reward! + i,
+      }));
+      assertSame(compute(others), compute(rollouts), 0, 'with other rewards');
+    });
+  } else checkRewards();
 
-  check(`sees a number added to rewards unless to all of a ${shiftInvariant}`, () => {
-    const rollouts = someRollouts(needs, extras);
-    const added = (by: (rollout: Rollout) => number) =>
-      compute(rollouts.map((rollout) => ({ ...rollout, reward: rollout.reward! + by(rollout) })));
-    const of = { group: ({ group }: Rollout) => 1 + group, step: () => 2, none: () => 0 }[shiftInvariant];
-    assertSame(added(of), compute(rollouts), tolerance, `shifted (${shiftInvariant})`);
-    const wider = { group: undefined, step: ({ group }: Rollout) => 1 + group, none: () => 2 }[shiftInvariant];
-    if (wider) assert.notDeepEqual(rounded(added(wider)), rounded(compute(rollouts)), 'more invariant than is said');
-  });
+  function checkRewards() {
+    check('gives 0 to what is not scorable, which has no part in the others', () => {
+      const rollouts = someRollouts(needs, extras).map((rollout, i) =>
+        i % 4 === 1 ? { ...rollout, reward: null } : rollout,
+      );
+      const scorable = rollouts.filter(({ reward }) => reward !== null);
+      const found = compute(rollouts);
+      const wanted = [...compute(scorable)];
+      assertSame(
+        found,
+        rollouts.map(({ reward, completionTokens }) =>
+          reward === null ? completionTokens.map(() => 0) : wanted.shift()!,
+        ),
+        1e-9,
+        'with rollouts that are not scorable',
+      );
+      const none = rollouts.map((rollout) => ({ ...rollout, reward: null }));
+      assert.ok(
+        compute(none)
+          .flat()
+          .every((value) => value === 0),
+        'where nothing is scorable',
+      );
+    });
 
-  check(scaleInvariant ? 'does not see the scale of rewards' : 'sees the scale of rewards', () => {
-    const times = (values: ArrayLike<number>) => Array.from(values, (x) => 3 * x);
-    const rollouts = someRollouts(needs, extras);
-    const scaled = rollouts.map((rollout) => ({
-      ...rollout,
-      reward: 3 * rollout.reward!,
-      ...(rollout.values && { values: times(rollout.values), endValue: 3 * rollout.endValue! }),
-      ...(rollout.tokenRewards && { tokenRewards: times(rollout.tokenRewards) }),
-      ...(rollout.turnRewards && { turnRewards: rollout.turnRewards.map((x) => ({ ...x, reward: 3 * x.reward })) }),
-      ...(rollout.baseline !== undefined && { baseline: 3 * rollout.baseline }),
-      ...(rollout.rewards && { rewards: { first: 3 * rollout.rewards.first!, second: 3 * rollout.rewards.second! } }),
-    }));
-    if (scaleInvariant) assertSame(compute(scaled), compute(rollouts), tolerance, 'scaled');
-    else assert.notDeepEqual(rounded(compute(scaled)), rounded(compute(rollouts)));
-  });
+    check(`sees a number added to rewards unless to all of a ${shiftInvariant}`, () => {
+      const rollouts = someRollouts(needs, extras);
+      const added = (by: (rollout: Rollout) => number) =>
+        compute(rollouts.map((rollout) => ({ ...rollout, reward: rollout.reward! + by(rollout) })));
+      const of = { group: ({ group }: Rollout) => 1 + group, step: () => 2, none: () => 0 }[shiftInvariant];
+      assertSame(added(of), compute(rollouts), tolerance, `shifted (${shiftInvariant})`);
+      const wider = { group: undefined, step: ({ group }: Rollout) => 1 + group, none: () => 2 }[shiftInvariant];
+      if (wider) assert.notDeepEqual(rounded(added(wider)), rounded(compute(rollouts)), 'more invariant than is said');
+    });
+
+    check(scaleInvariant ? 'does not see the scale of rewards' : 'sees the scale of rewards', () => {
+      const times = (values: ArrayLike<number>) => Array.from(values, (x) => 3 * x);
+      const rollouts = someRollouts(needs, extras);
+      const scaled = rollouts.map((rollout) => ({
+        ...rollout,
+        reward: 3 * rollout.reward!,
+        ...(rollout.values && { values: times(rollout.values), endValue: 3 * rollout.endValue! }),
+        ...(rollout.tokenRewards && { tokenRewards: times(rollout.tokenRewards) }),
+        ...(rollout.turnRewards && { turnRewards: rollout.turnRewards.map((x) => ({ ...x, reward: 3 * x.reward })) }),
+        ...(rollout.baseline !== undefined && { baseline: 3 * rollout.baseline }),
+        ...(rollout.rewards && { rewards: { first: 3 * rollout.rewards.first!, second: 3 * rollout.rewards.second! } }),
+      }));
+      if (scaleInvariant) assertSame(compute(scaled), compute(rollouts), tolerance, 'scaled');
+      else assert.notDeepEqual(rounded(compute(scaled)), rounded(compute(rollouts)));
+    });
+  }
 
   check('goes on from its state, and says what it was made with as plain data', async () => {
     const first = make();

@@ -15,7 +15,7 @@ export function annotatorContext(request: AnnotatorSampling): AnnotatorContext {
   const { model, adapter, step, key, signal } = request;
   let calls = 0;
   return {
-    ...{ model, adapter, step, key, signal },
+    ...{ model, adapter, step, key, signal, temperature: request.sampling.temperature ?? 1 },
     sample: async (prefixes) => {
       const own = { ...request, key: key.child(calls++) };
       const results = new Array<SampledRollout[]>(prefixes.length);

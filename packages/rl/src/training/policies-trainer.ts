@@ -17,7 +17,7 @@ import { type AnyPolicyObjective, policyObjective } from '../objective/policy-ob
 import type { PromptRow } from '../rewards/reward.js';
 import { rolloutMetrics } from './policy-metrics.js';
 import { checkPolicyOptions, type PolicyTrainingOptions, policyOptions, referenceOf } from './policy-options.js';
-import { type LearningPolicy, learnFrom, noUpdate, samplingRequest } from './policy-trainer.js';
+import { type LearningPolicy, learnFrom, noUpdate, prepareAnnotators, samplingRequest } from './policy-trainer.js';
 import { sampleAndScore } from './rollouts.js';
 import { rowFeedOf } from './row-feed.js';
 import { type PartStates, RunParts } from './run-parts.js';
@@ -125,6 +125,7 @@ export async function trainPolicies<Row extends PromptRow, A extends TrainableAd
         return { ...Object.fromEntries((await Promise.all(settings)).flat()), ...feed.identity };
       },
       async begin(firstStep) {
+        for (const member of all) await prepareAnnotators(member, firstStep, first.options.signal);
         for (const { name, parts } of all) {
           parts.begin(firstStep);
           if (firstStep > 0) await parts.load(state.parts?.[name]);

@@ -121,6 +121,7 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
         ...feed.identity,
       }),
       async begin(firstStep) {
+        await prepareAnnotators(run, firstStep, options.signal);
         parts.begin(firstStep);
         if (firstStep > 0) await parts.load(run.state.parts);
         if (outputFolder === undefined) return;
@@ -247,6 +248,11 @@ function annotatorsOf(run: LearningPolicy, step: number, signal: AbortSignal | u
     annotator,
     context: annotatorContext(samplingRequest(run, step, key.child(LAST_ANNOTATOR - i), signal)),
   }));
+}
+
+/** What annotators have to say before the first step. @throws what they refuse a run with */
+export async function prepareAnnotators(run: LearningPolicy, step: number, signal: AbortSignal | undefined) {
+  for (const { annotator, context } of annotatorsOf(run, step, signal)) await annotator.prepare?.(context);
 }
 
 /** The step's rollouts, and all that were sampled for it: with dynamic sampling some groups are put aside. */

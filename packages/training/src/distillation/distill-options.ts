@@ -5,13 +5,19 @@ import { trainingShape } from '../run/training-options.js';
 import { trlNames } from '../run/trl-names.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { DistillRow } from './distill-rows.js';
+import { TeacherFile } from './teacher-file.js';
 
 const shape = {
   ...trainingShape,
-  /** What is imitated. It has the student's vocabulary and its token ids. */
-  teacher: custom<CausalLM>()(
-    'a CausalLM (await CausalLM.load(folder) reads one)',
-    (value) => typeof value === 'object' && value !== null && 'network' in value && 'weights' in value,
+  /**
+   * What is imitated: a model with the student's vocabulary and its token ids, or what one has said of these very rows
+   * (`storeTeacherTopK`, with `lmbda: 0`).
+   */
+  teacher: custom<CausalLM | TeacherFile>()(
+    'a CausalLM (await CausalLM.load(folder) reads one), or a TeacherFile',
+    (value) =>
+      value instanceof TeacherFile ||
+      (typeof value === 'object' && value !== null && 'network' in value && 'weights' in value),
     { decisive: false },
   ),
   /**
@@ -35,6 +41,11 @@ const shape = {
   temperature: number({ default: 0.9, min: 1e-4 }),
   /** Divides the logits of both in the divergence. Default 1, as in GKDTrainer. */
   divergenceTemperature: number({ default: 1, above: 0 }),
+  /**
+   * α of knowledge distillation (Hinton): the loss is α T² divergence + (1 − α) cross-entropy with the data's tokens, T being
+   * `divergenceTemperature`; Hinton's divergence is `beta: 0`. It needs `lmbda: 0`. Default: the divergence alone, without T².
+   */
+  alpha: number({ optional: true, min: 0, max: 1 }),
   /**
    * Compare with the teacher's k most likely tokens and the rest as one outcome: less memory. Default: the whole
    * vocabulary.

@@ -9,10 +9,9 @@ import {
   type PackWeights,
   withParameters,
 } from '@posttrain/lm';
-import type { TrainingRow } from '../loss/rows.js';
 import { collectRows, type Rows } from '../run/collect-rows.js';
 import type { EvaluationOnRows } from '../run/evaluation.js';
-import { contentHash, modelIdentity, rowsIdentity } from '../run/identity.js';
+import { contentHash, rowsIdentity } from '../run/identity.js';
 import { RowOrder } from '../run/row-order.js';
 import { warn } from '../run/run-options.js';
 import { type RunResult, runSteps } from '../run/run-steps.js';
@@ -25,7 +24,8 @@ import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { Trainer } from '../trainer/trainer.js';
 import { type DistillOptions, type DistillSettings, distillOptions } from './distill-options.js';
 import { type DistillPrompt, type DistillRow, distillPrompt } from './distill-rows.js';
-import { annotateTopK, distillation } from './distillation.js';
+import { TeacherFile } from './teacher-file.js';
+import { teachingOf } from './teaching.js';
 
 /** What `distill` gives. */
 export interface DistillResult<A extends TrainableAdapter = TrainableAdapter> extends RunResult {
@@ -43,9 +43,10 @@ const EVALUATION = 2 ** 32 - 1;
  * On-policy distillation, GKD (arXiv 2306.13649, algorithm 1): with probability λ a batch is completions that the
  * student has just sampled, else those of the data (or of the teacher, with `seqKd`), and an update minimises the
  * mean over their tokens of the divergence of the two next-token distributions. TRL's GKDTrainer. No gradient goes
- * through the sampling.
+ * through the sampling. With `lmbda: 0, alpha` it is Hinton's knowledge distillation (arXiv 1503.02531) on the data, labels included; its
+ * teacher may then be a file (`storeTeacherTopK`).
  *
- * @throws OptionError, DistillRowError, CheckpointError, RunLockedError, FileError; NonFiniteError before a bad
+ * @throws OptionError, DistillRowError, TeacherFileError, CheckpointError, RunLockedError, FileError; NonFiniteError before a bad
  *   update
  */
 export async function distill<A extends TrainableAdapter = TrainableAdapter>(
@@ -56,12 +57,12 @@ export async function distill<A extends TrainableAdapter = TrainableAdapter>(
   if (given.steps !== undefined && given.epochs !== undefined) {
     warn(settings, `${WHERE}: steps ${given.steps} replaces epochs ${given.epochs}; give one of the two.`);
   }
-  const { model, teacher, adapter, batchSize, lmbda, seqKd, topK, beta, divergenceTemperature, seed } = settings;
-  const [taught, own] = [teacher.config.vocabSize, model.config.vocabSize];
-  if (taught !== own) {
-    const problem = `the teacher has a vocabulary of ${taught} tokens and the student one of ${own}`;
-    throw new OptionError('INVALID_OPTION', WHERE, 'teacher', `${problem}; a divergence needs one for both.`);
+  const { model, adapter, batchSize, lmbda, seqKd, alpha, seed } = settings;
+  if (alpha !== undefined && lmbda > 0) {
+    const problem = `alpha weighs the labels of the data, and with lmbda ${lmbda} batches are sampled from the student, which have none; give lmbda: 0.`;
+    throw new OptionError('INVALID_OPTION', WHERE, 'alpha', problem);
   }
+  const teaching = teachingOf(WHERE, settings);
   const needsData = lmbda < 1 && !seqKd;
   const rows = await promptsOf('rows', settings.rows, { ...settings, needsData });
   const held =
@@ -71,16 +72,8 @@ export async function distill<A extends TrainableAdapter = TrainableAdapter>(
   const steps = settings.steps ?? Math.ceil(settings.epochs * stepsPerEpoch);
   const rateOf = planRates(WHERE, settings, steps);
   const trainer = await createTrainer(WHERE, settings);
-  const loss = distillation({
-    ...{ teacher: topK === undefined ? teacher : { k: topK }, beta, temperature: divergenceTemperature },
-  });
-  const annotated = (batch: readonly TrainingRow[]) =>
-    topK === undefined
-      ? batch
-      : annotateTopK(teacher, batch, {
-          ...{ k: topK, temperature: divergenceTemperature, maxTokensPerPass: settings.maxTokensPerPass },
-        });
-  const ofTeacher: Sampler = { model: teacher, adapter: NO_ADAPTER, packWeights: 'at-once' };
+  const { loss } = teaching;
+  const ofTeacher: Sampler = { model: teaching.model ?? model, adapter: NO_ADAPTER, packWeights: 'at-once' };
   const order = new RowOrder(rows.length, seed);
   const state = { numTokens: 0 };
 
@@ -88,7 +81,8 @@ export async function distill<A extends TrainableAdapter = TrainableAdapter>(
     const [epoch, position] = [Math.floor(index / stepsPerEpoch), index % stepsPerEpoch];
     const size = Math.min(batchSize, rows.length - position * batchSize);
     const first = epoch * rows.length + position * batchSize;
-    const prompts = Array.from({ length: size }, (_, i) => rows[order.at(first + i)]!);
+    const indices = Array.from({ length: size }, (_, i) => order.at(first + i));
+    const prompts = indices.map((row) => rows[row]!);
     const key = Key.fromSeed(seed).child(index);
     const isOnPolicy = key.uniformHost(1)[0]! < lmbda;
     const from = isOnPolicy ? studentOf(trainer) : ofTeacher;
@@ -97,12 +91,13 @@ export async function distill<A extends TrainableAdapter = TrainableAdapter>(
         ? await sampled(from, prompts, settings, key.child(0), signal)
         : prompts.map(({ data }) => data!);
     const learningRate = rateOf(index);
-    const training = await annotated(toTrainingRows(batch));
+    const training = await teaching.annotate(toTrainingRows(batch), indices);
     signal?.throwIfAborted();
     const { gradNorm, tokens, ...result } = await update(trainer, training, loss, learningRate);
     state.numTokens += tokens;
     return {
       loss: result.loss,
+      ...result.metrics,
       ...{ grad_norm: gradNorm, learning_rate: learningRate, num_tokens: state.numTokens },
       ...{ epoch: (index + 1) / stepsPerEpoch, on_policy: isOnPolicy ? 1 : 0, completion_length: trainedTokens(batch) },
     };
@@ -116,7 +111,7 @@ export async function distill<A extends TrainableAdapter = TrainableAdapter>(
       const key = Key.fromSeed(seed).child(EVALUATION);
       const own = open.length > 0 ? await sampled(studentOf(trainer), open, settings, key, signal) : [];
       const batch = [...prompts.flatMap(({ data }) => data ?? []), ...own];
-      const { loss: value } = await trainer.evaluate(await annotated(toTrainingRows(batch)), loss, { signal });
+      const { loss: value } = await trainer.evaluate(await teaching.annotate(toTrainingRows(batch)), loss, { signal });
       return { loss: value, completion_length: trainedTokens(batch) };
     },
   });
@@ -130,7 +125,7 @@ export async function distill<A extends TrainableAdapter = TrainableAdapter>(
           ...trainingIdentity(WHERE, distillOptions.settings({ ...given, steps }), settings),
           ...rowsIdentity(rows),
         };
-        addSettings(identity, 'teacher', await modelIdentity(teacher));
+        addSettings(identity, 'teacher', await teaching.identity());
         return identity;
       },
     },
@@ -187,7 +182,8 @@ async function sampled(
 
 /** @throws OptionError for a length that was asked for and is longer than the context */
 function lengthOf({ model, adapter, teacher, maxLength }: DistillSettings): number {
-  const context = Math.min(contextOf(model.config, adapter), teacher.config.maxPositionEmbeddings);
+  const taught = teacher instanceof TeacherFile ? Number.POSITIVE_INFINITY : teacher.config.maxPositionEmbeddings;
+  const context = Math.min(contextOf(model.config, adapter), taught);
   if (maxLength === undefined) return Math.min(1024, context);
   if (maxLength <= context) return maxLength;
   const problem = `maxLength is ${maxLength}; student and teacher hold ${context} tokens.`;

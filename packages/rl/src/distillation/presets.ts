@@ -1,0 +1,140 @@
+import { boolean, custom, type Given, number, OptionError, options } from '@posttrain/interfaces';
+import type { CausalLM } from '@posttrain/lm';
+import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
+import { noRatio, policyGradient, sequenceMean, tokenMean, tokenRatio } from '../objective/simple-parts.js';
+import { type IcePopOptions, icePop } from '../ratio/ice-pop.js';
+import { raoBlackwellizedKl } from '../regulariser/rao-blackwellized-kl.js';
+import { clip, clipShape } from '../surrogate/clip.js';
+import { unclipped } from '../surrogate/unclipped.js';
+import { miniLlm, miniLlmShape } from './minillm.js';
+import { onPolicyDistillation, outcomeShape, reverseKlMetric } from './on-policy-distillation.js';
+import { sdft } from './sdft.js';
+import {
+  privilegedShape,
+  teacherLogProbs,
+  teacherShape,
+  teachersLogProbs,
+  teachersShape,
+} from './teacher-log-probs.js';
+import { isTokenTeacher, nameOfTeacher, TOKEN_TEACHER, type TokenTeacher } from './token-teacher.js';
+
+const opdOptions = options('on_policy_distillation', { ...teacherShape, ...outcomeShape });
+/** Options of `policyObjectives.on_policy_distillation`. */
+export type OnPolicyDistillationObjectiveOptions = Given<typeof opdOptions>;
+
+const { delta: _, ...twoSidedShape } = clipShape;
+const miniLlmPresetOptions = options('minillm', {
+  ...teacherShape,
+  ...twoSidedShape,
+  ...miniLlmShape,
+  /** Add the reverse KL of the next token, exactly over the vocabulary: its gradient needs no sample. Default true. */
+  singleStepDecomposition: boolean({ default: true }),
+});
+/** Options of `policyObjectives.minillm`. */
+export type MiniLlmObjectiveOptions = Given<typeof miniLlmPresetOptions>;
+
+const mopdOptions = options('mopd', {
+  ...teachersShape,
+  ...outcomeShape,
+  /** Drop tokens of which trainer and sampler think too differently. Default: none are. */
+  icePop: custom<IcePopOptions>()('{ low, high }', (value) => typeof value === 'object' && value !== null, {
+    optional: true,
+    settings: (given) => ({ ...(given as Record<string, number>) }),
+  }),
+});
+/** Options of `policyObjectives.mopd`. */
+export type MopdOptions = Given<typeof mopdOptions>;
+
+const opsdOptions = options('opsd', {
+  ...privilegedShape,
+  /** Who reads it. Default `live`: the student as it is now. */
+  teacher: custom<TokenTeacher>()(TOKEN_TEACHER, isTokenTeacher, {
+    default: 'live' as TokenTeacher,
+    settings: nameOfTeacher,
+  }),
+  /** Multiplies the advantage. Default 1. */
+  coefficient: number({ default: 1, above: 0 }),
+  ...outcomeShape,
+});
+/** Options of `policyObjectives.opsd`. */
+export type OpsdOptions = Given<typeof opsdOptions>;
+
+/** Distillation on what the student samples, as compositions of the five parts (`sdft`: a loss of its own). */
+export const distillationObjectives = {
+  /**
+   * On-policy distillation (Thinking Machines, 2025): each token's advantage is log π_T - log π_old, with the importance ratio and no clip,
+   * and the mean over tokens. Rewards are logged; `outcome` makes an advantage of them too.
+   */
+  on_policy_distillation: (given: OnPolicyDistillationObjectiveOptions): PolicyObjectiveParts => {
+    const { teacher, ...advantage } = opdOptions.read(given);
+    return {
+      name: 'on_policy_distillation',
+      advantage: onPolicyDistillation(advantage),
+      annotators: [teacherLogProbs({ teacher })],
+      ratio: tokenRatio(),
+      surrogate: unclipped(),
+      aggregation: tokenMean(),
+      regularisers: [reverseKlMetric()],
+    };
+  },
+  /**
+   * MiniLLM (arXiv 2306.08543), the reverse KL of whole completions: its reward-to-go by the clipped surrogate, and the single-step term
+   * over the whole vocabulary. TRL 1.9's MiniLLMTrainer is `{ gamma: 0, rewardToGo: 'token' }`. Teacher-mixed sampling is the
+   * source's: `rollouts: singleTurn({ mix: teacherMixture({ teacher: { model } }) })`, with `truncatedImportance` around the ratio.
+   */
+  minillm: (given: MiniLlmObjectiveOptions): PolicyObjectiveParts => {
+    const { teacher, singleStepDecomposition, epsilon, epsilonHigh, ...advantage } = miniLlmPresetOptions.read(given);
+    if (singleStepDecomposition && (typeof teacher === 'string' || 'scoreTokens' in teacher)) {
+      const problem =
+        'the single-step decomposition needs the teacher’s distributions, of a model that runs here (a CausalLM);';
+      const remedy = "give one, or singleStepDecomposition: false and rewardToGo: 'token'.";
+      throw new OptionError('INVALID_OPTION', 'minillm', 'teacher', `${problem} ${remedy}`);
+    }
+    return {
+      name: 'minillm',
+      advantage: miniLlm(advantage),
+      annotators: [teacherLogProbs({ teacher })],
+      ratio: tokenRatio(),
+      surrogate: clip({ epsilon, ...(epsilonHigh !== undefined && { epsilonHigh }) }),
+      aggregation: tokenMean(),
+      regularisers: [
+        reverseKlMetric(),
+        ...(singleStepDecomposition ? [raoBlackwellizedKl({ beta: 1, reference: teacher as CausalLM })] : []),
+      ],
+    };
+  },
+  /**
+   * Multi-teacher on-policy distillation (MOPD; MiMo-V2-Flash, arXiv 2601.02780; arXiv 2606.30406): specialists are merged into one student, each
+   * completion being scored by the teacher of its domain (`route`), or by all. REINFORCE with sg[log π_T - log π_old] as the advantage, no ratio
+   * and no clip, the mean over tokens. Teachers may be behind endpoints.
+   */
+  mopd: (given: MopdOptions): PolicyObjectiveParts => {
+    const { teachers, route, icePop: bounds, ...advantage } = mopdOptions.read(given);
+    return {
+      name: 'mopd',
+      advantage: onPolicyDistillation(advantage),
+      annotators: [teachersLogProbs({ teachers, ...(route && { route }) })],
+      ratio: bounds ? icePop(noRatio(), bounds) : noRatio(),
+      surrogate: policyGradient(),
+      aggregation: tokenMean(),
+      regularisers: [reverseKlMetric()],
+    };
+  },
+  /**
+   * On-policy self-distillation (OPSD; `sampled_token` of TRL's SDFTTrainer, arXiv 2601.19897): the teacher is the student with a privileged prompt
+   * in sight, and each token's advantage is how much likelier that makes it. REINFORCE, the mean over completions of the mean over tokens.
+   */
+  opsd: (given: OpsdOptions): PolicyObjectiveParts => {
+    const { teacher, privileged, ...advantage } = opsdOptions.read(given);
+    return {
+      name: 'opsd',
+      advantage: onPolicyDistillation(advantage),
+      annotators: [teacherLogProbs({ teacher, privileged })],
+      ratio: noRatio(),
+      surrogate: policyGradient(),
+      aggregation: sequenceMean(),
+      regularisers: [reverseKlMetric()],
+    };
+  },
+  sdft,
+} as const;

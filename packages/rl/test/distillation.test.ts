@@ -1,0 +1,475 @@
+import { join } from 'node:path';
+import { Key, referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import { sgd } from '@posttrain/core-tensor/optim';
+import { PosttrainError, type TokenScorer } from '@posttrain/interfaces';
+import {
+  CausalLM,
+  loadWeights,
+  NO_ADAPTER,
+  parseModelConfig,
+  sequenceLogProbs,
+  Tokenizer,
+  teacherMixture,
+} from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
+import { type AnyLoss, type Loss, sequenceLogProb, Trainer, type TrainingRow } from '@posttrain/training';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  type Advantage,
+  type Annotator,
+  type AnnotatorContext,
+  icePop,
+  miniLlm,
+  noRatio,
+  onPolicyDistillation,
+  type PolicyTrainingOptions,
+  type PromptRow,
+  policyObjective,
+  policyObjectives,
+  type Rollout,
+  type ScoredRollout,
+  singleTurn,
+  teacherLogProb,
+  teacherLogProbs,
+  teachersLogProbs,
+  tokenRatio,
+  trainPolicy,
+  truncatedImportance,
+} from '../src/index.js';
+import { testAdvantage, testAnnotator, testPolicyPart, tinyPolicy } from '../src/testing/index.js';
+import { expectClose, goldenFolder, readGolden } from './goldens.js';
+import { endlessTokenizer, fractionOfC, prompts, tokenizer, toyModel } from './toy.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+/** Every id is one character, so that prompts of any ids are texts. */
+const letterOf = (id: number) => String.fromCodePoint(0x4e00 + id);
+const textOf = (ids: readonly number[]) => ids.map(letterOf).join('');
+const characters = new Tokenizer({
+  tokenizer: {
+    ...{ version: '1.0', added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null },
+    decoder: { type: 'Fuse' },
+    model: {
+      type: 'BPE',
+      vocab: Object.fromEntries(Array.from({ length: 256 }, (_, id) => [letterOf(id), id])),
+      merges: [],
+    },
+  },
+  config: {},
+});
+const goldenModel = async (name: string) =>
+  new CausalLM({ ...(await loadWeights(join(goldenFolder, 'models', name))), tokenizer: characters, name });
+
+const contextOf = (model: CausalLM, temperature = 1): AnnotatorContext => ({
+  ...{ model, adapter: NO_ADAPTER, temperature, step: 0, key: Key.fromSeed(0) },
+  sample: () => expect.fail('samples'),
+  score: () => expect.fail('scores'),
+});
+
+const scored = (row: PromptRow, promptTokens: readonly number[], completionTokens: readonly number[]) =>
+  ({
+    ...{ group: 0, row, promptTokens, completionTokens, text: '', finishReason: 'stop', reward: 0, rewards: {} },
+    samplerLogProbs: completionTokens.map(() => 0),
+  }) satisfies ScoredRollout;
+
+/** Loss, metrics and the gradient of the last norm. */
+async function gradientOf(model: CausalLM, rows: readonly TrainingRow[], loss: AnyLoss) {
+  const trainer = await Trainer.create(model, { optimizer: sgd(), maxTokensPerPass: 64 });
+  const result = await trainer.forwardBackward(rows, loss);
+  const gradients = await trainer.takeGradients();
+  return { ...result, norm: await gradients['model.norm.weight']!.toArray(), gradients };
+}
+
+const annotatedBy = async (
+  annotators: readonly Annotator[] | undefined,
+  rollouts: readonly ScoredRollout[],
+  model: CausalLM,
+) => {
+  let all = rollouts;
+  for (const annotator of annotators ?? []) all = await annotator.annotate(all, contextOf(model));
+  return all;
+};
+const withOld = (rollouts: readonly ScoredRollout[], old: readonly (readonly number[])[]) =>
+  rollouts.map((rollout, i): Rollout => ({ ...rollout, oldLogProbs: old[i]! }));
+
+describe('MiniLLM against TRL 1.9', () => {
+  interface Case {
+    readonly gamma: number;
+    readonly length_normalization: boolean;
+  }
+  const golden = readGolden<{
+    advantages: { student: number[]; teacher: number[]; cases: (Case & { advantages: number[] })[] }[];
+    losses: {
+      prompts: number[][];
+      completions: number[][];
+      old_logps: number[][];
+      teacher_logps: number[][];
+      outcome: number[];
+      cases: (Case & { single_step_decomposition: boolean; loss: number; norm: number[] })[];
+    };
+  }>('../minillm/expected.json');
+
+  const [given] = golden.advantages;
+  it.each(given!.cases)('advantage: γ $gamma, normalised $length_normalization', (test) => {
+    const { gamma, length_normalization: lengthNormalization, advantages } = test;
+    const completionTokens = given!.student.map(() => 1);
+    const rollout = teacherLogProb.on(
+      { group: 0, promptTokens: [1], completionTokens, reward: null, oldLogProbs: given!.student },
+      given!.teacher,
+    );
+    const advantage = miniLlm({ gamma, lengthNormalization, rewardToGo: 'token' });
+    expectClose(advantage.compute([rollout])[0] as number[], advantages, 1e-6);
+    // What is not trained is not there: the same tokens among others.
+    const among = teacherLogProb.on(
+      {
+        ...rollout,
+        completionTokens: completionTokens.flatMap(() => [1, 1]),
+        mask: completionTokens.flatMap(() => [0, 1]),
+        oldLogProbs: given!.student.flatMap((x) => [-9, x]),
+      },
+      given!.teacher.flatMap((x) => [-1, x]),
+    );
+    const found = advantage.compute([among])[0] as number[];
+    expectClose(
+      found.filter((_, t) => t % 2 === 1),
+      advantages,
+      1e-6,
+    );
+  });
+
+  it.each(golden.losses.cases)(
+    'loss and gradient through two models: γ $gamma, normalised $length_normalization, single step $single_step_decomposition',
+    async (test) => {
+      const { prompts, completions, old_logps, teacher_logps, outcome } = golden.losses;
+      const [student, teacher] = [await goldenModel('llama'), await goldenModel('mistral')];
+      const parts = policyObjectives.minillm({
+        ...{ teacher, gamma: test.gamma, lengthNormalization: test.length_normalization, rewardToGo: 'token' },
+        singleStepDecomposition: test.single_step_decomposition,
+        outcome: { name: 'given', compute: () => outcome },
+      });
+      const plain = completions.map((completion, i) => scored({ prompt: '' }, prompts[i]!, completion));
+      const rollouts = withOld(await annotatedBy(parts.annotators, plain, student), old_logps);
+      rollouts.forEach((one, i) => {
+        expectClose(Array.from(teacherLogProb.of(one)), teacher_logps[i]!, 2e-6);
+      });
+      const objective = policyObjective(parts);
+      const { rows } = objective.annotate(rollouts, { maxCompletionLength: 5 });
+      const { loss, norm, metrics } = await gradientOf(student, rows, objective.loss);
+      expectClose([loss], [test.loss], 2e-6);
+      expectClose(norm, test.norm, 2e-6);
+      const gaps = old_logps.flatMap((row, i) => row.map((x, t) => x - teacher_logps[i]![t]!));
+      expectClose([metrics.reverse_kl!], [gaps.reduce((a, b) => a + b, 0) / gaps.length], 2e-6);
+    },
+  );
+});
+
+describe('self-distillation against TRL', () => {
+  const golden = readGolden<{
+    prompts: number[][];
+    privileged: number[][];
+    completions: number[][];
+    old_logps: number[][];
+    cases: { mode: string; k: number; alpha: number; skip: number; loss: number; norm: number[] }[];
+  }>('self-distillation.json');
+
+  it.each(golden.cases)('$mode: α $alpha, $k tokens, $skip skipped: value and gradient', async (test) => {
+    const { privileged: hints, completions, old_logps } = golden;
+    const [student, teacher] = [await goldenModel('llama'), await goldenModel('mistral')];
+    const privileged = ({ prompt }: PromptRow) => textOf(hints[golden.prompts.findIndex((x) => textOf(x) === prompt)]!);
+    const objectiveParts =
+      test.mode === 'sampled_token'
+        ? policyObjectives.opsd({ teacher, privileged })
+        : policyObjectives.sdft({ teacher, privileged, alpha: test.alpha, topK: test.k, skipTokens: test.skip });
+    const plain = completions.map((completion, i) =>
+      scored({ prompt: textOf(golden.prompts[i]!) }, golden.prompts[i]!, completion),
+    );
+    // The sampled-token loss has the student's own log-probabilities in its advantage.
+    const own = await sequenceLogProbs(
+      student,
+      plain.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]),
+    );
+    const present = own.map(({ logProbs }, i) => Array.from(logProbs.subarray(golden.prompts[i]!.length - 1)));
+    const rollouts = withOld(
+      await annotatedBy(objectiveParts.annotators, plain, student),
+      test.mode === 'sampled_token' ? present : old_logps,
+    );
+    const objective = policyObjective(objectiveParts);
+    const { rows } = objective.annotate(rollouts, { maxCompletionLength: 8 });
+    const { loss, norm } = await gradientOf(student, rows, objective.loss as AnyLoss);
+    expectClose([loss], [test.loss], 3e-6);
+    expectClose(norm, test.norm, 5e-6);
+  });
+
+  it('teaches nothing where the teacher sees what the student sees', async () => {
+    const model = await toyModel(1);
+    const objective = policyObjectives.sdft({ teacher: 'live', privileged: ({ prompt }) => prompt, topK: 8 });
+    const plain = [scored({ prompt: 'ab' }, [0, 1], [2, 3, 4]), scored({ prompt: 'c' }, [2], [1])];
+    const rollouts = withOld(await annotatedBy(objective.annotators, plain, model), [[0, 0, 0], [0]]);
+    const { rows } = policyObjective(objective).annotate(rollouts, { maxCompletionLength: 3 });
+    const { loss, norm } = await gradientOf(model, rows, policyObjective(objective).loss as AnyLoss);
+    expectClose([loss, ...norm], new Array(norm.length + 1).fill(0), 1e-6);
+  });
+});
+
+/** Every completion of two letters behind a prompt, with its probability. */
+describe('by enumeration', () => {
+  const PROMPT = [0, 1];
+  const all = Array.from({ length: 64 }, (_, i) => [Math.floor(i / 8), i % 8]);
+  const set = async () => {
+    const [student, teacher] = [await toyModel(3, endlessTokenizer), await toyModel(4, endlessTokenizer)];
+    const sequences = all.map((completion) => [...PROMPT, ...completion]);
+    const under = async (model: CausalLM) =>
+      (await sequenceLogProbs(model, sequences)).map(({ logProbs }) => Array.from(logProbs.subarray(1)));
+    return { student, teacher, own: await under(student), taught: await under(teacher) };
+  };
+  const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+
+  /** Σ_y q(y) (log q(y) - log p(y)): differentiable in q. */
+  const exact: Loss = {
+    name: 'reverse-kl',
+    annotations: [{ name: 'taught', per: 'row' }],
+    computeFrom(read, { annotations, weights }) {
+      const own = read(sequenceLogProb);
+      const isThere = weights.max(1).greater(0).cast('float32');
+      return { loss: own.exp().mul(own.sub(annotations.taught!)).mul(isThere).sum(), metrics: {} };
+    },
+  };
+
+  it.each([
+    [
+      'reward-to-go from the next token, and the single-step term',
+      { rewardToGo: 'next', singleStepDecomposition: true },
+    ],
+    ['reward-to-go from the token, without it', { rewardToGo: 'token', singleStepDecomposition: false }],
+  ] as const)('MiniLLM has the gradient of the reverse KL of whole completions: %s', async (_, options) => {
+    const { student, teacher, own, taught } = await set();
+    const whole = all.map((completion, i) => ({
+      tokens: [...PROMPT, ...completion],
+      weights: [0, 1, 1],
+      annotations: { taught: [sum(taught[i]!)] },
+    }));
+    const wanted = await gradientOf(student, whole, exact);
+    const parts = policyObjectives.minillm({ teacher, lengthNormalization: false, ...options });
+    const rollouts = withOld(
+      await annotatedBy(
+        parts.annotators,
+        all.map((completion) => scored({ prompt: '' }, PROMPT, completion)),
+        student,
+      ),
+      own,
+    );
+    const weights = own.map((logProbs) => Math.exp(sum(logProbs)));
+    const objective = policyObjective({
+      ...parts,
+      aggregation: { name: 'expectation', settings: {}, weights: () => weights },
+    });
+    const { rows } = objective.annotate(rollouts, { maxCompletionLength: 2 });
+    const found = await gradientOf(student, rows, objective.loss);
+    for (const [name, gradient] of Object.entries(found.gradients)) {
+      expectClose(await gradient.toArray(), await wanted.gradients[name]!.toArray(), 2e-6, name);
+    }
+    expect(Math.max(...wanted.norm.map(Math.abs))).toBeGreaterThan(1e-3);
+  });
+
+  it('on-policy distillation has the gradient of the next tokens’ reverse KL, states held, and the metric is the KL', async () => {
+    const { student, teacher, own } = await set();
+    const probabilities = own.map((logProbs) => Math.exp(sum(logProbs)));
+    const rollouts = withOld(
+      await annotatedBy(
+        [teacherLogProbs({ teacher })],
+        all.map((completion) => scored({ prompt: '' }, PROMPT, completion)),
+        student,
+      ),
+      own,
+    );
+    const expectation = { name: 'expectation', settings: {}, weights: () => probabilities };
+    const gradientWith = async (parts: ReturnType<typeof policyObjectives.on_policy_distillation>) => {
+      const objective = policyObjective({ ...parts, aggregation: expectation });
+      const { rows } = objective.annotate(rollouts, { maxCompletionLength: 2 });
+      return gradientOf(student, rows, objective.loss);
+    };
+    const sampled = await gradientWith(policyObjectives.on_policy_distillation({ teacher }));
+    // The single-step term alone, over the whole vocabulary.
+    const silent: Advantage = { name: 'none', compute: (list) => list.map(() => 0) };
+    const singleStep = await gradientWith({ ...policyObjectives.minillm({ teacher }), advantage: silent });
+    expectClose(sampled.norm, singleStep.norm, 2e-6);
+    const reinforce = await gradientWith(policyObjectives.mopd({ teachers: { teacher } }));
+    expectClose(reinforce.norm, sampled.norm, 1e-6);
+  });
+});
+
+describe('the parts', () => {
+  const extras = ({ completionTokens }: Pick<Rollout, 'completionTokens'>, i: number) => ({
+    'teacher.log-probs': completionTokens.map((_, t) => -1 - Math.sin(i + 2 * t)),
+  });
+  testAdvantage(it, () => onPolicyDistillation(), { extras, readsRewards: false });
+  testAdvantage(it, () => miniLlm({ gamma: 0.9 }), { extras, readsRewards: false });
+  testAnnotator(it, async () => teacherLogProbs({ teacher: await tinyPolicy() }));
+  testAnnotator(it, () => teacherLogProbs({ teacher: 'live', privileged: ({ prompt }) => `a${prompt}` }));
+  testPolicyPart(it, 'ratio', () => icePop(tokenRatio(), { low: 0.8, high: 1.3 }));
+
+  it('IcePop keeps the weights between its bounds and drops the others', async () => {
+    const weights = [0.1, 0.49, 0.5, 1, 4.99, 5.01];
+    const corrected = icePop(noRatio()).correct!(tensor(weights.map((w) => [Math.log(w + 1e-6)])), tensor([[1]]));
+    expectClose(await corrected.toArray(), [0, 0, 0.5, 1, 4.99, 0], 1e-5);
+    expect(() => icePop(noRatio(), { low: 6 })).toThrow(/low is 6, above high, which is 5/);
+  });
+
+  it('adds what the rewards are worth to every token', () => {
+    const rollout = (reward: number): Rollout =>
+      teacherLogProb.on(
+        { group: 0, promptTokens: [1], completionTokens: [2, 3], reward, oldLogProbs: [-1, -2] },
+        [-2, -2],
+      );
+    const outcome: Advantage = { name: 'reward', compute: (list) => list.map(({ reward }) => reward!) };
+    const found = onPolicyDistillation({ coefficient: 0.5, outcome }).compute([rollout(1), rollout(-1)]);
+    expect(found).toEqual([
+      [0.5, 1],
+      [-1.5, -1],
+    ]);
+  });
+
+  it('score each row by the teacher of its domain, or by all and take the mean', async () => {
+    const [model, a, b] = [await toyModel(1), await toyModel(2), await toyModel(3)];
+    const rollouts = ['a', 'b', 'a'].map((domain, i) =>
+      scored({ prompt: 'x', domain } as PromptRow, [i, 1], [2, i + 2]),
+    );
+    const under = async (teacher: CausalLM) =>
+      (await annotatedBy([teacherLogProbs({ teacher })], rollouts, model)).map((one) =>
+        Array.from(teacherLogProb.of(one)),
+      );
+    const [ofA, ofB] = [await under(a), await under(b)];
+    const by = async (annotator: Annotator) =>
+      (await annotatedBy([annotator], rollouts, model)).map((one) => Array.from(teacherLogProb.of(one)));
+    const route = (row: PromptRow) => (row as PromptRow & { domain: string }).domain;
+    const routed = await by(teachersLogProbs({ teachers: { a, b }, route }));
+    [ofA[0]!, ofB[1]!, ofA[2]!].forEach((expected, i) => {
+      expectClose(routed[i]!, expected, 1e-6);
+    });
+    const mean = await by(teachersLogProbs({ teachers: { a, b } }));
+    mean.forEach((found, i) => {
+      expectClose(
+        found,
+        ofA[i]!.map((x, t) => (x + ofB[i]![t]!) / 2),
+        1e-6,
+      );
+    });
+    await expect(by(teachersLogProbs({ teachers: { a }, route }))).rejects.toThrow(
+      /a row is routed to the teacher "b", and there are a: .*"domain":"b"/,
+    );
+  });
+});
+
+describe('in trainPolicy', () => {
+  const run = async (options: Partial<PolicyTrainingOptions<PromptRow>>) =>
+    trainPolicy<PromptRow>({
+      ...{ model: await toyModel(1), rows: prompts, rewards: { c: (text: string) => fractionOfC(text) } },
+      ...{ objective: policyObjectives.grpo(), steps: 2, promptsPerStep: 2, completionsPerPrompt: 2 },
+      ...{ maxCompletionLength: 4, learningRate: 0.02, seed: 1, onWarning: () => {}, ...options },
+    });
+  /** A teacher elsewhere: it knows token ids and nothing else. */
+  const elsewhere = (model: CausalLM, texts = (id: number) => model.tokenizer.decode([id])): TokenScorer => ({
+    name: model.name,
+    async scoreTokens(sequences) {
+      const found = await sequenceLogProbs(model, sequences);
+      return found.map(({ logProbs }, i) => ({ logProbs, texts: sequences[i]!.slice(1).map(texts) }));
+    },
+  });
+  const metricsOf = ({ history }: Awaited<ReturnType<typeof run>>) =>
+    history.map(({ metrics: { step_time: _, ...metrics } }) => metrics);
+
+  it('a teacher behind an endpoint teaches what the same teacher here does', async () => {
+    const teacher = await toyModel(9);
+    const [here, there] = [
+      await run({ objective: policyObjectives.mopd({ teachers: { teacher } }) }),
+      await run({ objective: policyObjectives.mopd({ teachers: { teacher: elsewhere(teacher) } }) }),
+    ];
+    expect(metricsOf(there)).toEqual(metricsOf(here));
+    expect(Number.isFinite(metricsOf(here)[0]!.reverse_kl)).toBe(true);
+  });
+
+  it('MiniLLM samples from teacher and student mixed, and corrects for it', async () => {
+    const teacher = await toyModel(9);
+    const parts = policyObjectives.minillm({ teacher });
+    const { history } = await run({
+      objective: { ...parts, ratio: truncatedImportance(parts.ratio) },
+      rollouts: singleTurn({ mix: teacherMixture({ teacher: { model: teacher }, alpha: 0.5 }) }),
+    });
+    expect(history[1]!.metrics.grad_norm).toBeGreaterThan(0);
+  });
+
+  it('self-distillation learns from its base behind an adapter', async () => {
+    const model = await toyModel(1);
+    const adapter = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear' }, { seed: 1 });
+    const privileged = ({ prompt }: PromptRow) => `c${prompt}`;
+    for (const objective of [
+      policyObjectives.sdft({ privileged, topK: 8 }),
+      policyObjectives.opsd({ privileged, teacher: 'base' }),
+    ]) {
+      const { history } = await run({ model, adapter, objective });
+      expect(history[1]!.metrics.grad_norm).toBeGreaterThan(0);
+    }
+  });
+
+  it('refuses before anything is sampled', async () => {
+    const [teacher, privileged] = [await toyModel(9), ({ prompt }: PromptRow) => prompt];
+    const other = new Tokenizer({ ...tokenizer.files(), tokenizer: renamed() });
+    const small = await CausalLM.initialize(
+      { config: parseModelConfig({ ...smallConfig }), tokenizer, name: 'small' },
+      1,
+    );
+    const silent: TokenScorer = {
+      name: 'silent',
+      scoreTokens: async () => {
+        throw new PosttrainError('ENDPOINT', '"silent" did not return log-probabilities');
+      },
+    };
+    const { on_policy_distillation: opd, mopd, minillm, sdft } = policyObjectives;
+    for (const [options, said] of [
+      [
+        { objective: opd({ teacher: await toyModel(9, other) }) },
+        /another tokenizer than the student: token 2 is "C".*"c".*sft/,
+      ],
+      [
+        { objective: mopd({ teachers: { one: teacher, two: small } }) },
+        /vocabulary of 9 tokens and the student one of 8/,
+      ],
+      [
+        { objective: opd({ teacher: silent }) },
+        /the teacher silent gives no log-probabilities of the student’s tokens: "silent" did not/,
+      ],
+      [
+        { objective: opd({ teacher: elsewhere(teacher, (id) => `<${id}>`) }) },
+        /another tokenizer than the student: token \d is "<\d>" there and "\w" here; take one of the student’s tokenizer/,
+      ],
+      [
+        { objective: opd({ teacher: elsewhere(teacher) }), temperature: 0.7 },
+        /is elsewhere and scores at temperature 1, and the student samples at 0.7/,
+      ],
+      [
+        { objective: opd({ teacher: { name: 'few', scoreTokens: async () => [{ logProbs: [-1] }] } }) },
+        /gives 1 log-probabilities of 24/,
+      ],
+      [{ objective: sdft({ privileged }) }, /teacher is 'base', and every weight is trained.*'live'/],
+      [{ objective: sdft({ privileged, teacher: 'live' }) }, /topK is 100, and the vocabulary has 8 tokens/],
+    ] as const) {
+      const rollouts = { name: 'none', sample: () => expect.fail('samples') };
+      await expect(run({ ...options, rollouts }), String(said)).rejects.toThrow(said);
+    }
+    expect(() => minillm({ teacher: elsewhere(teacher) })).toThrow(
+      /single-step decomposition needs.*rewardToGo: 'token'/,
+    );
+    expect(() => opd({ teacher: 'gpt' as never })).toThrow(/a CausalLM, something that scores tokens/);
+    expect(() => mopd({ teachers: {} })).toThrow(/an object by name of teachers/);
+  });
+
+  const smallConfig = {
+    ...{ model_type: 'llama', vocab_size: 9, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1 },
+    ...{ num_attention_heads: 1, max_position_embeddings: 32, eos_token_id: 7 },
+  };
+  const renamed = () => {
+    const files = tokenizer.files().tokenizer as { model: { vocab: Record<string, number> } };
+    const { c: _, ...vocab } = files.model.vocab;
+    return { ...files, model: { ...files.model, vocab: { ...vocab, C: 2 } } } as never;
+  };
+});
