@@ -473,6 +473,10 @@ describe('the kit for losses', () => {
     'outcomeReward of one label': [outcomeReward(), { head: 'sequence', annotations: { label: chance } }],
     'outcomeReward of two': [outcomeReward(), { head: 'sequence', labels: 2, annotations: { label: chance } }],
     'processReward of one label': [processReward(), { head: 'token' }],
+    'processReward with softLabels': [
+      processReward({ softLabels: true }),
+      { head: 'token', labels: 2, annotations: { label: chance } },
+    ],
     'processReward of three': [processReward(), { head: 'token', labels: 3 }],
     'the objective of GRPO': [policyObjective(policyObjectives.grpo()).loss],
     'that with k3': [policyObjective(policyObjectives.grpo({ beta: 0.1 })).loss, { outputScale: 2 }],

@@ -16,6 +16,7 @@ import {
   odinQuality,
   outcomeReward,
   plackettLuce,
+  processReward,
   type RewardModelLoss,
   type RewardPairRow,
   rewardExampleRows,
@@ -263,6 +264,26 @@ describe('what no formula says', () => {
     expect(two.metrics.accuracy).toBe(1);
   });
 
+  it('processReward: a soft label is the mean of both verdicts, of one output as of two', async () => {
+    const inputs = (label: number) => ({
+      weights: tensor(Float32Array.from([0, 1]), [1, 2]),
+      annotations: { label: tensor(Float32Array.from([0, label]), [1, 2]) },
+      segments: tensor(Int32Array.of(1, 1, 1), [1, 3], 'int32'),
+      scalars: {},
+    });
+    const lossOf = (values: readonly number[], label: number) =>
+      processReward({ softLabels: true })
+        .computeFrom(() => tensor(Float32Array.from(values), [1, 3, values.length / 3]) as never, inputs(label))
+        .loss.item();
+    const [right, wrong] = [Math.log1p(Math.exp(-0.4)), Math.log1p(Math.exp(0.4))];
+    for (const label of [0, 0.25, 1]) {
+      const expected = label * right + (1 - label) * wrong;
+      expect(await lossOf([9, 9, 0.4], label)).toBeCloseTo(expected, 6);
+      expect(await lossOf([9, 9, 9, 9, 1.1, 1.5], label)).toBeCloseTo(expected, 6);
+    }
+    expect(() => lossOf([1, 2, 3, 4, 5, 6, 7, 8, 9], 1)).toThrow(/one or two labels, but the head has 3/);
+  });
+
   it('bradleyTerry: a tie is the mean of both verdicts', async () => {
     const rows = alone([0.7, -0.4, 0, 0]);
     const of = async (probability: number) =>
@@ -474,6 +495,10 @@ describe('rows and runs', () => {
         /clicked must be true or false, and is 1/,
       ],
       [() => example(implicitFeedback(), { ...row, clicked: true, propensity: 0 }), /above 0 .* leave the row out/],
+      [
+        () => example(processReward({ softLabels: true }), { prompt: 'a', completions: ['b'], labels: [1.5] }),
+        /labels\[0\] must be true, false or a number of 0 to 1, and is 1.5/,
+      ],
       [() => example(choice, { ...row, target: 3 }), /target must be a whole number of 0 to 2, and is 3/],
       [() => example(choice, { ...row, target: [0.5, 0.6] }), /2 probabilities that add up to 1/],
       [() => example(choice, { ...row, target: 0, options: 4 }), /options must be a whole number of 2 to 3, and is 4/],
