@@ -79,7 +79,16 @@ export {
   lessSelect,
 } from './steps/less-select.js';
 export { type MapOptions, map } from './steps/map.js';
+export { type MathShepherdOptions, mathShepherd, type StepLabels } from './steps/math-shepherd.js';
 export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';
+export { firstError, type OmegaPrmOptions, type OmegaPrmPath, omegaPrm } from './steps/omega-prm.js';
+export {
+  type ProcessAdvantages,
+  type ProcessAdvantagesOptions,
+  processAdvantages,
+} from './steps/process-advantages.js';
+export type { ProblemRow, SolutionRow } from './steps/rollouts.js';
+export { type RrmAugmentOptions, type RrmPair, type RrmSource, rrmAugment } from './steps/rrm-augment.js';
 export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';

@@ -72,10 +72,20 @@ export {
   type RewardPairRow,
   rewardRows,
 } from './reward-model/bradley-terry.js';
+export { type DecisionOptions, type DecisionRow, decision } from './reward-model/decision.js';
+export {
+  type ImplicitFeedbackOptions,
+  type ImplicitFeedbackRow,
+  implicitFeedback,
+} from './reward-model/implicit-feedback.js';
+export { ODIN_LABELS, type OdinOptions, odin, odinQuality } from './reward-model/odin.js';
 export { type OutcomeRow, outcomeReward } from './reward-model/outcome-reward.js';
+export { plackettLuce, plackettLuceTerms, type RewardRankingRow } from './reward-model/plackett-luce.js';
 export { type RewardModelLossName, rewardModelLosses } from './reward-model/presets.js';
 export { type ProcessRewardOptions, type ProcessRow, processReward } from './reward-model/process-reward.js';
+export { type Ranking, rankingScores } from './reward-model/ranking.js';
 export {
+  type ReadRows,
   type RewardExample,
   type RewardExampleOptions,
   type RewardModel,

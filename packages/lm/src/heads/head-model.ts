@@ -137,6 +137,10 @@ async function loadHeadParts(
   });
 }
 
+/** How the quantised modules of a network are stored, for another network over the same weights. */
+export const quantizedFormats = ({ modules }: Pick<Network, 'modules'>) =>
+  new Map([...modules.values()].filter(isQuantized).map((module) => [module.name, module.quantization] as const));
+
 /**
  * A causal language model's trunk with a new head: weights normal with `initializerRange`, biases zero, as transformers
  * starts them. The trunk's tensors are shared.
@@ -146,10 +150,7 @@ export async function withNewHead(model: CausalLM, head: HeadConfig, seed: numbe
   // transformers finds the last token of a padded row by this id.
   const padTokenId = model.config.padTokenId ?? tokenizer.padId;
   const config = { ...model.config, padTokenId, head };
-  const formats = [...model.network.modules.values()]
-    .filter(isQuantized)
-    .map((module) => [module.name, module.quantization] as const);
-  const network = networkOf(config, new Map(formats), model.engine);
+  const network = networkOf(config, quantizedFormats(model.network), model.engine);
   const parameters = network.parameters.filter((parameter) => parameter.name.startsWith(`${head.module}.`));
   const added = await initialWeights({ parameters, config, engine: model.engine }, seed);
   const trunk = Object.entries(model.weights).filter(

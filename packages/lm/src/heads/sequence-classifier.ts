@@ -1,3 +1,4 @@
+import { concat, type Tensor } from '@posttrain/core-tensor';
 import { custom, type Given, integer, options } from '@posttrain/interfaces';
 import { classifierHead, defaultLabels } from '../config/head-config.js';
 import { ARCHITECTURES } from '../config/write-config.js';
@@ -5,16 +6,18 @@ import { perAdapter } from '../model/adapter.js';
 import { assertCausalLM } from '../model/assert-causal-lm.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { sequenceLogits } from '../model/head.js';
+import { networkOf } from '../model/network.js';
 import { passInput } from '../score/passes.js';
 import {
   compileHeadPass,
   HeadModel,
   type HeadModelParts,
   type HeadScoringOptions,
+  quantizedFormats,
   runHead,
   withNewHead,
 } from './head-model.js';
-import { RewardVerifier, type RewardVerifierOptions } from './reward-verifier.js';
+import { labelIndex, RewardVerifier, type RewardVerifierOptions } from './reward-verifier.js';
 
 const isLabels = (value: unknown): boolean =>
   typeof value === 'number'
@@ -69,6 +72,35 @@ export class SequenceClassifier extends HeadModel {
   /** The tokens that the head sees: up to the last one that is not padding, where it reads. */
   sequenceOf(tokens: readonly number[]): readonly number[] {
     return withoutPadding(tokens, this.config.padTokenId);
+  }
+
+  /**
+   * The same model with some of its outputs, in the order that is asked for: the quality head of a reward model of several. The trunk
+   * is shared.
+   *
+   * @throws PosttrainError LABEL for a label that it has not
+   */
+  selectLabels(labels: readonly string[]): SequenceClassifier {
+    const { tokenizer, chatTemplate, name, head, weights } = this;
+    const rows = labels.map((label) => labelIndex(head.labels, label, name));
+    const layer = head.hiddenLayer ? `${head.module}.2` : head.module;
+    const pick = (tensor: Tensor) =>
+      concat(
+        rows.map((i) => tensor.slice(0, i, i + 1)),
+        0,
+      );
+    const own = [`${layer}.weight`, ...(head.bias ? [`${layer}.bias`] : [])];
+    const picked = Object.fromEntries(own.map((key) => [key, pick(weights[key]!)]));
+    const config = { ...this.config, head: { ...head, labels } };
+    const network = networkOf(config, quantizedFormats(this.network), this.network.engine);
+    return new SequenceClassifier({
+      config,
+      network,
+      weights: { ...weights, ...picked },
+      tokenizer,
+      chatTemplate,
+      name,
+    });
   }
 
   /** This model as a `Verifier`: a reward model, or the probability of a label. */

@@ -1,5 +1,5 @@
-import { logSumExp, where } from '@posttrain/core-tensor';
 import { type Given, number, options } from '@posttrain/interfaces';
+import { plackettLuceTerms } from '@posttrain/training';
 import type { RankedLoss } from './ranked-loss.js';
 
 const plackettLuceOptions = options('plackettLuceLoss', {
@@ -8,9 +8,6 @@ const plackettLuceOptions = options('plackettLuceLoss', {
 });
 /** Options of `plackettLuceLoss`. */
 export type PlackettLuceLossOptions = Given<typeof plackettLuceOptions>;
-
-/** What is not in the running any more. */
-const OUT = -1e30;
 
 /**
  * DPO under the Plackett-Luce model of rankings (arXiv 2305.18290, appendix A.3, eq. 20): -Σ_k [βh_k - log Σ_{j ≥ k} e^(βh_j)] over
@@ -26,11 +23,7 @@ export function plackettLuceLoss(given: PlackettLuceLossOptions = {}): RankedLos
     settings: plackettLuceOptions.settings(given),
     beta,
     compute({ logProbs, reference, together, ahead }) {
-      const s = logProbs.sub(reference).mul(beta);
-      const notAhead = together.sub(ahead.transpose());
-      const remaining = where(notAhead.greater(0.5), s.expandDims(0), OUT);
-      const isChosen = ahead.sum(1).minimum(1);
-      return logSumExp(remaining).squeeze(1).sub(s).mul(isChosen);
+      return plackettLuceTerms(logProbs.sub(reference).mul(beta), together, ahead);
     },
   };
 }

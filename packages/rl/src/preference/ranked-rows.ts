@@ -1,5 +1,6 @@
-import { type Prompt, showValue } from '@posttrain/interfaces';
+import type { Prompt } from '@posttrain/interfaces';
 import { type CompletionTokens, chatOptionsOf, type TextModel, tokenizeCompletion } from '@posttrain/lm';
+import { rankingScores } from '@posttrain/training';
 import { cutTokens, PreferenceRowError } from './preference-rows.js';
 import type { TokenizedRanking } from './ranked-loss.js';
 
@@ -18,26 +19,6 @@ export interface RankedRow {
   readonly chat_template_kwargs?: unknown;
 }
 
-/** What completions are worth, of ranks or scores. */
-function scoresOf(
-  { completions, ranks, scores }: Pick<RankedRow, 'ranks' | 'scores'> & { readonly completions: readonly unknown[] },
-  index: number,
-): readonly number[] {
-  if (!Array.isArray(completions) || completions.length < 2) {
-    throw new PreferenceRowError(index, `completions must be a list of at least 2, and is ${showValue(completions)}`);
-  }
-  if ((ranks === undefined) === (scores === undefined)) {
-    const has = ranks === undefined ? 'neither ranks nor scores' : 'both ranks and scores';
-    throw new PreferenceRowError(index, `has ${has}; give one of the two`);
-  }
-  const [name, values] = ranks === undefined ? (['scores', scores] as const) : (['ranks', ranks] as const);
-  if (!Array.isArray(values) || values.length !== completions.length || !values.every(Number.isFinite)) {
-    const wanted = `a number for each of the ${completions.length} completions`;
-    throw new PreferenceRowError(index, `${name} must be ${wanted}, and is ${showValue(values)}`);
-  }
-  return name === 'scores' ? values : values.map((rank) => -rank);
-}
-
 /**
  * The tokens of a ranking (see `tokenizeCompletion`): its completions begin where the prompt's own tokens end or first differ from one
  * of them. Each is cut at `maxLength` tokens, prompt included; undefined when that leaves them no token. Of a ranking that
@@ -51,7 +32,7 @@ export function tokenizeRanking(
   index: number,
   maxLength: number,
 ): TokenizedRanking | undefined {
-  const scores = scoresOf(row, index);
+  const scores = rankingScores(row, (problem) => new PreferenceRowError(index, problem));
   if ('promptTokens' in row) {
     const { promptTokens, annotations } = row;
     const completions = cutTokens(promptTokens, row.completions, index, maxLength);

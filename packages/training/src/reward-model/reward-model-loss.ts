@@ -8,8 +8,9 @@ import {
   type TokenClassifier,
   withEndToken,
 } from '@posttrain/lm';
-import type { Loss } from '../loss/loss.js';
+import type { Loss, Readout, ReadoutValue } from '../loss/loss.js';
 import type { TrainingRow } from '../loss/rows.js';
+import type { ValuesOfRows } from '../trainer/row-values.js';
 
 /** A model that `trainRewardModel` trains: of whole answers, or of their steps. */
 export type RewardModel = SequenceClassifier | TokenClassifier;
@@ -42,7 +43,15 @@ export interface RewardModelLoss<Row extends object = object> extends Loss {
     row: Row,
     options: RewardExampleOptions,
   ): RewardExample | string;
+  /**
+   * What a loss that couples the rows of a step needs to know of all of them: the rows with annotations that no row knows by itself, from
+   * what the model says of them now. Called before every update and evaluation. Default: the rows as they are.
+   */
+  annotate?(rows: readonly TrainingRow[], read: ReadRows): Promise<readonly TrainingRow[]>;
 }
+
+/** A readout of rows under the parameters as they are, without a gradient. */
+export type ReadRows = <T extends ReadoutValue>(readout: Readout<T>) => Promise<ValuesOfRows<T>>;
 
 /** A row of data that no reward model can be trained on. */
 export class RewardRowError extends PosttrainError {
@@ -54,8 +63,13 @@ export class RewardRowError extends PosttrainError {
 /** Training rows of examples. The loss is the mean over all that these count. */
 export function rewardExampleRows(examples: readonly RewardExample[]): TrainingRow[] {
   const total = examples.reduce((sum, { count }) => sum + count, 0);
-  return examples.flatMap(({ rows }) =>
-    rows.map((row) => ({ ...row, weights: Float32Array.from(row.weights, (weight) => weight / total) })),
+  return examples.flatMap(({ rows }, example) =>
+    rows.map((row) => ({
+      ...row,
+      weights: Float32Array.from(row.weights, (weight) => weight / total),
+      // The same example may come twice.
+      ...(row.group !== undefined && { group: example }),
+    })),
   );
 }
 

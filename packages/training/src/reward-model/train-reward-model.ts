@@ -1,7 +1,8 @@
 import { OptionError, PosttrainError } from '@posttrain/interfaces';
 import { contextOf, withParameters } from '@posttrain/lm';
+import type { TrainingRow } from '../loss/rows.js';
 import { collectRows, type Rows } from '../run/collect-rows.js';
-import { lossOnRows } from '../run/evaluation.js';
+import { type EvaluationOnRows, lossOnRows } from '../run/evaluation.js';
 import { rowsIdentity } from '../run/identity.js';
 import { RowOrder } from '../run/row-order.js';
 import { warn } from '../run/run-options.js';
@@ -12,7 +13,7 @@ import { update } from '../run/update.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { Trainer } from '../trainer/trainer.js';
 import type { RewardPairRow } from './bradley-terry.js';
-import { type RewardExample, type RewardModel, rewardExampleRows } from './reward-model-loss.js';
+import { type RewardExample, type RewardModel, type RewardModelLoss, rewardExampleRows } from './reward-model-loss.js';
 import { type RewardModelOptions, rewardModelOptions } from './reward-model-options.js';
 
 /** What `trainRewardModel` gives. */
@@ -59,7 +60,12 @@ export async function trainRewardModel<
     const first = index * batchSize;
     const batch = Array.from({ length: last - first }, (_, i) => examples[order.at(first + i)]!);
     const rate = rateOf(index);
-    const { gradNorm, ...result } = await update(trainer, rewardExampleRows(batch), loss, rate);
+    const { gradNorm, ...result } = await update(
+      trainer,
+      await annotated(trainer, loss, rewardExampleRows(batch)),
+      loss,
+      rate,
+    );
     state.numTokens += result.tokens;
     const epoch = last / examples.length;
     const progress = { grad_norm: gradNorm, learning_rate: rate, epoch, num_tokens: state.numTokens };
@@ -68,7 +74,7 @@ export async function trainRewardModel<
   const result = await runSteps(
     {
       ...{ stage: `reward model (${loss.name})`, trainer, model, adapter, steps, state, step: timed(step) },
-      evaluation: held && lossOnRows(rewardExampleRows(held.examples), loss),
+      evaluation: held && evaluationOf(rewardExampleRows(held.examples), loss),
       settings: () => ({
         ...trainingIdentity(WHERE, rewardModelOptions.settings(declared), settings),
         // Tokenizer, chat template and maxLength are in it.
@@ -80,6 +86,19 @@ export async function trainRewardModel<
   const trained = given.adapter && withParameters(given.adapter, trainer.parameters);
   return { trainer: trainer as unknown as Trainer<M>, adapter: trained, ...result, dropped };
 }
+
+/** Rows as the loss has them, whatever couples them. */
+const annotated = async <M extends RewardModel>(
+  trainer: Trainer<M>,
+  { annotate, groupSize = 1 }: RewardModelLoss,
+  rows: readonly TrainingRow[],
+): Promise<readonly TrainingRow[]> =>
+  annotate ? annotate(rows, (readout) => trainer.read(rows, readout, { groupSize })) : rows;
+
+const evaluationOf = (rows: readonly TrainingRow[], loss: RewardModelLoss): EvaluationOnRows<RewardModel> => ({
+  digest: lossOnRows(rows, loss).digest,
+  measure: async (trainer, signal) => lossOnRows(await annotated(trainer, loss, rows), loss).measure(trainer, signal),
+});
 
 type Settings = ReturnType<typeof rewardModelOptions.read>;
 
