@@ -1,10 +1,17 @@
-export { type AGemResult, aGem } from './continual/a-gem.js';
-export { type EwcOptions, ewc, fisherDiagonal } from './continual/ewc.js';
+export { type AGemResult, type AGemRuleOptions, aGem, aGemRule } from './continual/a-gem.js';
+export { type EwcOptions, ewc } from './continual/ewc.js';
+export { type ExperienceReplayOptions, experienceReplay } from './continual/experience-replay.js';
+export { empiricalFisherDiagonal, type FisherDiagonalOptions, fisherDiagonal } from './continual/fisher-diagonal.js';
 export {
   type GenerativeReplayOptions,
   type GenerativeReplaySettings,
   generativeReplay,
 } from './continual/generative-replay.js';
+export { type L2SpOptions, l2Sp } from './continual/l2-sp.js';
+export { type LwfOptions, learningWithoutForgetting } from './continual/lwf.js';
+export { masImportance } from './continual/mas.js';
+export { type AddImportanceOptions, addImportance } from './continual/online-ewc.js';
+export { type ReplayBuffer, reservoirBuffer, ringBuffer } from './continual/replay-buffer.js';
 export {
   type PathIntegralState,
   pathIntegral,
@@ -48,6 +55,7 @@ export {
   type TeacherModel,
   type TopKTeacher,
 } from './readouts/divergence.js';
+export { type DrawnTokensOptions, drawnTokens } from './readouts/drawn-tokens.js';
 export { embeddingGradient, withEmbeddings } from './readouts/embeddings.js';
 export { hiddenStates, sequenceLogits, tokenLogits, tokenValues } from './readouts/heads.js';
 export { type LogProbsOfOptions, logProbsOf } from './readouts/log-probs-of.js';
@@ -55,6 +63,7 @@ export { ofTeacher } from './readouts/of-teacher.js';
 export { type Predictions, type PredictionsOptions, predictions } from './readouts/predictions.js';
 export { type QValues, type QValuesOptions, qValues } from './readouts/q-values.js';
 export { sequenceLogProb } from './readouts/sequence-log-prob.js';
+export { type SquaredLogitsOptions, squaredLogits } from './readouts/squared-logits.js';
 export { reduceOverVocabulary, sumOverVocabulary, type VocabularyLogits } from './readouts/vocabulary.js';
 export {
   type BradleyTerryOptions,

@@ -11,10 +11,11 @@ import { type CausalLM, loadWeights } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import {
   aGem,
+  aGemRule,
   dpSgd,
+  empiricalFisherDiagonal,
   type FinishedStepContext,
   fisher,
-  fisherDiagonal,
   type GradientReduction,
   gem,
   hessian,
@@ -311,7 +312,11 @@ describe('gradients at any parameters', () => {
     const { state, norms, values, loss } = await trainer.reduceGradients(each, negativeLogLikelihood, squares, {
       state: zeros,
     });
-    expectClose(await flat(state), await flat(await fisherDiagonal(trainer, each, negativeLogLikelihood)), 1e-6);
+    expectClose(
+      await flat(state),
+      await flat(await empiricalFisherDiagonal(trainer, each, negativeLogLikelihood)),
+      1e-6,
+    );
     for (const [i, row] of each.entries()) {
       const { gradients } = await trainer.gradients([row], negativeLogLikelihood);
       expectNear([norms[i]!, values.size![i]![0]!], [norm(await flat(gradients)), norm(await flat(gradients))], 1e-6);
@@ -859,6 +864,7 @@ describe('our own rules pass the kit', () => {
     [() => sam()],
     [() => dpSgd({ maxGradNorm: 0.1, noiseMultiplier: 0.5 })],
     [() => gem({ memories: [rows] })],
+    [() => aGemRule({ memory: rows, batchSize: 2 })],
     [() => sophia({ updatePeriod: 3 }), { updates: 4 }],
     [() => trpo({ cgIterations: 2, backtrackIterations: 2 }), { usesLearningRate: false, updates: 1, tolerance: 0.02 }],
   ];
