@@ -1,4 +1,14 @@
 export { type AGemResult, type AGemRuleOptions, aGem, aGemRule } from './continual/a-gem.js';
+export type {
+  ContinualMethod,
+  ContinualStage,
+  ContinualState,
+  ContinualTask,
+  LearntTask,
+  StageGiven,
+  StagePlan,
+  StageResult,
+} from './continual/continual-method.js';
 export { type EwcOptions, ewc } from './continual/ewc.js';
 export { type ExperienceReplayOptions, experienceReplay } from './continual/experience-replay.js';
 export { empiricalFisherDiagonal, type FisherDiagonalOptions, fisherDiagonal } from './continual/fisher-diagonal.js';
@@ -10,14 +20,17 @@ export {
 export { type L2SpOptions, l2Sp } from './continual/l2-sp.js';
 export { type LwfOptions, learningWithoutForgetting } from './continual/lwf.js';
 export { masImportance } from './continual/mas.js';
+export { type ContinualMethodName, continualMethods } from './continual/methods.js';
 export { type AddImportanceOptions, addImportance } from './continual/online-ewc.js';
 export { type ReplayBuffer, reservoirBuffer, ringBuffer } from './continual/replay-buffer.js';
+export { type SftStageOptions, sftStage } from './continual/sft-stage.js';
 export {
   type PathIntegralState,
   pathIntegral,
   type SynapticImportanceOptions,
   synapticImportance,
 } from './continual/synaptic-intelligence.js';
+export { type TrainStreamOptions, type TrainStreamResult, trainStream } from './continual/train-stream.js';
 export { type FisherOptions, fisher } from './curvature/fisher.js';
 export { hessian } from './curvature/hessian.js';
 export { type DistillResult, distill } from './distillation/distill.js';

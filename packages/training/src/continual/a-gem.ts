@@ -5,6 +5,7 @@ import type { TrainingRow } from '../loss/rows.js';
 import { contentHash } from '../run/identity.js';
 import type { UpdateRule } from '../update/update-rule.js';
 import { drawWithout } from './replay-buffer.js';
+import { normalised } from './row-means.js';
 
 /** What `aGem` gives. */
 export interface AGemResult {
@@ -79,10 +80,4 @@ export function aGemRule(given: AGemRuleOptions): UpdateRule {
       return { ...result, metrics: { ...result.metrics, ...own }, gradNorm };
     },
   };
-}
-
-/** The same rows with weights that add up to 1. */
-function normalised(rows: readonly TrainingRow[]): TrainingRow[] {
-  const total = rows.reduce((sum, { weights }) => sum + Array.from(weights).reduce((a, b) => a + b, 0), 0);
-  return rows.map((row) => ({ ...row, weights: Array.from(row.weights, (weight) => weight / total) }));
 }

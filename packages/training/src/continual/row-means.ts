@@ -40,3 +40,9 @@ export const counted = (row: TrainingRow): TrainingRow => ({
   ...row,
   weights: Array.from(row.weights, (weight) => (weight === 0 ? 0 : 1)),
 });
+
+/** The same rows with weights that add up to 1. */
+export function normalised(rows: readonly TrainingRow[]): TrainingRow[] {
+  const total = rows.reduce((sum, { weights }) => sum + Array.from(weights).reduce((a, b) => a + b, 0), 0);
+  return rows.map((row) => ({ ...row, weights: Array.from(row.weights, (weight) => weight / total) }));
+}
