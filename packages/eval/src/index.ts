@@ -83,6 +83,12 @@ export { readLog } from './log/read-log.js';
 export { type ArenaMetric, battlesOf, bradleyTerryRating, eloRating } from './metrics/arena.js';
 export { type BestAtKOptions, bestAtK } from './metrics/best-at-k.js';
 export { choiceMetrics, metricOf, sampleMetrics } from './metrics/compute-metrics.js';
+export {
+  abilityDelta,
+  type ContinualMetrics,
+  type ContinualMetricsOptions,
+  continualMetrics,
+} from './metrics/continual.js';
 export { majorityAtK } from './metrics/majority-at-k.js';
 export { meanScore } from './metrics/mean.js';
 export { accuracy, accuracyPerByte, accuracyPerCharacter } from './metrics/multiple-choice.js';

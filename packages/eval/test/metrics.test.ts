@@ -2,6 +2,7 @@ import { createRandom } from '@posttrain/interfaces/random';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  abilityDelta,
   accuracy,
   accuracyPerByte,
   accuracyPerCharacter,
@@ -9,6 +10,7 @@ import {
   bestAtK,
   type ChoiceProblem,
   canonicalAnswer,
+  continualMetrics,
   EstimatorError,
   estimatePassAtK,
   exactMatch,
@@ -348,5 +350,55 @@ describe('exactMatch', () => {
     await expect(grade(exactMatch(), '7', { anser: 7 })).rejects.toThrow(/give "target"/);
     await expect(grade(exactMatch(), '7', { answer: Number.NaN })).rejects.toThrow(/give "target"/);
     await expect(exactMatch().verify([{ prompt: '', completion: '' }])).rejects.toThrow(/no row/);
+  });
+});
+
+describe('metrics of continual learning', () => {
+  // By hand: task 0 falls from 0.9 to 0.5 having been 1.0, task 1 rises from 0.6 to 0.7 by way of 0.75.
+  const matrix = [
+    [0.9, 0.3, 0.2, 0.0],
+    [1.0, 0.6, 0.1, 0.1],
+    [0.7, 0.75, 0.8, 0.2],
+    [0.5, 0.7, 0.6, 1.0],
+  ];
+  const baseline = [0.1, 0.2, 0.2, 0.1];
+  const expected = {
+    overall: 2.8 / 4,
+    backwardTransfer: (-0.4 + 0.1 - 0.2) / 3,
+    forwardTransfer: (0.1 - 0.1 + 0.1) / 3,
+    forgetting: (0.5 + 0.05 + 0.2) / 3,
+  };
+
+  it.each([
+    ['an accuracy', true, 1],
+    ['a loss, whose signs are turned', false, -1],
+  ] as const)('of %s', (_, higherIsBetter, sign) => {
+    const signed = matrix.map((row) => row.map((x) => sign * x));
+    const found = continualMetrics({ matrix: signed, baseline: baseline.map((x) => sign * x), higherIsBetter });
+    expect(found.overall).toBeCloseTo(sign * expected.overall, 12);
+    for (const name of ['backwardTransfer', 'forwardTransfer', 'forgetting'] as const)
+      expect(found[name]).toBeCloseTo(expected[name], 12);
+    expect(found.forgettingByTask.map((x) => Math.round(100 * x))).toEqual([50, 5, 20]);
+  });
+
+  it('say nothing of transfer where there is none: nothing changes, one task, no baseline', () => {
+    const same = matrix.map(() => [0.4, 0.5, 0.6, 0.7]);
+    const still = continualMetrics({ matrix: same, baseline: same[0]!, higherIsBetter: true });
+    expect([still.backwardTransfer, still.forwardTransfer, still.forgetting].map((x) => x! + 0)).toEqual([0, 0, 0]);
+    expect(continualMetrics({ matrix: [[0.4]], higherIsBetter: true })).toEqual({
+      ...{ overall: 0.4, backwardTransfer: null, forwardTransfer: null, forgetting: null, forgettingByTask: [] },
+    });
+    expect(abilityDelta([0.5, 0.7], [0.4, 0.4])).toBeCloseTo(-0.2, 12);
+  });
+
+  it.each([
+    [{ matrix: [], higherIsBetter: true }, /empty/],
+    [{ matrix: [[1, 2]], higherIsBetter: true }, /row 0 of the matrix has 2 scores, and there are 1 tasks/],
+    [{ matrix: [[Number.NaN]], higherIsBetter: true }, /has NaN for task 0/],
+    [{ matrix: [[1]], baseline: [1, 2], higherIsBetter: true }, /the baseline has 2/],
+    [{ matrix: [[1]] }, /higherIsBetter is missing/],
+  ])('refuse %j', (given, message) => {
+    expect(() => continualMetrics(given as never)).toThrow(message);
+    expect(() => abilityDelta([1], [])).toThrow(/1 scores before and 0 after/);
   });
 });

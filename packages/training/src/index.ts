@@ -1,19 +1,39 @@
 export { type BemaOptions, bema } from './averaging/bema.js';
 export { type EmaOptions, ema } from './averaging/ema.js';
 export type { Averages, AveragingContext, WeightAverage } from './averaging/weight-average.js';
-export { type AGemResult, aGem } from './continual/a-gem.js';
-export { type EwcOptions, ewc, fisherDiagonal } from './continual/ewc.js';
+export { type AGemResult, type AGemRuleOptions, aGem, aGemRule } from './continual/a-gem.js';
+export type {
+  ContinualMethod,
+  ContinualStage,
+  ContinualState,
+  ContinualTask,
+  LearntTask,
+  StageGiven,
+  StagePlan,
+  StageResult,
+} from './continual/continual-method.js';
+export { type EwcOptions, ewc } from './continual/ewc.js';
+export { type ExperienceReplayOptions, experienceReplay } from './continual/experience-replay.js';
+export { empiricalFisherDiagonal, type FisherDiagonalOptions, fisherDiagonal } from './continual/fisher-diagonal.js';
 export {
   type GenerativeReplayOptions,
   type GenerativeReplaySettings,
   generativeReplay,
 } from './continual/generative-replay.js';
+export { type L2SpOptions, l2Sp } from './continual/l2-sp.js';
+export { type LwfOptions, learningWithoutForgetting } from './continual/lwf.js';
+export { masImportance } from './continual/mas.js';
+export { type ContinualMethodName, continualMethods } from './continual/methods.js';
+export { type AddImportanceOptions, addImportance } from './continual/online-ewc.js';
+export { type ReplayBuffer, reservoirBuffer, ringBuffer } from './continual/replay-buffer.js';
+export { type SftStageOptions, sftStage } from './continual/sft-stage.js';
 export {
   type PathIntegralState,
   pathIntegral,
   type SynapticImportanceOptions,
   synapticImportance,
 } from './continual/synaptic-intelligence.js';
+export { type TrainStreamOptions, type TrainStreamResult, trainStream } from './continual/train-stream.js';
 export { type FisherOptions, fisher } from './curvature/fisher.js';
 export { hessian } from './curvature/hessian.js';
 export { type DistillResult, distill } from './distillation/distill.js';
@@ -56,6 +76,7 @@ export {
   type TeacherModel,
   type TopKTeacher,
 } from './readouts/divergence.js';
+export { type DrawnTokensOptions, drawnTokens } from './readouts/drawn-tokens.js';
 export { embeddingGradient, withEmbeddings } from './readouts/embeddings.js';
 export { hiddenStates, sequenceLogits, tokenLogits, tokenValues } from './readouts/heads.js';
 export { type LogProbsOfOptions, logProbsOf } from './readouts/log-probs-of.js';
@@ -64,6 +85,7 @@ export { ofTeacher } from './readouts/of-teacher.js';
 export { type Predictions, type PredictionsOptions, predictions } from './readouts/predictions.js';
 export { type QValues, type QValuesOptions, qValues } from './readouts/q-values.js';
 export { sequenceLogProb } from './readouts/sequence-log-prob.js';
+export { type SquaredLogitsOptions, squaredLogits } from './readouts/squared-logits.js';
 export { reduceOverVocabulary, sumOverVocabulary, type VocabularyLogits } from './readouts/vocabulary.js';
 export {
   type BradleyTerryOptions,

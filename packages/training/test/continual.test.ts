@@ -1,31 +1,55 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Key, referenceEngine, setEngine, stopGradient, type Tensor } from '@posttrain/core-tensor';
+import {
+  compile,
+  Key,
+  referenceEngine,
+  setEngine,
+  stopGradient,
+  type Tensor,
+  tensor,
+  valueAndGrad,
+} from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
 import type { Generator } from '@posttrain/interfaces';
+import { loadWeights } from '@posttrain/lm';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { failuresOf } from '../../../testing/failures-of.js';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
+  addImportance,
   aGem,
+  aGemRule,
+  drawnTokens,
+  empiricalFisherDiagonal,
   ewc,
+  experienceReplay,
   fisherDiagonal,
   generativeReplay,
+  hiddenStates,
+  l2Sp,
+  learningWithoutForgetting,
+  masImportance,
   negativeLogLikelihood,
   type Penalty,
+  type ReplayBuffer,
   type RowSource,
+  reservoirBuffer,
+  ringBuffer,
   sft,
   Trainer,
   type TrainingRow,
   tokenizeRows,
   toTrainingRows,
+  updateByRule,
 } from '../src/index.js';
 import { testPenalty, testRowSource } from '../src/testing/index.js';
-import { contents, expectClose } from './model.js';
+import { contents, expectClose, modelOf } from './model.js';
 import { learnNext, learnt, tasks } from './replay-run.js';
 
 const rowsOf = (sequences: number[][]): TrainingRow[] => {
@@ -40,6 +64,53 @@ const next = rowsOf([
   [3, 17, 5, 6, 7],
   [9, 2, 8],
 ]);
+
+type Numbers = Readonly<Record<string, readonly number[]>>;
+interface Described {
+  readonly value: number;
+  readonly gradient: Numbers;
+}
+const goldens = join(import.meta.dirname, '../../../goldens');
+const facts = JSON.parse(readFileSync(join(goldens, 'continual/continual.json'), 'utf8')) as {
+  readonly sequences: readonly (readonly number[])[];
+  readonly shown: string;
+  readonly importances: Readonly<Record<'fisher' | 'empirical' | 'mas', readonly number[]>>;
+  readonly penalties: {
+    readonly shapes: Numbers;
+    readonly parameters: Numbers;
+    readonly anchors: Numbers;
+    readonly first: Numbers;
+    readonly second: Numbers;
+    readonly online_fisher: Numbers;
+    readonly lambda: number;
+    readonly gamma: number;
+    readonly alpha: number;
+    readonly beta: number;
+    readonly ewc: Described;
+    readonly online: Described;
+    readonly l2_sp: Described;
+  };
+  readonly lwf: {
+    readonly lambda: number;
+    readonly temperature: number;
+    readonly teacher: readonly number[];
+    readonly loss: number;
+    readonly nll: number;
+    readonly distillation: number;
+    readonly gradient: readonly number[];
+  };
+  readonly a_gem: readonly {
+    readonly g: readonly number[];
+    readonly reference: readonly number[];
+    readonly interference: number;
+    readonly step: readonly number[];
+  }[];
+};
+const llama = () => loadWeights(join(goldens, 'models/llama'));
+const sizeOf = (numbers: readonly number[]) => Math.max(...numbers.map(Math.abs));
+
+const tensorsOf = (numbers: Numbers, shapes: Numbers): Named =>
+  Object.fromEntries(Object.entries(numbers).map(([name, x]) => [name, tensor([...x], [...shapes[name]!])]));
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -66,7 +137,7 @@ describe('elastic weight consolidation', () => {
       const trainer = await start();
       await train(trainer, old, 5);
       const anchors = await trainer.copyParameters();
-      const fisher = await fisherDiagonal(trainer, old, negativeLogLikelihood);
+      const fisher = await fisherDiagonal(trainer, old, { samples: 4 });
       const before = [await lossOf(trainer, old), await lossOf(trainer, next)] as const;
       const penalties = lambda === undefined ? [] : [ewc({ anchors, fisher, lambda })];
       await train(trainer, next, 60, { penalties, learningRate: 0.02 });
@@ -148,6 +219,31 @@ describe('A-GEM', () => {
       expect(await x.toArray()).toEqual(await memory[name]!.toArray());
   });
 
+  it.each(facts.a_gem)(
+    'projects as eq. 11 says, at g · g_ref = $interference',
+    async ({ g, reference, ...expected }) => {
+      const named = (x: readonly number[]): Named => ({ a: tensor(x.slice(0, 4), [2, 2]), b: tensor(x.slice(4), [2]) });
+      const { gradients, interference } = await aGem(named(g), named(reference));
+      expectClose([interference], [expected.interference], 1e-5);
+      const step = [...(await gradients.a!.toArray()), ...(await gradients.b!.toArray())];
+      expectClose(step, expected.step, 1e-6);
+    },
+  );
+
+  it('as the rule of updates draws from one memory, and steps against none of it', async () => {
+    const trainer = await start();
+    await train(trainer, old, 12);
+    const memory = await gradientsOf(trainer, old);
+    const at = await trainer.copyParameters();
+    const rule = aGemRule({ memory: old, batchSize: 2 });
+    const { metrics } = await updateByRule(trainer, rule, next, negativeLogLikelihood, { learningRate: 1 });
+    expect(metrics['a_gem/projected']).toBe(1);
+    const moved = mapNamed(at, (p, name) => p.sub(trainer.parameters[name]!));
+    const { interference } = await aGem(moved, memory);
+    expect(Math.abs(interference)).toBeLessThan(1e-4 * Math.abs(metrics['a_gem/interference']!));
+    expect(() => aGemRule({ memory: [] })).toThrow(/at least one row/);
+  });
+
   it('steps that raise the loss of what is remembered no longer do, to first order, and the new one falls', async () => {
     const trainer = await start();
     await train(trainer, old, 12);
@@ -168,6 +264,240 @@ describe('A-GEM', () => {
     expect(changes[1]!.next).toBeLessThan(0);
     // The step that was taken back is gone.
     expect(await lossOf(trainer, old)).toBeCloseTo(before.old, 6);
+  });
+});
+
+describe('importances', () => {
+  const given = () => rowsOf(facts.sequences.map((row) => [...row]));
+  const startLlama = async () => Trainer.create(modelOf(await llama()), { optimizer: sgd(), maxGradNorm: 0 });
+
+  it.each([
+    ['empirical', (trainer: Trainer) => empiricalFisherDiagonal(trainer, given(), negativeLogLikelihood)],
+    ['mas', (trainer: Trainer) => masImportance(trainer, given())],
+  ] as const)("%s: those of torch's autograd, row by row", async (name, importanceOf) => {
+    const trainer = await startLlama();
+    const found = await (await importanceOf(trainer))[facts.shown]!.toArray();
+    expectClose(found, facts.importances[name], 1e-5 * sizeOf(facts.importances[name]));
+  });
+
+  it('the Fisher diagonal tends to the enumeration of all labels; the labels of the rows give another', async () => {
+    setEngine(onnxruntimeEngine());
+    onTestFinished(() => setEngine(referenceEngine()));
+    const trainer = await startLlama();
+    const found = await (await fisherDiagonal(trainer, given(), { samples: 60, seed: 5 }))[facts.shown]!.toArray();
+    const { fisher, empirical } = facts.importances;
+    const apart = (a: readonly number[]) => {
+      const total = a.reduce((sum, x, i) => sum + Math.abs(x - fisher[i]!), 0);
+      return total / fisher.reduce((x, y) => x + y);
+    };
+    expect(apart(found)).toBeLessThan(0.2);
+    expect(apart(empirical)).toBeGreaterThan(2 * apart(found));
+  });
+
+  it('of a model that has learnt its rows: labels of its own still say what matters, those of the rows no longer', async () => {
+    const trainer = await start();
+    await train(trainer, old, 80);
+    const total = async (named: Named) => {
+      const all = await Promise.all(Object.values(named).map((x) => x.toArray()));
+      return all.flat().reduce((a, b) => a + b, 0);
+    };
+    const own = await total(await fisherDiagonal(trainer, old, { samples: 24 }));
+    const ofRows = await total(await empiricalFisherDiagonal(trainer, old, negativeLogLikelihood));
+    const { gradients } = await trainer.gradients(old, negativeLogLikelihood);
+    const ofBatch = await total(mapNamed(gradients, (g) => g.square()));
+    expect(own).toBeGreaterThan(3 * ofRows);
+    expect(ofRows).toBeGreaterThan(3 * ofBatch);
+    await expect(fisherDiagonal(trainer, [])).rejects.toThrow(/there are none; give some/);
+    await expect(fisherDiagonal(trainer, old, { samples: 0 })).rejects.toThrow(/samples/);
+  });
+
+  it('MAS of an output layer is |2 Σ z hᵀ|, as of any linear model', async () => {
+    const trainer = await start();
+    const importance = (await masImportance(trainer, old))['lm_head.weight']!;
+    const matrix = await trainer.parameters['lm_head.weight']!.toArray();
+    const [vocabulary, width] = importance.shape as [number, number];
+    const states = await trainer.read(old, hiddenStates);
+    const expected = new Array<number>(vocabulary * width).fill(0);
+    for (const [r, { tokens }] of old.entries()) {
+      const slope = new Array<number>(vocabulary * width).fill(0);
+      for (let t = 0; t < tokens.length - 1; t++) {
+        const h = states[r]!.slice(t * width, (t + 1) * width);
+        for (let v = 0; v < vocabulary; v++) {
+          const z = h.reduce((sum, x, i) => sum + x * matrix[v * width + i]!, 0);
+          for (const [i, x] of h.entries()) slope[v * width + i]! += 2 * z * x;
+        }
+      }
+      for (const [i, x] of slope.entries()) expected[i]! += Math.abs(x) / old.length;
+    }
+    expectClose(await importance.toArray(), expected, 1e-5 * sizeOf(expected));
+  });
+
+  it('labels are drawn by their probability, whatever the chunks of the vocabulary', async () => {
+    const trainer = await start();
+    const row = old[1]!;
+    const us = Array.from({ length: 200 }, (_, i) => (i + 0.5) / 200);
+    const asked = us.map((u) => ({ ...row, annotations: { u: [u, u] } }));
+    const [whole, parts] = [{}, { chunkSize: 7 }].map((options) => drawnTokens({ uniforms: 'u', ...options }));
+    const labels = await trainer.read(asked, whole!);
+    expect(await trainer.read(asked, parts!)).toEqual(labels);
+    for (const token of [0, 17, 39]) {
+      const { loss } = await trainer.evaluate([{ tokens: [9, token], weights: [1] }], negativeLogLikelihood);
+      const share = labels.filter(([first]) => first === token).length / us.length;
+      expect(Math.abs(share - Math.exp(-loss))).toBeLessThanOrEqual(1 / 200);
+    }
+  });
+
+  it('add up over tasks, or fade; of other parameters they are refused', async () => {
+    const { online_fisher, gamma, shapes, first, second } = facts.penalties;
+    const online = await addImportance(tensorsOf(first, shapes), tensorsOf(second, shapes), { gamma });
+    for (const [name, x] of Object.entries(online)) expectClose(await x.toArray(), online_fisher[name]!, 1e-6);
+    const { head: _, ...fewer } = tensorsOf(second, shapes);
+    await expect(addImportance(fewer, tensorsOf(first, shapes))).rejects.toThrow(/head is not in both/);
+    expect(await addImportance(undefined, fewer)).toBe(fewer);
+  });
+});
+
+describe('penalties', () => {
+  const { shapes, parameters, anchors, first, lambda, alpha, beta, online_fisher: online } = facts.penalties;
+  const at = tensorsOf(anchors, shapes);
+  const { head: _, ...known } = at;
+  const cases: [keyof typeof facts.penalties, () => Penalty][] = [
+    ['ewc', () => ewc({ anchors: at, fisher: tensorsOf(first, shapes), lambda })],
+    ['online', () => ewc({ anchors: at, fisher: tensorsOf(online, shapes), lambda })],
+    ['l2_sp', () => l2Sp({ anchors: known, alpha, beta })],
+  ];
+  it.each(cases)('%s: value and gradient of torch in float64', async (name, make) => {
+    const { compute, tensors } = make();
+    const both = compile((p: Named, given: Named) => valueAndGrad((x: Named) => compute(x, given))(p));
+    const { value, gradient } = await both(tensorsOf(parameters, shapes), tensors!);
+    const expected = facts.penalties[name] as Described;
+    expectClose([await value.item()], [expected.value], 1e-5 * expected.value);
+    for (const [key, x] of Object.entries(gradient as Named)) {
+      expectClose(await x.toArray(), expected.gradient[key]!, 1e-5 * Math.max(1, sizeOf(expected.gradient[key]!)));
+    }
+  });
+
+  /** Σ b/2 (θ - μ)² of the second task, whose curvature and optimum are these. */
+  const [curvature, optimum] = [
+    [0.5, 2, 8],
+    [3, -1, 0.5],
+  ] as const;
+  const [before, importance] = [
+    [1, 1, -2],
+    [4, 0.25, 1],
+  ] as const;
+  const named = (x: readonly number[]): Named => ({ w: tensor([...x], [3]) });
+  it.each<[string, () => Penalty | Promise<Penalty>, readonly number[]]>([
+    // With λ = 1 and the curvature of the first task, that of both tasks together: what learning them jointly would find.
+    ['EWC at λ 1', () => ewc({ anchors: named(before), fisher: named(importance), lambda: 1 }), importance],
+    ['EWC at λ 0', () => ewc({ anchors: named(before), fisher: named(importance), lambda: 0 }), [0, 0, 0]],
+    [
+      'online EWC',
+      async () => {
+        const fisher = await addImportance(named(importance), named(importance), { gamma: 0.5 });
+        return ewc({ anchors: named(before), fisher, lambda: 2 });
+      },
+      importance.map((x) => 3 * x),
+    ],
+    ['L2-SP', () => l2Sp({ anchors: named(before), alpha: 3 }), [3, 3, 3]],
+  ])('%s: the minimum with a quadratic task is the mean, weighted by curvatures', async (_name, make, weights) => {
+    const { compute, tensors } = await make();
+    const step = compile((w: Named, given: Named) => {
+      const loss = (x: Named) =>
+        x
+          .w!.sub(tensor([...optimum], [3]))
+          .square()
+          .mul(tensor([...curvature], [3]))
+          .sum()
+          .mul(0.5)
+          .add(compute(x, given));
+      const { gradient } = valueAndGrad(loss)(w);
+      return { w: w.w!.sub((gradient as Named).w!.mul(0.05)) };
+    });
+    let w = named([0, 0, 0]);
+    for (let i = 0; i < 400; i++) w = await step(w, tensors!);
+    const expected = optimum.map(
+      (mu, i) => (curvature[i]! * mu + weights[i]! * before[i]!) / (curvature[i]! + weights[i]!),
+    );
+    expectClose(await w.w!.toArray(), expected, 1e-3);
+  });
+});
+
+describe('learning without forgetting', () => {
+  it("has torch's loss and gradient, which is that of the labels alone where teacher and student agree", async () => {
+    const { lambda, temperature, teacher: norm, ...expected } = facts.lwf;
+    const parts = await llama();
+    const student = modelOf(parts);
+    const teacher = student.withWeights({ ...student.weights, [facts.shown]: tensor([...norm], [norm.length]) });
+    const trainer = await Trainer.create(student, { optimizer: sgd(), maxGradNorm: 0 });
+    const rows = rowsOf(facts.sequences.map((row) => [...row]));
+    const loss = learningWithoutForgetting({ teacher, teacherName: 'a', lambda, temperature });
+    const { gradients, ...found } = await trainer.gradients(rows, loss);
+    expectClose([found.loss, found.metrics.nll!], [expected.loss, expected.nll], 1e-5);
+    expectClose([found.metrics.distillation!], [expected.distillation], 1e-5);
+    expectClose(await gradients[facts.shown]!.toArray(), expected.gradient, 1e-4 * sizeOf(expected.gradient));
+    const alone = await trainer.gradients(rows, negativeLogLikelihood);
+    const agreed = await trainer.gradients(
+      rows,
+      learningWithoutForgetting({ teacher: student, teacherName: 'b', lambda: 7 }),
+    );
+    expect(Math.abs(agreed.metrics.distillation!)).toBeLessThan(1e-6);
+    const plain = await alone.gradients[facts.shown]!.toArray();
+    expectClose(await agreed.gradients[facts.shown]!.toArray(), plain, 1e-5 * sizeOf(plain));
+    expect(() => learningWithoutForgetting({ teacher: 'old' as never, teacherName: 'c' })).toThrow(/teacher is/);
+  });
+});
+
+describe('a memory of rows', () => {
+  const rows = Array.from({ length: 40 }, (_, i) => ({ text: `row ${i}` }));
+
+  it('a reservoir keeps every row with the same probability, whenever it came', () => {
+    const counts = new Array<number>(40).fill(0);
+    const seeds = 800;
+    for (let seed = 0; seed < seeds; seed++) {
+      const buffer = reservoirBuffer<object>(10, { seed });
+      for (let from = 0; from < 40; from += 8) buffer.add(rows.slice(from, from + 8));
+      expect(buffer.rows).toHaveLength(10);
+      for (const row of buffer.rows) counts[rows.indexOf(row as (typeof rows)[0])]!++;
+    }
+    // χ² of 39 degrees of freedom: above 75 by chance once in two thousand.
+    const expected = seeds / 4;
+    const statistic = counts.reduce((sum, count) => sum + (count - expected) ** 2 / (expected * 0.75), 0);
+    expect(statistic).toBeLessThan(75);
+  });
+
+  it('a ring keeps the last rows of every task; bad uses are refused', () => {
+    const ring = ringBuffer<object>(3);
+    ring.add(rows.slice(0, 5), 'a');
+    ring.add(rows.slice(5, 7), 'b');
+    ring.add(rows.slice(7, 8), 'a');
+    expect(ring.rows).toEqual([rows[3], rows[4], rows[7], rows[5], rows[6]]);
+    expect(() => ring.add(rows)).toThrow(/their task is not said/);
+    expect(() => reservoirBuffer(0)).toThrow(/capacity is 0/);
+    expect(() => experienceReplay([], { buffer: ring })).toThrow(/rows are empty/);
+    expect(() => experienceReplay(rows, { buffer: {} as ReplayBuffer<object> })).toThrow(/buffer/);
+  });
+
+  it('stands among new rows, γ for each, once there is something in it', async () => {
+    const [old, fresh] = [rows.slice(0, 10), rows.slice(10)];
+    const buffer = reservoirBuffer<object>(20);
+    const take = async (given: { gamma?: number; adds?: boolean }, requests: number) => {
+      const source = experienceReplay<object>(fresh, { buffer, ...given });
+      const taken: object[] = [];
+      for (let step = 0; step < requests; step++) {
+        const next = await source.next({ count: 20, step, key: Key.fromSeed(step) });
+        taken.push(...next.map(({ row }) => row));
+      }
+      return taken;
+    };
+    expect((await take({ adds: false }, 1)).every((row) => fresh.includes(row as (typeof rows)[0]))).toBe(true);
+    buffer.add(old);
+    const taken = await take({ gamma: 0.5, adds: false }, 30);
+    const share = taken.filter((row) => old.includes(row as (typeof rows)[0])).length / taken.length;
+    expect(Math.abs(share - 1 / 3)).toBeLessThan(3 * Math.sqrt(2 / 9 / 600));
+    expect(buffer.rows).toEqual(old);
+    await take({}, 2);
+    expect(buffer.rows.length).toBe(20);
   });
 });
 
@@ -294,6 +624,7 @@ describe('kits of penalties and of sources of rows', () => {
   testPenalty(it, 'ewc', (anchors) => ewc({ anchors, fisher: importances(anchors), lambda: 3 }), {
     zeroAtAnchor: true,
   });
+  testPenalty(it, 'l2-sp', (anchors) => l2Sp({ anchors, alpha: 2 }), { zeroAtAnchor: true });
   const norm = (parameters: Named) =>
     Object.values(parameters)
       .map((x) => x.square().sum())
@@ -310,6 +641,15 @@ describe('kits of penalties and of sources of rows', () => {
   const given = { generator: speaking, generatorName: 'speaking' };
   testRowSource(it, () => generativeReplay<object>(fresh, { ...given, gamma: 1 }));
   testRowSource(it, () => generativeReplay<object>(fresh, { ...given, gamma: 0 }), { withoutRepeats: 7 });
+  const filled = (buffer: ReplayBuffer<object>) => {
+    buffer.add([{ text: 'old 1' }, { text: 'old 2' }], 'before');
+    return buffer;
+  };
+  testRowSource(it, () => experienceReplay<object>(fresh, { buffer: filled(reservoirBuffer(4)) }));
+  testRowSource(it, () => experienceReplay<object>(fresh, { buffer: filled(ringBuffer(2)), task: 'now' }));
+  testRowSource(it, () => experienceReplay<object>(fresh, { buffer: filled(reservoirBuffer(4)), gamma: 0 }), {
+    withoutRepeats: 7,
+  });
 
   const ours = (anchors: Named): Penalty => ewc({ anchors, fisher: importances(anchors), lambda: 3 });
   it.each<[string, RegExp, (anchors: Named) => Penalty, RegExp]>([
@@ -375,7 +715,7 @@ describe('kits of penalties and of sources of rows', () => {
       /two of the same settings/,
     ],
     ['a state that it forgets', /goes on/, { load() {} }, /from a saved state/],
-    ['a state that no checkpoint keeps', /a checkpoint keeps/, { state: () => new Map([[1, 2]]) }, /Map/],
+    ['a state that is no JSON', /checkpoint keeps/, { state: () => new Map([[1, 2]]) }, /hold the class no more/],
     [
       'a row that comes twice',
       /before one comes/,

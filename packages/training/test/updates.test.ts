@@ -16,10 +16,11 @@ import { trpo } from '../../rl/src/update/trpo.js';
 import { toyModel } from '../../rl/test/toy.js';
 import {
   aGem,
+  aGemRule,
   dpSgd,
+  empiricalFisherDiagonal,
   type FinishedStepContext,
   fisher,
-  fisherDiagonal,
   type GradientReduction,
   gem,
   hessian,
@@ -316,7 +317,7 @@ describe('gradients at any parameters', () => {
     );
     const meanSquares = alone[0]!.map((_, j) => alone.reduce((sum, g) => sum + g[j]! ** 2 / alone.length, 0));
     expectNear(await flat(state), meanSquares, 1e-6);
-    expectNear(await flat(await fisherDiagonal(trainer, each, negativeLogLikelihood)), meanSquares, 1e-6);
+    expectNear(await flat(await empiricalFisherDiagonal(trainer, each, negativeLogLikelihood)), meanSquares, 1e-6);
     for (const [i, row] of each.entries()) {
       const { gradients } = await trainer.gradients([row], negativeLogLikelihood);
       expectNear([norms[i]!, values.size![i]![0]!], [norm(await flat(gradients)), norm(await flat(gradients))], 1e-6);
@@ -342,8 +343,8 @@ describe('what belongs to no row', () => {
       (await trainer.reduceGradients(rows, negativeLogLikelihood, none, { state: {}, rowsOnly: true })).norms;
     expect(await norms(held)).toEqual(await norms(plain));
     const [with_, without] = [
-      await fisherDiagonal(held, rows, negativeLogLikelihood),
-      await fisherDiagonal(plain, rows, negativeLogLikelihood),
+      await empiricalFisherDiagonal(held, rows, negativeLogLikelihood),
+      await empiricalFisherDiagonal(plain, rows, negativeLogLikelihood),
     ];
     expect(await flat(with_)).toEqual(await flat(without));
   });
@@ -888,6 +889,7 @@ describe('our own rules pass the kit', () => {
     [() => sam()],
     [() => dpSgd({ maxGradNorm: 0.1, noiseMultiplier: 0.5 })],
     [() => gem({ memories: [rows] })],
+    [() => aGemRule({ memory: rows, batchSize: 2 })],
     [() => sophia({ updatePeriod: 3 }), { updates: 4 }],
     [() => trpo({ cgIterations: 2, backtrackIterations: 2 }), { usesLearningRate: false, updates: 1, tolerance: 0.02 }],
   ];

@@ -1,0 +1,199 @@
+import { Key } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
+import { LocalGenerator } from '@posttrain/lm';
+import type { TrainingRow } from '../loss/rows.js';
+import type { SftRow } from '../sft/tokenize-rows.js';
+import { gem } from '../update/gem.js';
+import { aGemRule } from './a-gem.js';
+import type { ContinualMethod, LearntTask, StagePlan } from './continual-method.js';
+import { ewc } from './ewc.js';
+import { experienceReplay } from './experience-replay.js';
+import { fisherDiagonal } from './fisher-diagonal.js';
+import { type GenerativeReplaySettings, generativeReplay } from './generative-replay.js';
+import { l2Sp } from './l2-sp.js';
+import { learningWithoutForgetting } from './lwf.js';
+import { masImportance } from './mas.js';
+import { addImportance } from './online-ewc.js';
+import { drawWithout, type ReplayBuffer, ringBuffer } from './replay-buffer.js';
+import { normalised } from './row-means.js';
+import { pathIntegral, synapticImportance } from './synaptic-intelligence.js';
+
+/** How many rows of a task a method looks at, or keeps. */
+interface OfTask {
+  /** Rows of a task that are looked at, drawn without replacement. Default 64. */
+  readonly rowsPerTask?: number;
+  /** Of all that is drawn. Default 0. */
+  readonly seed?: number;
+}
+
+function drawnRows({ trainingRows, index }: LearntTask, { rowsPerTask = 64, seed = 0 }: OfTask): TrainingRow[] {
+  const rows = trainingRows();
+  return drawWithout(Key.fromSeed(seed).child(index), rows.length, rowsPerTask).map((i) => rows[i]!);
+}
+
+/** What penalties about the last parameters share: importances that are added up, and the plan of them. */
+function importanceMethod(
+  name: string,
+  lambda: number,
+  importanceOf: (learnt: LearntTask, before: Named | undefined) => Promise<Named>,
+): ContinualMethod & { begin(): StagePlan } {
+  let known: { readonly anchors: Named; readonly fisher: Named } | undefined;
+  return {
+    ...{ name, family: 'regularisation' },
+    begin: () => (known ? { penalties: [{ ...ewc({ ...known, lambda }), name }] } : {}),
+    async end(learnt) {
+      const fisher = await importanceOf(learnt, known?.fisher);
+      known = { anchors: await learnt.trainer.copyParameters(), fisher };
+    },
+  };
+}
+
+/** A rule for updates that is made of remembered rows of every earlier task. */
+function memoryMethod(
+  name: string,
+  options: OfTask,
+  ruleOf: (memories: readonly (readonly TrainingRow[])[]) => StagePlan['update'],
+): ContinualMethod {
+  const memories: TrainingRow[][] = [];
+  return {
+    ...{ name, family: 'replay' },
+    begin: () => (memories.length > 0 ? { update: ruleOf([...memories])! } : {}),
+    end: (learnt) => void memories.push(normalised(drawnRows(learnt, options))),
+  };
+}
+
+/**
+ * Methods of continual learning for `trainStream`, each a function that makes one for one stream. The first task of a stream is learnt
+ * without any of them.
+ */
+export const continualMethods = {
+  /** The control: fine-tuning on one task after the other. */
+  naive: (): ContinualMethod => ({ name: 'naive', family: 'none' }),
+
+  /** `ewc` about the parameters after every earlier task, a penalty each (arXiv 1612.00796). */
+  ewc({
+    lambda,
+    samples,
+    ...options
+  }: OfTask & { readonly lambda: number; readonly samples?: number }): ContinualMethod {
+    const known: { readonly anchors: Named; readonly fisher: Named }[] = [];
+    return {
+      ...{ name: 'ewc', family: 'regularisation' },
+      begin: () => ({ penalties: known.map((task) => ewc({ ...task, lambda })) }),
+      async end(learnt) {
+        const labels = { seed: options.seed ?? 0, ...(samples !== undefined && { samples }) };
+        const fisher = await fisherDiagonal(learnt.trainer, drawnRows(learnt, options), labels);
+        known.push({ anchors: await learnt.trainer.copyParameters(), fisher });
+      },
+    };
+  },
+
+  /** One penalty about the last parameters, whose Fisher information fades by γ (online EWC, arXiv 1805.06370). Default γ 1. */
+  online_ewc({
+    lambda,
+    gamma = 1,
+    samples,
+    ...options
+  }: OfTask & { readonly lambda: number; readonly gamma?: number; readonly samples?: number }): ContinualMethod {
+    return importanceMethod('online-ewc', lambda, async (learnt, before) => {
+      const labels = { seed: options.seed ?? 0, ...(samples !== undefined && { samples }) };
+      const { engine } = learnt.model.network;
+      const fisher = await fisherDiagonal(learnt.trainer, drawnRows(learnt, options), labels);
+      return addImportance(before, fisher, { gamma, engine });
+    });
+  },
+
+  /** λ Σ Ω (θ - θ*)² with the importances of MAS, added up over tasks (arXiv 1711.09601). */
+  mas: ({ lambda, ...options }: OfTask & { readonly lambda: number }): ContinualMethod =>
+    importanceMethod('mas', 2 * lambda, async (learnt, before) => {
+      const { engine } = learnt.model.network;
+      return addImportance(before, await masImportance(learnt.trainer, drawnRows(learnt, options)), { engine });
+    }),
+
+  /** c Σ Ω (θ - θ*)² with the path integrals of synaptic intelligence (arXiv 1703.04200). Default ξ 0.1. */
+  si({ c, xi = 0.1 }: { readonly c: number; readonly xi?: number }): ContinualMethod {
+    const { begin, ...method } = importanceMethod('si', 2 * c, ({ trainer }, previous) =>
+      synapticImportance(trainer, { xi, ...(previous && { previous }) }),
+    );
+    return { ...method, begin: () => ({ ...begin(), optimizer: pathIntegral as StagePlan['optimizer'] & object }) };
+  },
+
+  /** α/2 ‖θ - θ*‖², θ* being the parameters where the task begins (arXiv 1802.01483). */
+  l2_sp({ alpha }: { readonly alpha: number }): ContinualMethod {
+    let anchors: Named | undefined;
+    return {
+      ...{ name: 'l2-sp', family: 'regularisation' },
+      begin: () => (anchors ? { penalties: [l2Sp({ anchors, alpha })] } : {}),
+      async end({ trainer }) {
+        anchors = await trainer.copyParameters();
+      },
+    };
+  },
+
+  /** LwF: a divergence from the model before the task, on the rows of the task (arXiv 1606.09282). */
+  lwf({
+    lambda = 1,
+    temperature = 2,
+  }: {
+    readonly lambda?: number;
+    readonly temperature?: number;
+  } = {}): ContinualMethod {
+    return {
+      ...{ name: 'lwf', family: 'regularisation' },
+      begin({ model, adapter, index, task }) {
+        if (index === 0) return {};
+        const { network, weights } = model;
+        const hooks = adapter?.hooks(adapter.parameters);
+        const teacher = { network, weights, ...(hooks && { hooks }) };
+        return {
+          loss: learningWithoutForgetting({ teacher, teacherName: `before ${task.name}`, lambda, temperature }),
+        };
+      },
+    };
+  },
+
+  /** Rows of a memory among those of the task, which is filled between tasks (arXiv 1902.10486). Default: a ring of 32 rows a task, γ 1. */
+  replay({
+    buffer = ringBuffer<SftRow>(32),
+    gamma = 1,
+    seed = 0,
+  }: {
+    readonly buffer?: ReplayBuffer<SftRow>;
+    readonly gamma?: number;
+    readonly seed?: number;
+  } = {}): ContinualMethod {
+    return {
+      ...{ name: 'replay', family: 'replay' },
+      begin: ({ task, index }) =>
+        index > 0 ? { rows: experienceReplay(task.rows, { buffer, gamma, adds: false, seed }) } : {},
+      end({ task }) {
+        buffer.add(task.rows, task.name);
+      },
+    };
+  },
+
+  /** Rows that the model before the task generates among those of the task (arXiv 1705.08690, 1909.03329). */
+  generative_replay(options: Omit<GenerativeReplaySettings, 'generatorName'> = {}): ContinualMethod {
+    return {
+      ...{ name: 'generative-replay', family: 'replay' },
+      begin({ model, adapter, task, index }) {
+        if (index === 0) return {};
+        const generator = new LocalGenerator(model, adapter ? { adapter: () => adapter } : {});
+        return { rows: generativeReplay(task.rows, { ...options, generator, generatorName: `before ${task.name}` }) };
+      },
+    };
+  },
+
+  /** Steps that point against no earlier task (arXiv 1706.08840). Default γ 0.5. */
+  gem: ({ memoryStrength = 0.5, ...options }: OfTask & { readonly memoryStrength?: number } = {}): ContinualMethod =>
+    memoryMethod('gem', options, (memories) => gem({ memories, memoryStrength })),
+
+  /** Steps that do not point against what is remembered as a whole (arXiv 1812.00420). Default: 8 rows for every update. */
+  a_gem: ({ batchSize = 8, ...options }: OfTask & { readonly batchSize?: number } = {}): ContinualMethod =>
+    memoryMethod('a-gem', options, (memories) =>
+      aGemRule({ memory: memories.flat(), batchSize, seed: options.seed ?? 0 }),
+    ),
+} as const;
+
+/** The name of a method of `continualMethods`. */
+export type ContinualMethodName = keyof typeof continualMethods;

@@ -1,0 +1,169 @@
+import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { perplexity, sequenceLogProbs } from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { tinyPolicy } from '../../rl/src/testing/index.js';
+import { dpo } from '../../rl/src/training/dpo-trainer.js';
+import {
+  type ContinualMethod,
+  type ContinualStage,
+  type ContinualTask,
+  continualMethods,
+  reservoirBuffer,
+  sftStage,
+  type TrainStreamOptions,
+  type TrainStreamResult,
+  trainStream,
+} from '../src/index.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+const rowsOf = (cycle: string) =>
+  [0, 1, 2].map((from) => ({ prompt: cycle[from]!, completion: cycle.repeat(2).slice(from + 1, from + 3) }));
+const tasks: readonly ContinualTask[] = ['abc', 'gfe', 'dcb'].map((name) => ({ name, rows: rowsOf(name) }));
+const stage = sftStage({ steps: 3, batchSize: 3, learningRate: 0.05, schedule: 'constant', optimizer: 'sgd' });
+const stream = async (options: Partial<TrainStreamOptions>): Promise<TrainStreamResult> =>
+  trainStream({ model: await tinyPolicy(1), tasks, stage, ...options });
+
+describe('a stream of tasks', () => {
+  let naive: TrainStreamResult;
+  beforeAll(async () => {
+    naive = await stream({});
+  });
+
+  it('fills R[i, j] for every score, whose last row is that of the model it gives', async () => {
+    const { matrix, baseline, model } = naive;
+    expect(Object.keys(matrix).sort()).toEqual(['exact_match', 'loss', 'mean_token_accuracy', 'perplexity']);
+    expect(matrix.loss!.map((row) => row.length)).toEqual([3, 3, 3]);
+    const again = await stream({ model, tasks: tasks.slice(2) });
+    expect(again.baseline.loss![0]).toBeCloseTo(matrix.loss![2]![2]!, 5);
+    for (const [j] of tasks.entries())
+      expect(matrix.loss![j]![j]!).toBeLessThan([baseline.loss!, ...matrix.loss!][j]![j]!);
+    expect(matrix.perplexity![1]![2]!).toBeCloseTo(Math.exp(matrix.loss![1]![2]!), 10);
+  });
+
+  it('of domains of texts has the perplexity that lm computes', async () => {
+    const domains = ['abcabc', 'ggffgg'].map((text) => ({ name: text, rows: [{ text }] }));
+    const { model, matrix } = await stream({ tasks: domains });
+    for (const [j, { rows }] of domains.entries()) {
+      // The first token is predicted from nothing, and the end token is trained.
+      const tokens = [...model.tokenizer.encode(rows[0]!.text), 7];
+      expect(matrix.perplexity![1]![j]!).toBeCloseTo(perplexity(await sequenceLogProbs(model, [tokens])), 3);
+    }
+  });
+
+  const { ewc, online_ewc, mas, si, l2_sp, lwf, replay, generative_replay, gem, a_gem } = continualMethods;
+  it.each<[string, () => ContinualMethod]>([
+    ['ewc', () => ewc({ lambda: 0 })],
+    ['online EWC', () => online_ewc({ lambda: 0 })],
+    ['MAS', () => mas({ lambda: 0 })],
+    ['SI', () => si({ c: 0 })],
+    ['L2-SP', () => l2_sp({ alpha: 0 })],
+    ['LwF', () => lwf({ lambda: 0 })],
+  ])('%s of strength 0 is fine-tuning', async (_, make) => {
+    const { matrix } = await stream({ method: make(), tasks: tasks.slice(0, 2) });
+    for (const [i, row] of matrix.loss!.entries()) {
+      for (const [j, loss] of row.entries()) expect(loss).toBeCloseTo(naive.matrix.loss![i]![j]!, 5);
+    }
+  });
+
+  it.each<[string, () => ContinualMethod]>([
+    ['ewc', () => ewc({ lambda: 10, rowsPerTask: 2, samples: 2 })],
+    ['online EWC', () => online_ewc({ lambda: 10, gamma: 0.9 })],
+    ['MAS', () => mas({ lambda: 0.3 })],
+    ['SI', () => si({ c: 10 })],
+    ['L2-SP', () => l2_sp({ alpha: 2 })],
+    ['LwF', () => lwf()],
+    ['replay', () => replay({ buffer: reservoirBuffer(4) })],
+    ['generative replay', () => generative_replay({ gamma: 1, sampling: { maxTokens: 2 }, prompts: ['a', 'g'] })],
+    ['GEM', () => gem()],
+    ['A-GEM', () => a_gem({ batchSize: 2 })],
+  ])('%s leaves the first task as it is, and changes what later ones do', async (_, make) => {
+    const { matrix } = await stream({ method: make(), tasks: tasks.slice(0, 2) });
+    expect(matrix.loss![0]!).toEqual(naive.matrix.loss![0]!.slice(0, 2));
+    const [kept] = matrix.loss![1]! as [number, number];
+    expect(kept).not.toBe(naive.matrix.loss![1]![0]!);
+    expect(kept).toBeLessThan(naive.matrix.loss![1]![0]! + 0.02);
+  });
+
+  it('trains an adapter from task to task beside a model that stays', async () => {
+    const model = await tinyPolicy(1);
+    const adapter = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear' }, { seed: 1 });
+    for (const method of [continualMethods.online_ewc({ lambda: 1 }), lwf()]) {
+      const result = await stream({ model, adapter, method, tasks: tasks.slice(0, 2) });
+      expect(result.model).toBe(model);
+      const again = await stream({ model, adapter: result.adapter!, tasks: tasks.slice(1, 2) });
+      expect(again.baseline.loss![0]).toBeCloseTo(result.matrix.loss![1]![1]!, 5);
+    }
+  });
+});
+
+describe('stages', () => {
+  const pairs = ['a', 'b'].map((prompt) => ({ prompt, chosen: 'gg', rejected: 'ff' }));
+  const preferences: ContinualStage<(typeof pairs)[0]> = {
+    name: 'dpo',
+    takes: [],
+    async train({ model, task }) {
+      const { trainer } = await dpo({
+        model,
+        rows: task.rows,
+        batchSize: 2,
+        learningRate: 0.05,
+        epochs: 3,
+        optimizer: 'sgd',
+      });
+      return { trainer, adapter: undefined };
+    },
+    async evaluate(trainer, { model }, rows) {
+      const { evaluate } = sftStage();
+      const of = (side: 'chosen' | 'rejected') =>
+        evaluate!(
+          trainer,
+          { model, adapter: undefined },
+          rows.map((row) => ({ prompt: row.prompt, completion: row[side] })),
+        );
+      return { loss: (await of('chosen')).loss! - (await of('rejected')).loss! };
+    },
+  };
+  const stages: TrainStreamOptions['tasks'] = [
+    { name: 'pretraining', rows: [{ text: 'abcabc' }] },
+    { name: 'instructions', rows: rowsOf('gfe') },
+    { name: 'alignment', rows: pairs, stage: preferences },
+  ];
+
+  it('of pretraining, instructions and alignment follow each other, and R has the score that all have', async () => {
+    const { matrix, baseline } = await stream({ tasks: stages, method: continualMethods.naive() });
+    expect(Object.keys(matrix)).toEqual(['loss']);
+    expect(matrix.loss![2]![2]!).toBeLessThan(matrix.loss![1]![2]! - 0.05);
+    expect(matrix.loss![0]![0]!).toBeLessThan(baseline.loss![0]!);
+  });
+
+  const measured = (name: string): ContinualTask => ({ ...tasks[0]!, name: name, evaluate: () => ({ [name]: 1 }) });
+  it.each<[string, Partial<TrainStreamOptions>, RegExp]>([
+    [
+      'a stage that takes no penalties',
+      { tasks: stages.slice(1), method: continualMethods.l2_sp({ alpha: 1 }) },
+      /l2-sp needs a stage that takes penalties, and dpo of alignment does not/,
+    ],
+    [
+      'a stage that has no training rows',
+      { tasks: stages.slice(2), method: continualMethods.mas({ lambda: 1 }) },
+      /the stage dpo of alignment gives none/,
+    ],
+    ['two tasks of one name', { tasks: [tasks[0]!, tasks[0]!] }, /two tasks are called abc/],
+    ['a task without rows', { tasks: [{ name: 'x', rows: [] }] }, /at least one row each/],
+    [
+      'nothing that measures',
+      { tasks: [{ name: 'x', rows: pairs, stage: { ...preferences, evaluate: undefined } as never }] },
+      /nothing measures x/,
+    ],
+    [
+      'scores that have no name in common',
+      { tasks: [measured('x'), measured('y')] },
+      /no score is there for every task/,
+    ],
+    ['a method that is none', { method: 'ewc' as never }, /method/],
+  ])('%s: an error that says what to do', async (_, options, message) => {
+    await expect(stream(options)).rejects.toThrow(message);
+  });
+});
