@@ -91,6 +91,7 @@ export { aotUnpairedLoss } from './preference/aot-unpaired.js';
 export { type ApoDownLossOptions, apoDownLoss } from './preference/apo-down.js';
 export { type ApoZeroLossOptions, apoZeroLoss } from './preference/apo-zero.js';
 export { type BcoLossOptions, bcoLoss } from './preference/bco.js';
+export { type BcoUnpairedLossOptions, bcoUnpairedLoss } from './preference/bco-unpaired.js';
 export { type BfpoLossOptions, bfpoLoss } from './preference/bfpo.js';
 export { type CdpoLossOptions, cdpoLoss } from './preference/cdpo.js';
 export { type CombinedLossOptions, combinedLoss } from './preference/combined.js';
@@ -120,6 +121,7 @@ export {
 export { type LipoLossOptions, lipoLoss } from './preference/lipo.js';
 export { type MdpoLossOptions, mdpoLoss } from './preference/mdpo.js';
 export { type MipoLossOptions, mipoLoss } from './preference/mipo.js';
+export { type NashMdLossOptions, nashMdLoss } from './preference/nash-md.js';
 export { type NcaLossOptions, ncaLoss } from './preference/nca.js';
 export { type OrpoLossOptions, orpoLoss } from './preference/orpo.js';
 export { type PlackettLuceLossOptions, plackettLuceLoss } from './preference/plackett-luce.js';
@@ -161,6 +163,7 @@ export {
 } from './preference/unpaired-loss.js';
 export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
 export { type WpoLossOptions, wpoLoss } from './preference/wpo.js';
+export { type XpoLossOptions, xpoLoss } from './preference/xpo.js';
 export type { Ratio } from './ratio/ratio.js';
 export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
 export { type EchoOptions, echo } from './regulariser/echo.js';
