@@ -252,7 +252,9 @@ export { unclipped } from './surrogate/unclipped.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
 export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
+export { type FailureAwarePairsOptions, failureAwarePairs } from './training/failure-aware-pairs.js';
 export { hintOfName } from './training/hint-of-name.js';
+export { type NashMdCompletionsOptions, nashMdCompletions } from './training/nash-md-completions.js';
 export { type OnlinePairsOptions, onlinePairs, preferredPair } from './training/online-pairs.js';
 export {
   type PoliciesTrainingOptions,
@@ -320,5 +322,11 @@ export {
 } from './training/rollouts.js';
 export { type FedRows, type RowFeed, rowFeedOf } from './training/row-feed.js';
 export { type PartStates, RunParts } from './training/run-parts.js';
+export {
+  type JudgedCompletion,
+  type SelfRewardingPairsOptions,
+  selfRewardingPairs,
+} from './training/self-rewarding-pairs.js';
 export { type SpinPairsOptions, type SpinRow, spinPairs } from './training/spin-pairs.js';
+export { type XpoPairsOptions, xpoPairs } from './training/xpo-pairs.js';
 export { type TrpoOptions, trpo } from './update/trpo.js';
