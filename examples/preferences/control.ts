@@ -2,11 +2,9 @@
  * Preference losses beside a control arm, whose pairs are chosen by a coin: `npx tsx examples/preferences/control.ts [loss …]`. See
  * README.md.
  */
-import { byChance, drawPairs, judge, type LossName, loadModel, sums, trainWith } from './preferences.js';
+import { byChance, drawPairs, intervalOf, judge, type LossName, loadModel, sums, trainWith } from './preferences.js';
 
 const SEEDS = [1, 2, 3];
-/** Student's t of 95 %, two degrees of freedom. */
-const QUANTILE = 4.303;
 
 const model = await loadModel();
 const named = process.argv.slice(2) as LossName[];
@@ -22,9 +20,7 @@ for (const name of named.length > 0 ? named : (['sigmoid', 'tdpo', 'wpo', 'tr_dp
     arms.push(`${trained.difference.toFixed(2)} (${control.difference.toFixed(2)})`);
     gains.push(trained.difference - control.difference);
   }
-  const mean = gains.reduce((a, b) => a + b) / gains.length;
-  const deviation = Math.sqrt(gains.reduce((sum, gain) => sum + (gain - mean) ** 2, 0) / (gains.length - 1));
-  const half = (QUANTILE * deviation) / Math.sqrt(gains.length);
-  const interval = `[${(mean - half).toFixed(2)}, ${(mean + half).toFixed(2)}]`;
+  const { mean, low, high } = intervalOf(gains);
+  const interval = `[${low.toFixed(2)}, ${high.toFixed(2)}]`;
   console.log(`${name.padEnd(9)} margin by seed (by chance): ${arms.join(', ')}; apart ${mean.toFixed(2)} ${interval}`);
 }

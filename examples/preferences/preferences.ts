@@ -83,10 +83,20 @@ export function byChance(pairs: readonly PreferenceRow[], seed: number): Prefere
 export const LOSSES = [
   ...['sigmoid', 'sigmoid_norm', 'cdpo', 'robust', 'dpop', 'rpo', 'ipo', 'hinge', 'exo_pair', 'nca_pair'],
   ...['bco_pair', 'sppo_hard', 'apo_zero', 'apo_down', 'discopop', 'aot', 'aot_unpaired', 'cpo', 'simpo'],
-  ...['alphapo', 'orpo', 'kto', 'f_dpo', 'ld_dpo', 'tdpo', 'wpo', 'tr_dpo'],
+  ...['alphapo', 'orpo', 'kto', 'bco', 'f_dpo', 'ld_dpo', 'tdpo', 'wpo', 'tr_dpo'],
 ] as LossName[];
 
-const { bfpo: _, plackett_luce: __, lipo: ___, mdpo: ____, mipo: _____, sft: ______, ...MADE } = preferenceLosses;
+const {
+  bfpo: _,
+  plackett_luce: __,
+  lipo: ___,
+  mdpo: ____,
+  mipo: _____,
+  sft: ______,
+  xpo: _______,
+  nash_md: ________,
+  ...MADE
+} = preferenceLosses;
 
 /** What pairs are trained with. */
 export type LossName = keyof typeof MADE | 'tr_dpo';
@@ -128,6 +138,17 @@ export async function trainWith(
     after,
     gain: pairedBootstrap(before.margins, after.margins, { resamples: 2000 }),
   };
+}
+
+/** Student's t of 95 %, two degrees of freedom. */
+const QUANTILE = 4.303;
+
+/** The mean of what three seeds came to, with its 95 % interval. */
+export function intervalOf(gains: readonly number[]): Record<'mean' | 'low' | 'high', number> {
+  const mean = gains.reduce((a, b) => a + b) / gains.length;
+  const deviation = Math.sqrt(gains.reduce((sum, gain) => sum + (gain - mean) ** 2, 0) / (gains.length - 1));
+  const half = (QUANTILE * deviation) / Math.sqrt(gains.length);
+  return { mean, low: mean - half, high: mean + half };
 }
 
 async function collected<T>(rows: AsyncIterable<T>): Promise<T[]> {

@@ -21,6 +21,7 @@ import {
   type DecodingMix,
   dola,
   EagleHead,
+  geometricMixture,
   LocalEmbedder,
   LocalGenerator,
   LocalScorer,
@@ -197,6 +198,29 @@ describe('testDecodingMix', () => {
     contrastive({ amateur: { model: policy, prompt: negative }, alpha: 0, beta: 0.5 }),
   );
   testDecodingMix(it, 'teacherMixture', ({ others: [model] }) => teacherMixture({ teacher: { model }, ...even }));
+  testDecodingMix(it, 'geometricMixture', ({ others: [model] }) => geometricMixture({ other: { model }, ...even }));
+  it('geometric mixture: by hand, and at its ends one of the two, whatever the other excludes', () => {
+    const [p, q] = [
+      [0.5, 0.3, 0.2],
+      [0.1, 0.1, 0.8],
+    ].map((shares) => Float32Array.from(shares, Math.log));
+    const of = (alpha: number, other = q!) => {
+      const mixed = geometricMixture({ other: { model: { network: {}, weights: {} } as never }, alpha }).combine(
+        p!,
+        [other],
+        [],
+      );
+      const shares = Array.from(mixed, Math.exp);
+      return shares.map((share) => share / shares.reduce((a, b) => a + b));
+    };
+    const roots = [0.5 * 0.1, 0.3 * 0.1, 0.2 * 0.8].map(Math.sqrt);
+    for (const [i, share] of of(0.5).entries()) {
+      expect(share).toBeCloseTo(roots[i]! / roots.reduce((a, b) => a + b), 6);
+    }
+    const never = Float32Array.from([0, Number.NEGATIVE_INFINITY, 0]);
+    for (const [i, share] of of(0, never).entries()) expect(share).toBeCloseTo([0.5, 0.3, 0.2][i]!, 6);
+    expect(of(0.5, never)[1]).toBe(0);
+  });
   testDecodingMix(it, 'proxyTuning of one model twice', ({ others: [model] }) =>
     proxyTuning({ expert: { model }, antiExpert: { model, prompt: negative }, ...even }),
   );

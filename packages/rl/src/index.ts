@@ -113,6 +113,7 @@ export { aotUnpairedLoss } from './preference/aot-unpaired.js';
 export { type ApoDownLossOptions, apoDownLoss } from './preference/apo-down.js';
 export { type ApoZeroLossOptions, apoZeroLoss } from './preference/apo-zero.js';
 export { type BcoLossOptions, bcoLoss } from './preference/bco.js';
+export { type BcoUnpairedLossOptions, bcoUnpairedLoss } from './preference/bco-unpaired.js';
 export { type BfpoLossOptions, bfpoLoss } from './preference/bfpo.js';
 export { type CdpoLossOptions, cdpoLoss } from './preference/cdpo.js';
 export { type CombinedLossOptions, combinedLoss } from './preference/combined.js';
@@ -142,6 +143,7 @@ export {
 export { type LipoLossOptions, lipoLoss } from './preference/lipo.js';
 export { type MdpoLossOptions, mdpoLoss } from './preference/mdpo.js';
 export { type MipoLossOptions, mipoLoss } from './preference/mipo.js';
+export { type NashMdLossOptions, nashMdLoss } from './preference/nash-md.js';
 export { type NcaLossOptions, ncaLoss } from './preference/nca.js';
 export { type OrpoLossOptions, orpoLoss } from './preference/orpo.js';
 export { type PlackettLuceLossOptions, plackettLuceLoss } from './preference/plackett-luce.js';
@@ -183,6 +185,7 @@ export {
 } from './preference/unpaired-loss.js';
 export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
 export { type WpoLossOptions, wpoLoss } from './preference/wpo.js';
+export { type XpoLossOptions, xpoLoss } from './preference/xpo.js';
 export { type IcePopOptions, icePop } from './ratio/ice-pop.js';
 export type { Ratio } from './ratio/ratio.js';
 export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
@@ -272,7 +275,9 @@ export { unclipped } from './surrogate/unclipped.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
 export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
+export { type FailureAwarePairsOptions, failureAwarePairs } from './training/failure-aware-pairs.js';
 export { hintOfName } from './training/hint-of-name.js';
+export { type NashMdCompletionsOptions, nashMdCompletions } from './training/nash-md-completions.js';
 export { type OnlinePairsOptions, onlinePairs, preferredPair } from './training/online-pairs.js';
 export {
   type PoliciesTrainingOptions,
@@ -340,5 +345,11 @@ export {
 } from './training/rollouts.js';
 export { type FedRows, type RowFeed, rowFeedOf } from './training/row-feed.js';
 export { type PartStates, RunParts } from './training/run-parts.js';
+export {
+  type JudgedCompletion,
+  type SelfRewardingPairsOptions,
+  selfRewardingPairs,
+} from './training/self-rewarding-pairs.js';
 export { type SpinPairsOptions, type SpinRow, spinPairs } from './training/spin-pairs.js';
+export { type XpoPairsOptions, xpoPairs } from './training/xpo-pairs.js';
 export { type TrpoOptions, trpo } from './update/trpo.js';

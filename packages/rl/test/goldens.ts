@@ -6,7 +6,8 @@ import { expect } from 'vitest';
 
 export const goldenFolder = join(import.meta.dirname, '../../../goldens');
 
-export const readGolden = <T>(name: string): T => JSON.parse(readFileSync(join(goldenFolder, 'rl', name), 'utf8')) as T;
+export const readGolden = <T>(name: string, folder = 'rl'): T =>
+  JSON.parse(readFileSync(join(goldenFolder, folder, name), 'utf8')) as T;
 
 export type Grid = readonly (readonly number[])[];
 

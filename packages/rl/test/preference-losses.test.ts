@@ -42,6 +42,16 @@ const formulas = readGolden<{
     cases: { name: PreferenceLossName; beta: number; loss: number; gradient: number[][] }[];
   };
 }>('preference-formulas.json');
+/** Of the last TRL with these trainers. */
+const bcoGolden = readGolden<{
+  inputs: { logps: number[][][]; ref_logps: number[][][]; mask: number[][]; label: number[] };
+  cases: { options: { beta: number }; steps: Omit<Case, 'options'>[] }[];
+}>('bco.json', 'trl-old');
+const exploring = readGolden<{
+  inputs: Inputs & { scores: number[]; probability: number[] };
+  xpo: Case[];
+  nash_md: Case[];
+}>('online.json', 'trl-old');
 const ktoGolden = readGolden<{
   inputs: Inputs & Record<'kl_logps' | 'ref_kl_logps', number[][]> & { label: boolean[] };
   cases: Case[];
@@ -195,8 +205,117 @@ describe('KTO against TRL', () => {
     const metrics = Object.fromEntries(known);
     const order = inputs.label.map((__, i) => i);
     expect(await expectGolden(loss, completions, { ...golden, metrics }, order, { mismatched })).toBeGreaterThan(3);
-    const numbers = await loss.before!({ mismatchedLogRatios: async () => mismatched });
+    const step = { logRatios: async () => [], previous: undefined, isEvaluation: false };
+    const numbers = await loss.before!({ ...step, mismatchedLogRatios: async () => mismatched });
     expectClose([numbers.kl!], [kl!], 1e-6, 'kl');
+  });
+});
+
+describe('losses of trainers that TRL has no more', () => {
+  it.each(bcoGolden.cases)('BCO, three steps with one shift of the reward: $options', async ({ options, steps }) => {
+    const { inputs } = bcoGolden;
+    const loss = preferenceLosses.bco(options);
+    const order = inputs.label.map((_, i) => i);
+    let previous: Readonly<Record<string, number>> | undefined;
+    for (const [at, golden] of steps.entries()) {
+      const own = { logps: inputs.logps[at]!, ref_logps: inputs.ref_logps[at]!, mask: inputs.mask };
+      const completions = inputs.label.map((label, i) => ({ completions: [completionOf(own, i)], scores: [label] }));
+      const ratios = own.logps.map((row, i) => row.reduce((sum, x, t) => sum + x - own.ref_logps[i]![t]!, 0));
+      const step = { logRatios: async () => ratios, mismatchedLogRatios: async () => [] };
+      const numbers = await loss.before!({ ...step, previous, isEvaluation: false });
+      const { delta, ...metrics } = golden.metrics!;
+      expectClose([numbers.delta!], [delta!], 1e-7, 'delta');
+      expect(await loss.before!({ ...step, previous: numbers, isEvaluation: true })).toEqual(numbers);
+      const layout = previous ? { previous } : {};
+      expect(await expectGolden(loss, completions, { ...golden, options, metrics }, order, layout)).toBe(4);
+      previous = numbers;
+    }
+    expect(previous!.delta_count).toBe(30);
+  });
+
+  it.each(exploring.xpo)('XPO with $options', async (golden) => {
+    const { inputs } = exploring;
+    const { loss_type: type, beta, alpha } = golden.options as { loss_type: string; beta: number; alpha: number };
+    const rows = inputs.scores
+      .slice(0, 5)
+      .map((score, i) => (score >= inputs.scores[i + 5]! ? [i, i + 5] : [i + 5, i]));
+    const pairs = rows.map(([chosen, rejected]) => ({
+      completions: [completionOf(inputs, chosen!), completionOf(inputs, rejected!)],
+      columns: { is_reference_chosen: Number(chosen! >= 5) },
+    }));
+    const made = {
+      sigmoid: preferenceLosses.sigmoid({ beta }),
+      ipo: preferenceLosses.ipo({ beta, averageLogProb: false }),
+    };
+    const loss = preferenceLosses.xpo({ loss: made[type as keyof typeof made], alpha });
+    expect(await expectGolden(loss, pairs, golden, rows.flat())).toBe(6);
+  });
+
+  it.each(exploring.nash_md)('Nash-MD with $options', async (golden) => {
+    const { inputs } = exploring;
+    const completions = inputs.probability.map((preference, i) => ({
+      completions: [completionOf(inputs, i)],
+      columns: { preference },
+    }));
+    const order = inputs.probability.map((_, i) => i);
+    const loss = preferenceLosses.nash_md({ beta: golden.options.beta as number });
+    expect(await expectGolden(loss, completions, golden, order)).toBe(3);
+  });
+
+  it('BCO at its shift is log 2, and a shift of all rewards changes nothing once it is known', async () => {
+    const at = (ratio: number) => ({ completions: [{ logProbs: [ratio - 1], reference: [-1] }] });
+    const loss = preferenceLosses.bco({ beta: 1 });
+    const of = async (ratios: readonly number[]) =>
+      (
+        await evaluatePreference(
+          loss,
+          ratios.map((ratio, i) => ({ ...at(ratio), scores: [i % 2] })),
+        )
+      ).loss;
+    expect(await of([0.7, 0.7])).toBeCloseTo(Math.LN2, 6);
+    expect(await of([3.2, 2.1])).toBeCloseTo(await of([1.1, 0]), 6);
+  });
+
+  it('Nash-MD against a coin has no gradient but the KL’s, and its fixed point is the best policy that the KL allows', async () => {
+    const beta = 0.5;
+    const loss = preferenceLosses.nash_md({ beta });
+    // Of two answers with π_ref = ½, of which the first wins against the second and ties with itself: the gradient of the policy's logit,
+    // summed over both answers by their probabilities, vanishes where log π/(1-π) = P(1) - P(2), over β.
+    const [half, wins] = [Math.log(0.5), 0.5];
+    const pi = 1 / (1 + Math.exp(-wins / beta));
+    const answers = [
+      { p: pi, preference: 1 - pi / 2 },
+      { p: 1 - pi, preference: (1 - pi) / 2 },
+    ];
+    const slopes = await Promise.all(
+      answers.map(async ({ p, preference }) => {
+        const one = { completions: [{ logProbs: [Math.log(p)], reference: [half] }], columns: { preference } };
+        return (await evaluatePreference(loss, [one])).gradient[0]![0]!;
+      }),
+    );
+    // ∂ log π_i / ∂ logit is 1 - π for the first and -π for the second.
+    expect(pi * slopes[0]! * (1 - pi) - (1 - pi) * slopes[1]! * pi).toBeCloseTo(0, 6);
+    const tie = { completions: [{ logProbs: [-1], reference: [-1] }], columns: { preference: 0.5 } };
+    expect((await evaluatePreference(loss, [tie])).gradient[0]![0]).toBeCloseTo(0, 10);
+  });
+
+  it('XPO without a bonus is DPO, and its bonus asks for less of what the reference says', async () => {
+    const pair = (is_reference_chosen: number) => ({
+      completions: [
+        { logProbs: [-1, -0.5], reference: [-0.7, -0.6] },
+        { logProbs: [-2], reference: [-1] },
+      ],
+      columns: { is_reference_chosen },
+    });
+    const of = (alpha: number, chosen: number) => evaluatePreference(preferenceLosses.xpo({ alpha }), [pair(chosen)]);
+    const plain = await evaluatePreference(preferenceLosses.sigmoid(), [pair(0)]);
+    expect((await of(0, 1)).gradient).toEqual(plain.gradient);
+    const rises = async (chosen: number) =>
+      (await of(0.3, chosen)).gradient.map((row, i) => row.map((x, t) => x - plain.gradient[i]![t]!));
+    expectClose((await rises(1)).flat(), [0.3, 0.3, 0], 1e-6);
+    expectClose((await rises(0)).flat(), [0, 0, 0.3], 1e-6);
+    expect(() => preferenceLosses.xpo({ loss: preferenceLosses.simpo() })).toThrow(/over means of tokens/);
+    expect(() => preferenceLosses.xpo({ loss: preferenceLosses.aot() })).toThrow(/couples the pairs/);
   });
 });
 

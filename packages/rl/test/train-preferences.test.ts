@@ -8,14 +8,19 @@ import { createAdapter, promptTuning } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type DpoOptions,
+  failureAwarePairs,
+  nashMdCompletions,
   type OnlinePairsOptions,
   onlinePairs,
   type PreferenceSource,
   preferenceLosses,
+  selfRewardingPairs,
   spinPairs,
+  type TokenizedCompletion,
   type TokenizedPair,
   trainPreferences,
   type UnpairedLoss,
+  xpoPairs,
 } from '../src/index.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
 
@@ -150,16 +155,17 @@ describe('trainPreferences', () => {
     await expect(run({ rows: single, loss: wrong, epochs: 1 })).rejects.toThrow(/takes no scalar other/);
   });
 
-  it('goes on from a checkpoint with the same numbers: kto', async () => {
-    const options = { rows: single, loss: preferenceLosses.kto(), saveSteps: 1 } as const;
-    const straight = await run({ ...options, epochs: 1, outputFolder: join(folder, 'straight') });
-    const stopped = { ...options, epochs: 1, outputFolder: join(folder, 'stopped') };
+  it.each(['kto', 'bco'] as const)('goes on from a checkpoint with the same numbers: %s', async (name) => {
+    const options = { rows: single, loss: preferenceLosses[name](), saveSteps: 1 } as const;
+    const straight = await run({ ...options, epochs: 1, outputFolder: join(folder, `straight ${name}`) });
+    const stopped = { ...options, epochs: 1, outputFolder: join(folder, `stopped ${name}`) };
     await run({ ...stopped, afterStep: ({ step, stop }) => (step === 0 ? stop() : undefined) });
     const resumed = await run({ ...stopped, resume: true });
     const numbers = ({ history }: typeof resumed) =>
       history.map(({ metrics: { step_time: _, ...metrics } }) => metrics);
     expect(numbers(resumed)).toEqual(numbers(straight));
-    const other = { ...stopped, loss: preferenceLosses.kto({ beta: 0.2 }), resume: true as const };
+    if (name === 'bco') expect(resumed.history.at(-1)!.metrics.delta_count).toBe(12);
+    const other = { ...stopped, loss: preferenceLosses[name]({ beta: 0.2 }), resume: true as const };
     await expect(run(other)).rejects.toThrow(/beta/);
   });
 
@@ -301,6 +307,130 @@ it('leaves room for virtual tokens in maxLength', async () => {
   const { dropped } = await run({ model, adapter, rows: [...pairs, long], epochs: 1 });
   expect(dropped).toBe(1);
   await expect(run({ model, adapter, maxLength: 13 })).rejects.toThrow(/holds 12 tokens beside 20 virtual tokens/);
+});
+
+describe('what the policy samples for another loss than DPO', () => {
+  const shared = { rows: prompts, maxCompletionLength: 4 } as const;
+  const { sigmoid, xpo, nash_md } = preferenceLosses;
+  type Arm = readonly [
+    name: string,
+    source: (like: (text: string) => number) => PreferenceSource,
+    options: Partial<DpoOptions>,
+  ];
+  const arms: readonly Arm[] = [
+    ['xpoPairs', (like) => xpoPairs({ ...shared, rewards: { like } }), { loss: xpo({ alpha: 0.01 }) }],
+    [
+      'nashMdCompletions',
+      (like) => nashMdCompletions({ ...shared, rewards: { like: (text: string) => 8 * like(text) } }),
+      { loss: nash_md({ beta: 0.01 }) },
+    ],
+    [
+      'failureAwarePairs',
+      (like) => failureAwarePairs({ ...shared, rewards: { like }, threshold: 0.25 }),
+      { loss: sigmoid() },
+    ],
+    [
+      'selfRewardingPairs',
+      (like) => {
+        // What a random model writes judges nothing: the score stands in what it is asked, and verdicts come in that order.
+        const asked: string[] = [];
+        return selfRewardingPairs({
+          ...{ ...shared, judgements: 1, maxJudgementLength: 1 },
+          judgePrompt({ prompt, completion }) {
+            asked.push(completion);
+            return prompt;
+          },
+          parse: () => like(asked.shift()!),
+        });
+      },
+      { loss: sigmoid() },
+    ],
+  ];
+  const late = async ([, source, options]: Arm, like: (text: string) => number) => {
+    const { history } = await run({
+      ...{ model: await toyModel(3), rows: source(like), steps: 10, batchSize: 7, learningRate: 0.01 },
+      ...{ epochs: undefined as never, seed: 5, ...options },
+    });
+    const scores = history.map(({ metrics }) => metrics['objective/scores']!);
+    return { first: scores[0]!, last: (scores.at(-1)! + scores.at(-2)!) / 2, history };
+  };
+
+  it.each(arms)('%s: comes to say what is liked', async (...arm) => {
+    const oracle = await late(arm, fractionOfC);
+    const scale = arm[0] === 'nashMdCompletions' ? 8 : 1;
+    expect(oracle.last, `from ${oracle.first}`).toBeGreaterThan(oracle.first + 0.15 * scale);
+    for (const name of ['val/contain_eos_token', 'completions/mean_length', 'frac_undecided']) {
+      expect(oracle.history[0]!.metrics[name], name).toBeDefined();
+    }
+  });
+
+  it('a judge says ties and what it prefers as probabilities, and what it does not say is left out', async () => {
+    const winners = ['first', 'tie', null] as const;
+    const judge: PairJudge = {
+      name: 'three',
+      compare: async (requests) => requests.map((_, i) => ({ winner: winners[i % 3]! })),
+    };
+    const model = await toyModel(3);
+    const seen: number[] = [];
+    const source = nashMdCompletions({ ...shared, judge, mixtureCoef: 0 });
+    const watched: PreferenceSource = {
+      ...source,
+      async next(request) {
+        const batch = await source.next(request);
+        seen.push(...(batch.rows as readonly TokenizedCompletion[]).map(({ columns }) => columns!.preference!));
+        expect(batch.metrics!.frac_undecided).toBeCloseTo(1 / 3, 10);
+        return batch;
+      },
+    };
+    await run({ model, rows: watched, steps: 1, batchSize: 6, epochs: undefined as never, loss: nash_md() });
+    expect(seen.length).toBe(4);
+    expect(seen.filter((x) => x === 0.5).length).toBe(2);
+    expect(seen.every((x) => [0, 0.5, 1].includes(x))).toBe(true);
+  });
+
+  it('XPO asks the reference, also where all weights are trained, and says whose the better one is', async () => {
+    const model = await toyModel(3);
+    const source = xpoPairs({ ...shared, rewards: { fractionOfC } });
+    const seen: TokenizedPair[] = [];
+    const watched: PreferenceSource = {
+      ...source,
+      async next(request) {
+        const batch = await source.next(request);
+        seen.push(...(batch.rows as TokenizedPair[]));
+        return batch;
+      },
+    };
+    const given = { steps: 2, batchSize: 7, seed: 1, epochs: undefined as never, loss: xpo() };
+    await run({ model, rows: watched, learningRate: 0.3, ...given });
+    const request = { count: 7, model, adapter: NO_ADAPTER, reference: NO_ADAPTER, maxLength: 32, signal: undefined };
+    const key = Key.fromSeed(1).child(1);
+    // Where the policy is the reference, what the reference says is the same as in the run.
+    const again = (await source.next({ ...request, step: 1, key, packWeights: 'auto' })).rows as TokenizedPair[];
+    const ofReference = ({ chosenTokens, rejectedTokens, columns }: TokenizedPair) =>
+      String(columns!.is_reference_chosen === 1 ? chosenTokens : rejectedTokens);
+    const known = new Set(again.map(ofReference));
+    const second = seen.slice(-4);
+    expect(second.filter((pair) => known.has(ofReference(pair))).length).toBeGreaterThan(0);
+    await expect(xpoPairs({ ...shared, rewards: { fractionOfC } }).next(request as never)).rejects.toThrow(
+      /begin\(\) was not called/,
+    );
+    expect(() => xpoPairs(shared)).toThrow(/give rewards or a judge/);
+  });
+
+  it('failures: the likeliest one is rejected for the unlikeliest success', async () => {
+    const model = await toyModel(3);
+    const source = failureAwarePairs({ ...shared, rewards: { fractionOfC }, threshold: 0.25, completionsPerPrompt: 8 });
+    await source.begin!({ model, seed: 0, maxLength: 32 });
+    const request = { count: 7, model, adapter: NO_ADAPTER, reference: NO_ADAPTER, maxLength: 32, signal: undefined };
+    const { rows, metrics } = await source.next({ ...request, step: 0, key: Key.fromSeed(2), packWeights: 'auto' });
+    expect(rows.length).toBeGreaterThan(1);
+    expect(rows.length / 7 + metrics!.frac_undecided!).toBeCloseTo(1, 10);
+    const textOf = (tokens: readonly number[]) => model.tokenizer.decode([...tokens]);
+    for (const { chosenTokens, rejectedTokens } of rows as TokenizedPair[]) {
+      expect(fractionOfC(textOf(chosenTokens).replace('</s>', ''))).toBeGreaterThanOrEqual(0.25);
+      expect(fractionOfC(textOf(rejectedTokens).replace('</s>', ''))).toBeLessThan(0.25);
+    }
+  });
 });
 
 describe('preferences that are tokens already', () => {

@@ -67,6 +67,9 @@ export interface Completions extends CompletionReadouts {
 /** The reference in a pass of the policy: their weights may be the same. */
 export type ReferenceInPass = (pass: ForwardPass) => TeacherModel;
 
+/** The annotation that has a column of the rows. */
+export const columnName = (column: string): string => `column_${column}`;
+
 /** What throws where a loss asks for something that it does not have. */
 export const nothing = (code: string, what: string) => (): never => {
   throw new PosttrainError(code, what);

@@ -1,8 +1,14 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Loss, predictions, weightedSum } from '@posttrain/training';
-import { checkedLosses, completionsOf, type PreferenceLossDescription, type ReferenceInPass } from './completions.js';
-import { columnName, lossOfPairs, type PreferenceLoss, pairsOf, splitPairs } from './preference-loss.js';
+import {
+  checkedLosses,
+  columnName,
+  completionsOf,
+  type PreferenceLossDescription,
+  type ReferenceInPass,
+} from './completions.js';
+import { lossOfPairs, type PreferenceLoss, pairsOf, splitPairs } from './preference-loss.js';
 import { isAbove, type RankedLoss, sumTogether } from './ranked-loss.js';
 import type { UnpairedLoss } from './unpaired-loss.js';
 
@@ -70,12 +76,12 @@ function liftPairs(preference: PreferenceLoss, { reference }: LiftPreferenceOpti
 }
 
 function liftUnpaired(preference: UnpairedLoss, { reference }: LiftPreferenceOptions): Loss {
-  const { name, beta, scalars = [] } = preference;
+  const { name, beta, scalars = [], columns = [] } = preference;
   return {
     name,
     annotations: [
       ...[...ownAnnotations(preference), 'token_mean'],
-      ...perRow('desirable', 'desirable_mean', 'undesirable_mean'),
+      ...perRow('desirable', 'desirable_mean', 'undesirable_mean', ...columns.map(columnName)),
     ],
     scalars,
     computeFrom(read, inputs) {
@@ -84,7 +90,11 @@ function liftUnpaired(preference: UnpairedLoss, { reference }: LiftPreferenceOpt
       const completions = completionsOf(preference, read, inputs, reference);
       const { logProbs } = completions;
       const reward = logProbs.sub(completions.reference).mul(beta);
-      const seen = Object.create(completions, { desirable: { value: annotations.desirable!, enumerable: true } });
+      const ofRows = Object.fromEntries(columns.map((of) => [of, annotations[columnName(of)]!]));
+      const seen = Object.create(completions, {
+        desirable: { value: annotations.desirable!, enumerable: true },
+        columns: { value: ofRows, enumerable: true },
+      });
       const { losses, metrics } = checkedLosses(name, preference.compute(seen, numbers));
       const [chosen, rejected] = [annotations.desirable_mean!, annotations.undesirable_mean!];
       const rewards = [weightedSum(reward, chosen), weightedSum(reward, rejected)] as const;

@@ -12,6 +12,7 @@ import {
   type CompletionLogProbs,
   type Completions,
   checkedLosses,
+  columnName,
   noReference,
   nothing,
   type PreferenceLossDescription,
@@ -60,6 +61,11 @@ export interface PreferenceLoss extends PreferenceLossDescription {
   readonly columns?: readonly string[];
   /** Whether it needs all pairs of a step at once, because one pair's loss depends on the others. Default false. */
   readonly coupled?: boolean;
+  /**
+   * Whether pairs of twice the same completion teach it something. Default false: they are left out, as what is left of their
+   * gradient is rounding.
+   */
+  readonly learnsFromEqual?: boolean;
   /** Loss of every pair, [p]; or with further numbers of every pair, whose means are logged. */
   compute(pairs: PairLogProbs): Tensor | PreferenceLosses;
 }
@@ -83,9 +89,6 @@ export interface PairReference {
 
 /** A pair with what the reference thinks of it, where the loss asks for that. */
 export type ReferredPair = TokenizedPair & { readonly reference?: PairReference };
-
-/** The annotation that has a column of the rows. */
-export const columnName = (column: string): string => `column_${column}`;
 
 /** Training rows of pairs: chosen and rejected in turn, each completion token with weight 1 / number of pairs. */
 export function annotatePairs(

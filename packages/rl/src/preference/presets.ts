@@ -4,6 +4,7 @@ import { aotUnpairedLoss } from './aot-unpaired.js';
 import { apoDownLoss } from './apo-down.js';
 import { apoZeroLoss } from './apo-zero.js';
 import { bcoLoss } from './bco.js';
+import { bcoUnpairedLoss } from './bco-unpaired.js';
 import { bfpoLoss } from './bfpo.js';
 import { cdpoLoss } from './cdpo.js';
 import { cpoLoss } from './cpo.js';
@@ -19,6 +20,7 @@ import { lddpoLoss } from './ld-dpo.js';
 import { lipoLoss } from './lipo.js';
 import { mdpoLoss } from './mdpo.js';
 import { mipoLoss } from './mipo.js';
+import { nashMdLoss } from './nash-md.js';
 import { ncaLoss } from './nca.js';
 import { orpoLoss } from './orpo.js';
 import { plackettLuceLoss } from './plackett-luce.js';
@@ -30,9 +32,10 @@ import { simpoLoss } from './simpo.js';
 import { sppoLoss } from './sppo.js';
 import { tdpoLoss } from './tdpo.js';
 import { wpoLoss } from './wpo.js';
+import { xpoLoss } from './xpo.js';
 
 /**
- * Preference losses by TRL's `loss_type`, or the name of its trainer or paper. `kto` is over single completions, `plackett_luce` and the
+ * Preference losses by TRL's `loss_type`, or the name of its trainer or paper. `kto`, `bco` and `nash_md` are over single completions, `plackett_luce` and the
  * three after it over rankings, all others over pairs.
  */
 export const preferenceLosses = {
@@ -58,7 +61,7 @@ export const preferenceLosses = {
   exo_pair: exoLoss,
   /** NCA (arXiv 2402.05369). */
   nca_pair: ncaLoss,
-  /** BCO (arXiv 2404.04656). */
+  /** BCO (arXiv 2404.04656) of pairs, with a reward shift of 0. */
   bco_pair: bcoLoss,
   /** SPPO with hard labels (arXiv 2405.00675). */
   sppo_hard: sppoLoss,
@@ -76,6 +79,8 @@ export const preferenceLosses = {
   tdpo: tdpoLoss,
   /** WPO (arXiv 2406.11827): a loss, of pairs that the policy would say itself more than of others. */
   wpo: wpoLoss,
+  /** XPO (arXiv 2405.21046): online DPO with a bonus for what the reference does not say, of the pairs of `xpoPairs`. */
+  xpo: xpoLoss,
   /** AOT (arXiv 2406.05882), over all pairs of a step. */
   aot: aotLoss,
   /** AOT over all chosen and all rejected completions of a step. */
@@ -92,6 +97,10 @@ export const preferenceLosses = {
   sft: sftLoss,
   /** KTO (arXiv 2402.01306), over single completions. */
   kto: ktoLoss,
+  /** BCO (arXiv 2404.04656), over single completions, with its reward shift. */
+  bco: bcoUnpairedLoss,
+  /** Nash-MD (arXiv 2312.00886), over single completions with a `preference`: those of `nashMdCompletions`. */
+  nash_md: nashMdLoss,
   /** DPO over rankings (arXiv 2305.18290, appendix A.3). */
   plackett_luce: plackettLuceLoss,
   /** LiPO-λ (arXiv 2402.01878), over rankings with scores. */

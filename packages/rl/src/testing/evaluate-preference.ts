@@ -12,7 +12,7 @@ import {
 import { type AnyPreferenceLoss, liftPreferenceLoss } from '../preference/lift-preference-loss.js';
 import { annotatePairs, coupledPairs, type PreferenceLoss } from '../preference/preference-loss.js';
 import { annotateRankings } from '../preference/ranked-loss.js';
-import { annotateUnpaired } from '../preference/unpaired-loss.js';
+import { annotateUnpaired, type UnpairedStep } from '../preference/unpaired-loss.js';
 
 /** A completion of which it is given what policy and reference think of each token. */
 export interface ScriptedCompletion {
@@ -43,6 +43,8 @@ export interface Layout {
   readonly groups?: number;
   /** Of the reference point of single completions. Default: 0.1 for each. */
   readonly mismatched?: readonly number[];
+  /** Numbers of the step before. Default: there was none. */
+  readonly previous?: Readonly<Record<string, number>>;
 }
 
 /**
@@ -83,16 +85,22 @@ function rowsFor(loss: AnyPreferenceLoss, preferences: readonly ScriptedPreferen
         completionTokens: placeholder(logProbs),
         desirable: worth(preference)[i]! > 0.5,
         reference: reference!,
+        columns: columnsFor(loss.columns, preference.columns),
       })),
     );
-    return annotateUnpaired(all);
+    return annotateUnpaired(all, loss);
   }
   return annotatePairs(pairsOf(preferences, loss), loss);
 }
 
-const pairsOf = (preferences: readonly ScriptedPreference[], { columns: names = [] }: PreferenceLoss) =>
+const columnsFor = (names: readonly string[] = [], given: ScriptedPreference['columns'] = {}) => ({
+  ...Object.fromEntries(names.map((name) => [name, 1])),
+  ...given,
+});
+
+const pairsOf = (preferences: readonly ScriptedPreference[], { columns: names }: PreferenceLoss) =>
   preferences.map(({ completions: [chosen, rejected], columns }) => ({
-    columns: { ...Object.fromEntries(names.map((name) => [name, 1])), ...columns },
+    columns: columnsFor(names, columns),
     promptTokens: [1, ...placeholder(chosen!.prompt ?? [])],
     chosenTokens: placeholder(chosen!.logProbs),
     rejectedTokens: placeholder(rejected!.logProbs),
@@ -130,7 +138,10 @@ export async function evaluatePreference(
     }),
   );
   const mismatchedLogRatios = async () => layout.mismatched ?? all.map(() => 0.1);
-  const before = preference.kind === 'unpaired' ? await preference.before?.({ mismatchedLogRatios }) : undefined;
+  const sum = (values: readonly number[] = []) => values.reduce((a, b) => a + b, 0);
+  const logRatios = async () => all.map(({ logProbs, reference: other }) => sum(logProbs) - sum(other));
+  const step: UnpairedStep = { mismatchedLogRatios, logRatios, previous: layout.previous, isEvaluation: false };
+  const before = preference.kind === 'unpaired' ? await preference.before?.(step) : undefined;
   const numbers = before ?? {};
   const scalars = Object.fromEntries(Object.entries(numbers).map(([name, x]) => [name, tensor([x], [])]));
   const groupOf = rows.map(({ group }) => Number(group) + 1);

@@ -71,7 +71,10 @@ async function train<A extends TrainableAdapter>(where: string, given: DpoOption
   const trainer = await createTrainer(where, settings);
   const { steps } = feed;
   const rateOf = planRates(where, settings, steps);
-  const state: { numTokens: number; skipped: number; source?: unknown } = { numTokens: 0, skipped: 0 };
+  const state: { numTokens: number; skipped: number; source?: unknown; numbers?: unknown } = {
+    numTokens: 0,
+    skipped: 0,
+  };
 
   const step = async (index: number, signal: AbortSignal | undefined) => {
     const { data, indices, ...fed } = await feed.take(index, trainer, signal);
@@ -81,6 +84,8 @@ async function train<A extends TrainableAdapter>(where: string, given: DpoOption
     else sayIdle(where, index, data, state.skipped++, settings);
     state.numTokens += updated?.tokens ?? 0;
     if (feed.state) state.source = await feed.state();
+    const numbers = kind.state?.();
+    if (numbers !== undefined) state.numbers = numbers;
     // What a source calls as the run does is the run's.
     const counted = feed.isSource ? { skipped_updates: state.skipped } : {};
     const progress = { ...fed.metrics, ...counted, learning_rate: rate, num_tokens: state.numTokens };
@@ -91,7 +96,11 @@ async function train<A extends TrainableAdapter>(where: string, given: DpoOption
     {
       ...{ stage: loss.name, trainer, model, adapter, steps, state, step: timed(step) },
       ...(moving && { others: { reference: moving.trainer } }),
-      begin: async (firstStep) => (firstStep > 0 ? feed.load?.(state.source) : undefined),
+      async begin(firstStep) {
+        if (firstStep === 0) return;
+        await feed.load?.(state.source);
+        kind.load?.(state.numbers);
+      },
       evaluation: held?.evaluation(),
       settings: async () => ({
         ...trainingIdentity(where, dpoOptions.settings(given), settings),

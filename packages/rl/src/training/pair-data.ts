@@ -24,7 +24,8 @@ export function pairKind(
         return { ...pair, columns: columnsOf(isTokenizedPair(row) ? (row.columns ?? {}) : row, loss.columns, i) };
       },
       // Their gradient is zero but for rounding, of which Adam would make updates of full size.
-      differs: ({ chosenTokens, rejectedTokens }) => String(chosenTokens) !== String(rejectedTokens),
+      differs: ({ chosenTokens, rejectedTokens }) =>
+        loss.learnsFromEqual === true || String(chosenTokens) !== String(rejectedTokens),
       completionsOf: ({ promptTokens, chosenTokens, rejectedTokens }) => [
         { promptTokens, completionTokens: chosenTokens },
         { promptTokens, completionTokens: rejectedTokens },

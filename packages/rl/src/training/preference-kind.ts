@@ -49,11 +49,14 @@ export interface PreferenceKind<Row> {
    * @throws PreferenceRowError
    */
   ready(rows: readonly Row[]): Promise<PreferenceData>;
+  /** What it knows of the steps before, in checkpoints: for a loss that does. */
+  state?(): unknown;
+  load?(state: unknown): void;
 }
 
 /** What rows of one kind are, and how a loss over them is trained. `Referred` are tokens with what the reference thinks of them. */
 export interface PreferenceRows<Row, Tokens extends object, Referred>
-  extends Pick<PreferenceKind<Row>, 'called' | 'needs' | 'code'> {
+  extends Pick<PreferenceKind<Row>, 'called' | 'needs' | 'code' | 'state' | 'load'> {
   readonly loss: AnyPreferenceLoss;
   /** Undefined where the prompt fills `maxLength`. */
   tokenize(row: Row, index: number): Tokens | undefined;
@@ -80,7 +83,7 @@ export function preferenceKindOf<Row, Tokens extends object, Referred>(
   kind: PreferenceRows<Row, Tokens, Referred>,
   settings: PreferenceSettings,
 ): PreferenceKind<Row> {
-  const { called, needs, code, differs = () => true } = kind;
+  const { called, needs, code, state, load, differs = () => true } = kind;
   const hasReference = kind.loss.kind === 'unpaired' || kind.loss.reference !== false;
   const lifted = liftedOver(kind.loss, settings);
   const refer = async (tokens: readonly Tokens[]): Promise<readonly Referred[]> => {
@@ -98,7 +101,7 @@ export function preferenceKindOf<Row, Tokens extends object, Referred>(
     ...{ referred, rows: kind.annotate(referred), loss: lifted },
   });
   return {
-    ...{ called, needs, code },
+    ...{ called, needs, code, ...(state && { state }), ...(load && { load }) },
     async ready(given) {
       const fitting = given.flatMap((row, i) => kind.tokenize(row, i) ?? []);
       const rows = fitting.filter(differs);

@@ -1,4 +1,5 @@
 import { sequenceLogProb, type Trainer, type TrainingRow, update } from '@posttrain/training';
+import { columnsOf } from '../preference/preference-rows.js';
 import { annotateUnpaired, type UnpairedCompletion, type UnpairedLoss } from '../preference/unpaired-loss.js';
 import { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from '../preference/unpaired-rows.js';
 import { type PreferenceKind, type PreferenceSettings, preferenceKindOf } from './preference-kind.js';
@@ -10,29 +11,61 @@ export function unpairedKind(
   settings: PreferenceSettings,
 ): PreferenceKind<UnpairedRow | TokenizedCompletion> {
   const { model, maxLength } = settings;
-  const numbersOf = async (trainer: Trainer, chosen: readonly UnpairedCompletion[]) =>
-    (await loss.before?.({ mismatchedLogRatios: () => mismatchedLogRatios(trainer, chosen, settings) })) ?? {};
+  let previous: Readonly<Record<string, number>> | undefined;
+  const numbersOf = async (trainer: Trainer, chosen: readonly UnpairedCompletion[], isEvaluation = false) =>
+    (await loss.before?.({
+      mismatchedLogRatios: () => mismatchedLogRatios(trainer, chosen, settings),
+      logRatios: () => logRatios(trainer, chosen),
+      ...{ previous, isEvaluation },
+    })) ?? {};
   return preferenceKindOf<UnpairedRow | TokenizedCompletion, TokenizedCompletion, UnpairedCompletion>(
     {
       ...{ called: 'completions', code: 'PREFERENCE_ROWS', needs: '', loss },
-      tokenize: (row, i) => tokenizeUnpaired(model, row, i, maxLength),
+      tokenize(row, i) {
+        const tokens = tokenizeUnpaired(model, row, i, maxLength);
+        if (!tokens || !loss.columns) return tokens;
+        const given = 'promptTokens' in row ? (row.columns ?? {}) : row;
+        return { ...tokens, columns: columnsOf(given, loss.columns, i) };
+      },
       completionsOf: (completion) => [completion],
       refer: (completion, logProbs) => ({ ...completion, reference: logProbs![0]! }),
-      annotate: annotateUnpaired,
+      annotate: (completions) => annotateUnpaired(completions, loss),
       async update(trainer, { referred, rows, loss: lifted }, rate) {
         const scalars = await numbersOf(trainer, referred);
         const result = await update(trainer, rows, lifted(), rate, { scalars });
+        previous = scalars;
         return { ...result, metrics: { ...result.metrics, ...scalars } };
       },
       async evaluate(trainer, { referred, rows, loss: lifted }) {
-        const scalars = await numbersOf(trainer, referred);
+        const scalars = await numbersOf(trainer, referred, true);
         const { loss: value, metrics } = await trainer.evaluate(rows, lifted(), { scalars });
         return { loss: value, metrics: { ...metrics, ...scalars } };
+      },
+      state: () => previous,
+      load(state) {
+        previous = state as typeof previous;
       },
     },
     settings,
   );
 }
+
+/** Of what is trained on, without its gradient. */
+async function logRatios(trainer: Trainer, completions: readonly UnpairedCompletion[]): Promise<number[]> {
+  const policy = await trainer.read(completions.map(rowOf), sequenceLogProb);
+  return policy.map(([sum], i) => sum! - sumOf(completions[i]!.reference));
+}
+
+const sumOf = (values: ArrayLike<number>) => Array.prototype.reduce.call(values, (a, b) => a + b, 0) as number;
+
+/** Each token of the completion counts 1. */
+const rowOf = ({
+  promptTokens,
+  completionTokens,
+}: Pick<UnpairedCompletion, 'promptTokens' | 'completionTokens'>): TrainingRow => ({
+  tokens: [...promptTokens, ...completionTokens],
+  weights: [...promptTokens.slice(1).map(() => 0), ...completionTokens.map(() => 1)],
+});
 
 /** See `UnpairedStep`. */
 async function mismatchedLogRatios(
@@ -45,11 +78,7 @@ async function mismatchedLogRatios(
     const room = Math.max(1, settings.maxLength - promptTokens.length);
     return { promptTokens, completionTokens: completionTokens.slice(0, room) };
   });
-  const rows = mismatched.map(({ promptTokens, completionTokens }): TrainingRow => {
-    const weights = [...promptTokens.slice(1).map(() => 0), ...completionTokens.map(() => 1)];
-    return { tokens: [...promptTokens, ...completionTokens], weights };
-  });
-  const policy = await trainer.read(rows, sequenceLogProb);
+  const policy = await trainer.read(mismatched.map(rowOf), sequenceLogProb);
   const reference = await referenceLogProbs(settings, mismatched);
-  return policy.map(([sum], i) => sum! - reference[i]!.reduce((a, b) => a + b, 0));
+  return policy.map(([sum], i) => sum! - sumOf(reference[i]!));
 }
