@@ -41,6 +41,20 @@ export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targe
 export { matchTargets } from './adapters/targets.js';
 export type { LoadAdapterOptions } from './load-adapter.js';
 export { loadAdapter } from './load-adapter.js';
+export {
+  innerProducts,
+  type MergeMethod,
+  type MergeMethodOptions,
+  type MergeParameters,
+  type MergePart,
+  type MergeParts,
+  type MergeTensor,
+  weightedSum,
+} from './merging/merge-method.js';
+export { mergeMethods } from './merging/merge-methods.js';
+export { type MergedModels, type MergeModelsOptions, mergeModels } from './merging/merge-models.js';
+export { type MergeRecipe, MergeRecipeError, readMergeRecipe } from './merging/recipe.js';
+export type { MergeSetting } from './merging/setting.js';
 export { type AdaLoraConfig, adaLora } from './methods/adalora.js';
 export { type BitFitConfig, bitFit } from './methods/bitfit.js';
 export { type BoftConfig, boft } from './methods/boft.js';
