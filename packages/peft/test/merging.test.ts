@@ -1,14 +1,32 @@
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Tensor } from '@posttrain/core-tensor';
 import { openSafetensorsFolder, type TensorSource, writeSafetensors } from '@posttrain/core-tensor/io';
-import { loadWeights } from '@posttrain/lm';
+import { type Adapter, type CausalLM, type LayerHooks, loadWeights } from '@posttrain/lm';
 import { describe, expect, it, vi } from 'vitest';
 import { temporaryFolder } from '../../lm/test/support.js';
-import { type MergeRecipe, mergeMethods, mergeModels, readMergeRecipe } from '../src/index.js';
+import {
+  addWeightedAdapter,
+  createAdapter,
+  extractLora,
+  greedySoup,
+  type LoraConfig,
+  loadAdapter,
+  lora,
+  type MergeRecipe,
+  mergeAdapter,
+  mergeMethods,
+  mergeModels,
+  type PeftAdapter,
+  readMergeRecipe,
+  saveAdapter,
+  saveGramMatrices,
+  type WeightedAdapterOptions,
+} from '../src/index.js';
 import { among, largest } from '../src/merging/largest.js';
 import { mergeCommand } from '../src/merging/merge-command.js';
 import type { MergeMethod, MergeTensor } from '../src/merging/merge-method.js';
-import { expectClose, goldens } from './golden-model.js';
+import { baseOf, expectClose, goldens, inputOf } from './golden-model.js';
 
 interface Golden {
   readonly shape: readonly [number, number];
@@ -358,4 +376,166 @@ describe('mergeModels', () => {
     expect(await run('merge', recipe)).toBe(1);
     expect(said.at(-1)).toMatch(/not one document of YAML/);
   });
+});
+
+interface WeightedCase {
+  readonly base: string;
+  readonly adapters: readonly string[];
+  readonly weights: readonly number[];
+  readonly combinationType: Required<WeightedAdapterOptions>['combinationType'];
+  readonly options: Readonly<Record<string, number | string>>;
+  readonly rank: number;
+  readonly logits: readonly number[];
+}
+const weighted: { readonly tokens: readonly number[]; readonly cases: readonly WeightedCase[] } = JSON.parse(
+  await readFile(join(goldens, 'weighted-adapters/expected.json'), 'utf8'),
+);
+const OURS: Readonly<Record<string, string>> = {
+  svd_rank: 'svdRank',
+  majority_sign_method: 'majoritySignMethod',
+  density: 'density',
+};
+
+/** Logits of the last token. */
+async function lastLogits({ network, weights }: CausalLM, tokens: readonly number[], adapter: Adapter) {
+  const hooks = adapter.hooks(adapter.parameters);
+  const hidden = network.hidden(weights, inputOf(tokens, [1, tokens.length]), hooks);
+  return network
+    .logits(weights, hidden.reshape([tokens.length, hidden.shape[2]!]), hooks)
+    .slice(0, tokens.length - 1, tokens.length)
+    .toArray();
+}
+
+const adaptersOf = async (model: CausalLM, base: string, names: readonly string[]) =>
+  Promise.all(
+    names.map(
+      async (name) =>
+        (await loadAdapter(model, join(goldens, `weighted-adapters/${base}-${name}`), {
+          name,
+        })) as PeftAdapter<LoraConfig>,
+    ),
+  );
+
+describe('addWeightedAdapter', () => {
+  it.each(weighted.cases.map((entry, i) => [`${entry.base} ${entry.combinationType} ${i}`, entry] as const))(
+    '%s is what PEFT makes of them',
+    async (_, { base, adapters: names, weights, combinationType, options, rank, logits }) => {
+      const model = await baseOf(base);
+      const adapters = await adaptersOf(model, base, names);
+      const renamed = Object.fromEntries(Object.entries(options).map(([name, value]) => [OURS[name]!, value]));
+      const made = await addWeightedAdapter(model, adapters, { weights, combinationType, ...renamed });
+      expect(made.config.r).toBe(rank);
+      expectClose(await lastLogits(model, weighted.tokens, made), logits, 2e-4);
+    },
+  );
+
+  it('cat is the sum of what the adapters add to a weight, and comes back from files', async () => {
+    const model = await baseOf('llama');
+    const adapters = await adaptersOf(model, 'llama', ['a', 'c']);
+    const made = await addWeightedAdapter(model, adapters, { weights: [2, -1], combinationType: 'cat' });
+    const folder = await temporaryFolder();
+    await saveAdapter(folder, made);
+    const { model: sum } = await mergeAdapter(model, await loadAdapter(model, folder));
+    const name = 'model.layers.0.self_attn.q_proj.weight';
+    const [a, c] = await Promise.all(
+      adapters.map(async (one) => (await mergeAdapter(model, one)).model.weights[name]!),
+    );
+    const w = model.weights[name]!;
+    const expected = await w.add(a!.sub(w).mul(2)).sub(c!.sub(w)).toArray();
+    expectClose(await sum.weights[name]!.toArray(), expected, 1e-5);
+  });
+
+  it('refuses what has no sum', async () => {
+    const model = await baseOf('llama');
+    const [a, c] = await adaptersOf(model, 'llama', ['a', 'c']);
+    const dora = await createAdapter(model, lora, { useDora: true });
+    const add = (adapters: PeftAdapter<LoraConfig>[], given: WeightedAdapterOptions) =>
+      addWeightedAdapter(model, adapters, given);
+    await expect(add([a!, c!], { weights: [1] })).rejects.toThrow(/as many weights/);
+    await expect(add([a!, c!], { weights: [1, 1], combinationType: 'linear' })).rejects.toThrow(
+      /one rank, not of 2 and 3/,
+    );
+    await expect(add([a!, c!], { weights: [1, 1], combinationType: 'ties_svd' })).rejects.toThrow(/needs a density/);
+    await expect(add([a!, dora], { weights: [1, 1] })).rejects.toThrow(/DoRA/);
+  });
+});
+
+describe('extractLora', () => {
+  it.each(['llama', 'gpt2'])('finds the adapter that was merged into %s', async (base) => {
+    const model = await baseOf(base);
+    const [b] = await adaptersOf(model, base, ['b']);
+    const { model: tuned } = await mergeAdapter(model, b!);
+    const { adapter, residuals, leftOut } = await extractLora(model, tuned, { r: 2 });
+    expect(leftOut).toEqual([]);
+    expect(Math.max(...Object.values(residuals))).toBeLessThan(1e-3);
+    expectClose(await lastLogits(model, weighted.tokens, adapter), await lastLogits(model, weighted.tokens, b!), 1e-3);
+    // Of rank 1 the error is what Eckart and Young say: the second singular value's share.
+    const half = await extractLora(model, tuned, { r: 1 });
+    const name = Object.keys(residuals).find((module) => /q_proj|c_attn/.test(module))!;
+    expect(half.residuals[name]!).toBeGreaterThan(0.05);
+    expect(half.residuals[name]!).toBeLessThan(Math.SQRT1_2 + 1e-6);
+    const narrow = extractLora(model, tuned, {
+      r: 2,
+      targetModules: ['up_proj', 'c_fc'].slice(base === 'gpt2' ? 1 : 0, base === 'gpt2' ? 2 : 1),
+    });
+    await expect(narrow).rejects.toThrow(/differ in \d+ weights that the adapter does not enter/);
+  });
+});
+
+describe('greedySoup', () => {
+  it('takes in what does not make it worse', async () => {
+    const models = await Promise.all([1.25, 0.5, 1.75].map((factor) => variant((x) => factor * x)));
+    const asked = (await weightsOf(llama))['model.norm.weight']![0]!;
+    // The nearer the first number is to its own, the better: 1.25 and 0.5 make 0.875; with 1.75 it would be 1.17.
+    const evaluate = async (folder: string) => -Math.abs((await weightsOf(folder))['model.norm.weight']![0]! - asked);
+    const to = await output();
+    const { ingredients, score, scores } = await greedySoup({ models, evaluate, output: to });
+    expect(ingredients).toEqual([models[0], models[1]]);
+    expect(score).toBeGreaterThan(Math.max(...Object.values(scores)));
+    expect(await evaluate(to)).toBe(score);
+  });
+});
+
+it('gramMatrices are those of the inputs, and RegMean reads them from a folder', async () => {
+  const model = await baseOf('llama');
+  const folder = await temporaryFolder();
+  await saveGramMatrices(folder, model, [
+    [3, 7, 1],
+    [5, 9],
+  ]);
+  // The first layer's inputs, by a hook of its own.
+  const seen: number[][] = [];
+  for (const row of [
+    [3, 7, 1],
+    [5, 9],
+  ]) {
+    let input: Tensor | undefined;
+    const hooks: LayerHooks = {
+      linear(x, layer) {
+        if (layer.name === 'model.layers.0.self_attn.q_proj') input = x;
+        return layer.apply(x);
+      },
+    };
+    model.network.hidden(model.weights, inputOf(row, [1, row.length]), hooks);
+    const flat = await input!.toArray();
+    const width = flat.length / row.length;
+    for (let i = 0; i < row.length; i++) seen.push(flat.slice(i * width, (i + 1) * width));
+  }
+  const name = 'model.layers.0.self_attn.q_proj.weight';
+  const gram = (await weightsOf(folder))[name]!;
+  const width = seen[0]!.length;
+  const expected = Array.from({ length: width * width }, (_, i) =>
+    seen.reduce((sum, x) => sum + x[Math.floor(i / width)]! * x[i % width]!, 0),
+  );
+  expectClose(gram, expected, 1e-4);
+  const other = await variant((x) => 2 * x);
+  const to = await output();
+  const each = (source: string) => ({ model: source, parameters: { gram: folder } });
+  await mergeModels({ merge_method: 'regmean', models: [each(llama), each(other)] }, { output: to });
+  // With the same inputs RegMean is the mean.
+  expectClose(
+    (await weightsOf(to))[name]!,
+    (await weightsOf(llama))[name]!.map((x) => 1.5 * x),
+    1e-3,
+  );
 });

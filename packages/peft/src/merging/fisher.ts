@@ -5,7 +5,7 @@ const none = options('fisher', {});
 const modelOptions = options('fisher', {
   /** wᵢ. Default 1. */
   weight: number({ default: 1, min: 0 }),
-  /** Folder of the model's Fisher information (`model.safetensors` with the names and shapes of the weights): `saveFisherInformation`. */
+  /** Folder of the model's Fisher information (`model.safetensors` with the names and shapes of the weights). */
   fisher: text({}),
 });
 
@@ -14,7 +14,7 @@ const FLOOR = 1e-10;
 
 /**
  * Fisher merging (arXiv 2111.09832): θ = Σ wᵢFᵢθᵢ / Σ wᵢFᵢ, number by number, with the diagonal Fᵢ of the Fisher information of
- * each model; Fᵢ is at least 1e-10.
+ * each model; Fᵢ is at least 1e-10. `fisherDiagonal` of `@posttrain/training` measures it, `saveSafetensors` writes it.
  */
 export const fisher: MergeMethod<object, Read<typeof modelOptions>> = {
   name: 'fisher',
