@@ -37,6 +37,7 @@ export { perLayer } from './adapters/per-layer.js';
 export { inputOf } from './adapters/row-inputs.js';
 export type { SaveAdapterOptions } from './adapters/save-adapter.js';
 export { saveAdapter } from './adapters/save-adapter.js';
+export { type StackedAdapter, stackAdapters } from './adapters/stack-adapters.js';
 export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targets.js';
 export { matchTargets } from './adapters/targets.js';
 export type { LoadAdapterOptions } from './load-adapter.js';

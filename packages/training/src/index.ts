@@ -134,6 +134,13 @@ export type { SftOptions } from './sft/sft-options.js';
 export { sftOptions } from './sft/sft-options.js';
 export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft/tokenize-rows.js';
 export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';
+export {
+  type AdapterJob,
+  type TrainAdaptersOptions,
+  type TrainAdaptersResult,
+  type TrainableStack,
+  trainAdapters,
+} from './sft/train-adapters.js';
 export type { Metrics, StepMetrics } from './tracking/metrics.js';
 export { type TensorBoardOptions, tensorBoard } from './tracking/tensorboard.js';
 export type { Tracker } from './tracking/tracker.js';
