@@ -414,6 +414,27 @@ describe('DP-SGD', () => {
       expect(mean - 4.303 * error).toBeGreaterThan(0.5);
     });
 
+    it('draws every row with the rate that the accountant is told, also none, and divides by the mean', async () => {
+      const sizes: number[] = [];
+      const update = dpSgd({ maxGradNorm: 1, noiseMultiplier: 0.1, expectedBatchSize: 1 });
+      const poisson = { sampling: 'poisson', batchSize: 1, steps: 24, update } as const;
+      const afterStep = ({ metrics }: FinishedStepContext) => {
+        sizes.push(metrics.sampled_rows!);
+      };
+      const { trainer } = await run(counting, 3, { ...poisson, learningRate: 0.01, afterStep });
+      // 24 draws of 4 rows with q = 1/4: mean 1, variance 3/4; four standard errors.
+      const mean = sizes.reduce((a, b) => a + b, 0) / sizes.length;
+      expect(Math.abs(mean - 1)).toBeLessThan(4 * Math.sqrt(0.75 / 24));
+      expect(new Set(sizes).has(0) && Math.max(...sizes) > 1).toBe(true);
+      expect(trainer.step).toBe(24);
+      await expect(run(counting, 3, { ...poisson, batchSize: 5 })).rejects.toThrow(
+        /mean of 5 rows an update, but there are 4/,
+      );
+      await expect(run(counting, 3, { ...poisson, batchSize: 2 })).rejects.toThrow(
+        /expectedBatchSize: 2 \}\); dp-sgd divides by 1/,
+      );
+    });
+
     it('goes on from a checkpoint as the same run, and not with another noise', async () => {
       const folder = await mkdtemp(join(tmpdir(), 'posttrain-updates-'));
       try {

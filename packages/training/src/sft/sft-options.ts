@@ -50,6 +50,12 @@ const shape = {
   batchSize: integer({ default: 8, min: 1 }),
   /** Put several sequences into one row of `maxLength` tokens; they do not see each other. Default false. */
   packing: boolean({ default: false }),
+  /**
+   * Which rows an update has: `shuffle`, every row once an epoch; `poisson`, each row with the probability batchSize / number of
+   * rows, drawn anew for every update, which is what `privacySpent` assumes. Then batchSize is the mean only, an update may have
+   * no row, and it needs an `update` rule that divides by batchSize: `dpSgd({ …, expectedBatchSize: batchSize })`. Default `shuffle`.
+   */
+  sampling: oneOf(['shuffle', 'poisson'], { default: 'shuffle' }),
   /** Passes over the rows; may be a fraction. Default 3. */
   epochs: number({ default: 3, above: 0, decisive: false }),
   /** Updates; replaces `epochs`, with a warning where both are given. */
