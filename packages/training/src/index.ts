@@ -21,6 +21,24 @@ export { type EagleLoss, type EagleLossOptions, eagleLoss } from './eagle/eagle-
 export { type TrainEagleHeadOptions, trainEagleHead } from './eagle/train-eagle-head.js';
 export { type RowGradientsOptions, rowGradients } from './features/row-gradients.js';
 export { type SftScorerTrainerOptions, sftScorerTrainer } from './features/sft-scorer-trainer.js';
+export {
+  type ClientRound,
+  type ClientUpdate,
+  type FedAvgOptions,
+  type FedAvgResult,
+  type FederatedClient,
+  type FederatedRound,
+  FederatedRoundError,
+  fedAvg,
+} from './federated/fed-avg.js';
+export { fedProx } from './federated/fed-prox.js';
+export {
+  type SecureAggregation,
+  SecureAggregationError,
+  type SecureAggregationOptions,
+  type SecureParticipant,
+  secureAggregation,
+} from './federated/secure-aggregation.js';
 export { type Annotation, type AnnotationSpec, annotationSpec } from './loss/annotation.js';
 export type {
   ForwardPass,
