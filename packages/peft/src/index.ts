@@ -37,10 +37,29 @@ export { perLayer } from './adapters/per-layer.js';
 export { inputOf } from './adapters/row-inputs.js';
 export type { SaveAdapterOptions } from './adapters/save-adapter.js';
 export { saveAdapter } from './adapters/save-adapter.js';
+export { type StackedAdapter, stackAdapters } from './adapters/stack-adapters.js';
 export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targets.js';
 export { matchTargets } from './adapters/targets.js';
 export type { LoadAdapterOptions } from './load-adapter.js';
 export { loadAdapter } from './load-adapter.js';
+export { type ExtractedLora, type ExtractLoraOptions, extractLora } from './merging/extract-lora.js';
+export { gramMatrices, saveGramMatrices } from './merging/gram-matrices.js';
+export { type GreedySoup, greedySoup } from './merging/greedy-soup.js';
+export {
+  innerProducts,
+  type MergeMethod,
+  type MergeMethodOptions,
+  type MergeParameters,
+  type MergePart,
+  type MergeParts,
+  type MergeTensor,
+  weightedSum,
+} from './merging/merge-method.js';
+export { mergeMethods } from './merging/merge-methods.js';
+export { type MergedModels, type MergeModelsOptions, mergeModels } from './merging/merge-models.js';
+export { type MergeRecipe, MergeRecipeError, readMergeRecipe } from './merging/recipe.js';
+export type { MergeSetting } from './merging/setting.js';
+export { addWeightedAdapter, type WeightedAdapterOptions } from './merging/weighted-adapter.js';
 export { type AdaLoraConfig, adaLora } from './methods/adalora.js';
 export { type BitFitConfig, bitFit } from './methods/bitfit.js';
 export { type BoftConfig, boft } from './methods/boft.js';

@@ -49,6 +49,24 @@ export { type EagleLoss, type EagleLossOptions, eagleLoss } from './eagle/eagle-
 export { type TrainEagleHeadOptions, trainEagleHead } from './eagle/train-eagle-head.js';
 export { type RowGradientsOptions, rowGradients } from './features/row-gradients.js';
 export { type SftScorerTrainerOptions, sftScorerTrainer } from './features/sft-scorer-trainer.js';
+export {
+  type ClientRound,
+  type ClientUpdate,
+  type FedAvgOptions,
+  type FedAvgResult,
+  type FederatedClient,
+  type FederatedRound,
+  FederatedRoundError,
+  fedAvg,
+} from './federated/fed-avg.js';
+export { fedProx } from './federated/fed-prox.js';
+export {
+  type SecureAggregation,
+  SecureAggregationError,
+  type SecureAggregationOptions,
+  type SecureParticipant,
+  secureAggregation,
+} from './federated/secure-aggregation.js';
 export { type Annotation, type AnnotationSpec, annotationSpec } from './loss/annotation.js';
 export type {
   ForwardPass,
@@ -176,6 +194,13 @@ export type { SftOptions } from './sft/sft-options.js';
 export { sftOptions } from './sft/sft-options.js';
 export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft/tokenize-rows.js';
 export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';
+export {
+  type AdapterJob,
+  type TrainAdaptersOptions,
+  type TrainAdaptersResult,
+  type TrainableStack,
+  trainAdapters,
+} from './sft/train-adapters.js';
 export type { Metrics, StepMetrics } from './tracking/metrics.js';
 export { type TensorBoardOptions, tensorBoard } from './tracking/tensorboard.js';
 export type { Tracker } from './tracking/tracker.js';

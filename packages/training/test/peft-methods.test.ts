@@ -31,13 +31,14 @@ import {
   pTuning,
   randLora,
   shira,
+  stackAdapters,
   tinyLora,
   vera,
   withAdapterParameters,
 } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
-import { negativeLogLikelihood, type SftOptions, sft, Trainer, type TrainingRow } from '../src/index.js';
+import { negativeLogLikelihood, type SftOptions, sft, Trainer, type TrainingRow, trainAdapters } from '../src/index.js';
 import { gainOf } from './letters.js';
 import { countingRows } from './sft-run.js';
 
@@ -424,5 +425,74 @@ describe('a trained adapter', () => {
     const adapter = await createAdapter(await model, promptTuning, { numVirtualTokens: 8 });
     const rows = [{ input_ids: ids, labels: ids }];
     await expect(run(0.1, adapter, { rows, maxLength: 32 })).rejects.toThrow(/30 tokens.*24|24/);
+  });
+});
+
+describe('trainAdapters', () => {
+  /** A low-rank update, another of more modules, and one that is no low-rank update. */
+  const made = async () =>
+    Promise.all([
+      createAdapter(await model, lora, { r: 2, targetModules: ['q_proj', 'v_proj'] }, { name: 'a', seed: 1 }),
+      createAdapter(await model, lora, { r: 3, loraAlpha: 6, targetModules: 'all-linear' }, { name: 'b', seed: 2 }),
+      createAdapter(await model, vera, { r: 8, targetModules: 'all-linear' }, { name: 'c', seed: 3 }),
+    ]);
+  const jobs = {
+    a: { rows: countingRows.slice(0, 5), batchSize: 2, learningRate: 0.02 },
+    b: { rows: countingRows.slice(3, 12), batchSize: 3, learningRate: 0.005, maxGradNorm: 0.1 },
+    c: { rows: countingRows.slice(6, 10), batchSize: 1, learningRate: 0.05, seed: 5, maxGradNorm: 0 },
+  };
+  const common = { steps: 4, warmupSteps: 1, weightDecay: 0.01, optimizer: 'adamw_torch' } as const;
+
+  it('trains each of several adapters in mixed batches as it would be alone', async () => {
+    const adapters = await made();
+    const stack = stackAdapters(adapters);
+    const outputFolder = join(folder, 'stack');
+    const all = { ...common, model: await model, adapter: stack, jobs };
+    const { trainer, history } = await trainAdapters({ ...all, outputFolder, saveSteps: 2 });
+    for (const adapter of adapters) {
+      const name = adapter.name as keyof typeof jobs;
+      const alone = await sft({ ...common, model: await model, adapter, ...jobs[name] });
+      const mixed = stack.adapterOf(name, trainer.parameters);
+      for (const [key, value] of Object.entries(alone.adapter!.parameters)) {
+        const start = await adapter.parameters[key]!.toArray();
+        const [expected, found] = [await value.toArray(), await mixed.parameters[key]!.toArray()];
+        const moved = Math.max(...expected.map((x, i) => Math.abs(x - start[i]!)));
+        const apart = Math.max(...expected.map((x, i) => Math.abs(x - found[i]!)));
+        expect(moved, `${name} ${key}`).toBeGreaterThan(1e-3);
+        expect(apart, `${name} ${key}`).toBeLessThan(1e-2 * moved);
+      }
+      const last = history.at(-1)!.metrics;
+      expect(last[`loss/${name}`]!).toBeCloseTo(alone.history.at(-1)!.metrics.loss!, 4);
+    }
+    // Checkpoints have them apart, for others to load; a run that is cut goes on as it was.
+    const saved = await loadAdapter(await model, join(outputFolder, 'checkpoint-4', 'b'));
+    expect(await saved.parameters['model.layers.0.self_attn.q_proj.lora_B.weight']!.toArray()).toEqual(
+      await trainer.parameters['b/model.layers.0.self_attn.q_proj.lora_B.weight']!.toArray(),
+    );
+    const resumed = await trainAdapters({
+      ...all,
+      outputFolder: join(folder, 'again'),
+      resume: join(outputFolder, 'checkpoint-2'),
+    });
+    for (const [key, value] of Object.entries(trainer.parameters)) {
+      expect(await resumed.trainer.parameters[key]!.toArray()).toEqual(await value.toArray());
+    }
+  });
+
+  it('refuses what would not be as it is alone', async () => {
+    const [a, b] = await made();
+    const dropped = await createAdapter(await model, lora, { loraDropout: 0.1 }, { name: 'd' });
+    const prefix = await createAdapter(await model, prefixTuning, { numVirtualTokens: 2 }, { name: 'e' });
+    expect(() => stackAdapters([a!, a!])).toThrow(/two adapters are called "a"/);
+    expect(() => stackAdapters([a!, dropped])).toThrow(/draws at random \(loraDropout is 0.1\)/);
+    expect(() => stackAdapters([a!, prefix])).toThrow(/"e" cannot be stacked/);
+    const stack = stackAdapters([a!, b!]);
+    const all = { ...common, model: await model, adapter: stack };
+    await expect(trainAdapters({ ...all, jobs: { a: jobs.a } })).rejects.toThrow(/b has none/);
+    await expect(trainAdapters({ ...all, jobs })).rejects.toThrow(/c is none/);
+    const { a: one, b: two } = jobs;
+    await expect(trainAdapters({ ...all, neftuneNoiseAlpha: 5, jobs: { a: one, b: two } })).rejects.toThrow(/neftune/);
+    const run = sft({ ...common, model: await model, adapter: stack, rows: countingRows });
+    await expect(run).rejects.toThrow(/adapter is missing: every sequence names its adapter, 0 \(a\), 1 \(b\)/);
   });
 });

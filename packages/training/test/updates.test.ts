@@ -19,7 +19,10 @@ import {
   aGemRule,
   dpSgd,
   empiricalFisherDiagonal,
+  type FederatedClient,
   type FinishedStepContext,
+  fedAvg,
+  fedProx,
   fisher,
   type GradientReduction,
   gem,
@@ -27,12 +30,15 @@ import {
   hiddenStates,
   negativeLogLikelihood,
   noiseMultiplierFor,
+  type Penalty,
   pathIntegral,
   predictions,
   privacySpent,
   rowGradients,
+  SecureAggregationError,
   type SftOptions,
   sam,
+  secureAggregation,
   sft,
   sftScorerTrainer,
   sophia,
@@ -442,6 +448,27 @@ describe('DP-SGD', () => {
       const error = Math.sqrt(gains.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
       // The 95 % interval of Student's t with two degrees of freedom.
       expect(mean - 4.303 * error).toBeGreaterThan(0.5);
+    });
+
+    it('draws every row with the rate that the accountant is told, also none, and divides by the mean', async () => {
+      const sizes: number[] = [];
+      const update = dpSgd({ maxGradNorm: 1, noiseMultiplier: 0.1, expectedBatchSize: 1 });
+      const poisson = { sampling: 'poisson', batchSize: 1, steps: 24, update } as const;
+      const afterStep = ({ metrics }: FinishedStepContext) => {
+        sizes.push(metrics.sampled_rows!);
+      };
+      const { trainer } = await run(counting, 3, { ...poisson, learningRate: 0.01, afterStep });
+      // 24 draws of 4 rows with q = 1/4: mean 1, variance 3/4; four standard errors.
+      const mean = sizes.reduce((a, b) => a + b, 0) / sizes.length;
+      expect(Math.abs(mean - 1)).toBeLessThan(4 * Math.sqrt(0.75 / 24));
+      expect(new Set(sizes).has(0) && Math.max(...sizes) > 1).toBe(true);
+      expect(trainer.step).toBe(24);
+      await expect(run(counting, 3, { ...poisson, batchSize: 5 })).rejects.toThrow(
+        /mean of 5 rows an update, but there are 4/,
+      );
+      await expect(run(counting, 3, { ...poisson, batchSize: 2 })).rejects.toThrow(
+        /expectedBatchSize: 2 \}\); dp-sgd divides by 1/,
+      );
     });
 
     it('goes on from a checkpoint as the same run, and not with another noise', async () => {
@@ -1089,5 +1116,127 @@ describe('gradients of rows as features', () => {
     await expect(features.gradients(requests, { direction: 'adam' })).rejects.toThrow(/keeps no mean of/);
     await expect(rowGradients(await start()).gradients(requests, ask)).rejects.toThrow(/output layer is not trained/);
     await expect(features.gradients(requests, { projection: 0 })).rejects.toThrow(/projection is 0/);
+  });
+});
+
+describe('federated averaging', () => {
+  const tokensOf = (of: readonly TrainingRow[]) => of.reduce((sum, { tokens }) => sum + tokens.length - 1, 0);
+  const shards = [rows.slice(0, 1), rows.slice(1)];
+  /** Steps of SGD from given parameters. */
+  const trained = async (
+    start: Named | undefined,
+    of: readonly TrainingRow[],
+    steps = 1,
+    penalties = (_: Named): Penalty[] => [],
+  ) => {
+    const trainer = await tiny();
+    if (start) await trainer.assign(start);
+    const from = await trainer.copyParameters();
+    for (let i = 0; i < steps; i++) {
+      await trainer.forwardBackward(rowsOf(of.map(({ tokens }) => [...tokens])), negativeLogLikelihood);
+      await trainer.optimStep({ learningRate: 0.1, penalties: penalties(from) });
+    }
+    return trainer.copyParameters();
+  };
+  const clients: Readonly<Record<string, FederatedClient>> = Object.fromEntries(
+    shards.map((of, i) => [
+      `client ${i}`,
+      async ({ parameters }) => ({ parameters: await trained(parameters, of), examples: tokensOf(of) }),
+    ]),
+  );
+  const startOf = async () => (await tiny()).copyParameters();
+
+  it('is SGD on all rows where every client makes one step, also when the server sees sums only', async () => {
+    const parameters = await startOf();
+    const pooled = await flat(await trained(parameters, rows, 2));
+    const plain = await fedAvg({ parameters, clients, rounds: 2 });
+    expectNear(await flat(plain.parameters), pooled, 1e-5);
+    const hidden = await fedAvg({ parameters, clients, rounds: 2, aggregation: secureAggregation() });
+    // Two clients lose half of 2⁻²⁰ each, in both rounds.
+    expectNear(await flat(hidden.parameters), await flat(plain.parameters), 2 * 2 ** -20 + 1e-6);
+    expect(hidden.history[0]).toEqual({ clients: ['client 0', 'client 1'], lost: [], examples: tokensOf(rows) });
+  });
+
+  it('averages factors of LoRA, which is not the average of what they stand for', async () => {
+    const pair = (a: number, b: number): Named => ({ a: tensor([a]), b: tensor([b]) });
+    const given = [pair(1, 3), pair(3, 1)].map(
+      (parameters, i) => [`${i}`, async () => ({ parameters, examples: 1 })] as const,
+    );
+    const { parameters } = await fedAvg({ parameters: pair(0, 0), clients: Object.fromEntries(given), rounds: 1 });
+    const [a, b] = [await parameters.a!.item(), await parameters.b!.item()];
+    expect([a, b, a * b]).toEqual([2, 2, 4]);
+    expect((1 * 3 + 3 * 1) / 2).toBe(3);
+  });
+
+  it('goes on without a client that is lost, whose masks are taken off, and refuses a round with too few', async () => {
+    const at =
+      (value: number): FederatedClient =>
+      async () => ({ parameters: { w: tensor([value, -value]) }, examples: 2 });
+    const lost: FederatedClient = async () => undefined;
+    const parameters = { w: tensor([0, 0]) };
+    const all = { parameters, rounds: 1, clients: { a: at(1), b: at(2), c: lost, d: at(6) } };
+    for (const aggregation of [undefined, secureAggregation({ minClients: 3 })]) {
+      const found = await fedAvg({ ...all, ...(aggregation && { aggregation }) });
+      expectNear(await flat(found.parameters), [3, -3], 1e-5);
+      expect(found.history[0]).toEqual({ clients: ['a', 'b', 'd'], lost: ['c'], examples: 6 });
+    }
+    const few = { ...all, clients: { a: at(1), b: at(2), c: lost } };
+    await expect(fedAvg({ ...few, aggregation: secureAggregation({ minClients: 3 }) })).rejects.toThrow(
+      SecureAggregationError,
+    );
+    await expect(fedAvg({ ...few, minClients: 3 })).rejects.toThrow(
+      /round 0: 2 of 3 clients answered, and 3 are needed/,
+    );
+    const some = await fedAvg({ ...all, clients: { a: at(1), b: at(1), c: at(1) }, rounds: 4, clientsPerRound: 2 });
+    expect(some.history.every(({ clients: asked }) => asked.length === 2)).toBe(true);
+    expect(new Set(some.history.map(({ clients: asked }) => `${asked}`)).size).toBeGreaterThan(1);
+    const odd: FederatedClient = async () => ({ parameters: { w: tensor([1]) }, examples: 1 });
+    await expect(fedAvg({ ...all, clients: { odd } })).rejects.toThrow(/client odd has w as \[1\], not \[2\]/);
+  });
+
+  it('shows the server nothing but the sum', () => {
+    const aggregation = secureAggregation({ minClients: 3 });
+    const people = ['a', 'b', 'c', 'd'].map((name) => aggregation.participant(name, 7));
+    const keys = new Map(people.map(({ name, publicKey }) => [name, publicKey]));
+    const n = 2000;
+    const sent = new Map(people.map((one) => [one.name, one.masked(new Float64Array(n).fill(0.5), keys)]));
+    for (const numbers of sent.values()) {
+      // Uniform: the mean of n words, within five standard errors, and no word twice in a row.
+      const mean = numbers.reduce((sum, word) => sum + word / 2 ** 32, 0) / n;
+      expect(Math.abs(mean - 0.5)).toBeLessThan(5 / Math.sqrt(12 * n));
+      expect(new Set(numbers).size).toBeGreaterThan(n - 5);
+    }
+    expect([...aggregation.sum(sent)]).toEqual(new Array(n).fill(2));
+    // One is lost; a sum without its seeds is noise, with them it is that of the others.
+    sent.delete('b');
+    expect(() => aggregation.sum(sent, new Map(), ['b'])).toThrow(/has not revealed its seed with b/);
+    const left = people.filter(({ name }) => name !== 'b');
+    const revealed = new Map(left.map((one) => [one.name, one.reveal(['b'])]));
+    expect([...aggregation.sum(sent, revealed, ['b'])]).toEqual(new Array(n).fill(1.5));
+    // What would unmask one of those that have sent.
+    expect(() => left[0]!.reveal(['c'])).toThrow(/revealed its seeds of this round already/);
+    expect(() => people[1]!.reveal(['a', 'c'])).toThrow(/reveals nothing: 2 clients are left, and 3 are needed/);
+    expect(() => people[1]!.masked(Float64Array.of(0, 600), keys)).toThrow(
+      /number 1 of b is 600.*room for less than 512/,
+    );
+  });
+
+  it('FedProx pulls a client back to where the round began, by its formula', async () => {
+    const start = await startOf();
+    const far = await flat(await trained(start, rows, 6));
+    const held = await flat(await trained(start, rows, 6, (from) => [fedProx(from, { mu: 5 })]));
+    const from = await flat(start);
+    const distance = (x: readonly number[]) => norm(x.map((value, i) => value - from[i]!));
+    expect(distance(held)).toBeLessThan(0.5 * distance(far));
+    // Two steps by hand: the second has the first one's way times μ in its gradient.
+    const one = await trained(start, rows);
+    const plain = await flat(await trained(one, rows));
+    const two = await flat(await trained(start, rows, 2, (begun) => [fedProx(begun, { mu: 2 })]));
+    const after = await flat(one);
+    expectNear(
+      two,
+      plain.map((x, i) => x - 0.1 * 2 * (after[i]! - from[i]!)),
+      1e-6,
+    );
   });
 });

@@ -1,3 +1,4 @@
+export { encodeNumbers } from '../dtype.js';
 export {
   DTypeConversionError,
   InvalidHeaderError,

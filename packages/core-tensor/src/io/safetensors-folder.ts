@@ -97,13 +97,18 @@ class ShardedSafetensors implements TensorSource {
     const owner = this.#owners.get(name);
     if (!owner) throw new MissingTensorError(this.path, name, this.tensors.keys());
     const found = await owner.read(name, options);
-    for (const copy of this.#copies.get(name) ?? []) await this.#assertSame(name, found, copy, options?.as);
+    for (const copy of this.#copies.get(name) ?? []) await this.#assertSame(name, found, copy, options);
     return found;
   }
 
   /** Readers differ in which of two shards they take a tensor from: the index's, or the last. */
-  async #assertSame(name: string, found: TensorData, copy: SafetensorsFile, as: 'float32' | undefined): Promise<void> {
-    const { data, shape } = await copy.read(name, as === undefined ? {} : { as });
+  async #assertSame(
+    name: string,
+    found: TensorData,
+    copy: SafetensorsFile,
+    { into: _, ...how }: ReadTensorOptions = {},
+  ): Promise<void> {
+    const { data, shape } = await copy.read(name, how);
     if (`${shape}` === `${found.shape}` && Buffer.compare(bytesOf(data), bytesOf(found.data)) === 0) return;
     throw new InvalidHeaderError(
       this.path,

@@ -1,20 +1,24 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { custom, type Given, number, options, text } from '@posttrain/interfaces';
-import { type AtomicFiles, type WriteToHandle, writeAtomically } from '@posttrain/interfaces/node';
+import { type AtomicFiles, type WriteBytes, type WriteToHandle, writeAtomically } from '@posttrain/interfaces/node';
 import type { DType } from '../dtype.js';
+import { sizeOf } from '../shape.js';
 import { InvalidTensorError } from './errors.js';
 import type { SafetensorsDType } from './safetensors-header.js';
 import { byteLengthOf } from './safetensors-header.js';
 import type { DTypeArray } from './tensor-data.js';
 import { assertLittleEndian, bytesOf, checkArray, toSafetensorsDType } from './tensor-data.js';
 
-/** A tensor to write. `data` may be a function, called once when its turn comes, so that not all need be in memory. */
+/**
+ * A tensor to write. `data` may be a function, called once when its turn comes, so that not all need be in memory; what it
+ * gives may be the whole or its parts from first to last, so that not even one tensor need be.
+ */
 export interface TensorToWrite {
   readonly name: string;
   readonly dtype: DType;
   readonly shape: readonly number[];
-  readonly data: DTypeArray | (() => DTypeArray | Promise<DTypeArray>);
+  readonly data: DTypeArray | (() => DTypeArray | Promise<DTypeArray> | AsyncIterable<DTypeArray>);
 }
 
 const isTexts = (value: unknown): boolean =>
@@ -124,10 +128,33 @@ async function stageFile(
     await write(encodeHeader(sorted, metadata));
     for (const tensor of sorted) {
       const data = typeof tensor.data === 'function' ? await tensor.data() : tensor.data;
-      checkArray(`${path}: writing "${tensor.name}"`, tensor.dtype, tensor.shape, data);
-      await write(bytesOf(data));
+      const where = `${path}: writing "${tensor.name}"`;
+      if (Symbol.asyncIterator in data) await writeParts(where, tensor, data, write);
+      else {
+        checkArray(where, tensor.dtype, tensor.shape, data);
+        await write(bytesOf(data));
+      }
     }
   });
+}
+
+async function writeParts(
+  where: string,
+  { dtype, shape }: TensorToWrite,
+  parts: AsyncIterable<DTypeArray>,
+  write: WriteBytes,
+): Promise<void> {
+  let written = 0;
+  for await (const part of parts) {
+    checkArray(where, dtype, [part.length], part);
+    written += part.length;
+    if (written <= sizeOf(shape)) await write(bytesOf(part));
+  }
+  if (written === sizeOf(shape)) return;
+  throw new InvalidTensorError(
+    where,
+    `the parts have ${written} elements; shape [${shape.join(', ')}] has ${sizeOf(shape)}.`,
+  );
 }
 
 function encodeHeader(sorted: readonly TensorToWrite[], metadata: Readonly<Record<string, string>>): Uint8Array {

@@ -8,6 +8,7 @@ import { sizeOf } from '../shape.js';
 import {
   DTypeConversionError,
   InvalidHeaderError,
+  InvalidTensorError,
   MissingTensorError,
   TruncatedFileError,
   UnsupportedDTypeError,
@@ -29,6 +30,11 @@ export interface ReadTensorOptions {
   readonly as?: 'float32';
   /** An array of exactly the right type and length to read into, instead of a new one. */
   readonly into?: DTypeArray;
+  /**
+   * Only the elements [from, to) of the flat tensor, as a tensor [to - from]: what is larger than memory is read part by
+   * part. Default: all.
+   */
+  readonly range?: readonly [from: number, to: number];
 }
 
 /** Named tensors that are read one at a time, from one file or many. */
@@ -96,11 +102,12 @@ export class SafetensorsFile implements TensorSource {
   }
 
   async read(name: string, options: ReadTensorOptions = {}): Promise<TensorData> {
-    assertKnownOptions('SafetensorsFile.read', options, ['as', 'into']);
-    const info = this.tensors.get(name);
-    if (!info) throw new MissingTensorError(this.path, name, this.tensors.keys());
-    const dtype = resultDType(info, options.as, this.path);
+    assertKnownOptions('SafetensorsFile.read', options, ['as', 'into', 'range']);
+    const whole = this.tensors.get(name);
+    if (!whole) throw new MissingTensorError(this.path, name, this.tensors.keys());
     const where = `${this.path}: reading "${name}"`;
+    const info = options.range ? partOf(where, whole, options.range) : whole;
+    const dtype = resultDType(info, options.as, this.path);
     if (options.into) checkArray(where, dtype, info.shape, options.into);
     const target = options.into ?? (allocate(dtype, sizeOf(info.shape)) as DTypeArray);
     if (fromSafetensorsDType(info.dtype) === dtype) {
@@ -127,6 +134,18 @@ export class SafetensorsFile implements TensorSource {
       convert(info, chunk, target.subarray(done, done + count), this.path);
     }
   }
+}
+
+/** What a header would say of the elements [from, to) alone. */
+function partOf(where: string, info: TensorInfo, [from, to]: readonly [number, number]): TensorInfo {
+  const elements = sizeOf(info.shape);
+  if (!(Number.isSafeInteger(from) && Number.isSafeInteger(to) && 0 <= from && from <= to && to <= elements)) {
+    throw new InvalidTensorError(where, `the range [${from}, ${to}) is not within its ${elements} elements.`);
+  }
+  const bits = elements === 0 ? 0 : (8 * info.byteLength) / elements;
+  if (bits % 8 !== 0) throw new InvalidTensorError(where, `${info.dtype} is not read in parts.`);
+  const [byteOffset, byteLength] = [info.byteOffset + (from * bits) / 8, ((to - from) * bits) / 8];
+  return { ...info, shape: [to - from], byteOffset, byteLength };
 }
 
 function resultDType(info: TensorInfo, as: 'float32' | undefined, path: string): DType {

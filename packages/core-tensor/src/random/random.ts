@@ -43,9 +43,12 @@ export class Key {
     return tensor(new Int32Array([this.#high, this.#low]), [2], 'int32');
   }
 
-  /** `count` uniform numbers in [0, 1) on the host; the same as `uniform(key.toTensor(), [count])`. */
-  uniformHost(count: number): Float64Array {
-    const next = this.#uniforms(0);
+  /**
+   * `count` uniform numbers in [0, 1) on the host; the same as `uniform(key.toTensor(), [count])`. `from`: those of the
+   * stream from this position on.
+   */
+  uniformHost(count: number, from = 0): Float64Array {
+    const next = this.#uniforms(from);
     return new Float64Array(count).map(next);
   }
 

@@ -28,9 +28,9 @@ export class AdapterTrainingError extends PosttrainError {
   }
 }
 
-/** An adapter that cannot be merged into, or taken out of, the weights. */
+/** An adapter that cannot be merged into, or taken out of, the weights; models or adapters that do not merge. */
 export class MergeError extends PosttrainError {
-  constructor(message: string) {
-    super('ADAPTER_MERGE', message);
+  constructor(message: string, options?: ErrorOptions) {
+    super('ADAPTER_MERGE', message, options);
   }
 }

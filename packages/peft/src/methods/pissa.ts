@@ -1,5 +1,5 @@
-import { realize, type Tensor, tensor } from '@posttrain/core-tensor';
-import { leftSingularVectors } from '@posttrain/core-tensor/optim';
+import { realize, type Tensor } from '@posttrain/core-tensor';
+import { leadingSingular } from '../adapters/singular.js';
 
 /**
  * PiSSA (arXiv 2404.02948): with W = U S Vᵀ, LoRA starts from the r largest singular values, B₀ = U_r √(S_r / s) and
@@ -16,19 +16,9 @@ export async function pissaFactors(
   { r, s, transposed }: { readonly r: number; readonly s: number; readonly transposed: boolean },
 ): Promise<{ readonly a: Tensor; readonly b: Tensor }> {
   const whole = transposed ? weight.transpose() : weight;
-  const [outputs, inputs] = whole.shape as [number, number];
-  // The vectors of the smaller side; the other side's are the weight times them.
-  const isWide = outputs <= inputs;
-  const small = Math.min(outputs, inputs);
-  const vectors = await leftSingularVectors(isWide ? whole : whole.transpose(), small);
-  const leading = Float32Array.from({ length: small * r }, (_, i) => vectors[Math.floor(i / r) * small + (i % r)]!);
-  const near = tensor(leading, [small, r]);
-  // S V_rᵀ [r, in], or S U_rᵀ [r, out].
-  const far = near.matmul(isWide ? whole : whole.transpose(), { transposeA: true });
-  const values = far.square().sum(1).sqrt();
+  const { u, values, v } = await leadingSingular(whole, r);
   const root = values.div(s).sqrt();
-  const [scaledNear, scaledFar] = [near.mul(root.expandDims(0)), far.div(values.mul(s).sqrt().expandDims(1))];
-  const factors = isWide ? { a: scaledFar, b: scaledNear } : { a: scaledNear.transpose(), b: scaledFar.transpose() };
+  const factors = { a: v.mul(root.expandDims(1)), b: u.mul(root.expandDims(0)) };
   await realize(Object.values(factors));
   return factors;
 }

@@ -40,12 +40,14 @@ async function fromRows(settings: SftSettings & { readonly maxLength: number }):
   }
   const order = new RowOrder(rows.length, seed);
   const stepsPerEpoch = Math.ceil(rows.length / batchSize);
+  if (settings.sampling === 'poisson') checkPoisson(settings, rows.length);
   return {
     identity: rowsIdentity(rows),
     report: { ...counts, trainedRows: rows.length },
     stepsPerEpoch,
     source: undefined,
     async take(step) {
+      if (settings.sampling === 'poisson') return drawn(rows, batchSize / rows.length, Key.fromSeed(seed).child(step));
       const [epoch, position] = [Math.floor(step / stepsPerEpoch), step % stepsPerEpoch];
       // The last batch of an epoch has the rows that are left.
       const size = Math.min(batchSize, rows.length - position * batchSize);
@@ -55,6 +57,25 @@ async function fromRows(settings: SftSettings & { readonly maxLength: number }):
   };
 }
 
+function checkPoisson({ batchSize, update }: SftSettings, count: number): void {
+  const wrong = (problem: string) =>
+    new OptionError('INVALID_OPTION', 'sft', 'sampling', `sampling "poisson" ${problem}`);
+  if (batchSize > count) throw wrong(`has a mean of ${batchSize} rows an update, but there are ${count}.`);
+  if (update?.expectedBatchSize === batchSize) return;
+  const has = update
+    ? `${update.name} divides by ${update.expectedBatchSize ?? 'how many there are'}`
+    : 'there is none';
+  throw wrong(
+    `needs an update that divides by batchSize, whatever is drawn: dpSgd({ …, expectedBatchSize: ${batchSize} }); ${has}.`,
+  );
+}
+
+/** Poisson sampling: each row by itself, with the probability q. */
+function drawn<Row>(rows: readonly Row[], q: number, key: Key): readonly Row[] {
+  const uniforms = key.uniformHost(rows.length);
+  return rows.filter((_, i) => uniforms[i]! < q);
+}
+
 async function fromSource(
   source: RowSource<SftRow>,
   settings: SftSettings & { readonly maxLength: number },
@@ -62,6 +83,7 @@ async function fromSource(
   const { model, batchSize: count, seed, maxLength } = settings;
   const wrong = (option: string, problem: string) =>
     new OptionError('INVALID_OPTION', 'sft', option, `${problem} Rows of a source (${source.name}) have no epochs.`);
+  if (settings.sampling === 'poisson') throw wrong('sampling', 'sampling "poisson" draws from a list.');
   if (settings.packing) throw wrong('packing', 'packing needs all rows before the first step.');
   if (settings.steps === undefined) throw wrong('steps', 'steps is missing; say how many updates there are.');
   if ((source.state === undefined) !== (source.load === undefined)) {

@@ -55,6 +55,12 @@ const shape = {
    * `wrapped` (one after the other, cut anywhere; they see what comes before). Default `bfd`, as in TRL.
    */
   packingStrategy: oneOf(['bfd', 'bfd_split', 'wrapped'], { optional: true }),
+  /**
+   * Which rows an update has: `shuffle`, every row once an epoch; `poisson`, each row with the probability batchSize / number of
+   * rows, drawn anew for every update, which is what `privacySpent` assumes. Then batchSize is the mean only, an update may have
+   * no row, and it needs an `update` rule that divides by batchSize: `dpSgd({ …, expectedBatchSize: batchSize })`. Default `shuffle`.
+   */
+  sampling: oneOf(['shuffle', 'poisson'], { default: 'shuffle' }),
   /** Passes over the rows; may be a fraction. Default 3. */
   epochs: number({ default: 3, above: 0, decisive: false }),
   /** Updates; replaces `epochs`, with a warning where both are given. */

@@ -37,7 +37,7 @@ const noised = perEngine(() =>
  * Differentially private SGD (arXiv 1607.00133, algorithm 1) as the rule of an update: g = (Σ_i g_i min(1, C / ‖g_i‖) +
  * N(0, σ² C² I)) / L, with g_i the gradient of row i, in which every trained token of the row weighs the same; the
  * optimizer then takes g for its gradient. Gradients of rows exist one at a time. `privacySpent` says what σ, sampling
- * rate and number of steps come to.
+ * rate and number of steps come to, for rows that are drawn as it assumes: `sft({ sampling: 'poisson' })`.
  *
  * A trainer's own `maxGradNorm` clips g once more; 0 turns that off. The noise is pseudo-random float32 from `seed`:
  * whoever knows the seed can take it off.
@@ -57,6 +57,7 @@ export function dpSgd(given: DpSgdOptions): UpdateRule {
   return {
     name: 'dp-sgd',
     settings: dpSgdOptions.settings(given),
+    ...(expectedBatchSize !== undefined && { expectedBatchSize }),
     async update(trainer, rows, given, { learningRate, ...inputs }) {
       const loss = asLoss(given);
       if ((loss.groupSize ?? 1) !== 1 || rows.some(({ lengths }) => (lengths?.length ?? 1) > 1)) {
@@ -64,7 +65,18 @@ export function dpSgd(given: DpSgdOptions): UpdateRule {
         throw new PosttrainError('DP_SGD', `dpSgd: ${problem}`);
       }
       const zeros = mapNamed(trainer.variables, (p) => zerosBuffer(p.shape));
-      const sum = await trainer.reduceGradients(rows.map(ofItsOwn), loss, clippedSum, { ...inputs, state: zeros });
+      if (rows.length === 0 && expectedBatchSize === undefined) {
+        throw new PosttrainError(
+          'DP_SGD',
+          'dpSgd: an update without rows needs expectedBatchSize to divide its noise by',
+        );
+      }
+      // A step that drew no row is noise alone, and is made: that there was none is as secret as any row.
+      const sum =
+        rows.length === 0
+          ? { state: zeros, loss: 0, metrics: {}, tokens: 0, norms: [] }
+          : await trainer.reduceGradients(rows.map(ofItsOwn), loss, clippedSum, { ...inputs, state: zeros });
+      const count = Math.max(1, rows.length);
       const key = Key.fromSeed(seed).child(trainer.step);
       const keys = Object.keys(zeros).map((name, i) => [name, key.child(i).toTensor()] as const);
       const { engine } = trainer.model.network;
@@ -74,12 +86,12 @@ export function dpSgd(given: DpSgdOptions): UpdateRule {
       const gradients = await noised(engine)(sum.state, Object.fromEntries(keys), deviation!, factor!);
       const { gradNorm } = await trainer.optimStep({ learningRate, gradients });
       const metrics = Object.entries(sum.metrics).map(([name, value]) => {
-        return [name, loss.combine?.[name] ? value : value / rows.length] as const;
+        return [name, loss.combine?.[name] ? value : value / count] as const;
       });
-      const clipped = sum.norms.filter((norm) => norm > maxGradNorm).length / rows.length;
+      const clipped = sum.norms.filter((norm) => norm > maxGradNorm).length / count;
       return {
-        loss: sum.loss / rows.length,
-        metrics: { ...Object.fromEntries(metrics), clipped_rows: clipped },
+        loss: sum.loss / count,
+        metrics: { ...Object.fromEntries(metrics), clipped_rows: clipped, sampled_rows: rows.length },
         tokens: sum.tokens,
         gradNorm,
       };

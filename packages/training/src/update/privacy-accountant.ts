@@ -36,8 +36,8 @@ const ORDERS = [
 /**
  * What `steps` updates of `dpSgd` cost, by the accountant of Rényi differential privacy: ε = min over orders α of T ·
  * rdp(α) + log((α - 1) / α) - (log δ + log α) / (α - 1) (arXiv 1702.07476, with the conversion of arXiv 2004.00010). It
- * holds for rows that are drawn anew for each step with probability q each (Poisson sampling); shuffled epochs of fixed
- * batches, which `sft` has, are reported so by custom and have no such proof.
+ * holds for rows that are drawn anew for each step with probability q each: `sft({ sampling: 'poisson' })`, where q is batchSize /
+ * number of rows. Shuffled epochs of fixed batches are reported so by custom and have no such proof.
  */
 export function privacySpent(given: PrivacyOptions): PrivacySpent {
   const { sampleRate, noiseMultiplier, steps, delta } = privacyOptions.read(given);

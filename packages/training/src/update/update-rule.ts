@@ -35,6 +35,11 @@ export interface UpdateRule {
    * false.
    */
   readonly needsValue?: boolean;
+  /**
+   * What it divides the sum over rows by, where that is not their number: then an update may have no row, as Poisson sampling
+   * gives some.
+   */
+  readonly expectedBatchSize?: number;
   /** The state before the first update: tensors by names of its own, one or more. Left out: it has none. */
   init?(variables: Named): Named;
   /**
