@@ -3,7 +3,7 @@ import { custom, type Given, integer, number, OptionError, options } from '@post
 import { type CausalLM, sequenceLogProbs } from '@posttrain/lm';
 import { divergence, type Loss, predictions, type TrainingRow, weightedSum } from '@posttrain/training';
 import type { Annotator } from '../annotator.js';
-import type { LossObjective } from '../objective/loss-objective.js';
+import type { LossObjective } from '../loss-objective.js';
 import { type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { rolloutField } from '../rollout-field.js';
 import { privilegedShape, teacherSequence } from './teacher-log-probs.js';

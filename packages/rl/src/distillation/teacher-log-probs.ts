@@ -1,10 +1,10 @@
 import { custom, type Given, options, PosttrainError, type Prompt } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
 import type { Annotator } from '../annotator.js';
+import { tokensOfPrompt } from '../prompt-tokens.js';
 import type { PromptRow } from '../rewards/reward.js';
 import { alike, type ScoredRollout } from '../rollout.js';
 import { rolloutField } from '../rollout-field.js';
-import { tokensOfPrompt } from '../training/prompts.js';
 import {
   isTokenTeacher,
   nameOfTeacher,

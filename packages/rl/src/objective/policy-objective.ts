@@ -13,12 +13,12 @@ import {
 import type { Advantage } from '../advantage/advantage.js';
 import type { Aggregation, AggregationContext } from '../aggregation/aggregation.js';
 import type { Annotator } from '../annotator.js';
+import type { LossObjective, PolicyLoss } from '../loss-objective.js';
 import type { Ratio } from '../ratio/ratio.js';
 import type { PassOfLoss, Regulariser } from '../regulariser/regulariser.js';
 import { type Rollout, trainedTokens } from '../rollout.js';
 import type { Surrogate } from '../surrogate/surrogate.js';
 import { furtherAnnotations, refuseMissing, refuseWrongAdvantages } from './check-objective.js';
-import type { LossObjective, PolicyLoss } from './loss-objective.js';
 
 /** The five independent choices that policy-gradient algorithms differ in. An algorithm is an object literal of them. */
 export interface PolicyObjectiveParts {

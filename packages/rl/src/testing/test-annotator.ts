@@ -4,11 +4,11 @@ import { type CausalLM, NO_ADAPTER } from '@posttrain/lm';
 import { savedState } from '@posttrain/training/testing';
 import { needOf, type RolloutNeed } from '../advantage/advantage.js';
 import type { Annotator } from '../annotator.js';
+import { tokensOfPrompt } from '../prompt-tokens.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { singleTurn } from '../rollout/single-turn.js';
 import type { Rollout, ScoredRollout } from '../rollout.js';
 import { type AnnotatorSampling, annotatorContext } from '../training/annotator-context.js';
-import { tokensOfPrompt } from '../training/prompts.js';
 import { sampleAndScore } from '../training/rollouts.js';
 import { tinyPolicy } from './tiny-model.js';
 

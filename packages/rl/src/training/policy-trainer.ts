@@ -17,7 +17,7 @@ import {
   trainingIdentity,
   warn,
 } from '@posttrain/training';
-import type { PolicyLoss } from '../objective/loss-objective.js';
+import type { PolicyLoss } from '../loss-objective.js';
 import { type AnnotatedRollouts, type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
 import { checkRollouts } from '../rollout/check-rollouts.js';

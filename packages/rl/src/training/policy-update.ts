@@ -8,7 +8,7 @@ import {
   updateBy,
   updateByRule,
 } from '@posttrain/training';
-import type { PolicyLoss } from '../objective/loss-objective.js';
+import type { PolicyLoss } from '../loss-objective.js';
 import type { ScoredRollout } from '../rollout.js';
 
 /** What an update of a policy is made of. */

@@ -1,9 +1,9 @@
 import type { DecisiveSettings } from '@posttrain/interfaces';
 import type { AnyLoss, CoupledLoss, TrainingRow, UpdateRule } from '@posttrain/training';
-import type { RolloutNeed } from '../advantage/advantage.js';
-import type { AggregationContext } from '../aggregation/aggregation.js';
-import type { Annotator } from '../annotator.js';
-import type { Rollout } from '../rollout.js';
+import type { RolloutNeed } from './advantage/advantage.js';
+import type { AggregationContext } from './aggregation/aggregation.js';
+import type { Annotator } from './annotator.js';
+import type { Rollout } from './rollout.js';
 
 /**
  * What a policy may be trained by: a loss over tokens, one over readouts of the pass (hidden states, divergences, with groups of any
