@@ -88,7 +88,12 @@ interface Outcome extends SearchCosts {
 /** The model that is searched: the small one, with a little LoRA on worked solutions. */
 async function searched(task: JobTask, seed: number, steps: number) {
   const model = await CausalLM.load(join(import.meta.dirname, '..', 'pretrain-tiny', 'model'));
-  const settings: JobSettings = { ...DEFAULT_SETTINGS, seed, sft: { ...DEFAULT_SETTINGS.sft, steps } };
+  const settings: JobSettings = {
+    ...DEFAULT_SETTINGS,
+    seed,
+    evaluationSamples: 1,
+    sft: { ...DEFAULT_SETTINGS.sft, steps },
+  };
   const { adapter } = await fineTune(model, task, settings);
   return { model, adapter, settings };
 }
