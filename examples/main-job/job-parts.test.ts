@@ -5,6 +5,7 @@ import { onEngine } from '@posttrain/core-tensor/testing';
 import { arithmetic } from '@posttrain/data';
 import * as evaluation from '@posttrain/eval';
 import { accuracy, evaluate, meanScore, metricOf, regex } from '@posttrain/eval';
+import { candidateScorer } from '@posttrain/interfaces';
 import { extractBoxed, markedAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
 import { CausalLM, LocalGenerator, LocalScorer, SequenceClassifier, TokenClassifier, ValueModel } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
@@ -20,11 +21,13 @@ import { distill, RUN_LOCK, RunLockedError, rewardModelLosses, trainRewardModel 
 import {
   adaptiveConsistency,
   bestOfN,
+  candidateGenerator,
   cotDecoding,
   deepConf,
   deepConfOnline,
   earlyStoppingSelfConsistency,
   functionVerifier,
+  gepa,
   majorityVote,
   mcts,
   mur,
@@ -32,6 +35,7 @@ import {
   selfCertainty,
   speculativeRejection,
   stepBeamSearch,
+  superContext,
   weightedBestOfN,
 } from '@posttrain/tts';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -248,6 +252,54 @@ describe('packages together', () => {
       const plain = await mur(problem, { ...steps, gamma: 0, maxSteps: 3 });
       const scaled = await mur(problem, { ...steps, gamma: 1e9, maxSteps: 3 });
       expect([plain.trace.spent.verifierCalls, scaled.trace.spent.verifierCalls % 2]).toEqual([0, 0]);
+    });
+
+    // What stands before a drill can make it another one.
+    it('has its prompt searched for, to the best of those that a reflection writes, and takes a small model’s word', async () => {
+      const generator = new LocalGenerator(model);
+      const sampling = { maxTokens: 4, stop: ['\n'], temperature: 0, seed: 5 };
+      const tasks = ['40+5=45', '60+17=77', '30+20=50', '11+22=33'].map((drill) => {
+        const [prompt, answer] = drill.split('=') as [string, string];
+        return { prompt: `${prompt}=`, row: { answer } };
+      });
+      const verifier = functionVerifier('right', ({ completion, row }) => firstNumber(completion) === row?.answer);
+      const texts = ['7+8=15\n20+30=50\n', '1', '7+8=15 '];
+      let written = 0;
+      const usage = { promptTokens: 1, completionTokens: 1 };
+      const reflector = {
+        name: 'reflector',
+        generate: async () => [[{ text: texts[written++ % 3]!, finishReason: 'stop' as const, usage }]],
+      };
+      const found = await gepa(
+        { prompt: '9' },
+        {
+          ...{ generator, generators: { reflector }, verifier, sampling, train: tasks, n: 6, minibatch: 4 },
+          program: ({ candidate, instance, ask }) => ask(candidate.instruction + String(instance.prompt)),
+          parse: (text: string) => text,
+        },
+      );
+      const right = async (instruction: string) => {
+        const asked = tasks.map(({ prompt }) => ({ prompt: instruction + prompt, ...sampling }));
+        const said = await generator.generate(asked);
+        return said.filter(([one], i) => firstNumber(one!.text) === tasks[i]!.row.answer).length / tasks.length;
+      };
+      const scores = await Promise.all(['9', ...texts].map(right));
+      expect(found.score).toBe(Math.max(...scores));
+      expect(await right(found.candidate.instruction!)).toBe(found.score);
+      expect(Math.max(...scores)).toBeGreaterThan(scores[0]!);
+
+      // A receipt is the distribution of the model over the labels; shown as a drill, it is what the large one copies.
+      const labels = ['45', '54'];
+      const scorer = candidateScorer(new LocalScorer(model));
+      const said = await superContext(problem, {
+        ...{ generator, generators: { small: candidateGenerator(scorer, labels) }, n: 1, sampling },
+        contextPrompt: ({ question, receipt }) => `${question}${receipt!.prediction}\n40+5=`,
+        extractAnswer: firstNumber,
+      });
+      const [distribution] = await scorer.distributions([{ ...problem, candidates: labels }]);
+      const most = Math.max(...distribution!.probabilities);
+      expect(said.receipt!.confidence).toBeCloseTo(most, 10);
+      expect(said.answer).toBe(labels[distribution!.probabilities.indexOf(most)]);
     });
 
     it('is searched step by step: the same tree in one batch and in calls of one completion, on an engine of doubles', () =>

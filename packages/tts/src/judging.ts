@@ -1,10 +1,19 @@
 import type { CompareRequest, PairJudge, Verdict, Verifier, VerifyRequest } from '@posttrain/interfaces';
+import type { Reservation } from '@posttrain/interfaces/ledger';
 import { answerOf } from './contracts.js';
+import type { Judge, Rounds } from './rounds.js';
 import type { SearchNode } from './search-node.js';
 import type { Problem } from './search-options.js';
 
+/** Why a node has no score when the wall time was over. */
+export const OVERTIME = 'not verified: wall time over';
+
+/** Why a node was lost to a call that has failed. */
+export const failedBecause = (cause: unknown): string =>
+  `failed: ${cause instanceof Error ? cause.message : String(cause)}`;
+
 /** What a verifier is asked about a node. */
-export const verifyRequest = (
+const verifyRequest = (
   { prompt, row }: Pick<Problem, 'prompt' | 'row'>,
   node: SearchNode,
 ): Omit<VerifyRequest, 'signal'> => {
@@ -20,7 +29,7 @@ export const verifyRequest = (
 };
 
 /** Writes a verdict to its node. Votes: where `answers`, a verifier that finds the answer also decides which are equal. */
-export function applyVerdict({ node, state }: SearchNode, verdict: Verdict, answers: boolean): void {
+function applyVerdict({ node, state }: SearchNode, verdict: Verdict, answers: boolean): void {
   const { score, stepScores, explanation, answer } = verdict;
   node.score = score;
   if (answer !== undefined && state !== 'open' && answers) node.answer = answerOf(() => answer, '');
@@ -62,3 +71,59 @@ export const pairRequest = (
   ...{ prompt, completion: first.text, first: first.text, second: second.text },
   ...(row && { row }),
 });
+
+/** What judging a search's nodes needs of the search. */
+interface Court {
+  readonly problem: Problem;
+  readonly rounds: Rounds;
+  /** Whether a verifier's answers are those that are counted. */
+  readonly findsAnswers: boolean;
+  /** Whether the wall time is over. */
+  readonly isOver: () => boolean;
+  /** Whether the search goes on without what has failed so. */
+  readonly drops: (cause: unknown) => boolean;
+}
+
+/** Asks the verifiers of a search, and writes what they say to its nodes. */
+export class Judges {
+  readonly #court: Court;
+
+  constructor(court: Court) {
+    this.#court = court;
+  }
+
+  /** @param problem what the texts answer */
+  async judge(
+    verifier: Verifier,
+    nodes: readonly SearchNode[],
+    reservations: readonly Reservation[],
+    problem: Pick<Problem, 'prompt' | 'row'> = this.#court.problem,
+  ): Promise<void> {
+    const requests = nodes.map((node) => verifyRequest(problem, node));
+    const { verdicts, failure } = await this.verdicts(verifier, requests, reservations);
+    nodes.forEach((node, i) => {
+      const verdict = verdicts?.[i];
+      if (verdict) applyVerdict(node, verdict, this.#court.findsAnswers);
+      else node.node.reason = failure ? `not verified: ${failure}` : OVERTIME;
+    });
+  }
+
+  /** No verdicts when the wall time was over, or the verifier has failed and that is not to end the search. */
+  async verdicts(
+    verifier: Verifier,
+    requests: Judge['requests'],
+    reservations: readonly Reservation[],
+  ): Promise<{ readonly verdicts?: readonly Verdict[] | undefined; readonly failure?: string }> {
+    if (requests.length === 0) return {};
+    if (this.#court.isOver()) {
+      for (const reservation of reservations) reservation.settle({});
+      return {};
+    }
+    try {
+      return { verdicts: await this.#court.rounds.judge({ verifier, requests, reservations }) };
+    } catch (cause) {
+      if (!this.#court.drops(cause)) throw cause;
+      return { failure: failedBecause(cause) };
+    }
+  }
+}

@@ -5,8 +5,6 @@ import {
   options,
   type PairJudge,
   type Prompt,
-  type Verdict,
-  type Verifier,
 } from '@posttrain/interfaces';
 import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { type Cost, Ledger, type Reservation } from '@posttrain/interfaces/ledger';
@@ -15,8 +13,8 @@ import { answerOf, assertStops } from './contracts.js';
 import { Deadline } from './deadline.js';
 import { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 import { grownNode, type NewNode } from './grown-node.js';
-import { applyVerdict, pairRequest, pairVerifier, verifyRequest } from './judging.js';
-import { type Judge, Rounds } from './rounds.js';
+import { failedBecause, Judges, OVERTIME, pairRequest, pairVerifier } from './judging.js';
+import { Rounds } from './rounds.js';
 import {
   ancestry,
   type Candidate,
@@ -40,9 +38,6 @@ import {
 } from './search-types.js';
 import type { Trace, TraceNode } from './trace.js';
 import { traceOf } from './trace-of.js';
-
-const OVERTIME = 'not verified: wall time over';
-const failedBecause = (cause: unknown): string => `failed: ${cause instanceof Error ? cause.message : String(cause)}`;
 
 /**
  * One search under way: what a strategy is written on. Every call of generators and verifiers goes through it, so that the
@@ -71,6 +66,7 @@ export class Search {
   readonly #ledger: Ledger;
   readonly #deadline: Deadline;
   readonly #rounds: Rounds;
+  readonly #judges: Judges;
   readonly #nodes: SearchNode[] = [];
   readonly #children = new Map<string, number>();
   #exhausted: BudgetLimit | null = null;
@@ -89,6 +85,11 @@ export class Search {
     this.#ledger = new Ledger(ledgerLimits(options.budget ?? {}));
     this.#deadline = new Deadline(options.signal, () => this.#ledger.left('wallTimeMs'));
     this.#rounds = new Rounds(this.#ledger, this.#deadline, options);
+    this.#judges = new Judges({
+      ...{ problem, rounds: this.#rounds, findsAnswers: !options.extractAnswer },
+      isOver: () => this.exhausted === 'maxWallTimeMs',
+      drops: (cause) => this.#drops(cause),
+    });
     const key = String(options.sampling?.seed ?? 0);
     this.root = this.#add({ key, parents: [], text: problem.prefix ?? '', state: 'open', node: { status: 'kept' } });
   }
@@ -156,7 +157,7 @@ export class Search {
       const wanted = new Set(batch.map(({ key }) => key));
       for (const [i, key] of keys.entries()) if (!wanted.has(key)) toJudge[i]?.settle({});
       const open = toJudge.filter(({ isOpen }) => isOpen);
-      if (verifier) await this.#judge(verifier, batch, open);
+      if (verifier) await this.#judges.judge(verifier, batch, open);
     }
     return candidates;
   }
@@ -230,7 +231,7 @@ export class Search {
     for (const { node } of nodes.slice(reservations.length)) {
       node.reason = this.#exhausted === 'maxWallTimeMs' ? OVERTIME : `not verified: ${this.#exhausted}`;
     }
-    await this.#judge(verifier, nodes.slice(0, reservations.length), reservations, problem);
+    await this.#judges.judge(verifier, nodes.slice(0, reservations.length), reservations, problem);
   }
 
   /**
@@ -247,7 +248,7 @@ export class Search {
     const keys = pairs.map(([{ key }]) => key);
     const reservations = this.#grant(keys, this.#judgingCost);
     const requests = pairs.slice(0, reservations.length).map((pair) => pairRequest(this.#problem, pair));
-    const { verdicts } = await this.#verdicts(pairVerifier(judge), requests, reservations);
+    const { verdicts } = await this.#judges.verdicts(pairVerifier(judge), requests, reservations);
     return pairs.map((_, i) => verdicts?.[i]?.score);
   }
 
@@ -362,40 +363,6 @@ export class Search {
     const added = searchNode({ ...parts, node: traced });
     this.#nodes.push(added);
     return added;
-  }
-
-  async #judge(
-    verifier: Verifier,
-    nodes: readonly SearchNode[],
-    reservations: readonly Reservation[],
-    problem: Pick<Problem, 'prompt' | 'row'> = this.#problem,
-  ): Promise<void> {
-    const requests = nodes.map((node) => verifyRequest(problem, node));
-    const { verdicts, failure } = await this.#verdicts(verifier, requests, reservations);
-    nodes.forEach((node, i) => {
-      const verdict = verdicts?.[i];
-      if (verdict) applyVerdict(node, verdict, !this.#options.extractAnswer);
-      else node.node.reason = failure ? `not verified: ${failure}` : OVERTIME;
-    });
-  }
-
-  /** No verdicts when the wall time was over, or the verifier has failed and that is not to end the search. */
-  async #verdicts(
-    verifier: Verifier,
-    requests: Judge['requests'],
-    reservations: readonly Reservation[],
-  ): Promise<{ readonly verdicts?: readonly Verdict[] | undefined; readonly failure?: string }> {
-    if (requests.length === 0) return {};
-    if (this.exhausted === 'maxWallTimeMs') {
-      for (const reservation of reservations) reservation.settle({});
-      return {};
-    }
-    try {
-      return { verdicts: await this.#rounds.judge({ verifier, requests, reservations }) };
-    } catch (cause) {
-      if (!this.#drops(cause)) throw cause;
-      return { failure: failedBecause(cause) };
-    }
   }
 
   /** Reservations for as many nodes as may begin; what stands in the way of the rest has exhausted the budget. */

@@ -266,6 +266,45 @@ describe('what fails', () => {
     expect(trace.spent).toMatchObject({ completions: 2, completionTokens: trace.nodes[1]!.completionTokens });
   });
 
+  it('goes on without what has failed where it is told to, each completion by itself at last, but not with a broken contract', async () => {
+    // Fails a call with the second of the seeds in it.
+    const inner = stepper(['a'], 9);
+    const bad = new Set<number>();
+    const generate: Generator['generate'] = async (requests) => {
+      for (const { seed = 0, n = 1 } of requests) {
+        if (bad.size === 0) bad.add(seed + 1);
+        for (let i = 0; i < n; i++) if (bad.has(seed + i)) throw new Error('down');
+      }
+      return inner.generate(requests);
+    };
+    const drop = { failures: 'drop' as const, generator: { name: 'one', generate } };
+    const search = searchOf({ ...drop, retries: 2, sampling: { maxTokens: 4 }, budget: { maxCompletionTokens: 80 } });
+    expect((await search.expand(search.root, { n: 3 })).map(({ text }) => text)).toEqual(['>a', '>a']);
+    expect(search.exhausted).toBeNull();
+    // Twice all three, then the one; each held with 4 tokens, and two answers that took 3 each.
+    expect(search.left.completionTokens).toBe(80 - 4 * (3 + 3 + 1) - 2 * 3);
+    const { trace } = search.nothing('it failed.');
+    expect(trace.nodes.map(({ finishReason, reason }) => [finishReason, reason])).toEqual([
+      ...[[null, undefined] as const, ['stop', undefined] as const],
+      ...[['abort', 'failed: down'] as const, ['stop', undefined] as const],
+    ]);
+    // Without another attempt a batch is lost together.
+    const together = searchOf(drop);
+    expect(await together.expand(together.root, { n: 3 })).toEqual([]);
+    expect(together.nothing('it failed.').trace.nodes).toHaveLength(4);
+
+    const judge: Verifier = { name: 'judge', verify: () => Promise.reject(new Error('away')) };
+    const unjudged = searchOf({ failures: 'drop', verifier: judge });
+    const [node] = (await unjudged.draw()) as [SearchNode];
+    expect([node.score, node.node.reason]).toEqual([undefined, 'not verified: failed: away']);
+    const pairs = { name: 'pairs', compare: judge.verify as never };
+    expect(await unjudged.compare(pairs, [[node, node]])).toEqual([undefined]);
+
+    const short: Generator = { name: 'short', generate: async () => [] };
+    const broken = searchOf({ failures: 'drop', generator: short, retries: 2 });
+    await expect(broken.expand(broken.root, { n: 1 })).rejects.toThrow(ContractError);
+  });
+
   it('tries no further than the budget allows', async () => {
     const generator = failing(1, () => true);
     const search = searchOf({ generator, retries: 5, budget: { maxCompletions: 3 } });

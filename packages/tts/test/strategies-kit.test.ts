@@ -1,7 +1,9 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import type { GenerateRequest, Sandbox } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { extractCode, quickjs } from '../../sandbox/src/index.js';
+import * as tts from '../src/index.js';
 import {
   NoCandidateError,
   programAided,
@@ -42,6 +44,42 @@ describe('every strategy', () => {
     hash32(JSON.stringify([prompt, prefix, seed])) % 6 === 0;
   const breaks = (request: GenerateRequest) =>
     Array.from({ length: request.n ?? 1 }, (_, i) => (request.seed ?? 0) + i).some((seed) => bad(request, seed));
+
+  it('is in the table of docs/tts: with its paper and needs as its source has them, and its cost where that is of n alone', async () => {
+    const table = readFileSync(new URL('../../../docs/tts/table-of-strategies.md', import.meta.url), 'utf8');
+    const cells = [...table.matchAll(/^\| `.*$/gm)].map(([line]) => line.split('|').map((cell) => cell.trim()));
+    const listed = new Map(cells.map(([, name, ...rest]) => [name!.slice(1, -1), rest]));
+    const source = new URL('../src/', import.meta.url);
+    const noStrategies = ['episodes', 'bm25', 'retriever', 'pareto-front', 'reflection', 'system-aware-merge'];
+    const files = ['strategies', 'agents', 'retrieval', 'prompt-optimization'].flatMap((folder) =>
+      readdirSync(new URL(folder, source)).map((file) => `${folder}/${file}`),
+    );
+    const sources = new Map(
+      files.flatMap((path) => {
+        const file = path.replace(/^.*\/|\.ts$/g, '');
+        const name = file.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+        return noStrategies.includes(file) ? [] : [[name, readFileSync(new URL(path, source), 'utf8')] as const];
+      }),
+    );
+    const names = [...sources.keys()].sort();
+    expect([...listed.keys()].sort()).toEqual(names);
+    expect(names.filter((name) => typeof (tts as Record<string, unknown>)[name] !== 'function')).toEqual([]);
+    const functionOf = ({ name }: StrategyRow) => name.replace(/ .*/, '');
+    expect([...new Set(STRATEGIES.map(functionOf))].sort()).toEqual(names);
+    for (const [name, [papers, needs, cost]] of listed) {
+      const text = sources.get(name)!;
+      for (const paper of papers!.split(', ')) expect(text, `${name}: paper`).toContain(paper);
+      expect(/`verifier`/.test(needs!), `${name}: verifier`).toBe(/verifier: verifierOption/.test(text));
+      expect(/`topLogProbs`/.test(needs!), `${name}: topLogProbs`).toBe(/topLogProbs: /.test(text));
+      expect(/`logProbs`/.test(needs!), `${name}: logProbs`).toBe(/logProbs: true|logProbs: regularizer/.test(text));
+      if (!/^c = n(, v = n)?$/.test(cost!)) continue;
+      const row = STRATEGIES.find((it) => functionOf(it) === name)!;
+      const { result } = await runRow(row, {}, {});
+      const n = row.kit.n ?? 6;
+      const { completions, verifierCalls } = result.trace.spent;
+      expect([completions, verifierCalls], `${name}: cost`).toEqual([n, cost!.includes('v') ? n : 0]);
+    }
+  });
 
   it('keeps its budget with random delays and failures, and goes on without what has failed', async () => {
     await fc.assert(

@@ -119,7 +119,7 @@ for (const [name, strategy] of Object.entries(plain)) {
 const judged: Record<string, Strategy<VerifiedStrategyOptions>> = {
   ...{ confidenceInformedSelfConsistency, sequentialRevision, softBestOfN, speculativeRejection },
   mur: (problem, options) => mur(problem, { ...options, stop: ['\n'] }),
-  sideBySide: (problem, options) => sequentialRevision(problem, { ...options, chains: 3 }),
+  'sequentialRevision side by side': (problem, options) => sequentialRevision(problem, { ...options, chains: 3 }),
   regularizedBestOfN: (problem, options) => regularizedBestOfN(problem, { ...options, regularizer: 'kl', beta: 0.5 }),
 };
 for (const [name, strategy] of Object.entries(judged)) {

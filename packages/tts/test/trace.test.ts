@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findChromium } from '../../../scripts/chromium.mjs';
 import {
   bestOfN,
+  gepa,
   majorityVote,
   mcts,
   resumeSearch,
@@ -231,6 +232,17 @@ describe('resumeSearch', () => {
         options: { ...shared, n: 2, steps: 3, search: 'dfs', outputs: 9, evaluation, evaluations: 1, ...rest },
       }),
       14,
+    ],
+    [
+      'gepa',
+      (rest: object) => ({
+        strategy: gepa,
+        options: {
+          ...{ sampling: STEP.sampling, n: 4, verifier, minibatch: 2, ...rest },
+          train: ['a', 'b', 'c'].map((prompt) => ({ prompt })),
+        },
+      }),
+      12,
     ],
     [
       'rStar',
