@@ -188,7 +188,9 @@ describe('Phi-3', () => {
 describe('a new model', () => {
   interface Started {
     readonly config: Readonly<Record<string, unknown>>;
-    readonly tensors: Readonly<Record<string, { readonly mean: number; readonly std: number; readonly zero_rows: number[] }>>;
+    readonly tensors: Readonly<
+      Record<string, { readonly mean: number; readonly std: number; readonly zero_rows: number[] }>
+    >;
   }
   const path = join(import.meta.dirname, '../../../goldens/initialization/initialization.json');
   const { cases } = JSON.parse(readFileSync(path, 'utf8')) as { cases: Started[] };
@@ -211,7 +213,10 @@ describe('a new model', () => {
       expect(Math.abs(spread / std - 1), name).toBeLessThan(10 / Math.sqrt(2 * size));
       const width = size / weight.shape[0]!;
       const zero = weight.shape.length > 1 ? Array.from({ length: weight.shape[0]! }, (_, i) => i) : [];
-      expect(zero.filter((i) => values.slice(i * width, (i + 1) * width).every((x) => x === 0)), name).toEqual(zero_rows);
+      expect(
+        zero.filter((i) => values.slice(i * width, (i + 1) * width).every((x) => x === 0)),
+        name,
+      ).toEqual(zero_rows);
     }
   });
 });
