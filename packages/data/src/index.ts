@@ -80,6 +80,8 @@ export {
 } from './steps/less-select.js';
 export { type MapOptions, map } from './steps/map.js';
 export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';
+export { type RTuningOptions, type RTuningRow, rTuning } from './steps/r-tuning.js';
+export { type RaftOptions, type RaftPlan, type RaftRow, raft } from './steps/raft.js';
 export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
