@@ -87,6 +87,8 @@ export {
   type ProcessAdvantagesOptions,
   processAdvantages,
 } from './steps/process-advantages.js';
+export { type RTuningOptions, type RTuningRow, rTuning } from './steps/r-tuning.js';
+export { type RaftOptions, type RaftPlan, type RaftRow, raft } from './steps/raft.js';
 export type { ProblemRow, SolutionRow } from './steps/rollouts.js';
 export { type RrmAugmentOptions, type RrmPair, type RrmSource, rrmAugment } from './steps/rrm-augment.js';
 export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { isPosttrainError } from '@posttrain/interfaces';
+import { type Embedder, type Generator, isPosttrainError, type Verifier } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -10,13 +10,16 @@ import {
   pipeline,
   type Row,
   RowError,
+  raft,
   readJsonl,
+  rTuning,
   shuffle,
   split,
   splitOf,
   take,
   writeJsonl,
 } from '../src/index.js';
+import { testDataStep } from '../src/testing/index.js';
 import { errorOf, useTemporaryFolder } from './temporary-folder.js';
 
 const path = useTemporaryFolder();
@@ -285,5 +288,115 @@ describe('split', () => {
     expect(() => split({ part: 'dev' as 'test', testFraction: 0.5, seed: 1 })).toThrow(/one of "train", "test"/);
     expect(() => take(-1)).toThrow(/count/);
     expect(() => shuffle({ seed: 1, bufferSize: 0 })).toThrow(/bufferSize/);
+  });
+});
+
+describe('raft', () => {
+  const asked = Array.from({ length: 20 }, (_, i) => ({
+    question: `What is ${i}?`,
+    context: `fact ${i % 15}`,
+    answer: `It is ${i}.`,
+  }));
+  // Two have the documents of others.
+  const few = asked.slice(0, 17);
+  testDataStep(test, () => raft({ distractors: 2 }), { rows: asked });
+
+  test.each([0, 0.25, 0.8, 1])(
+    'gives exactly P = %s of the rows their own document, among k others that differ',
+    async (oracleFraction) => {
+      const made = await pipeline<Row>(few, [raft({ oracleFraction, distractors: 3 })], { seed: 4 }).collect();
+      const rows = made as unknown as {
+        prompt: string;
+        completion: string;
+        documents: string[];
+        oracleIndex: number;
+      }[];
+      expect(rows.filter(({ oracleIndex }) => oracleIndex >= 0)).toHaveLength(Math.round(oracleFraction * 17));
+      for (const [i, { prompt, completion, documents, oracleIndex }] of rows.entries()) {
+        expect(new Set(documents).size).toBe(4);
+        expect(documents.indexOf(`fact ${i % 15}`)).toBe(oracleIndex);
+        expect(prompt).toBe(
+          `${documents.map((text, d) => `Document ${d + 1}: ${text}\n`).join('')}\nQuestion: What is ${i}?\nAnswer:`,
+        );
+        expect(completion).toBe(` It is ${i}.`);
+      }
+      // The oracle is at no place of its own.
+      if (oracleFraction === 1) expect(new Set(rows.map(({ oracleIndex }) => oracleIndex)).size).toBeGreaterThan(2);
+    },
+  );
+
+  test('takes the nearest documents that are not the own one, where an embedder says which', async () => {
+    const onLine: Embedder = {
+      name: 'angle',
+      embed: async (texts) =>
+        texts.map((text) => {
+          const angle = Number(/\d+/.exec(text)![0]) / 30;
+          return Float32Array.from([Math.cos(angle), Math.sin(angle)]);
+        }),
+    } as Embedder;
+    const rows = asked.slice(0, 15);
+    const made = await pipeline<Row>(rows, [raft({ distractors: 2, oracleFraction: 1, embedder: onLine })]).collect();
+    const documents = (made as unknown as { documents: string[] }[]).map((row) => [...row.documents].sort());
+    expect(documents[7]).toEqual(['fact 6', 'fact 7', 'fact 8']);
+    expect(documents[0]).toEqual(['fact 0', 'fact 1', 'fact 2']);
+  });
+
+  test('says what is missing', async () => {
+    await expect(pipeline<Row>(asked.slice(0, 3), [raft()]).collect()).rejects.toThrow(
+      /there are 3 different documents, and 5 distractors/,
+    );
+    await expect(pipeline<Row>([{ question: 'x', answer: 'y' }], [raft()]).collect()).rejects.toThrow(
+      /row 1, field "context"/,
+    );
+  });
+});
+
+describe('rTuning', () => {
+  /** Knows even numbers, and every third answer to others where several are drawn. */
+  const model: Generator = {
+    name: 'model',
+    generate: async (requests) =>
+      requests.map(({ prompt, n = 1 }) =>
+        Array.from({ length: n }, (_, k) => {
+          const i = Number(prompt);
+          return { text: i % 2 === 0 || k % 3 === 2 ? ` ${i}` : ' no', finishReason: 'stop', usage: {} };
+        }),
+      ) as never,
+  };
+  const exact: Verifier = {
+    name: 'exact',
+    verify: async (requests) =>
+      requests.map(({ completion, row }) => ({
+        score: row!.completion === ' 4' ? null : completion === row!.completion ? 1 : 0,
+      })),
+  };
+  const rows = Array.from({ length: 6 }, (_, i) => ({ prompt: `${i}`, completion: ` ${i}` }));
+  const given = { generator: model, verifier: exact };
+  testDataStep(test, () => rTuning({ ...given, batchSize: 2 }), { rows });
+
+  test('lets the row say whether the model knows, refuse what it does not, and drops what cannot be judged', async () => {
+    const said = async (options: object) =>
+      (await pipeline<Row>(rows, [rTuning({ ...given, batchSize: 4, ...options })]).collect()).map(
+        (row) => row.completion,
+      );
+    expect(await said({})).toEqual([
+      ' 0 I am sure.',
+      ' 1 I am unsure.',
+      ' 2 I am sure.',
+      ' 3 I am unsure.',
+      ' 5 I am unsure.',
+    ]);
+    const refusing = { refusal: ' I do not know.', sure: '' };
+    expect(await said(refusing)).toEqual([' 0', ' I do not know.', ' 2', ' I do not know.', ' I do not know.']);
+    // One of three answers is right.
+    expect(await said({ ...refusing, samples: 3 })).toEqual(await said(refusing));
+    expect(await said({ ...refusing, samples: 3, knownFrom: 0.3 })).toEqual([' 0', ' 1', ' 2', ' 3', ' 5']);
+    const run = pipeline<Row>(rows, [rTuning(given)]);
+    expect((await run.collect()).map(({ known }) => known)).toEqual([1, 0, 1, 0, 0]);
+    expect(run.report()[0]!.reasons).toEqual({ 'no answer could be judged': 1 });
+    const lazy = { ...given, generator: { ...model, generate: async () => [] } };
+    await expect(pipeline<Row>(rows, [rTuning(lazy)]).collect()).rejects.toThrow(
+      /did not give 1 answers to each of 6 prompts/,
+    );
   });
 });

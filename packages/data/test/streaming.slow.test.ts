@@ -11,7 +11,7 @@ test('a million rows stream in flat memory, and go on at their row', async () =>
   const file = createWriteStream(path('rows.jsonl'));
   for (let n = 0; n < ROWS; n += 1000) {
     const lines = Array.from({ length: 1000 }, (_, i) => `{"n":${n + i},"text":"${'word '.repeat(20)}"}\n`).join('');
-    if (!file.write(lines)) await new Promise<void>((resolve) => file.once('drain', () => resolve()));
+    if (!file.write(lines)) await new Promise<void>((resolve) => file.once('drain', resolve));
   }
   file.end();
   await finished(file);

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { concat, iota, referenceEngine, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -6,6 +8,7 @@ import {
   initialWeights,
   loadWeights,
   networkOf,
+  parseModelConfig,
   sequenceLogProbs,
   type Weights,
 } from '../src/index.js';
@@ -179,5 +182,41 @@ describe('Phi-3', () => {
     await expect(sequenceLogProbs({ network, weights }, [long])).rejects.toThrow(/34 tokens; it needs 2 to 33/);
     await expect(decodeAll({ network, weights }, [rowOf(long, 1)])).rejects.toThrow(ContextLengthError);
     await expect(loadWeights(modelFolder('phi3'), { longContext: true })).rejects.toThrow(/longContext/);
+  });
+});
+
+describe('a new model', () => {
+  interface Started {
+    readonly config: Readonly<Record<string, unknown>>;
+    readonly tensors: Readonly<
+      Record<string, { readonly mean: number; readonly std: number; readonly zero_rows: number[] }>
+    >;
+  }
+  const path = join(import.meta.dirname, '../../../goldens/initialization/initialization.json');
+  const { cases } = JSON.parse(readFileSync(path, 'utf8')) as { cases: Started[] };
+
+  it.each(cases)('starts as transformers starts it: $config.model_type', async ({ config, tensors }) => {
+    const network = networkOf(parseModelConfig(config));
+    const weights = await initialWeights(network, 3);
+    expect(Object.keys(weights).sort()).toEqual(Object.keys(tensors).sort());
+    for (const [name, { mean, std, zero_rows }] of Object.entries(tensors)) {
+      const [weight, values] = [weights[name]!, await weights[name]!.toArray()];
+      const size = values.length;
+      const average = values.reduce((a, b) => a + b, 0) / size;
+      const spread = Math.sqrt(values.reduce((sum, x) => sum + (x - average) ** 2, 0) / size);
+      if (std === 0) {
+        expect([average, spread], name).toEqual([mean, 0]);
+        continue;
+      }
+      // Both are drawn: five standard errors of each.
+      expect(Math.abs(average - mean), name).toBeLessThan((10 * std) / Math.sqrt(size));
+      expect(Math.abs(spread / std - 1), name).toBeLessThan(10 / Math.sqrt(2 * size));
+      const width = size / weight.shape[0]!;
+      const zero = weight.shape.length > 1 ? Array.from({ length: weight.shape[0]! }, (_, i) => i) : [];
+      expect(
+        zero.filter((i) => values.slice(i * width, (i + 1) * width).every((x) => x === 0)),
+        name,
+      ).toEqual(zero_rows);
+    }
   });
 });

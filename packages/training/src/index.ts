@@ -34,6 +34,11 @@ export {
   synapticImportance,
 } from './continual/synaptic-intelligence.js';
 export { type TrainStreamOptions, type TrainStreamResult, trainStream } from './continual/train-stream.js';
+export {
+  type CompetenceCurriculum,
+  type CompetenceCurriculumOptions,
+  competenceCurriculum,
+} from './curriculum/competence-curriculum.js';
 export { type FisherOptions, fisher } from './curvature/fisher.js';
 export { hessian } from './curvature/hessian.js';
 export { type DistillResult, distill } from './distillation/distill.js';

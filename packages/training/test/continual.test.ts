@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,13 +18,15 @@ import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
 import type { Generator } from '@posttrain/interfaces';
 import { loadWeights } from '@posttrain/lm';
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { failuresOf } from '../../../testing/failures-of.js';
+import { streamRows } from '../../data/src/index.js';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
   addImportance,
   aGem,
   aGemRule,
+  competenceCurriculum,
   drawnTokens,
   empiricalFisherDiagonal,
   ewc,
@@ -619,7 +621,7 @@ describe('generative replay', () => {
   });
 });
 
-describe('kits of penalties and of sources of rows', () => {
+describe('kits of penalties and of sources of rows', async () => {
   const importances = (like: Named) => mapNamed(like, (x) => x.square().add(0.1));
   testPenalty(it, 'ewc', (anchors) => ewc({ anchors, fisher: importances(anchors), lambda: 3 }), {
     zeroAtAnchor: true,
@@ -650,6 +652,13 @@ describe('kits of penalties and of sources of rows', () => {
   testRowSource(it, () => experienceReplay<object>(fresh, { buffer: filled(reservoirBuffer(4)), gamma: 0 }), {
     withoutRepeats: 7,
   });
+  const lengths = fresh.map((_, i) => i);
+  testRowSource(it, () => competenceCurriculum(fresh, lengths, { steps: 6, initialCompetence: 0.5 }));
+  const folder = mkdtempSync(join(tmpdir(), 'stream-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, 'rows.jsonl'), fresh.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  const streams = await Promise.all(Array.from({ length: 24 }, () => streamRows(folder, { bufferSize: 3 })));
+  testRowSource(it, () => streams.pop()!, { withoutRepeats: 7 });
 
   const ours = (anchors: Named): Penalty => ewc({ anchors, fisher: importances(anchors), lambda: 3 });
   it.each<[string, RegExp, (anchors: Named) => Penalty, RegExp]>([
@@ -726,5 +735,46 @@ describe('kits of penalties and of sources of rows', () => {
     const make = () => Object.assign(counting(), part);
     const failures = await failuresOf((register) => testRowSource(register, make, { withoutRepeats: 6 }), only);
     expect(failures.join('\n')).toMatch(message);
+  });
+});
+
+describe('competenceCurriculum', () => {
+  const rows = Array.from({ length: 40 }, (_, i) => ({ n: (7 * i) % 40 }));
+  const difficulties = rows.map(({ n }) => n);
+
+  it('draws every row that is easy enough for the step equally often, and no other', async () => {
+    for (const [power, step, part] of [
+      // c(t) by hand: a straight line from 0.1, and √(0.01 + 0.99 t / T).
+      [1, 0, 0.1],
+      [1, 5, 0.55],
+      [2, 5, Math.sqrt(0.505)],
+      [2, 10, 1],
+      [2, 99, 1],
+    ] as const) {
+      const source = competenceCurriculum(rows, difficulties, { steps: 10, initialCompetence: 0.1, power });
+      expect(source.competence(step)).toBeCloseTo(part, 12);
+      const counts = new Map<number, number>();
+      for (let draw = 0; draw < 200; draw++) {
+        const given = await source.next({ count: 3, step, key: Key.fromSeed(draw) });
+        for (const { row } of given) counts.set(row.n, (counts.get(row.n) ?? 0) + 1);
+      }
+      const among = Math.max(1, Math.floor(part * 40 + 1e-9));
+      expect([...counts.keys()].sort((a, b) => a - b)).toEqual(Array.from({ length: among }, (_, i) => i));
+      // Five standard deviations of a count.
+      const mean = 600 / among;
+      for (const count of counts.values()) expect(Math.abs(count - mean)).toBeLessThan(5 * Math.sqrt(mean));
+    }
+  });
+
+  it('gives equally difficult rows together, and says what is no difficulty', async () => {
+    const same = competenceCurriculum(
+      [1, 2, 3, 4].map((n) => ({ n })),
+      [5, 5, 5, 9],
+      { steps: 9, initialCompetence: 0.3 },
+    );
+    const drawn = await same.next({ count: 3, step: 0, key: Key.fromSeed(1) });
+    expect(drawn.map(({ row }) => row.n).sort()).toEqual([1, 2, 3]);
+    expect(() => competenceCurriculum([{}], [1, 2], { steps: 3 })).toThrow(/there are 2 for 1 rows/);
+    expect(() => competenceCurriculum([{}], [Number.NaN], { steps: 3 })).toThrow(/difficulties\[0\] is NaN/);
   });
 });

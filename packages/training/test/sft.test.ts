@@ -8,9 +8,10 @@ import { realize, tensor } from '@posttrain/core-tensor';
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
 import type { Scorer } from '@posttrain/interfaces';
-import { LocalScorer, loadWeights } from '@posttrain/lm';
+import { CausalLM, LocalScorer, loadWeights, parseModelConfig, trainTokenizer } from '@posttrain/lm';
 import { createAdapter, loadAdapter, lora } from '@posttrain/peft';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { streamRows, writeJsonl } from '../../data/src/index.js';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
   dpSgd,
@@ -403,5 +404,44 @@ describe('checkpoints', () => {
     expect(await latestCheckpoint(join(folder, 'nowhere'))).toBeUndefined();
     await saveCheckpoint(folder, { snapshot, state });
     expect(await latestCheckpoint(folder)).toBe(join(folder, 'checkpoint-3'));
+  });
+});
+
+describe('pretraining', () => {
+  it('begins with a config and texts: tokenizer, new weights, rows streamed from files; a run goes on at its row', async () => {
+    const words = ['the red fox', 'a blue bird', 'one old tree', 'sees', 'finds', 'likes', 'the moon', 'a stone'];
+    const text = (i: number) => `${words[i % 3]} ${words[3 + ((5 * i) % 3)]} ${words[6 + (i % 2)]}.`;
+    const rows = Array.from({ length: 40 }, (_, i) => ({ text: text(i) }));
+    await writeJsonl(join(folder, 'train.jsonl'), rows);
+
+    const tokenizer = await trainTokenizer(
+      rows.map((row) => row.text),
+      { vocabSize: 300 },
+    );
+    const config = parseModelConfig({
+      ...{ model_type: 'llama', vocab_size: tokenizer.vocabSize, hidden_size: 16, intermediate_size: 32 },
+      ...{ num_hidden_layers: 1, num_attention_heads: 2, max_position_embeddings: 32 },
+    });
+    const model = await CausalLM.initialize({ config, tokenizer, name: 'new' }, 0);
+    const train = async (name: string, steps: number, more: Partial<SftOptions> = {}) =>
+      sft({
+        ...{ model, rows: await streamRows(join(folder, 'train.jsonl'), { bufferSize: 16 }), steps, batchSize: 4 },
+        ...{ learningRate: 0.03, schedule: 'constant', outputFolder: join(folder, name), saveSteps: 4, ...more },
+      });
+    const whole = await train('a', 10);
+    const [first, last] = [whole.history[0]!.metrics.loss!, whole.history.at(-1)!.metrics.loss!];
+    // It begins by knowing nothing: log of the size of the vocabulary.
+    expect(first).toBeCloseTo(Math.log(tokenizer.vocabSize), 1);
+    expect(last).toBeLessThan(0.75 * first);
+    await cp(join(folder, 'a/checkpoint-4'), join(folder, 'b/checkpoint-4'), { recursive: true });
+    const rest = await train('b', 10, { resume: true });
+    expect(rest.history).toEqual(whole.history);
+    for (const [name, value] of Object.entries(whole.trainer.parameters)) {
+      expect(await rest.trainer.parameters[name]!.toArray()).toEqual(await value.toArray());
+    }
+    const other = streamRows(join(folder, 'train.jsonl'), { bufferSize: 8 });
+    await expect(train('b', 10, { resume: true, rows: await other })).rejects.toThrow(
+      /rows.bufferSize was 16 and is 8/,
+    );
   });
 });

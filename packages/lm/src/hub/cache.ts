@@ -14,18 +14,18 @@ export function defaultCacheDir(environment: NodeJS.ProcessEnv = process.env): s
   return HF_HUB_CACHE ?? HUGGINGFACE_HUB_CACHE ?? join(home, 'hub');
 }
 
-/** The paths of one revision of a model in the cache layout that all Hugging Face libraries share. */
+/** The paths of one revision of a model or a data set in the cache layout that all Hugging Face libraries share. */
 export class ModelCache {
   readonly name: string;
   readonly revision: string;
   readonly folder: string;
 
   /** @throws PosttrainError when `name` is not `name` or `org/name`, or `revision` would lead out of the cache */
-  constructor(cacheDir: string, name: string, revision: string) {
+  constructor(cacheDir: string, name: string, revision: string, kind: 'model' | 'dataset' = 'model') {
     if (!/^\w[\w.-]*(\/\w[\w.-]*)?$/.test(name) || name.includes('..')) {
       throw new PosttrainError(
         'INVALID_MODEL_NAME',
-        `"${name}" is not the name of a model; names look like "org/name".`,
+        `"${name}" is not the name of a ${kind === 'model' ? 'model' : 'data set'}; names look like "org/name".`,
       );
     }
     if (/\p{Cc}/u.test(revision) || revision.split(/[/\\]/).some((part) => ['', '.', '..'].includes(part))) {
@@ -33,7 +33,7 @@ export class ModelCache {
     }
     this.name = name;
     this.revision = revision;
-    this.folder = join(cacheDir, `models--${name.replaceAll('/', '--')}`);
+    this.folder = join(cacheDir, `${kind}s--${name.replaceAll('/', '--')}`);
   }
 
   blob(etag: string): string {
@@ -74,7 +74,7 @@ export class ModelCache {
 
   /** The revision's snapshot, which must hold a whole model. @throws NotInCacheError */
   async offlineSnapshot(): Promise<string> {
-    const snapshot = await this.#presentSnapshot();
+    const snapshot = await this.presentSnapshot();
     const missing = await missingFiles(snapshot);
     if (missing.length > 0) throw new NotInCacheError(this.name, `${snapshot} lacks ${missing.join(', ')}`);
     return snapshot;
@@ -82,13 +82,14 @@ export class ModelCache {
 
   /** The path of a GGUF file of the revision's snapshot. @throws NotInCacheError */
   async offlineGguf(choice: GgufChoice): Promise<string> {
-    const snapshot = await this.#presentSnapshot();
+    const snapshot = await this.presentSnapshot();
     const paths = (await readdir(snapshot, { recursive: true })).map((path) => path.replaceAll('\\', '/'));
     const problem = (says: string) => new NotInCacheError(this.name, `${snapshot} ${says.replace(/\.$/, '')}`);
     return join(snapshot, chosenGguf(paths, choice, problem));
   }
 
-  async #presentSnapshot(): Promise<string> {
+  /** The revision's snapshot, whatever it holds. @throws NotInCacheError */
+  async presentSnapshot(): Promise<string> {
     const commit = await this.readCommit();
     const snapshot = commit === undefined ? undefined : this.snapshot(commit);
     if (snapshot === undefined || !(await exists(snapshot))) {

@@ -13,10 +13,11 @@ export class MissingPackageError extends PosttrainError {
 
 /** The hub has no such model or revision. */
 export class ModelNotFoundError extends PosttrainError {
-  constructor(name: string, revision: string, options?: ErrorOptions) {
+  constructor(name: string, revision: string, options?: ErrorOptions, kind: 'model' | 'dataset' = 'model') {
+    const what = kind === 'model' ? 'model' : 'data set';
     super(
-      'MODEL_NOT_FOUND',
-      `The hub has no model "${name}" with the revision "${revision}". Check both names; for a private model, pass a ` +
+      kind === 'model' ? 'MODEL_NOT_FOUND' : 'DATASET_NOT_FOUND',
+      `The hub has no ${what} "${name}" with the revision "${revision}". Check both names; for a private one, pass a ` +
         'token that may read it (the token option, or HF_TOKEN).',
       options,
     );

@@ -113,7 +113,12 @@ export class CausalLM {
     }
   }
 
-  /** A new model with random weights: normal with `initializerRange`, norms one, biases zero. */
+  /**
+   * A new model with random weights, from the distributions that transformers starts the family with: normal with `initializerRange`
+   * (GPT-2's `c_proj` of both sublayers by 1 / √(2 · layers) less), biases zero, norms the identity, the padding token's embedding zero.
+   *
+   * @param seed the same seed gives the same weights
+   */
   static async initialize(parts: Omit<CausalLMParts, 'weights'>, seed: number): Promise<CausalLM> {
     const network = networkOf(parts.config);
     return new CausalLM({ ...parts, weights: await initialWeights(network, seed) }, network);
@@ -212,19 +217,20 @@ export async function initialWeights(
 ): Promise<Weights> {
   const key = Key.fromSeed(seed);
   const weights: Record<string, Tensor> = {};
-  network.parameters.forEach(({ name, shape, init }, i) => {
+  network.parameters.forEach(({ name, shape, init, initScale = 1, zeroRow }, i) => {
     if (init === 'zeros') weights[name] = zerosBuffer(shape);
     else if (init === 'ones') weights[name] = ones(shape);
     else {
       const size = shape.reduce((a, b) => a * b, 1);
-      const range = network.config.initializerRange;
-      weights[name] = tensor(
-        key
-          .child(i)
-          .normalHost(size)
-          .map((x) => x * range),
-        shape,
-      );
+      // As transformers, where the config says 0.
+      const range = (network.config.initializerRange || 0.02) * initScale;
+      const drawn = key
+        .child(i)
+        .normalHost(size)
+        .map((x) => x * range);
+      const width = size / shape[0]!;
+      if (zeroRow !== undefined) drawn.fill(0, zeroRow * width, (zeroRow + 1) * width);
+      weights[name] = tensor(drawn, shape);
     }
   });
   await realize(Object.values(weights), { engine: network.engine });

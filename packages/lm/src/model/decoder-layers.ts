@@ -89,8 +89,9 @@ export function decoderParameters(
   normInit: ParameterInfo['init'] = 'ones',
 ): ParameterInfo[] {
   const shape = [config.vocabSize, config.hiddenSize];
+  const padding = config.padTokenId === undefined ? {} : { zeroRow: config.padTokenId };
   return [
-    { name: 'model.embed_tokens.weight', shape, init: 'normal' },
+    { name: 'model.embed_tokens.weight', shape, init: 'normal', ...padding },
     ...layerIndices(config).flatMap(block),
     { name: 'model.norm.weight', shape: [config.hiddenSize], init: normInit },
     ...(config.tieWordEmbeddings ? [] : [{ name: 'lm_head.weight', shape, init: 'normal' as const }]),

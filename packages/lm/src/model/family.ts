@@ -34,6 +34,10 @@ export interface ParameterInfo {
   readonly shape: readonly number[];
   /** How a new model starts it. */
   readonly init: 'normal' | 'zeros' | 'ones';
+  /** Times `initializerRange`, the standard deviation of one that is normal. Default 1. */
+  readonly initScale?: number;
+  /** A row that a new model has zero: the embedding of the padding token. */
+  readonly zeroRow?: number;
 }
 
 /** How a layer attends. */

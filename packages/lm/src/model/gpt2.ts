@@ -26,11 +26,14 @@ export const gpt2: ModelFamily<Gpt2Config> = {
       { name: `${name}.weight`, shape: [width], init: 'ones' },
       { name: `${name}.bias`, shape: [width], init: 'zeros' },
     ];
+    // 1 / √N of what N sublayers add to the residual stream.
+    const initScale = 1 / Math.sqrt(2 * layerIndices(config).length);
+    const residual = (name: string) => (name.endsWith('.c_proj') ? { initScale } : {});
     const blocks = layerIndices(config).flatMap((layer) => [
       ...norm(`transformer.h.${layer}.ln_1`),
       ...norm(`transformer.h.${layer}.ln_2`),
       ...projections(config, layer).flatMap(({ name, in: inputs, out }): ParameterInfo[] => [
-        { name: `${name}.weight`, shape: [inputs, out], init: 'normal' },
+        { name: `${name}.weight`, shape: [inputs, out], init: 'normal', ...residual(name) },
         { name: `${name}.bias`, shape: [out], init: 'zeros' },
       ]),
     ]);

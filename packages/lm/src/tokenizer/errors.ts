@@ -7,6 +7,13 @@ export class TokenizerTextError extends PosttrainError {
   }
 }
 
+/** A text, or options, that no tokenizer can be learnt from. */
+export class TokenizerTrainingError extends PosttrainError {
+  constructor(problem: string) {
+    super('TOKENIZER_TRAINING', `A tokenizer cannot be trained: ${problem}`);
+  }
+}
+
 export function unknownText(text: string, remedy: string): TokenizerTextError {
   return new TokenizerTextError(`The tokenizer has no token for ${quoted(text)}, and ${remedy}.`);
 }

@@ -1,8 +1,12 @@
-export { TokenizerTextError } from './errors.js';
+export { TokenizerTextError, TokenizerTrainingError } from './errors.js';
 export type { TokenSpan } from './piece.js';
 export type { StreamDecoder } from './stream-decoder.js';
 export type { DecodeTextOptions, EncodeOptions, OffsetOptions, TokenizerFiles } from './text-tokenizer.js';
 export { type TokenBytes, TokenBytesError } from './token-bytes.js';
 export { assertTokenIds, TokenIdError } from './token-ids.js';
 export { Tokenizer } from './tokenizer.js';
+export { type BpeVocabulary, type TrainBpeOptions, trainBpe } from './training/train-bpe.js';
+export { type TrainTokenizerOptions, trainTokenizer } from './training/train-tokenizer.js';
+export { type TrainUnigramOptions, trainUnigram, type UnigramVocabulary } from './training/train-unigram.js';
+export { type TrainWordPieceOptions, trainWordPiece } from './training/train-word-piece.js';
 export { vocabularyDifference } from './vocabulary-difference.js';

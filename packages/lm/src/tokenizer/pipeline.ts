@@ -61,6 +61,11 @@ export class TokenizerPipeline {
       (normalizer !== undefined || isSequence(fields.raw('pre_tokenizer')));
   }
 
+  /** What the model is given of a text: its pieces between added tokens, normalised and cut. */
+  words(text: string): string[] {
+    return this.#pieces(text, this.#follows).flatMap(({ id, text: word }) => (id === undefined ? word : []));
+  }
+
   encode(text: string, addSpecialTokens: boolean): number[] {
     const ids: number[] = [];
     for (const piece of this.#pieces(text, this.#follows)) {

@@ -56,9 +56,11 @@ export class FakeHub {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): ServerResponse {
-    const path = decodeURIComponent(new URL(request.url!, 'http://x').pathname);
+    const asked = decodeURIComponent(new URL(request.url!, 'http://x').pathname);
+    // A data set of the same name has the same files.
+    const path = asked.replace(/^\/api\/datasets\//, '/api/models/').replace(/^\/datasets\//, '/');
     const { range, authorization } = request.headers;
-    this.requests.push({ path, range, authorization });
+    this.requests.push({ path: asked, range, authorization });
     if (this.requiredToken !== undefined && authorization !== `Bearer ${this.requiredToken}`) {
       return json(response, this.gatedStatus, { error: 'Access to model is restricted' });
     }

@@ -13,11 +13,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ProgressEvent } from '@posttrain/interfaces';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { importHub } from '../../src/hub/download-model.js';
+import { importHub } from '../../src/hub/download-snapshot.js';
 import {
   CausalLM,
   DownloadError,
   defaultCacheDir,
+  downloadDataset,
   downloadModel,
   MissingPackageError,
   ModelAccessError,
@@ -309,4 +310,26 @@ it('names the package to install', async () => {
   const missing = () => Promise.reject(Object.assign(new Error('not found'), { code: 'ERR_MODULE_NOT_FOUND' }));
   await expect(importHub(missing)).rejects.toThrow(MissingPackageError);
   await expect(importHub(missing)).rejects.toThrow(/npm install @huggingface\/hub/);
+});
+
+describe('downloadDataset', () => {
+  it('fills the shared cache with the files of rows, and says what there is where there are none', async () => {
+    const rows = Buffer.from('{"text":"one"}\n');
+    hub.files['data/train-00000-of-00001.jsonl'] = { content: rows, lfs: true };
+    hub.files['data/test.csv'] = { content: Buffer.from('text\none\n') };
+    const files = (path: string) => path.startsWith('data/');
+    const snapshot = await downloadDataset(NAME, { cacheDir, endpoint: hub.endpoint, files });
+    expect(snapshot).toBe(join(cacheDir, 'datasets--some-org--tiny-model', 'snapshots', COMMIT));
+    expect(readdirSync(join(snapshot, 'data')).sort()).toEqual(['test.csv', 'train-00000-of-00001.jsonl']);
+    expect(readFileSync(join(snapshot, 'data/train-00000-of-00001.jsonl'))).toEqual(rows);
+    expect(hub.requests.every(({ path }) => path.includes('/datasets/') || path.startsWith('/cdn/'))).toBe(true);
+    hub.requests.length = 0;
+    expect(await downloadDataset(NAME, { cacheDir, offline: true })).toBe(snapshot);
+    expect(hub.requests).toEqual([]);
+    const none = downloadDataset(NAME, { cacheDir, endpoint: hub.endpoint, files: () => false });
+    await expect(none).rejects.toThrow(/has no files of rows that are wanted; there are 1_Pooling/);
+    const unknown = downloadDataset('some-org/other', { cacheDir, endpoint: hub.endpoint });
+    await expect(unknown).rejects.toThrow(/The hub has no data set "some-org\/other"/);
+    await expect(downloadDataset('a/b/c', { cacheDir })).rejects.toThrow(/is not the name of a data set/);
+  });
 });

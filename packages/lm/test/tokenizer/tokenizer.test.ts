@@ -3,7 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { assertTokenIds, InvalidModelFileError, TokenIdError, Tokenizer } from '../../src/index.js';
+import {
+  assertTokenIds,
+  InvalidModelFileError,
+  TokenIdError,
+  Tokenizer,
+  trainBpe,
+  trainTokenizer,
+  trainUnigram,
+  trainWordPiece,
+} from '../../src/index.js';
+import { CHARACTER_OF_BYTE } from '../../src/tokenizer/byte-level.js';
+import { TokenizerPipeline } from '../../src/tokenizer/pipeline.js';
 import { temporaryFolder } from '../support.js';
 import { readTokenizerGolden, tokenizerGoldens, tokenizerKinds } from './goldens.js';
 
@@ -272,4 +283,143 @@ it('a saved tokenizer names the class that only the model led to', async () => {
   const text = 'Ab  12 e\u0301';
   expect((await Tokenizer.load(folder)).encode(text)).toEqual(tokenizer.encode(text));
   expect(new Tokenizer({ tokenizer: bases[base]!, config }).encode(text)).not.toEqual(tokenizer.encode(text));
+});
+
+describe('a tokenizer that is trained', () => {
+  interface Vocabulary {
+    readonly kind: 'bpe' | 'plain_bpe' | 'word_piece' | 'unigram';
+    readonly texts: readonly string[];
+    readonly options: Readonly<Record<string, unknown>>;
+    readonly tokens?: readonly string[];
+    readonly merges?: readonly string[];
+    readonly pieces?: readonly string[];
+    readonly scores?: readonly (number | null)[];
+    readonly chance_scores?: readonly number[];
+    readonly unk_id?: number | null;
+  }
+  const path = join(tokenizerGoldens, '../tokenizer-training/vocabularies.json');
+  const { cases: trained } = JSON.parse(readFileSync(path, 'utf8')) as { cases: Vocabulary[] };
+  /** The components that the golden's tokenizers have. */
+  const PARTS = {
+    bpe: { pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true } },
+    plain_bpe: { pre_tokenizer: { type: 'Whitespace' } },
+    word_piece: {
+      normalizer: {
+        type: 'BertNormalizer',
+        clean_text: true,
+        handle_chinese_chars: true,
+        strip_accents: null,
+        lowercase: true,
+      },
+      pre_tokenizer: { type: 'BertPreTokenizer' },
+    },
+    unigram: {
+      normalizer: { type: 'NFKC' },
+      pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', split: true },
+    },
+  };
+  const wordsOf = ({ kind, texts }: Vocabulary) => {
+    const pipeline = new TokenizerPipeline({
+      version: '1.0',
+      model: { type: 'BPE', vocab: {}, merges: [] },
+      ...PARTS[kind],
+    });
+    const words = new Map<string, number>();
+    for (const word of texts.flatMap((text) => pipeline.words(text))) words.set(word, (words.get(word) ?? 0) + 1);
+    return words;
+  };
+  const inCamelCase = (given: object) =>
+    Object.fromEntries(Object.entries(given).map(([k, x]) => [k.replace(/_([a-z])/g, (_, c) => c.toUpperCase()), x]));
+
+  it.each(trained)('has the vocabulary of the tokenizers library: $kind $options', (golden) => {
+    const [words, options] = [wordsOf(golden), inCamelCase(golden.options)];
+    if (golden.kind === 'unigram') {
+      const { pieces, unkId } = trainUnigram(words, options);
+      const byPiece = new Map(pieces);
+      expect([...byPiece.keys()].sort()).toEqual([...golden.pieces!].sort());
+      expect(unkId ?? null).toBe(golden.unk_id);
+      const byChance: number[] = [];
+      golden.pieces!.forEach((piece, i) => {
+        const [score, theirs] = [byPiece.get(piece)!, golden.scores![i]!];
+        if (theirs === null) byChance.push(score);
+        else expect(score, piece).toBeCloseTo(theirs, 5);
+      });
+      byChance.sort((a, b) => a - b);
+      byChance.forEach((score, i) => void expect(score).toBeCloseTo(golden.chance_scores![i]!, 5));
+      return;
+    }
+    if (golden.kind === 'word_piece') {
+      expect([...trainWordPiece(words, options)].sort()).toEqual([...golden.tokens!].sort());
+      return;
+    }
+    const initialAlphabet = golden.kind === 'bpe' ? CHARACTER_OF_BYTE : [];
+    const { tokens, merges } = trainBpe(words, { ...options, initialAlphabet });
+    expect(tokens).toEqual(golden.tokens);
+    expect(merges.map((pair) => pair.join(' '))).toEqual(golden.merges);
+  });
+
+  it('joins what is most frequent first, and EM comes to the part that each piece has', () => {
+    // The example of the paper on byte-pair encoding.
+    const words = new Map([
+      ['low', 5],
+      ['lower', 2],
+      ['newest', 6],
+      ['widest', 3],
+    ]);
+    const { merges } = trainBpe(words, { vocabSize: 13 });
+    expect(merges.map((pair) => pair.join(''))).toEqual(['es', 'est', 'lo']);
+    expect(trainBpe(words, { minFrequency: 9 }).merges.map((pair) => pair.join(''))).toEqual(['es', 'est']);
+    // Nothing repeats but "a" and "b", three to one.
+    const { pieces } = trainUnigram(
+      new Map([
+        ['a', 3000],
+        ['b', 1000],
+      ]),
+      { vocabSize: 10 },
+    );
+    expect(pieces.map(([piece]) => piece)).toEqual(['a', 'b']);
+    expect(pieces.map(([, score]) => Math.exp(score))).toEqual([expect.closeTo(0.75, 3), expect.closeTo(0.25, 3)]);
+  });
+
+  it.each(['bpe', 'unigram', 'wordpiece'] as const)(
+    'is saved, loads again, and gives texts back: %s',
+    async (model) => {
+      async function* texts() {
+        yield* trained[0]!.texts;
+        yield '';
+      }
+      const tokenizer = await trainTokenizer(texts(), { model, vocabSize: 400, specialTokens: ['<|im_start|>'] });
+      const folder = mkdtempSync(join(tmpdir(), 'trained-'));
+      try {
+        await tokenizer.save(folder);
+        const loaded = await Tokenizer.load(folder);
+        expect(loaded.eosId).toBe(tokenizer.tokenToId(tokenizer.specialTokens.eos_token!));
+        expect(loaded.specialIds.has(loaded.tokenToId('<|im_start|>')!)).toBe(true);
+        const plain = trained[0]!.texts.map((text) =>
+          text
+            .toLowerCase()
+            .replace(/[^a-z ]/g, '')
+            .trim(),
+        );
+        for (const text of plain) {
+          const ids = loaded.encode(text);
+          expect(ids).toEqual(tokenizer.encode(text));
+          expect(ids.length).toBeLessThan(text.length);
+          expect(loaded.decode(ids).trim()).toBe(text);
+        }
+        if (model === 'bpe') expect(loaded.decode(loaded.encode('Ünï 🎉\n\t'))).toBe('Ünï 🎉\n\t');
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
+
+  it('says what nothing can be learnt from', async () => {
+    await expect(trainTokenizer([], { vocabSize: 300 })).rejects.toThrow(/cannot be trained: there is no text/);
+    await expect(trainTokenizer(['abcdef'], { model: 'unigram', vocabSize: 5 })).rejects.toThrow(
+      /vocabSize is 5, and the text has 7/,
+    );
+    await expect(trainTokenizer(['ab', 3 as never], { vocabSize: 300 })).rejects.toThrow(/text 1 is number/);
+    await expect(trainTokenizer(['ab'], { vocabSize: 300, parts: { decode: null } as never })).rejects.toThrow(/parts/);
+  });
 });
