@@ -37,12 +37,6 @@ export {
   onPolicyDistillation,
   reverseKlMetric,
 } from './distillation/on-policy-distillation.js';
-export type {
-  MiniLlmObjectiveOptions,
-  MopdOptions,
-  OnPolicyDistillationObjectiveOptions,
-  OpsdOptions,
-} from './distillation/presets.js';
 export { type SdftOptions, sdft } from './distillation/sdft.js';
 export {
   type PrivilegedPrompt,
@@ -53,6 +47,12 @@ export {
   teachersLogProbs,
 } from './distillation/teacher-log-probs.js';
 export type { SelfTeacher, TokenTeacher } from './distillation/token-teacher.js';
+export type {
+  MiniLlmObjectiveOptions,
+  MopdOptions,
+  OnPolicyDistillationObjectiveOptions,
+  OpsdOptions,
+} from './objective/distillation-presets.js';
 export { type BnpoOptions, type GroupNormalizedOptions, type GrpoOptions, groupNormalized } from './objective/grpo.js';
 export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './objective/loss-objective.js';
 export {

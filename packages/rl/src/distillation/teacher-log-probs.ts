@@ -2,9 +2,9 @@ import { custom, type Given, options, PosttrainError, type Prompt } from '@postt
 import type { CausalLM } from '@posttrain/lm';
 import type { Annotator } from '../annotator.js';
 import type { PromptRow } from '../rewards/reward.js';
+import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';
 import { alike, type ScoredRollout } from '../rollout.js';
 import { rolloutField } from '../rollout-field.js';
-import { tokensOfPrompt } from '../training/prompts.js';
 import {
   isTokenTeacher,
   nameOfTeacher,

@@ -5,7 +5,6 @@ import { reinforcePlusPlus, reinforcePlusPlusShape } from '../advantage/reinforc
 import { greedyBaseline, reMax } from '../advantage/remax.js';
 import { vinePpo, vinePpoShape, vineValues, vineValuesShape } from '../advantage/vineppo.js';
 import { type Critic, criticValues } from '../critic/critic-values.js';
-import { distillationObjectives } from '../distillation/presets.js';
 import { klInLoss } from '../regulariser/kl-in-loss.js';
 import { klInReward } from '../regulariser/kl-in-reward.js';
 import { regulariserShape, regularisersOf } from '../regulariser/regularisers-of.js';
@@ -18,6 +17,7 @@ import {
 import { clip, clipShape } from '../surrogate/clip.js';
 import { unclipped } from '../surrogate/unclipped.js';
 import { trpo, trpoShape } from '../update/trpo.js';
+import { distillationObjectives } from './distillation-presets.js';
 import { bnpo, dapo, drGrpo, groupNormalized, groupNormalizedShape, grpo } from './grpo.js';
 import type { LossObjective } from './loss-objective.js';
 import type { PolicyObjectiveParts } from './policy-objective.js';

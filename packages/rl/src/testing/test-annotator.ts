@@ -6,9 +6,9 @@ import { needOf, type RolloutNeed } from '../advantage/advantage.js';
 import type { Annotator } from '../annotator.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { singleTurn } from '../rollout/single-turn.js';
+import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';
 import type { Rollout, ScoredRollout } from '../rollout.js';
 import { type AnnotatorSampling, annotatorContext } from '../training/annotator-context.js';
-import { tokensOfPrompt } from '../training/prompts.js';
 import { sampleAndScore } from '../training/rollouts.js';
 import { tinyPolicy } from './tiny-model.js';
 

@@ -5,8 +5,8 @@ import { savedState } from '@posttrain/training/testing';
 import { needOf } from '../advantage/advantage.js';
 import type { PromptRow } from '../rewards/reward.js';
 import type { RolloutRequest, RolloutSource } from '../rollout/rollout-source.js';
+import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';
 import { type Rollout, type SampledRollout, trainedTokens } from '../rollout.js';
-import { tokensOfPrompt } from '../training/prompts.js';
 import { tinyPolicy } from './tiny-model.js';
 
 /** Options of `testRolloutSource`. */

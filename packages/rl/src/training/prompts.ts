@@ -1,7 +1,8 @@
 import { PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, chatOptionsOf, contextOf, promptTokens, rowMessages } from '@posttrain/lm';
+import { type Adapter, contextOf } from '@posttrain/lm';
 import { warn } from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
+import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';
 import type { PolicySettings } from './policy-options.js';
 
 /** A row whose prompt cannot be sampled from. */
@@ -10,10 +11,6 @@ export class PromptRowError extends PosttrainError {
     super('PROMPT_ROW', `row ${row}: ${problem}`, options);
   }
 }
-
-/** The tokens of a row's prompt, as it is sampled from. */
-export const tokensOfPrompt = (model: CausalLM, row: PromptRow): number[] =>
-  promptTokens(model, typeof row.prompt === 'string' ? row.prompt : rowMessages(row.prompt), '', chatOptionsOf(row));
 
 /**
  * The tokens of all prompts, so that what is wrong with one is known before the first step. Warns where the context leaves

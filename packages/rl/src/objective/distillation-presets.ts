@@ -1,22 +1,23 @@
 import { boolean, custom, type Given, number, OptionError, options } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
-import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
-import { noRatio, policyGradient, sequenceMean, tokenMean, tokenRatio } from '../objective/simple-parts.js';
-import { type IcePopOptions, icePop } from '../ratio/ice-pop.js';
-import { raoBlackwellizedKl } from '../regulariser/rao-blackwellized-kl.js';
-import { clip, clipShape } from '../surrogate/clip.js';
-import { unclipped } from '../surrogate/unclipped.js';
-import { miniLlm, miniLlmShape } from './minillm.js';
-import { onPolicyDistillation, outcomeShape, reverseKlMetric } from './on-policy-distillation.js';
-import { sdft } from './sdft.js';
+import { miniLlm, miniLlmShape } from '../distillation/minillm.js';
+import { onPolicyDistillation, outcomeShape, reverseKlMetric } from '../distillation/on-policy-distillation.js';
+import { type SdftOptions, sdft } from '../distillation/sdft.js';
 import {
   privilegedShape,
   teacherLogProbs,
   teacherShape,
   teachersLogProbs,
   teachersShape,
-} from './teacher-log-probs.js';
-import { isTokenTeacher, nameOfTeacher, TOKEN_TEACHER, type TokenTeacher } from './token-teacher.js';
+} from '../distillation/teacher-log-probs.js';
+import { isTokenTeacher, nameOfTeacher, TOKEN_TEACHER, type TokenTeacher } from '../distillation/token-teacher.js';
+import { type IcePopOptions, icePop } from '../ratio/ice-pop.js';
+import { raoBlackwellizedKl } from '../regulariser/rao-blackwellized-kl.js';
+import { clip, clipShape } from '../surrogate/clip.js';
+import { unclipped } from '../surrogate/unclipped.js';
+import type { LossObjective } from './loss-objective.js';
+import type { PolicyObjectiveParts } from './policy-objective.js';
+import { noRatio, policyGradient, sequenceMean, tokenMean, tokenRatio } from './simple-parts.js';
 
 const opdOptions = options('on_policy_distillation', { ...teacherShape, ...outcomeShape });
 /** Options of `policyObjectives.on_policy_distillation`. */
@@ -136,5 +137,6 @@ export const distillationObjectives = {
       regularisers: [reverseKlMetric()],
     };
   },
-  sdft,
+  /** Self-distillation fine-tuning (SDFT, arXiv 2601.19897) by distributions: see `sdft`. */
+  sdft: (given: SdftOptions): LossObjective => sdft(given),
 } as const;
