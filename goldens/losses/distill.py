@@ -51,3 +51,16 @@ def top_k(ids, labels) -> list[dict]:
         loss = _jsd_divergence(own, taught, beta, support).sum(-1).mean()
         cases.append({"k": k, "beta": beta, **gradients(student, loss)})
     return cases
+
+
+def step_by_step(ids, labels) -> list[dict]:
+    """The first sequence is a label, the others are rationales: two cross-entropies, each a mean over its own tokens."""
+    cases = []
+    for weight in (1.0, 0.25):
+        student, _ = models()
+        logits = student(ids).logits[:, :-1]
+        of = lambda rows: F.cross_entropy(logits[rows].flatten(0, 1), labels[rows].flatten(), ignore_index=-100)  # noqa: E731
+        label, rationale = of(slice(0, 1)), of(slice(1, None))
+        facts = {"weight": weight, "label_loss": label.item(), "rationale_loss": rationale.item()}
+        cases.append({**facts, **gradients(student, label + weight * rationale)})
+    return cases

@@ -177,7 +177,8 @@ def distillation() -> dict:
     labels = padded(rows, -100)[:, 1:].clone()
     labels[:, :2] = -100
     facts = {"sequences": rows, "untrained": 2}
-    return {**facts, "soft_and_hard": distill.soft_and_hard(ids, labels), "top_k": distill.top_k(ids, labels)}
+    facts |= {"soft_and_hard": distill.soft_and_hard(ids, labels), "top_k": distill.top_k(ids, labels)}
+    return {**facts, "step_by_step": distill.step_by_step(ids, labels)}
 
 
 def main() -> None:

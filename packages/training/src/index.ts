@@ -46,6 +46,15 @@ export { DISTILL_TRL_NAMES, type DistillOptions, distillOptions } from './distil
 export { type DistillPrompt, type DistillRow, DistillRowError, distillPrompt } from './distillation/distill-rows.js';
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
 export { type KnowledgeDistillationOptions, knowledgeDistillation } from './distillation/knowledge-distillation.js';
+export {
+  distillStepByStep,
+  type StepByStepOptions,
+  type StepByStepResult,
+  type StepByStepRow,
+  stepByStepLoss,
+  stepByStepOptions,
+  stepByStepRows,
+} from './distillation/step-by-step.js';
 export { type StoreTeacherTopKOptions, storeTeacherTopK } from './distillation/store-teacher-top-k.js';
 export { TeacherFile, TeacherFileError, type TeacherFileHeader } from './distillation/teacher-file.js';
 export type { TopKAnnotations, TopKLayout } from './distillation/top-k-record.js';

@@ -17,12 +17,16 @@ import {
   distill,
   distillation,
   distillOptions,
+  distillStepByStep,
   divergence,
   knowledgeDistillation,
   type Loss,
   negativeLogLikelihood,
+  type StepByStepOptions,
   type StoreTeacherTopKOptions,
   sft,
+  stepByStepLoss,
+  stepByStepRows,
   storeTeacherTopK,
   TeacherFile,
   TeacherFileError,
@@ -45,6 +49,7 @@ const soft = JSON.parse(readFileSync(join(goldens, 'losses/distill.json'), 'utf8
   untrained: number;
   soft_and_hard: (Gradients & { alpha: number; temperature: number; kd_loss: number; nll_loss: number })[];
   top_k: (Gradients & { k: number; beta: number })[];
+  step_by_step: (Gradients & { weight: number; label_loss: number; rationale_loss: number })[];
 };
 interface Gradients {
   readonly loss: number;
@@ -74,7 +79,11 @@ async function gradientsOf(options: DivergenceOptions | Loss, given: readonly Tr
 }
 
 /** Value and gradients, with what torch makes of the formula. */
-async function expectGradients({ loss, norm, head }: Awaited<ReturnType<typeof gradientsOf>>, expected: Gradients) {
+async function expectGradients(
+  found: Pick<Awaited<ReturnType<typeof gradientsOf>>, 'loss' | 'norm' | 'head'>,
+  expected: Gradients,
+) {
+  const { loss, norm, head } = found;
   expectClose([loss], [expected.loss], 2e-6 * expected.loss + 1e-7);
   expectClose(norm, expected.norm, 5e-6);
   expectClose(await head.sum(1).toArray(), expected.lm_head, 5e-6);
@@ -397,6 +406,72 @@ describe('distill', () => {
       [{ lmbda: 2 }, /lmbda is 2/],
     ] as const) {
       await expect(run({ steps: 1, ...options }), String(said)).rejects.toThrow(said);
+    }
+  });
+});
+
+describe('distilling step-by-step', () => {
+  it.each(soft.step_by_step)('is two cross-entropies, value and gradient: λ $weight', async (expected) => {
+    const { weight, label_loss, rationale_loss, ...gradients } = expected;
+    const [label, ...rationales] = soft.sequences.map((tokens) => ({
+      tokens,
+      mask: tokens.map((_, t) => (t > soft.untrained ? 1 : 0)),
+    }));
+    // One question with a label, and two rationales of it.
+    const [first] = stepByStepRows([{ label: label! }], weight);
+    const others = stepByStepRows(
+      rationales.map((rationale) => ({ label: label!, rationale })),
+      weight,
+    ).slice(2);
+    const all = [first!, ...others];
+    const trainer = await Trainer.create(await model('llama'), { optimizer: sgd() });
+    const { loss, metrics } = await trainer.forwardBackward(all, stepByStepLoss);
+    const found = await trainer.takeGradients();
+    const norm = await found['model.norm.weight']!.toArray();
+    await expectGradients({ loss, norm, head: found['lm_head.weight']! }, gradients);
+    expectClose([metrics.label_loss!, metrics.rationale_loss!], [label_loss, rationale_loss], 5e-6);
+  });
+
+  const questions = Array.from({ length: 6 }, (_, i) => ({
+    prompt: 'abcdef'[i]!,
+    label: 'gfedcb'[i]!,
+    rationale: i === 2 ? null : 'abc'.repeat(1 + (i % 2)),
+  }));
+  const run = async (more: Partial<StepByStepOptions> = {}) => {
+    setEngine(onnxruntimeEngine());
+    const prefixes = { labelPrefix: 'a', rationalePrefix: 'b' };
+    const shared = { model: await lettersModel(1), rows: questions, ...prefixes, batchSize: 4, steps: 4 };
+    return distillStepByStep({ ...shared, learningRate: 0.02, onWarning: () => {}, ...more });
+  };
+  const losses = ({ history }: { history: readonly { metrics: Record<string, number> }[] }, name = 'loss') =>
+    history.map(({ metrics }) => metrics[name]!);
+
+  it('with λ 0 is fine-tuning on the labels, and with λ learns both', async () => {
+    const labels = questions.map(({ prompt, label }) => ({ prompt: `a${prompt}`, completion: label }));
+    const shared = { model: await lettersModel(1), rows: labels, batchSize: 4, steps: 4, learningRate: 0.02 };
+    const plain = await sft({ ...shared, onWarning: () => {} });
+    expectClose(losses(await run({ rationaleWeight: 0 })), losses(plain), 1e-6);
+    const both = await run({ steps: 30 });
+    for (const name of ['label_loss', 'rationale_loss']) {
+      expect(losses(both, name).at(-1)!).toBeLessThan(losses(both, name)[0]! / 2);
+    }
+    const [first] = both.history;
+    expect(first!.metrics.loss).toBeCloseTo(first!.metrics.label_loss! + first!.metrics.rationale_loss!, 5);
+  });
+
+  it('refuses rows that it cannot learn from', async () => {
+    for (const [options, said] of [
+      [{ rows: [{ prompt: 'a', label: 'b' }] }, /no row has a rationale; give some, or rationaleWeight: 0/],
+      [{ rows: [questions[0]!, { prompt: 'a' }] as never }, /row 1: its label must be a text that is not empty/],
+      [{ rows: [{ ...questions[0]!, rationale: '' }] }, /row 0: its rationale must be a text/],
+      [
+        { rows: [{ ...questions[0]!, prompt: 'abc'.repeat(9) }], maxLength: 8 },
+        /row 0: no token of its label is within/,
+      ],
+      [{ rows: [{ ...questions[0]!, prompt: [{ role: 'user', content: 'a' }] }] }, /row 0: .*chat template/],
+      [{ rationaleWeight: -1 }, /rationaleWeight is -1/],
+    ] as const) {
+      await expect(run(options), String(said)).rejects.toThrow(said);
     }
   });
 });

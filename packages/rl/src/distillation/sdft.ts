@@ -3,7 +3,6 @@ import { custom, type Given, integer, number, OptionError, options } from '@post
 import { type CausalLM, sequenceLogProbs } from '@posttrain/lm';
 import { divergence, type Loss, predictions, type TrainingRow, weightedSum } from '@posttrain/training';
 import type { Annotator } from '../annotator.js';
-import type { LossObjective } from '../loss-objective.js';
 import { type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { rolloutField } from '../rollout-field.js';
 import { privilegedShape, teacherSequence } from './teacher-log-probs.js';
@@ -31,6 +30,16 @@ export type SdftOptions = Given<typeof sdftOptions>;
 
 const ANNOTATIONS = ['teacher_ids', 'teacher_log_probs', 'old_log_probs', 'token_mean'] as const;
 
+/** An objective with rows and a loss of its own (`LossObjective`). */
+export interface SelfDistillation {
+  readonly name: string;
+  readonly settings: NonNullable<Annotator['settings']>;
+  readonly needs: Annotator['gives'];
+  readonly annotators: readonly Annotator[];
+  loss(context: { readonly temperature: number }): Loss;
+  rows(rollouts: readonly Rollout[]): { readonly rows: readonly TrainingRow[] };
+}
+
 /**
  * Self-distillation fine-tuning (SDFT, arXiv 2601.19897) as in TRL: the student learns on its own completions from itself with a privileged
  * prompt in sight,
@@ -43,7 +52,7 @@ const ANNOTATIONS = ['teacher_ids', 'teacher_log_probs', 'old_log_probs', 'token
  *
  * @throws OptionError
  */
-export function sdft(given: SdftOptions): LossObjective {
+export function sdft(given: SdftOptions): SelfDistillation {
   const { privileged, teacher, alpha, topK, isClip, skipTokens } = sdftOptions.read(given);
   // A vocabulary may have fewer tokens: how many there are is known when a run begins.
   const ids = rolloutField('teacher.top-ids', { per: 'token', width: topK });

@@ -3,6 +3,7 @@ import type { CausalLM } from '@posttrain/lm';
 import type { Annotator } from '../annotator.js';
 import { tokensOfPrompt } from '../prompt-tokens.js';
 import type { PromptRow } from '../rewards/reward.js';
+import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';
 import { alike, type ScoredRollout } from '../rollout.js';
 import { rolloutField } from '../rollout-field.js';
 import {

@@ -2,7 +2,7 @@ import { boolean, custom, type Given, number, OptionError, options } from '@post
 import type { CausalLM } from '@posttrain/lm';
 import { miniLlm, miniLlmShape } from '../distillation/minillm.js';
 import { onPolicyDistillation, outcomeShape, reverseKlMetric } from '../distillation/on-policy-distillation.js';
-import { sdft } from '../distillation/sdft.js';
+import { type SdftOptions, sdft } from '../distillation/sdft.js';
 import {
   privilegedShape,
   teacherLogProbs,
@@ -11,6 +11,7 @@ import {
   teachersShape,
 } from '../distillation/teacher-log-probs.js';
 import { isTokenTeacher, nameOfTeacher, TOKEN_TEACHER, type TokenTeacher } from '../distillation/token-teacher.js';
+import type { LossObjective } from '../loss-objective.js';
 import { type IcePopOptions, icePop } from '../ratio/ice-pop.js';
 import { raoBlackwellizedKl } from '../regulariser/rao-blackwellized-kl.js';
 import { clip, clipShape } from '../surrogate/clip.js';
@@ -136,5 +137,6 @@ export const distillationObjectives = {
       regularisers: [reverseKlMetric()],
     };
   },
-  sdft,
+  /** Self-distillation fine-tuning (SDFT, arXiv 2601.19897) by distributions: see `sdft`. */
+  sdft: (given: SdftOptions): LossObjective => sdft(given),
 } as const;

@@ -7,6 +7,7 @@ import type { Annotator } from '../annotator.js';
 import { tokensOfPrompt } from '../prompt-tokens.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { singleTurn } from '../rollout/single-turn.js';
+import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';
 import type { Rollout, ScoredRollout } from '../rollout.js';
 import { type AnnotatorSampling, annotatorContext } from '../training/annotator-context.js';
 import { sampleAndScore } from '../training/rollouts.js';

@@ -6,6 +6,7 @@ import { needOf } from '../advantage/advantage.js';
 import { tokensOfPrompt } from '../prompt-tokens.js';
 import type { PromptRow } from '../rewards/reward.js';
 import type { RolloutRequest, RolloutSource } from '../rollout/rollout-source.js';
+import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';
 import { type Rollout, type SampledRollout, trainedTokens } from '../rollout.js';
 import { tinyPolicy } from './tiny-model.js';
 

@@ -3,6 +3,7 @@ import { type Adapter, contextOf } from '@posttrain/lm';
 import { warn } from '@posttrain/training';
 import { tokensOfPrompt } from '../prompt-tokens.js';
 import type { PromptRow } from '../rewards/reward.js';
+import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';
 import type { PolicySettings } from './policy-options.js';
 
 /** A row whose prompt cannot be sampled from. */
