@@ -13,6 +13,7 @@ import { dpopLoss } from './dpop.js';
 import { exoLoss } from './exo.js';
 import { fdpoLoss } from './f-dpo.js';
 import { hingeLoss } from './hinge.js';
+import { implicitPrmLoss } from './implicit-prm.js';
 import { ipoLoss } from './ipo.js';
 import { ktoLoss } from './kto.js';
 import { lddpoLoss } from './ld-dpo.js';
@@ -32,7 +33,7 @@ import { tdpoLoss } from './tdpo.js';
 import { wpoLoss } from './wpo.js';
 
 /**
- * Preference losses by TRL's `loss_type`, or the name of its trainer or paper. `kto` is over single completions, `plackett_luce` and the
+ * Preference losses by TRL's `loss_type`, or the name of its trainer or paper. `kto` and `implicit_prm` are over single completions, `plackett_luce` and the
  * three after it over rankings, all others over pairs.
  */
 export const preferenceLosses = {
@@ -92,6 +93,8 @@ export const preferenceLosses = {
   sft: sftLoss,
   /** KTO (arXiv 2402.01306), over single completions. */
   kto: ktoLoss,
+  /** Implicit PRM by cross-entropy (arXiv 2412.01981), over single completions. */
+  implicit_prm: implicitPrmLoss,
   /** DPO over rankings (arXiv 2305.18290, appendix A.3). */
   plackett_luce: plackettLuceLoss,
   /** LiPO-λ (arXiv 2402.01878), over rankings with scores. */
