@@ -1,7 +1,19 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { type Generator, OptionError, type Scorer, type Verifier, type VerifyRequest } from '@posttrain/interfaces';
+import { setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import {
+  type Generator,
+  OptionError,
+  type PairJudge,
+  type Scorer,
+  type Verifier,
+  type VerifyRequest,
+} from '@posttrain/interfaces';
+import { SequenceClassifier } from '@posttrain/lm';
+import { trainRewardModel } from '@posttrain/training';
 import { describe, expect, it } from 'vitest';
 import { evaluate, meanScore } from '../../eval/src/index.js';
+import { drawing, lettersModel } from '../../training/test/letters.js';
 import { bestOfN } from '../../tts/src/index.js';
 import {
   type CompletionToScore,
@@ -17,6 +29,7 @@ import {
   processAdvantage,
   type RewardContext,
   type RewardFunction,
+  refitRewardModel,
   rewardEnsemble,
   scoreCompletions,
   softOverlongPunishment,
@@ -280,6 +293,78 @@ describe('rewards made of rewards', () => {
     await expect(asked).rejects.toThrow(
       /scores of 3 steps, where the completion has 1; give both the same stepDelimiter/,
     );
+  });
+});
+
+describe('refitRewardModel', () => {
+  const words = [...'ace'].flatMap((a) => [...'ace'].flatMap((b) => [...'ace'].map((c) => a + b + c)));
+  const countOf = (word: string, letter: string) => word.split(letter).length - 1;
+  /** A c is worth 2 and an e 1, but every e behind the first costs 3. */
+  const goldOf = (word: string) => {
+    const [c, e] = [countOf(word, 'c'), countOf(word, 'e')];
+    return 2 * Math.min(1, c) + Math.min(1, e) - 3 * Math.max(0, e - 1);
+  };
+  const judge: PairJudge = {
+    name: 'gold',
+    compare: async (asked) =>
+      asked.map(({ first, second }) => {
+        const gap = goldOf(first) - goldOf(second);
+        return { winner: gap === 0 ? 'tie' : gap > 0 ? 'first' : 'second' };
+      }),
+  };
+
+  /** Gold of a tabular policy, exp(η Σ rewards), after steps of a reward model that has seen no more than one e. */
+  async function goldAfter(
+    seed: number,
+    isRefitted: boolean,
+  ): Promise<{ readonly best: number; readonly last: number }> {
+    const draw = drawing(seed);
+    const pick = (from: readonly string[]) => from[Math.floor(draw() * from.length)]!;
+    const good = words.filter((word) => countOf(word, 'e') === 1);
+    const bad = words.filter((word) => countOf(word, 'e') === 0 && countOf(word, 'c') === 0);
+    const rows = Array.from({ length: 48 }, () => ({ prompt: 'g', chosen: pick(good), rejected: pick(bad) }));
+    const model = await SequenceClassifier.fromCausalLM(await lettersModel(seed), { seed });
+    const { trainer } = await trainRewardModel({ model, rows, learningRate: 0.01, epochs: 2, seed });
+    const refit = refitRewardModel({ trainer, judge, learningRate: 0.01, iterations: 4 });
+    let logits = words.map(() => 0);
+    const golds: number[] = [];
+    for (let step = 0; step < 12; step++) {
+      const most = Math.max(...logits);
+      const weights = logits.map((x) => Math.exp(x - most));
+      const total = weights.reduce((a, b) => a + b, 0);
+      golds.push(words.reduce((sum, word, i) => sum + (weights[i]! / total) * goldOf(word), 0));
+      const sample = () => {
+        const at = draw() * total;
+        let sum = 0;
+        const found = weights.findIndex((weight) => {
+          sum += weight;
+          return sum > at;
+        });
+        return words[Math.max(0, found)]!;
+      };
+      const rollouts = Array.from({ length: 16 }, (_, i) => ({
+        ...{ group: i >> 1, promptTokens: [6], completionTokens: [0], oldLogProbs: [0], reward: 0 },
+        ...{ text: sample(), row: { prompt: 'g' } },
+      }));
+      if (isRefitted) await refit.learn!(rollouts, [], { step } as never);
+      const verdicts = await refit.reward.verify(words.map((completion) => ({ prompt: 'g', completion })));
+      logits = logits.map((x, i) => x + 1.5 * verdicts[i]!.score!);
+    }
+    return { best: Math.max(...golds), last: golds.at(-1)! };
+  }
+
+  it('comes to the best word by what the judge says, where a frozen reward model does not', async () => {
+    setEngine(onnxruntimeEngine());
+    const optimum = Math.max(...words.map(goldOf));
+    const falls: number[] = [];
+    for (const seed of [1, 2, 3]) {
+      const [frozen, refitted] = [await goldAfter(seed, false), await goldAfter(seed, true)];
+      expect(refitted.last).toBeGreaterThan(optimum - 0.01);
+      expect(frozen.last).toBeLessThan(optimum - 0.3);
+      falls.push(frozen.best - frozen.last);
+    }
+    // Of one of the frozen ones the policy is worse at the end than it has been.
+    expect(Math.max(...falls)).toBeGreaterThan(0.5);
   });
 });
 
