@@ -72,6 +72,12 @@ export {
 } from './steps/exact-substring-deduplicate.js';
 export { type FilterOptions, type FilterVerdict, filter } from './steps/filter.js';
 export {
+  type GenerativeVerifierRowsOptions,
+  generativeVerifierRows,
+  type VerificationRow,
+  type VerifiedRow,
+} from './steps/generative-verifier-rows.js';
+export {
   type LessCheckpoint,
   type LessPlan,
   type LessSelectOptions,

@@ -1,8 +1,17 @@
 // Steps that make rows for reward models: labels by rollouts, and pairs by exchange.
 import type { GenerateRequest, Generator, Verifier } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
+import { verificationPrompt } from '@posttrain/interfaces/verifiers';
 import { describe, expect, it } from 'vitest';
-import { firstError, mathShepherd, omegaPrm, pipeline, processAdvantages, rrmAugment } from '../src/index.js';
+import {
+  firstError,
+  generativeVerifierRows,
+  mathShepherd,
+  omegaPrm,
+  pipeline,
+  processAdvantages,
+  rrmAugment,
+} from '../src/index.js';
 import { testDataStep } from '../src/testing/index.js';
 
 const STEPS = 4;
@@ -137,6 +146,31 @@ describe('labels by rollouts', () => {
     expect(() => mathShepherd({ ...base, generator: 'x' as never })).toThrow(
       /generator is "x"; it must be a generator/,
     );
+  });
+});
+
+describe('generativeVerifierRows', () => {
+  const verified = [
+    { prompt: 'q', completion: 'a', label: true },
+    { prompt: 'q', completion: 'b', label: false, thoughts: 'no' },
+    { prompt: [{ role: 'user', content: 'q' }], completion: 'a', label: true },
+    { prompt: 'r', completion: 'c', label: true },
+  ];
+  testDataStep(it, () => generativeVerifierRows(), { rows: verified });
+
+  it('asks what the verifier asks, and says Yes or No', async () => {
+    const made = await pipeline(verified, [generativeVerifierRows({ question: 'Right?' })]).collect();
+    expect(made.map(({ completion }) => completion)).toEqual([
+      'Yes',
+      'no',
+      'No',
+      [{ role: 'assistant', content: 'Yes' }],
+      'Yes',
+    ]);
+    expect(made[0]!.prompt).toBe(verificationPrompt(verified[0]!, 'Right?'));
+    expect(made[2]!.prompt).toBe(verificationPrompt(verified[1]!, 'Right?', 'no'));
+    const wrong = pipeline([{ prompt: 'q', completion: 'a', label: 1 as never }], [generativeVerifierRows()]);
+    await expect(wrong.collect()).rejects.toThrow(/row 1, field "label": must be true or false, got number; leave out/);
   });
 });
 

@@ -1,13 +1,23 @@
 import { describe, expect, it } from 'vitest';
-import { settingsOf, type Verifier } from '../src/index.js';
+import {
+  type ChatMessage,
+  type GenerateRequest,
+  type Generator,
+  type ScoreRequest,
+  type Scorer,
+  settingsOf,
+  type Verifier,
+} from '../src/index.js';
 import {
   exactMatch,
   formatTags,
   functionVerifier,
+  generativeVerifier,
   numericMatch,
   ruleVerifier,
   VerifierFailedError,
   VerifierTimeoutError,
+  verificationPrompt,
 } from '../src/verifiers/index.js';
 
 const verdictOf = async (verifier: Verifier, completion: string, row?: Record<string, unknown>) =>
@@ -82,6 +92,73 @@ it('numericMatch names the answer it found, also where it is near enough', async
 });
 
 const requests = (...completions: string[]) => completions.map((completion) => ({ prompt: 'q', completion }));
+
+describe('generativeVerifier', () => {
+  /** A table of log p(Yes) and log p(No) by what the prompt ends in; the rest of the mass is other words'. */
+  const table = (entries: Record<string, readonly [yes: number, no: number]>): Scorer & { asked: ScoreRequest[] } => {
+    const asked: ScoreRequest[] = [];
+    return {
+      name: 'table',
+      asked,
+      async score(requests) {
+        asked.push(...requests);
+        return requests.map(({ prompt, continuation }) => {
+          const key = Object.keys(entries).find((of) => JSON.stringify(prompt).includes(of))!;
+          const p = entries[key]![continuation === 'Yes' ? 0 : 1];
+          return { logProb: Math.log(p), tokens: 1, isGreedy: false };
+        });
+      },
+    };
+  };
+  const asked = ['42', '41'].map((completion) => ({ prompt: 'What is 6 × 7?', completion }));
+  const entries = { '\\n42': [0.6, 0.2], '\\n41': [0.1, 0.7] } as const;
+
+  it('is P(Yes) of all words, or of two, and not of another solution', async () => {
+    const of = async (normalization: 'vocabulary' | 'candidates') =>
+      (await generativeVerifier({ scorer: table(entries), normalization }).verify(asked)).map(({ score }) => score);
+    const [full, two] = [await of('vocabulary'), await of('candidates')];
+    [0.6, 0.1].forEach((p, i) => {
+      expect(full[i]).toBeCloseTo(p, 12);
+    });
+    [0.75, 0.125].forEach((p, i) => {
+      expect(two[i]).toBeCloseTo(p, 12);
+    });
+  });
+
+  it('averages over thoughts, which it asks for and then shows, in texts and in messages', async () => {
+    const thoughts = ['seems fine', 'seems odd'];
+    const prompts: GenerateRequest[] = [];
+    const generator: Generator = {
+      name: 'thinker',
+      async generate(requests) {
+        prompts.push(...requests);
+        return requests.map(({ n = 1 }) =>
+          Array.from({ length: n }, (_, i) => ({
+            ...{ text: thoughts[i]!, finishReason: 'stop' as const },
+            usage: { promptTokens: 5, completionTokens: 2 },
+          })),
+        );
+      },
+    };
+    const scorer = table({ fine: [0.9, 0.1], odd: [0.3, 0.7] });
+    const verifier = generativeVerifier({ scorer, generator, n: 2, question: 'Right?' });
+    const [verdict] = await verifier.verify([{ prompt: 'q', completion: 'a' }]);
+    expect(verdict!.score).toBeCloseTo(0.6, 12);
+    expect(verdict).toMatchObject({ usage: { promptTokens: 10, completionTokens: 4 }, explanation: 'seems fine' });
+    expect(prompts[0]).toMatchObject({ n: 2, temperature: 1, prompt: "q\na\nLet's verify step by step.\n" });
+    expect(scorer.asked[0]!.prompt).toBe("q\na\nLet's verify step by step.\nseems fine\nVerification: Right?\n");
+    const chat = verificationPrompt({ prompt: [{ role: 'user', content: 'q' }], completion: 'a' }, 'Right?', 'hm');
+    expect((chat as readonly ChatMessage[]).map(({ role, content }) => `${role}: ${content}`)).toEqual([
+      'user: q',
+      'assistant: a',
+      "user: Let's verify step by step.",
+      'assistant: hm',
+      'user: Right?',
+    ]);
+    expect(() => generativeVerifier({ scorer, n: 2 })).toThrow(/n is 2, but without a generator/);
+    expect(() => generativeVerifier({ scorer: 'x' as never })).toThrow(/scorer is "x"; it must be a scorer/);
+  });
+});
 
 describe('functionVerifier', () => {
   it('takes numbers, booleans, null and verdicts, synchronous or not', async () => {

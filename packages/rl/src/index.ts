@@ -132,6 +132,7 @@ export { type DpopLossOptions, dpopLoss } from './preference/dpop.js';
 export { type ExoLossOptions, exoLoss } from './preference/exo.js';
 export { type FdpoLossOptions, fdpoLoss } from './preference/f-dpo.js';
 export { type HingeLossOptions, hingeLoss } from './preference/hinge.js';
+export { type ImplicitPrmLossOptions, implicitPrmLoss } from './preference/implicit-prm.js';
 export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';
 export { type KtoLossOptions, ktoLoss } from './preference/kto.js';
 export { type LddpoLossOptions, lddpoLoss } from './preference/ld-dpo.js';
@@ -196,10 +197,15 @@ export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
 export { type KlInRewardOptions, klInReward } from './regulariser/kl-in-reward.js';
 export { type RaoBlackwellizedKlOptions, raoBlackwellizedKl } from './regulariser/rao-blackwellized-kl.js';
 export type { PassOfLoss, Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
+export { type ContrastiveRewardOptions, contrastiveReward } from './rewards/contrastive-reward.js';
 export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
 export { groupReward } from './rewards/group-reward.js';
+export { type HybridRewardOptions, hybridReward } from './rewards/hybrid-reward.js';
+export { type ImplicitProcessRewardOptions, implicitProcessReward } from './rewards/implicit-process-reward.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
 export { type MissingEosPenaltyOptions, missingEosPenalty } from './rewards/missing-eos-penalty.js';
+export { type ProcessAdvantageOptions, processAdvantage } from './rewards/process-advantage.js';
+export { type RefitRewardModel, type RefitRewardModelOptions, refitRewardModel } from './rewards/refit-reward-model.js';
 export type {
   PromptRow,
   Reward,
@@ -211,6 +217,7 @@ export type {
   WeightedReward,
 } from './rewards/reward.js';
 export { namedReward, RewardError } from './rewards/reward.js';
+export { type RewardEnsembleOptions, rewardEnsemble } from './rewards/reward-ensemble.js';
 export {
   type CompletionToScore,
   refuseUnscorable,
@@ -219,6 +226,7 @@ export {
   scoreCompletions,
 } from './rewards/score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
+export { type StepRewardsOptions, stepRewards } from './rewards/step-rewards.js';
 export { checkRollouts, RolloutError } from './rollout/check-rollouts.js';
 export { type DifficultyCurriculumOptions, difficultyCurriculum } from './rollout/difficulty-curriculum.js';
 export {

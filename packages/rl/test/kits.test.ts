@@ -1,5 +1,7 @@
-import type { Generator } from '@posttrain/interfaces';
-import { LocalGenerator, ValueModel } from '@posttrain/lm';
+import { sgd } from '@posttrain/core-tensor/optim';
+import type { Generator, Verifier } from '@posttrain/interfaces';
+import { LocalGenerator, SequenceClassifier, ValueModel } from '@posttrain/lm';
+import { Trainer } from '@posttrain/training';
 import { testRowSource } from '@posttrain/training/testing';
 import { describe, expect, it } from 'vitest';
 import { failuresOf } from '../../../testing/failures-of.js';
@@ -31,6 +33,7 @@ import {
   type Rollout,
   type RolloutSource,
   type RowSource,
+  refitRewardModel,
   reinforcePlusPlus,
   reMax,
   restartBuffer,
@@ -39,6 +42,7 @@ import {
   sequenceSum,
   sequenceSumRatio,
   singleTurn,
+  stepRewards,
   tokenMean,
   tokenRatio,
   truncatedImportance,
@@ -106,6 +110,28 @@ describe('our own parts pass the kits', () => {
   testAnnotator(it, () => criticValues(tableCritic()));
   testAnnotator(it, async () =>
     criticValues(await valueModelCritic(await ValueModel.fromCausalLM(await tinyPolicy()), { learningRate: 0.01 })),
+  );
+
+  // Each letter is a step, and counts its place in the alphabet.
+  const letters: Verifier = {
+    name: 'letters',
+    verify: async (requests) =>
+      requests.map(({ completion }) => {
+        const steps = completion.split('b').filter((step) => step.trim() !== '');
+        return { score: steps.length, stepScores: steps.map((step) => step.length) };
+      }),
+  };
+  testAnnotator(it, () => stepRewards({ verifier: letters, weight: 0.5, stepDelimiter: 'b' }));
+  testAnnotator(it, async () =>
+    refitRewardModel({
+      trainer: await Trainer.create(await SequenceClassifier.fromCausalLM(await tinyPolicy()), { optimizer: sgd() }),
+      judge: {
+        name: 'longer',
+        compare: async (asked) =>
+          asked.map(({ first, second }) => ({ winner: first.length > second.length ? 'first' : 'second' })),
+      },
+      learningRate: 0.1,
+    }),
   );
 
   for (const ratio of [noRatio, tokenRatio, sequenceRatio, sequenceSumRatio]) testPolicyPart(it, 'ratio', ratio);

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -316,6 +317,44 @@ describe('losses of trainers that TRL has no more', () => {
     expectClose((await rises(0)).flat(), [0, 0, 0.3], 1e-6);
     expect(() => preferenceLosses.xpo({ loss: preferenceLosses.simpo() })).toThrow(/over means of tokens/);
     expect(() => preferenceLosses.xpo({ loss: preferenceLosses.aot() })).toThrow(/couples the pairs/);
+  });
+});
+
+describe('implicit_prm', () => {
+  const { implicit_prm: golden } = JSON.parse(
+    readFileSync(new URL('../../../goldens/reward-models/expected.json', import.meta.url), 'utf8'),
+  ) as {
+    implicit_prm: {
+      logits: number[];
+      reference: number[];
+      label: boolean[];
+      beta: number;
+      loss: number;
+      gradient: number[];
+    };
+  };
+  const completions = golden.logits.map((logProb, i) => ({
+    completions: [{ logProbs: [logProb], reference: [golden.reference[i]!] }],
+    scores: [golden.label[i] ? 1 : 0],
+  }));
+
+  it('is the cross-entropy of the outcome: value and gradient', async () => {
+    const loss = preferenceLosses.implicit_prm({ beta: golden.beta });
+    const gradient = golden.gradient.map((x) => [x]);
+    await expectGolden(loss, completions, { options: {}, loss: golden.loss, gradient }, [0, 1, 2, 3]);
+  });
+
+  it('with one completion half of the times right stands still at a log-ratio of 0, and finite at 1000', async () => {
+    const at = async (logRatio: number) => {
+      const one = { completions: [{ logProbs: [logRatio - 1], reference: [-1] }] };
+      const both = [1, 0].map((score) => ({ ...one, scores: [score] }));
+      const { loss, gradient } = await evaluatePreference(preferenceLosses.implicit_prm(), both);
+      return { loss, slope: gradient.flat().reduce((a, b) => a + b, 0) };
+    };
+    expect((await at(0)).loss).toBeCloseTo(Math.log(2), 6);
+    expect((await at(0)).slope).toBeCloseTo(0, 6);
+    expect(Number.isFinite((await at(1000)).loss)).toBe(true);
+    expect((await at(50)).slope).toBeGreaterThan(0);
   });
 });
 

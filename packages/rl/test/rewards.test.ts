@@ -1,20 +1,39 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { type Generator, OptionError, type Verifier, type VerifyRequest } from '@posttrain/interfaces';
+import { setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import {
+  type Generator,
+  OptionError,
+  type PairJudge,
+  type Scorer,
+  type Verifier,
+  type VerifyRequest,
+} from '@posttrain/interfaces';
+import { SequenceClassifier } from '@posttrain/lm';
+import { trainRewardModel } from '@posttrain/training';
 import { describe, expect, it } from 'vitest';
 import { evaluate, meanScore } from '../../eval/src/index.js';
+import { drawing, lettersModel } from '../../training/test/letters.js';
 import { bestOfN } from '../../tts/src/index.js';
 import {
   type CompletionToScore,
+  contrastiveReward,
   exactMatch,
   formatTags,
   functionVerifier,
+  hybridReward,
+  implicitProcessReward,
   lengthPenalty,
   numericMatch,
   type PromptRow,
+  processAdvantage,
   type RewardContext,
   type RewardFunction,
+  refitRewardModel,
+  rewardEnsemble,
   scoreCompletions,
   softOverlongPunishment,
+  stepRewards,
 } from '../src/index.js';
 
 type Row = PromptRow & Readonly<Record<string, unknown>>;
@@ -134,6 +153,218 @@ describe('formatTags', () => {
     const tags = formatTags({ tags: ['plan', 'code'] });
     expect(await scoreOf(tags, '<plan>a</plan> <code>b</code>', contextOf({}))).toBe(1);
     expect(() => formatTags({ tags: ['a b'] })).toThrow(/different names/);
+  });
+});
+
+describe('rewards made of rewards', () => {
+  /** Of a completion what it says it is worth, by lines for steps. */
+  const stated = (name: string, factor = 1): Verifier => ({
+    name,
+    verify: async (requests) =>
+      requests.map(({ completion }) => {
+        const stepScores = completion === '' ? [] : completion.split('\n').map((line) => factor * Number(line));
+        const sum = stepScores.reduce((a, b) => a + b, 0);
+        return { score: Number.isNaN(sum) ? null : sum, stepScores };
+      }),
+  });
+  const plain: Verifier = { name: 'plain', verify: async (requests) => requests.map(() => ({ score: 1 })) };
+  const ask = (completion: string, columns: Record<string, unknown> = {}) => ({
+    prompt: 'p',
+    completion,
+    row: { prompt: 'p', ...columns },
+  });
+  const verdictOf = async (verifier: Verifier, completion: string, columns?: Record<string, unknown>) =>
+    (await verifier.verify([ask(completion, columns)]))[0]!;
+
+  it('rewardEnsemble: of members that agree it is each of them, and what they differ by is taken off', async () => {
+    const members = [stated('a'), stated('b', 2), stated('c', 6)];
+    const of = async (objective: 'mean' | 'wco' | 'uwo', completion: string, verifiers = members) =>
+      (await verdictOf(rewardEnsemble({ verifiers, objective, uncertaintyWeight: 0.1 }), completion)).score;
+    for (const objective of ['mean', 'wco', 'uwo'] as const) {
+      expect(await of(objective, '0.7', [members[0]!, members[0]!])).toBe(0.7);
+      expect(await of(objective, 'x')).toBeNull();
+    }
+    // Of 1, 2 and 6: mean 3, variance (4 + 1 + 9) / 3.
+    expect(await of('mean', '1')).toBeCloseTo(3, 12);
+    expect(await of('wco', '1')).toBe(1);
+    expect(await of('wco', '-1')).toBe(-6);
+    expect(await of('uwo', '1')).toBeCloseTo(3 - (0.1 * 14) / 3, 12);
+    // A constant that is added to all rewards goes through; the order of the members does not matter.
+    expect(await of('uwo', '1', members.toReversed())).toBeCloseTo(3 - (0.1 * 14) / 3, 12);
+    expect(() => rewardEnsemble({ verifiers: [] })).toThrow(
+      /verifiers is .*; it must be a list of verifiers, at least one/,
+    );
+    const short = { name: 'short', verify: async () => [] };
+    await expect(of('mean', '1', [short])).rejects.toThrow(/short returned 0 verdicts for 1/);
+  });
+
+  it('contrastiveReward: is 0 in the mean of the baselines, whatever is added, and scores them once', async () => {
+    let calls = 0;
+    const counted = (bias: number): Verifier => ({
+      name: 'counted',
+      verify: async (requests) => {
+        calls += requests.length;
+        return (await stated('x').verify(requests)).map(({ score }) => ({
+          score: score === null ? null : score + bias,
+        }));
+      },
+    });
+    const baselines = ['1', '4', '7'];
+    const contrastive = contrastiveReward({ verifier: counted(100) });
+    const verdicts = await contrastive.verify(baselines.map((one) => ask(one, { baselines })));
+    expect(verdicts.map(({ score }) => score)).toEqual([-3, 0, 3]);
+    expect(calls).toBe(6);
+    expect((await verdictOf(contrastive, '10', { baselines })).score).toBe(6);
+    expect(calls).toBe(7);
+    expect((await verdictOf(contrastive, 'x', { baselines })).score).toBeNull();
+    expect((await verdictOf(contrastive, '3', { baselines: ['x', '1'] })).score).toBe(2);
+    expect((await verdictOf(contrastive, '3', { baselines: ['x'] })).score).toBeNull();
+    await expect(verdictOf(contrastive, '3')).rejects.toThrow(/needs the column "baselines", a list of .* undefined/);
+  });
+
+  it('hybridReward: with one weight 0 it is the other, and the outcome is paid at the last step', async () => {
+    const of = (processWeight: number, outcomeWeight: number) =>
+      verdictOf(
+        hybridReward({ process: stated('steps'), outcome: plain, processWeight, outcomeWeight }),
+        '0.5\n0.25\n-1',
+      );
+    expect(await of(1, 0)).toEqual({ score: -0.25, stepScores: [0.5, 0.25, -1] });
+    expect(await of(0, 1)).toEqual({ score: 1, stepScores: [0, 0, 1] });
+    expect(await of(2, 3)).toEqual({ score: 2.5, stepScores: [1, 0.5, 1] });
+    const wrong = hybridReward({ process: plain, outcome: plain });
+    await expect(verdictOf(wrong, '1')).rejects.toThrow(/plain gives no stepScores: take one of steps/);
+    expect((await verdictOf(hybridReward({ process: stated('a'), outcome: stated('b') }), 'x')).score).toBeNull();
+  });
+
+  it('processAdvantage: pays the difference of values, in all the last less the first, and none where nothing moves', async () => {
+    const pav = processAdvantage({ verifier: stated('values'), alpha: 2, startValue: 0.25 });
+    const moving = await verdictOf(pav, '0.5\n0.5\n0\n1');
+    expect(moving).toEqual({ score: 1.5, stepScores: [0.5, 0, -1, 2] });
+    expect((await verdictOf(pav, '0.25\n0.25')).stepScores).toEqual([0, 0]);
+    expect((await verdictOf(pav, '')).score).toBeNull();
+  });
+
+  it('implicitProcessReward: steps add up to β times the log-ratio of the whole, and 0 where both models agree', async () => {
+    const weigh = (weights: Record<string, number>): Scorer => ({
+      name: 'letters',
+      score: async (requests) =>
+        requests.map(({ continuation }) => {
+          const logProb = [...continuation].reduce((sum, letter) => sum + Math.log(weights[letter] ?? 0.1), 0);
+          return { logProb, tokens: continuation.length, isGreedy: false };
+        }),
+    });
+    const [policy, reference] = [weigh({ a: 0.8, b: 0.05 }), weigh({ a: 0.4, b: 0.2 })];
+    const verifier = implicitProcessReward({ policy, reference, beta: 0.5, stepDelimiter: ';' });
+    const { score, stepScores } = await verdictOf(verifier, 'aa;b;;ab');
+    const [a, b] = [0.5 * Math.log(2), 0.5 * Math.log(0.25)];
+    expect(stepScores).toHaveLength(3);
+    [2 * a, b, a + b].forEach((value, i) => {
+      expect(stepScores![i]).toBeCloseTo(value, 12);
+    });
+    expect(score).toBeCloseTo(3 * a + 2 * b, 12);
+    const same = implicitProcessReward({ policy, reference: policy, stepDelimiter: ';' });
+    expect(await verdictOf(same, 'ab;a')).toEqual({ score: 0, stepScores: [0, 0] });
+    expect((await verdictOf(same, '')).score).toBeNull();
+  });
+
+  it('stepRewards: each step is paid in the token that ends it', async () => {
+    const { tokenizer } = await import('./toy.js');
+    const annotator = stepRewards({ verifier: stated('steps'), weight: 0.5, stepDelimiter: '\n' });
+    // Tokens of one letter each: decode gives as many.
+    const text = '1\n20\n3';
+    const rollout = {
+      ...{ group: 0, promptTokens: [1], completionTokens: [...text].map((_, i) => i), oldLogProbs: [] },
+    };
+    const model = { tokenizer: { ...tokenizer, decode: (ids: number[]) => ids.map((id) => text[id]).join('') } };
+    const run = (completion: string) =>
+      annotator.annotate(
+        [{ ...rollout, text: completion, row: { prompt: 'p' }, reward: 1, finishReason: 'stop' } as never],
+        { model, step: 0 } as never,
+      );
+    const [paid] = await run(text);
+    expect(Array.from(paid!.tokenRewards!)).toEqual([0.5, 0, 0, 10, 0, 1.5]);
+    const [none] = await run('x');
+    expect(Array.from(none!.tokenRewards!)).toEqual([0, 0, 0, 0, 0, 0]);
+    const other = stepRewards({ verifier: stated('steps'), stepDelimiter: ';' });
+    const asked = other.annotate([{ ...rollout, text, row: { prompt: 'p' }, reward: 1 } as never], {
+      model,
+      step: 0,
+    } as never);
+    await expect(asked).rejects.toThrow(
+      /scores of 3 steps, where the completion has 1; give both the same stepDelimiter/,
+    );
+  });
+});
+
+describe('refitRewardModel', () => {
+  const words = [...'ace'].flatMap((a) => [...'ace'].flatMap((b) => [...'ace'].map((c) => a + b + c)));
+  const countOf = (word: string, letter: string) => word.split(letter).length - 1;
+  /** A c is worth 2 and an e 1, but every e behind the first costs 3. */
+  const goldOf = (word: string) => {
+    const [c, e] = [countOf(word, 'c'), countOf(word, 'e')];
+    return 2 * Math.min(1, c) + Math.min(1, e) - 3 * Math.max(0, e - 1);
+  };
+  const judge: PairJudge = {
+    name: 'gold',
+    compare: async (asked) =>
+      asked.map(({ first, second }) => {
+        const gap = goldOf(first) - goldOf(second);
+        return { winner: gap === 0 ? 'tie' : gap > 0 ? 'first' : 'second' };
+      }),
+  };
+
+  /** Gold of a tabular policy, exp(η Σ rewards), after steps of a reward model that has seen no more than one e. */
+  async function goldAfter(
+    seed: number,
+    isRefitted: boolean,
+  ): Promise<{ readonly best: number; readonly last: number }> {
+    const draw = drawing(seed);
+    const pick = (from: readonly string[]) => from[Math.floor(draw() * from.length)]!;
+    const good = words.filter((word) => countOf(word, 'e') === 1);
+    const bad = words.filter((word) => countOf(word, 'e') === 0 && countOf(word, 'c') === 0);
+    const rows = Array.from({ length: 48 }, () => ({ prompt: 'g', chosen: pick(good), rejected: pick(bad) }));
+    const model = await SequenceClassifier.fromCausalLM(await lettersModel(seed), { seed });
+    const { trainer } = await trainRewardModel({ model, rows, learningRate: 0.01, epochs: 2, seed });
+    const refit = refitRewardModel({ trainer, judge, learningRate: 0.01, iterations: 4 });
+    let logits = words.map(() => 0);
+    const golds: number[] = [];
+    for (let step = 0; step < 12; step++) {
+      const most = Math.max(...logits);
+      const weights = logits.map((x) => Math.exp(x - most));
+      const total = weights.reduce((a, b) => a + b, 0);
+      golds.push(words.reduce((sum, word, i) => sum + (weights[i]! / total) * goldOf(word), 0));
+      const sample = () => {
+        const at = draw() * total;
+        let sum = 0;
+        const found = weights.findIndex((weight) => {
+          sum += weight;
+          return sum > at;
+        });
+        return words[Math.max(0, found)]!;
+      };
+      const rollouts = Array.from({ length: 16 }, (_, i) => ({
+        ...{ group: i >> 1, promptTokens: [6], completionTokens: [0], oldLogProbs: [0], reward: 0 },
+        ...{ text: sample(), row: { prompt: 'g' } },
+      }));
+      if (isRefitted) await refit.learn!(rollouts, [], { step } as never);
+      const verdicts = await refit.reward.verify(words.map((completion) => ({ prompt: 'g', completion })));
+      logits = logits.map((x, i) => x + 1.5 * verdicts[i]!.score!);
+    }
+    return { best: Math.max(...golds), last: golds.at(-1)! };
+  }
+
+  it('comes to the best word by what the judge says, where a frozen reward model does not', async () => {
+    setEngine(onnxruntimeEngine());
+    const optimum = Math.max(...words.map(goldOf));
+    const falls: number[] = [];
+    for (const seed of [1, 2, 3]) {
+      const [frozen, refitted] = [await goldAfter(seed, false), await goldAfter(seed, true)];
+      expect(refitted.last).toBeGreaterThan(optimum - 0.01);
+      expect(frozen.last).toBeLessThan(optimum - 0.3);
+      falls.push(frozen.best - frozen.last);
+    }
+    // Of one of the frozen ones the policy is worse at the end than it has been.
+    expect(Math.max(...falls)).toBeGreaterThan(0.5);
   });
 });
 

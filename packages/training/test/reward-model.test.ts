@@ -489,10 +489,11 @@ describe('a reward model of letters', () => {
     };
   };
 
-  it('of outcomes tells right from wrong, calibrated on the mean, and not from shuffled labels', async () => {
+  it('of outcomes tells right from wrong, calibrated on the mean and by bins, and not from shuffled labels', async () => {
     // A wrong step has an f in it.
     const stepOf = (isRight: boolean, below: (n: number) => number) =>
       `${'abcde'[below(5)]}${isRight ? 'abcde'[below(5)] : 'f'}`;
+    const errors: number[] = [];
     const gains: number[] = [];
     for (const seed of [1, 2, 3]) {
       const [train, held] = [solutions(seed, 160, stepOf), solutions(seed + 50, 100, stepOf)];
@@ -517,7 +518,16 @@ describe('a reward model of letters', () => {
       const mean = scores.reduce((a, b) => a + b, 0) / scores.length;
       expect(Math.abs(mean - held.filter(({ firstError }) => firstError < 0).length / held.length)).toBeLessThan(0.05);
       gains.push(auroc(scores) - auroc(await control(answers)));
+      // Expected calibration error of five bins.
+      const bins = Array.from({ length: 5 }, (_, bin) =>
+        scores.flatMap((score, i) =>
+          Math.min(4, Math.floor(score * 5)) === bin ? [{ score, isRight: +(held[i]!.firstError < 0) }] : [],
+        ),
+      );
+      const gaps = bins.map((bin) => Math.abs(bin.reduce((sum, { score, isRight }) => sum + score - isRight, 0)));
+      errors.push(gaps.reduce((a, b) => a + b, 0) / scores.length);
     }
+    expect(Math.max(...errors)).toBeLessThan(0.08);
     expect(gainOf(gains).low).toBeGreaterThan(0.1);
   });
 

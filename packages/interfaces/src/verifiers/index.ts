@@ -7,6 +7,12 @@ export { type ExactMatchOptions, exactMatch } from './exact-match.js';
 export { applyFilters, type Filter } from './filter.js';
 export { type FormatTagsOptions, formatTags } from './format-tags.js';
 export { type FunctionVerifierOptions, functionVerifier, type VerifierResult } from './function-verifier.js';
+export {
+  type GenerativeVerifierOptions,
+  generativeVerifier,
+  VERIFICATION_ANSWERS,
+  verificationPrompt,
+} from './generative-verifier.js';
 export { type NumericMatchOptions, numericMatch } from './numeric-match.js';
 export { columnOf } from './reference.js';
 export { type ChecksRows, ruleVerifier } from './rule-verifier.js';

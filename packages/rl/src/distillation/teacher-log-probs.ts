@@ -1,7 +1,6 @@
 import { custom, type Given, options, PosttrainError, type Prompt } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
 import type { Annotator } from '../annotator.js';
-import { tokensOfPrompt } from '../prompt-tokens.js';
 import type { PromptRow } from '../rewards/reward.js';
 import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';
 import { alike, type ScoredRollout } from '../rollout.js';

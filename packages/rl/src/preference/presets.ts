@@ -14,6 +14,7 @@ import { dpopLoss } from './dpop.js';
 import { exoLoss } from './exo.js';
 import { fdpoLoss } from './f-dpo.js';
 import { hingeLoss } from './hinge.js';
+import { implicitPrmLoss } from './implicit-prm.js';
 import { ipoLoss } from './ipo.js';
 import { ktoLoss } from './kto.js';
 import { lddpoLoss } from './ld-dpo.js';
@@ -35,7 +36,7 @@ import { wpoLoss } from './wpo.js';
 import { xpoLoss } from './xpo.js';
 
 /**
- * Preference losses by TRL's `loss_type`, or the name of its trainer or paper. `kto`, `bco` and `nash_md` are over single completions, `plackett_luce` and the
+ * Preference losses by TRL's `loss_type`, or the name of its trainer or paper. `kto`, `bco`, `nash_md` and `implicit_prm` are over single completions, `plackett_luce` and the
  * three after it over rankings, all others over pairs.
  */
 export const preferenceLosses = {
@@ -101,6 +102,8 @@ export const preferenceLosses = {
   bco: bcoUnpairedLoss,
   /** Nash-MD (arXiv 2312.00886), over single completions with a `preference`: those of `nashMdCompletions`. */
   nash_md: nashMdLoss,
+  /** Implicit PRM by cross-entropy (arXiv 2412.01981), over single completions. */
+  implicit_prm: implicitPrmLoss,
   /** DPO over rankings (arXiv 2305.18290, appendix A.3). */
   plackett_luce: plackettLuceLoss,
   /** LiPO-λ (arXiv 2402.01878), over rankings with scores. */

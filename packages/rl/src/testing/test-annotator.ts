@@ -4,7 +4,6 @@ import { type CausalLM, NO_ADAPTER } from '@posttrain/lm';
 import { savedState } from '@posttrain/training/testing';
 import { needOf, type RolloutNeed } from '../advantage/advantage.js';
 import type { Annotator } from '../annotator.js';
-import { tokensOfPrompt } from '../prompt-tokens.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { singleTurn } from '../rollout/single-turn.js';
 import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';

@@ -3,7 +3,6 @@ import { Key } from '@posttrain/core-tensor';
 import { type CausalLM, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
 import { savedState } from '@posttrain/training/testing';
 import { needOf } from '../advantage/advantage.js';
-import { tokensOfPrompt } from '../prompt-tokens.js';
 import type { PromptRow } from '../rewards/reward.js';
 import type { RolloutRequest, RolloutSource } from '../rollout/rollout-source.js';
 import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';

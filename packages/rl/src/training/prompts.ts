@@ -1,7 +1,6 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, contextOf } from '@posttrain/lm';
 import { warn } from '@posttrain/training';
-import { tokensOfPrompt } from '../prompt-tokens.js';
 import type { PromptRow } from '../rewards/reward.js';
 import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';
 import type { PolicySettings } from './policy-options.js';

@@ -1,0 +1,46 @@
+import { type Given, type HasSettings, number, oneOf, options, type Verifier } from '@posttrain/interfaces';
+import { verdictsOf, verifiersOption } from './members.js';
+
+const rewardEnsembleOptions = options('rewardEnsemble', {
+  /** Its members: reward models of several seeds, say, whose rewards are on one scale. */
+  verifiers: verifiersOption,
+  /** `mean`; `wco`, the least of them; `uwo`, the mean less λ times the variance. Default `uwo`. */
+  objective: oneOf(['mean', 'wco', 'uwo'], { default: 'uwo' }),
+  /** λ of `uwo`. Default 0.5. */
+  uncertaintyWeight: number({ default: 0.5, min: 0 }),
+});
+/** Options of `rewardEnsemble`. */
+export type RewardEnsembleOptions = Given<typeof rewardEnsembleOptions>;
+
+/**
+ * An ensemble of reward models against over-optimisation (arXiv 2310.02743, §3.2), a reward or verifier: the mean of k rewards; worst-case
+ * optimisation (WCO), min_i r_i; or uncertainty-weighted optimisation (UWO), r̄ - λ (1 / k) Σ (r_i - r̄)². What one member cannot score, the ensemble
+ * cannot. Rewards of pairs are known but for a constant: train the members with `centerRewardsCoefficient`, or the least of
+ * them is always the same one.
+ *
+ * @throws OptionError; what the members throw
+ */
+export function rewardEnsemble(given: RewardEnsembleOptions): Verifier & HasSettings {
+  const { verifiers, objective, uncertaintyWeight } = rewardEnsembleOptions.read(given);
+  const combine = {
+    mean: meanOf,
+    wco: (rewards: readonly number[]) => Math.min(...rewards),
+    uwo(rewards: readonly number[]) {
+      const mean = meanOf(rewards);
+      return mean - uncertaintyWeight * meanOf(rewards.map((reward) => (reward - mean) ** 2));
+    },
+  }[objective];
+  return {
+    name: `rewardEnsemble(${objective})`,
+    settings: rewardEnsembleOptions.settings(given),
+    async verify(requests) {
+      const verdicts = await Promise.all(verifiers.map((verifier) => verdictsOf(verifier, requests)));
+      return requests.map((_, i) => {
+        const rewards = verdicts.map((own) => own[i]!.score);
+        return { score: rewards.includes(null) ? null : combine(rewards as number[]) };
+      });
+    },
+  };
+}
+
+const meanOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
