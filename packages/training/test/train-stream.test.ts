@@ -62,11 +62,8 @@ describe('a stream of tasks', () => {
     ['LwF', () => lwf({ lambda: 0 })],
   ])('%s of strength 0 is fine-tuning', async (_, make) => {
     const { matrix } = await stream({ method: make(), tasks: tasks.slice(0, 2) });
-    matrix.loss!.forEach((row, i) =>
-      row.forEach((loss, j) => {
-        expect(loss).toBeCloseTo(naive.matrix.loss![i]![j]!, 5);
-      }),
-    );
+    for (const [i, row] of matrix.loss!.entries())
+      for (const [j, loss] of row.entries()) expect(loss).toBeCloseTo(naive.matrix.loss![i]![j]!, 5);
   });
 
   it.each<[string, () => ContinualMethod]>([
