@@ -36,7 +36,7 @@ export async function meanOverRows<M extends TrainableModel>(
 }
 
 /** The row with a weight of 1 wherever there was one. */
-export const counted = (row: TrainingRow): TrainingRow => ({
+const counted = (row: TrainingRow): TrainingRow => ({
   ...row,
   weights: Array.from(row.weights, (weight) => (weight === 0 ? 0 : 1)),
 });

@@ -1,0 +1,64 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type GapArm, type GapRun, gapTable, runGaps, splits } from './generalisation.js';
+import { ARMS, type ArmRun, JOINT, runArm, SEEDS, summary, table } from './study.js';
+import { taskStream } from './tasks.js';
+
+const read = (name: string) => readFileSync(join(import.meta.dirname, name), 'utf8');
+const results = JSON.parse(read('results/stream.json')) as Record<string, ArmRun[]>;
+const gaps = JSON.parse(read('results/generalisation.json')) as Record<GapArm | 'base', GapRun>[];
+
+describe('the stream', () => {
+  it('has tasks of other letters, and measures what is not trained', () => {
+    const tasks = taskStream({ seed: 2, train: 96, heldOut: 32 });
+    expect(tasks).toHaveLength(4);
+    const completions = tasks.map(({ rows }) => new Set(rows.flatMap(({ completion }) => [...(completion as string)])));
+    for (const [i, letters] of completions.entries())
+      for (const other of completions.slice(0, i)) expect([...letters].filter((one) => other.has(one))).toEqual([]);
+    for (const { rows, evaluationRows } of tasks) {
+      const trained = new Set(rows.map(({ prompt }) => prompt));
+      expect(evaluationRows!.length).toBeGreaterThan(10);
+      expect(evaluationRows!.filter(({ prompt }) => trained.has(prompt))).toEqual([]);
+    }
+    expect(taskStream({ seed: 2, train: 96, heldOut: 32 })).toEqual(tasks);
+    expect(taskStream({ seed: 3, train: 96, heldOut: 32 })).not.toEqual(tasks);
+  });
+
+  it('is forgotten by the control, and less by at least two methods, over three seeds', () => {
+    expect(Object.keys(results)).toEqual([...Object.keys(ARMS), JOINT]);
+    for (const runs of Object.values(results)) expect(runs.map(({ seed }) => seed)).toEqual(SEEDS);
+    const control = summary(results.naive!, results.naive!);
+    expect(control.forgetting!.interval[0]).toBeGreaterThan(0.3);
+    const better = Object.keys(ARMS).filter((arm) => summary(results[arm]!, results.naive!).apart.interval[0] > 0);
+    expect(better.length, String(better)).toBeGreaterThanOrEqual(2);
+  });
+
+  it('is in the README as it came out', () => {
+    expect(read('README.md')).toContain(table(results));
+    expect(read('README.md')).toContain(gapTable(gaps));
+  });
+
+  it('runs, in small, with a method and with all tasks at once', async () => {
+    const size = { steps: 2, batchSize: 4, train: 8, heldOut: 4 };
+    const { matrix, baseline } = await runArm('replay', 2, size);
+    expect(matrix.map((row) => row.length)).toEqual([4, 4, 4, 4]);
+    expect(baseline).toHaveLength(4);
+    expect((await runArm(JOINT, 2, size)).matrix).toHaveLength(1);
+  });
+});
+
+describe('the gap to what is outside', () => {
+  it('splits a task by its first letter, and trains on a part', () => {
+    const { all, train, heldOut, outside } = splits(2, 24);
+    expect([train, heldOut, outside].map(({ length }) => length)).toEqual([24, 48, 72]);
+    expect(new Set([...train, ...heldOut, ...outside]).size).toBe(all.length);
+    expect([...train, ...heldOut].every(({ prompt }) => prompt[6]! < 'g')).toBe(true);
+  });
+
+  it('runs, in small, by labels and by reward', async () => {
+    const runs = await runGaps(2, { pretrainSteps: 1, steps: 1, trained: 16 }, ['sft_lora', 'grpo']);
+    expect(Object.keys(runs)).toEqual(['base', 'sft_lora', 'grpo']);
+    for (const run of Object.values(runs)) for (const x of Object.values(run)) expect(x).toBeGreaterThan(0);
+  });
+});
