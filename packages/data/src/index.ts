@@ -65,6 +65,13 @@ export type {
 } from './step.js';
 export { type BadgePlan, type BadgeSelectOptions, badgeSelect } from './steps/badge-select.js';
 export {
+  type ConstitutionalRevisionOptions,
+  constitutionalRevision,
+  type Principle,
+  type RevisedRow,
+  type Revision,
+} from './steps/constitutional-revision.js';
+export {
   type ExactSubstringDeduplicateOptions,
   exactSubstringDeduplicate,
   type SubstringPlan,
@@ -79,6 +86,7 @@ export {
 } from './steps/less-select.js';
 export { type MapOptions, map } from './steps/map.js';
 export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';
+export { type PerplexityFilterOptions, type PerplexityPlan, perplexityFilter } from './steps/perplexity-filter.js';
 export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
