@@ -44,12 +44,16 @@ describe('the kit of preference losses', () => {
     'alphapo',
     'tdpo',
     'wpo',
+    'xpo',
   ];
   for (const [name, make] of Object.entries(preferenceLosses)) {
-    const { nll, kind = 'pairs' } = make() as PreferenceLoss;
-    const shiftInvariant = kind !== ('unpaired' as string) && !nll && !absolute.includes(name);
-    const stopsGradient = ['tdpo', 'wpo'].includes(name);
-    testPreferenceLoss(it, make(), { shiftInvariant, stopsGradient, tolerance: 2e-5 });
+    // The bonus of XPO's own α is no more than rounding.
+    const loss = (name === 'xpo' ? preferenceLosses.xpo({ alpha: 0.01 }) : make()) as PreferenceLoss;
+    const { nll, kind = 'pairs' } = loss;
+    // The shift of BCO's rewards is that of the step.
+    const shiftInvariant = name === 'bco' || (kind !== ('unpaired' as string) && !nll && !absolute.includes(name));
+    const stopsGradient = ['tdpo', 'wpo', 'nash_md'].includes(name);
+    testPreferenceLoss(it, loss, { shiftInvariant, stopsGradient, tolerance: 2e-5 });
   }
   testPreferenceLoss(it, preferenceLosses.tdpo({ variant: 'tdpo1' }), { shiftInvariant: false, tolerance: 2e-5 });
   for (const fDivergenceType of ['forward_kl', 'js_divergence', 'alpha_divergence'] as const) {
