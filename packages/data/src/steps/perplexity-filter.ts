@@ -39,7 +39,7 @@ export interface PerplexityPlan {
 }
 
 /**
- * The perplexity filter for DPO (arXiv 2503.06072 §3.2.6): keeps a row where PP_ρ(y|x) = exp(-1/|y| Σ_t log ρ(y_t|x, y_<t)) is below the
+ * The perplexity filter for DPO (survey arXiv 2502.21321 §3.2.6): keeps a row where PP_ρ(y|x) = exp(-1/|y| Σ_t log ρ(y_t|x, y_<t)) is below the
  * 95th percentile of the same of what ρ has generated (between two values linearly), so that no completion is preferred that the reference
  * would hardly ever say. Of pairs give what is chosen, or what is rejected, with `request`. A completion without tokens is dropped.
  *
