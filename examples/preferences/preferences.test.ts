@@ -16,7 +16,7 @@ it('draws pairs whose chosen answer is right and whose rejected one is not', asy
 });
 
 it('the pipeline of SFT, reward model and DPO has an answer of every arm, and SFT is what teaches the task', async () => {
-  const sizes = { shown: 24, labelled: 16, unlabelled: 6, heldOut: 12, samples: 4 };
+  const sizes = { shown: 24, labelled: 10, unlabelled: 4, heldOut: 8, samples: 4 };
   const { reward, ...chances } = await pipeline(await loadModel(), 1, sizes);
   for (const [arm, chance] of Object.entries(chances))
     expect(chance >= 0 && chance <= 1, `${arm} ${chance}`).toBe(true);
