@@ -22,7 +22,7 @@ export interface PipelineSizes {
   readonly samples: number;
 }
 
-export const SIZES: PipelineSizes = { shown: 32, labelled: 64, unlabelled: 96, heldOut: 64, samples: 6 };
+export const SIZES: PipelineSizes = { shown: 24, labelled: 160, unlabelled: 96, heldOut: 64, samples: 6 };
 
 /** Sums alone, which the base model was not asked for in its pretraining. */
 export function askedSums(count: number, seed: number): Sum[] {
@@ -86,7 +86,7 @@ const quiet = { schedule: 'constant', batchSize: 8, maxLength: 24, loggingSteps:
 const preferred = async (model: CausalLM, rows: readonly PreferenceRow[], seed: number): Promise<CausalLM> => {
   if (rows.length === 0) return model;
   const { trainer } = await trainPreferences({
-    ...{ ...quiet, model, rows, seed, epochs: 2, learningRate: 3e-4, loss: preferenceLosses.sigmoid({ beta: 0.1 }) },
+    ...{ ...quiet, model, rows, seed, epochs: 2, learningRate: 3e-5, loss: preferenceLosses.sigmoid({ beta: 0.1 }) },
   });
   return trainer.model as CausalLM;
 };
@@ -107,7 +107,7 @@ export async function pipeline(base: CausalLM, seed: number, sizes: PipelineSize
   }) as [Sum[], Sum[], Sum[], Sum[]];
 
   const { trainer } = await sft({
-    ...{ ...quiet, model: base, seed, epochs: 2, learningRate: 5e-4 },
+    ...{ ...quiet, model: base, seed, epochs: 1, learningRate: 5e-4 },
     rows: toShow.map(({ prompt, answer }) => ({ prompt, completion: answer })),
   });
   const tuned = trainer.model as CausalLM;
@@ -115,7 +115,7 @@ export async function pipeline(base: CausalLM, seed: number, sizes: PipelineSize
   // The reward model learns from the pairs that somebody has labelled.
   const human = await pairsBy(right, toLabel, await answersOf(tuned, toLabel, samples, seed));
   const { trainer: rewarding } = await trainRewardModel({
-    ...{ ...quiet, seed, epochs: 8, learningRate: 1e-3, rows: human as never },
+    ...{ ...quiet, seed, epochs: 8, learningRate: 5e-4, rows: human as never },
     model: await SequenceClassifier.fromCausalLM(tuned, { labels: 1 }),
   });
   const worth = ofVerifier((rewarding.model as SequenceClassifier).verifier());
@@ -148,7 +148,7 @@ export async function pipeline(base: CausalLM, seed: number, sizes: PipelineSize
 if (process.argv[1] === import.meta.filename) {
   const base = await loadModel();
   const results: PipelineResult[] = [];
-  for (const seed of [1, 2, 3]) {
+  for (const seed of [11, 12, 13]) {
     const result = await pipeline(base, seed);
     results.push(result);
     const said = Object.entries(result).map(([arm, value]) => `${arm} ${value.toFixed(3)}`);

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { pipeline } from './pipeline.js';
 import { byChance, drawPairs, type Judged, judge, LOSSES, loadModel, sums, trainWith } from './preferences.js';
 
 it('draws pairs whose chosen answer is right and whose rejected one is not', async () => {
@@ -12,6 +13,17 @@ it('draws pairs whose chosen answer is right and whose rejected one is not', asy
     expect(chosen).toBe(answer);
     expect((rejected as string).trim()).not.toBe(answer);
   }
+});
+
+it('the pipeline of SFT, reward model and DPO has an answer of every arm, and SFT is what teaches the task', async () => {
+  const sizes = { shown: 24, labelled: 10, unlabelled: 4, heldOut: 8, samples: 4 };
+  const { reward, ...chances } = await pipeline(await loadModel(), 1, sizes);
+  for (const [arm, chance] of Object.entries(chances))
+    expect(chance >= 0 && chance <= 1, `${arm} ${chance}`).toBe(true);
+  expect(chances.sft).toBeGreaterThan(chances.base + 0.2);
+  expect(chances['sft+dpo']).not.toBe(chances.sft);
+  expect(chances['sft+rm+dpo']).toBeGreaterThan(chances['rm+dpo']);
+  expect(reward).toBeLessThanOrEqual(1);
 });
 
 describe('what is trained on pairs is judged by an evaluation', () => {

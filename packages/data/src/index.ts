@@ -66,6 +66,13 @@ export type {
 } from './step.js';
 export { type BadgePlan, type BadgeSelectOptions, badgeSelect } from './steps/badge-select.js';
 export {
+  type ConstitutionalRevisionOptions,
+  constitutionalRevision,
+  type Principle,
+  type RevisedRow,
+  type Revision,
+} from './steps/constitutional-revision.js';
+export {
   type ExactSubstringDeduplicateOptions,
   exactSubstringDeduplicate,
   type SubstringPlan,
@@ -88,6 +95,7 @@ export { type MapOptions, map } from './steps/map.js';
 export { type MathShepherdOptions, mathShepherd, type StepLabels } from './steps/math-shepherd.js';
 export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';
 export { firstError, type OmegaPrmOptions, type OmegaPrmPath, omegaPrm } from './steps/omega-prm.js';
+export { type PerplexityFilterOptions, type PerplexityPlan, perplexityFilter } from './steps/perplexity-filter.js';
 export {
   type ProcessAdvantages,
   type ProcessAdvantagesOptions,

@@ -1,14 +1,23 @@
 import { readFileSync } from 'node:fs';
-import { type FeatureRequest, type GradientOptions, type RowGradients, unigramTrainer } from '@posttrain/interfaces';
+import {
+  type FeatureRequest,
+  type Generator,
+  type GradientOptions,
+  type RowGradients,
+  type Scorer,
+  unigramTrainer,
+} from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
 import {
   badgeSelect,
+  constitutionalRevision,
   influence,
   kMeansPlusPlus,
   type LessTargets,
   lessSelect,
   meanDirection,
+  perplexityFilter,
   pipeline,
 } from '../src/index.js';
 import { testDataStep } from '../src/testing/index.js';
@@ -245,3 +254,76 @@ async function planOf(step: ReturnType<typeof lessSelect<Row>>, rows: readonly R
   })();
   return step.plan!(given, { ...context, onProgress: () => {} } as never);
 }
+
+describe('perplexityFilter', () => {
+  /** Of numbers as texts: log-likelihood minus the number for each of two tokens. */
+  const scorer: Scorer = {
+    name: 'numbers',
+    score: async (requests) =>
+      requests.map(({ continuation }) => ({
+        logProb: -2 * Number(continuation),
+        tokens: continuation === '' ? 0 : 2,
+        isGreedy: false,
+      })),
+  };
+  const numbered = (values: readonly number[]): Row[] => values.map((x) => ({ prompt: 'p', completion: String(x) }));
+  const kept = async (rows: readonly Row[], generated: readonly Row[], percentile?: number) => {
+    const step = perplexityFilter<Row>({ scorer, generated, batchSize: 3, ...(percentile && { percentile }) });
+    return (await pipeline(rows, [step]).collect()).map(({ completion }) => completion);
+  };
+
+  it('keeps what is below the percentile of the reference’s own, whatever else the rows are', async () => {
+    const generated = numbered(Array.from({ length: 201 }, (_, i) => i / 100));
+    // Of 201 values the percentile 0.95 is that at place 190.
+    expect(await kept(numbered([1.89, 1.9, 1.91, 50, 0]), generated)).toEqual(['1.89', '0']);
+    const own = await kept(generated, generated);
+    expect(own.length / generated.length).toBeCloseTo(0.95, 2);
+    expect((await kept(numbered([0.4, 9]), numbered([0, 1]), 0.5)).length).toBe(1);
+    expect(await kept([{ prompt: 'p', completion: '' }], generated)).toEqual([]);
+    await expect(kept([], [{ prompt: 'p', completion: '' }])).rejects.toThrow(/nothing in generated has tokens/);
+  });
+  testDataStep(it, () => perplexityFilter<Row>({ scorer, generated: numbered([3, 5]) }), { rows: rowsOf(7) });
+});
+
+describe('constitutionalRevision', () => {
+  const seen: string[] = [];
+  const generator: Generator = {
+    name: 'revises',
+    async generate(requests) {
+      return requests.map(({ prompt }) => {
+        const turns = prompt as readonly { role: string; content: string }[];
+        seen.push(typeof prompt === 'string' ? prompt : turns.map(({ role }) => role[0]).join(''));
+        const text = typeof prompt === 'string' ? 'rude rude' : turns.at(-1)!.content;
+        // A revision says one "rude" less; a critique what it was asked.
+        const answer =
+          typeof prompt === 'string'
+            ? text
+            : turns.length === 3
+              ? 'it is rude'
+              : turns[1]!.content.replace(/ ?rude/, '');
+        return [{ text: answer, finishReason: 'stop' as const, usage: { promptTokens: 1, completionTokens: 1 } }];
+      });
+    },
+  };
+  const principles = [1, 2, 3].map((i) => ({ critique: `what is rude ${i}?`, revision: `again ${i}` }));
+  const step = (rounds: number) =>
+    constitutionalRevision<{ prompt: string; completion?: string }>({ generator, principles, rounds });
+
+  it('answers, criticises and revises round by round, with a principle that is drawn', async () => {
+    const rows = Array.from({ length: 12 }, (_, i) => ({ prompt: `q${i}` }));
+    const out = await pipeline(rows, [step(2)]).collect();
+    expect(out.map(({ completion, initial }) => [initial, completion])).toEqual(rows.map(() => ['rude rude', '']));
+    expect(out[0]!.revisions.map(({ critique, revision }) => [critique, revision])).toEqual([
+      ['it is rude', ' rude'],
+      ['it is rude', ''],
+    ]);
+    expect(new Set(out.flatMap(({ revisions }) => revisions.map(({ principle }) => principle))).size).toBe(3);
+    expect(seen.filter((turns) => turns === 'uau').length).toBe(24);
+    expect(seen.filter((turns) => turns === 'uauau').length).toBe(24);
+    const given = [{ prompt: 'q', completion: 'rude word' }];
+    for (const { initial, completion } of await pipeline(given, [step(1)]).collect()) {
+      expect([initial, completion]).toEqual(['rude word', ' word']);
+    }
+  });
+  testDataStep(it, () => step(1), { rows: rowsOf(5) });
+});

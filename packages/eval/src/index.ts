@@ -54,6 +54,7 @@ export {
   strip,
 } from './filters/filter.js';
 export { formatMeasured, formatNumber, formatSeconds, type Measured, type NumberFormat } from './format.js';
+export { type AiFeedbackOptions, aiFeedback } from './judges/ai-feedback.js';
 export { type PairJudgeOptions, pairJudge, pairPrompt } from './judges/pair-judge.js';
 export { type ArenaProblem, type ArenaTask, arena, arenaKind, type LoggedBattle } from './kinds/arena.js';
 export type { LoggedSide } from './kinds/judged-pairs.js';

@@ -1,7 +1,8 @@
-import type { CompareRequest, Generator, PairJudge, RollingScorer } from '@posttrain/interfaces';
+import type { CompareRequest, Generator, PairJudge, RollingScorer, Scorer } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it, test } from 'vitest';
 import {
+  aiFeedback,
   arena,
   arenaKind,
   bitsPerByte,
@@ -151,6 +152,40 @@ describe('pairwise', () => {
     };
     const [verdict] = await pairJudge({ generator }).compare([{ prompt: 'really?', first: 'yes', second: 'no' }]);
     expect(verdict).toEqual({ winner, explanation: text, usage: { promptTokens: 1, completionTokens: 2 } });
+  });
+
+  it('AI feedback: both orders cancel a bias for a place, and a principle is the same whenever the pair is', async () => {
+    // Likes long answers by half a nat a letter, and the first place by two.
+    const asked: string[] = [];
+    const scorer: Scorer = {
+      name: 'likes the first',
+      score: async (requests) =>
+        requests.map(({ prompt, continuation }) => {
+          const text = JSON.stringify(prompt);
+          asked.push(text);
+          const [a, b] = [/Answer A\\n(\w*)/, /Answer B\\n(\w*)/].map((pattern) => pattern.exec(text)![1]!.length);
+          const logit = (a! - b!) / 2 + 2;
+          return { logProb: continuation === 'A' ? logit : 0, tokens: 1, isGreedy: false };
+        }),
+    };
+    const judge = aiFeedback({ scorer, principles: ['Be brief', 'Be kind', 'Be just'] });
+    const pair = (first: string, second: string) => ({ prompt: 'q', first, second });
+    const [same, long, short] = await judge.compare([pair('aa', 'bb'), pair('aaaa', 'b'), pair('b', 'aaaa')]);
+    expect(same).toEqual({ winner: 'tie', preference: 0.5 });
+    const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+    expect(long!.preference).toBeCloseTo((sigmoid(3.5) + 1 - sigmoid(0.5)) / 2, 12);
+    expect(long!.winner).toBe('first');
+    expect(short!.winner).toBe('second');
+    expect(short!.preference! + long!.preference!).toBeCloseTo(1, 12);
+    const principlesOf = (texts: readonly string[]) => texts.map((text) => /Be \w+/.exec(text)![0]);
+    const [first, second] = [principlesOf(asked.slice(4, 8)), principlesOf(asked.slice(8, 12))];
+    expect(new Set([...first, ...second]).size).toBe(1);
+    await judge.compare(Array.from({ length: 20 }, (_, i) => pair('a'.repeat(i), 'b')));
+    expect(new Set(principlesOf(asked)).size).toBe(3);
+    const silent = { name: 'silent', score: async () => [] };
+    await expect(aiFeedback({ scorer: silent }).compare([pair('a', 'b')])).rejects.toThrow(
+      /silent gave 0 scores for 4/,
+    );
   });
 
   test.each([

@@ -16,6 +16,8 @@ export interface CompareRequest {
 export interface PairVerdict {
   /** `null`: not said, which is not the same as a tie. */
   readonly winner: 'first' | 'second' | 'tie' | null;
+  /** Probability that the first is better, of a judge that says how sure it is. */
+  readonly preference?: number;
   readonly explanation?: string;
   /** Tokens that judging took, for judges that generate. */
   readonly usage?: Usage;

@@ -175,6 +175,7 @@ export { sftLoss } from './preference/sft.js';
 export { type SigmoidNormLossOptions, sigmoidNormLoss } from './preference/sigmoid-norm.js';
 export { type SimpoLossOptions, simpoLoss } from './preference/simpo.js';
 export { type SppoLossOptions, sppoLoss } from './preference/sppo.js';
+export { type StepSolutions, stepDpoPair } from './preference/step-dpo.js';
 export { type TdpoLossOptions, tdpoLoss } from './preference/tdpo.js';
 export { type TrDpoOptions, trDpo } from './preference/tr-dpo.js';
 export {

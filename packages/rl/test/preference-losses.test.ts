@@ -3,12 +3,15 @@ import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type AnyPreferenceLoss,
+  annotatePairs,
   combinedLoss,
   liftPreferenceLoss,
   type PreferenceLoss,
   type PreferenceLossName,
   preferenceLosses,
   preferredPair,
+  stepDpoPair,
+  tokenizePair,
   trDpo,
 } from '../src/index.js';
 import { evaluatePreference, type ScriptedPreference } from '../src/testing/evaluate-preference.js';
@@ -24,6 +27,7 @@ import {
   ofDpo,
   pairsOf,
 } from './preference-goldens.js';
+import { toyModel } from './toy.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -161,6 +165,27 @@ it.each(dpoGolden.moving_reference.cases)('a reference moves as TRL has it: %j',
     if (rule.isDue(i + 1)) reference = rule.next(reference, policy, 'weight');
     expectClose(await reference.toArray(), golden.references[i]!, 1e-7);
   }
+});
+
+it('Step-DPO: the first steps that differ, whose shared beginning has no weight and so no gradient', async () => {
+  const [chosen, rejected] = [
+    ['ab', 'cd', 'e'],
+    ['ab', 'cg', 'ef', 'a'],
+  ];
+  const row = stepDpoPair({ prompt: 'ga', chosen, rejected })!;
+  expect(row).toEqual({ prompt: 'gaab', chosen: 'cd', rejected: 'cg' });
+  const pair = tokenizePair(await toyModel(3), row, 0, 32)!;
+  const rows = annotatePairs([pair]);
+  expect(rows.map(({ tokens }) => tokens.slice(0, 6))).toEqual([
+    [6, 0, 0, 1, 2, 3],
+    [6, 0, 0, 1, 2, 6],
+  ]);
+  for (const { weights } of rows) expect(Array.from(weights).slice(0, 4)).toEqual([0, 0, 0, 1]);
+  expect(stepDpoPair({ prompt: 'g', chosen, rejected: ['ab'] })).toBeUndefined();
+  expect(stepDpoPair({ prompt: 'g', chosen, rejected: chosen })).toBeUndefined();
+  expect(() => stepDpoPair({ prompt: 'g', chosen, rejected: 'ab' as never })).toThrow(
+    /rejected must be a list of texts/,
+  );
 });
 
 describe('losses of rankings against their definitions, prompt by prompt', () => {

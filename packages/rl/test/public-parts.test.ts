@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { referenceEngine, setEngine, stopGradient, type Tensor } from '@posttrain/core-tensor';
 import * as training from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as rl from '../src/index.js';
-import { type PreferenceLoss, preferenceLosses } from '../src/index.js';
+import { type AnyPreferenceLoss, type PreferenceLoss, preferenceLosses } from '../src/index.js';
 import { testPreferenceLoss } from '../src/testing/index.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -44,17 +44,50 @@ describe('the kit of preference losses', () => {
     'alphapo',
     'tdpo',
     'wpo',
+    'xpo',
   ];
   for (const [name, make] of Object.entries(preferenceLosses)) {
-    const { nll, kind = 'pairs' } = make() as PreferenceLoss;
-    const shiftInvariant = kind !== ('unpaired' as string) && !nll && !absolute.includes(name);
-    const stopsGradient = ['tdpo', 'wpo'].includes(name);
-    testPreferenceLoss(it, make(), { shiftInvariant, stopsGradient, tolerance: 2e-5 });
+    // The bonus of XPO's own α is no more than rounding.
+    const loss = (name === 'xpo' ? preferenceLosses.xpo({ alpha: 0.01 }) : make()) as PreferenceLoss;
+    const { nll, kind = 'pairs' } = loss;
+    // The shift of BCO's rewards is that of the step.
+    const shiftInvariant = name === 'bco' || (kind !== ('unpaired' as string) && !nll && !absolute.includes(name));
+    const stopsGradient = ['tdpo', 'wpo', 'nash_md'].includes(name);
+    testPreferenceLoss(it, loss, { shiftInvariant, stopsGradient, tolerance: 2e-5 });
   }
   testPreferenceLoss(it, preferenceLosses.tdpo({ variant: 'tdpo1' }), { shiftInvariant: false, tolerance: 2e-5 });
   for (const fDivergenceType of ['forward_kl', 'js_divergence', 'alpha_divergence'] as const) {
     const loss = preferenceLosses.f_dpo({ fDivergenceType });
     testPreferenceLoss(it, loss, { shiftInvariant: false, tolerance: 2e-5 });
+  }
+});
+
+it('docs/rl/preferences.md has every loss, with what it declares to need and a paper that its file names', async () => {
+  const page = await readFile(join(root, '../docs/rl/preferences.md'), 'utf8');
+  const start = page.indexOf('| loss | formula |');
+  const table = page.slice(start, page.indexOf('\n\n', start)).split('\n').slice(2);
+  const listed = table.map((line) => line.slice(2, -2).split(' | '));
+  const needs = Object.entries(preferenceLosses).map(([name, make]) => {
+    const loss = make() as AnyPreferenceLoss;
+    const { kind = 'pairs', runsReference } = loss;
+    const rows = { pairs: 'pairs', unpaired: 'completions', ranked: 'rankings' }[kind];
+    const hasReference = loss.kind === 'unpaired' || loss.reference !== false;
+    const reference = hasReference ? [runsReference ? 'reference in the pass' : 'reference'] : [];
+    const coupled = (loss as PreferenceLoss).coupled ? ['whole step'] : [];
+    return [name, [rows, ...reference, ...coupled, ...((loss as PreferenceLoss).columns ?? [])].join(', ')];
+  });
+  expect(Object.fromEntries(listed.map(([name, , need]) => [name!.slice(1, -1), need]))).toEqual(
+    Object.fromEntries(needs),
+  );
+  const folder = join(root, 'rl/src/preference');
+  const sources = await Promise.all((await readdir(folder)).map((file) => readFile(join(folder, file), 'utf8')));
+  for (const [name, , , paper, golden, check] of listed) {
+    expect([golden, check].every(Boolean), name).toBe(true);
+    if (/^\d/.test(paper!))
+      expect(
+        sources.some((source) => source.includes(`arXiv ${paper}`)),
+        `${name} ${paper}`,
+      ).toBe(true);
   }
 });
 

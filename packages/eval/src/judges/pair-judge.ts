@@ -65,9 +65,7 @@ export function pairJudge(given: PairJudgeOptions): PairJudge {
 }
 
 /** What a judge is asked by default. */
-export function pairPrompt({ prompt, first, second }: CompareRequest): Prompt {
-  const asked =
-    typeof prompt === 'string' ? prompt : prompt.map(({ role, content }) => `${role}: ${content}`).join('\n\n');
+export function pairPrompt(request: CompareRequest): Prompt {
   return [
     {
       role: 'system',
@@ -75,8 +73,15 @@ export function pairPrompt({ prompt, first, second }: CompareRequest): Prompt {
         'You compare two answers to one request. Judge how helpful, right, relevant and complete they are; their order and their length count for nothing. ' +
         'Give your reasons in a few sentences, and end with your verdict: [[A]] if answer A is better, [[B]] if answer B is better, [[C]] if they are equally good.',
     },
-    { role: 'user', content: `# Request\n${asked}\n\n# Answer A\n${first}\n\n# Answer B\n${second}` },
+    { role: 'user', content: pairText(request) },
   ];
+}
+
+/** The prompt, and both answers under their letters. */
+export function pairText({ prompt, first, second }: CompareRequest): string {
+  const asked =
+    typeof prompt === 'string' ? prompt : prompt.map(({ role, content }) => `${role}: ${content}`).join('\n\n');
+  return `# Request\n${asked}\n\n# Answer A\n${first}\n\n# Answer B\n${second}`;
 }
 
 function lastVerdict(text: string): PairVerdict['winner'] {

@@ -31,7 +31,7 @@ export interface ScriptedPreference {
   readonly completions: readonly ScriptedCompletion[];
   /** Default: the first is the best, the last the worst. A label is a score above 0.5. */
   readonly scores?: readonly number[];
-  /** Of the columns that the loss names. Default: 1 each. */
+  /** Of the columns that the loss names. Default: 1 each; of a single completion its score. */
   readonly columns?: Readonly<Record<string, number>>;
 }
 
@@ -85,7 +85,7 @@ function rowsFor(loss: AnyPreferenceLoss, preferences: readonly ScriptedPreferen
         completionTokens: placeholder(logProbs),
         desirable: worth(preference)[i]! > 0.5,
         reference: reference!,
-        columns: columnsFor(loss.columns, preference.columns),
+        columns: columnsFor(loss.columns, preference.columns, worth(preference)[i]!),
       })),
     );
     return annotateUnpaired(all, loss);
@@ -93,8 +93,8 @@ function rowsFor(loss: AnyPreferenceLoss, preferences: readonly ScriptedPreferen
   return annotatePairs(pairsOf(preferences, loss), loss);
 }
 
-const columnsFor = (names: readonly string[] = [], given: ScriptedPreference['columns'] = {}) => ({
-  ...Object.fromEntries(names.map((name) => [name, 1])),
+const columnsFor = (names: readonly string[] = [], given: ScriptedPreference['columns'] = {}, value = 1) => ({
+  ...Object.fromEntries(names.map((name) => [name, value])),
   ...given,
 });
 

@@ -28,6 +28,7 @@ const RATIOS = [
   [-0.2, -1.1, -1.9],
 ];
 const LENGTHS = [3, 2, 4];
+const TRL_METRICS = ['rewards/chosen', 'rewards/rejected', 'rewards/margins', 'logps/chosen', 'logps/rejected'];
 
 /**
  * Registers the checks that every preference loss must pass, with the test function of any framework:
@@ -137,6 +138,23 @@ export function testPreferenceLoss(
     close(await lossOf(scripted().reverse()), expected.loss, 'the loss in another order');
   });
 
+  check('is finite at log-ratios of 50 and -50, of one token each, and logs the metrics of TRL', async () => {
+    for (const isRight of [true, false]) {
+      const completion = (i: number): ScriptedCompletion => {
+        const isHigh = (i === 0) === isRight;
+        return { logProbs: [isHigh ? -1 : -51], reference: needsReference ? [isHigh ? -51 : -1] : undefined };
+      };
+      const far = { completions: Array.from({ length: size }, (_, i) => completion(i)) };
+      const { loss: value, gradient, metrics } = await evaluatePreference(loss, [far, scripted()[0]!]);
+      const where = `with what is better ${isRight ? 'far likelier' : 'far unlikelier'} than under the reference`;
+      assert.ok([value, ...gradient.flat()].every(Number.isFinite), `loss or gradient is not finite ${where}`);
+      const accuracies = kind === 'unpaired' ? [] : ['rewards/accuracies'];
+      for (const name of [...TRL_METRICS, ...accuracies]) {
+        assert.ok(Number.isFinite(metrics[name]), `${name} is ${metrics[name]} ${where}`);
+      }
+    }
+  });
+
   check('is the same however a step is split over micro-batches, and runs a reference only if it says so', async () => {
     const reference = { name: 'never run', parameters: {}, hooks: neverRun };
     if (needsReference) await assert.rejects(trained(loss, 4096, reference), /the reference was run/);
@@ -159,14 +177,12 @@ async function trained(
   const letters = [...'abdefg'];
   const rows = letters.map((letter) => {
     const [prompt, chosen, rejected] = [`${letter}ab`, 'cc', letter.repeat(3)];
-    if (loss.kind === 'unpaired') return { prompt, completion: letter < 'd' ? chosen : rejected, label: letter < 'd' };
+    const numbers = loss.kind === 'ranked' ? [] : (loss.columns ?? []).map((name) => [name, letter < 'd'] as const);
+    const columns = Object.fromEntries(numbers);
+    if (loss.kind === 'unpaired')
+      return { prompt, completion: letter < 'd' ? chosen : rejected, label: letter < 'd', ...columns };
     if (loss.kind === 'ranked') return { prompt, completions: [rejected, chosen, `c${letter}`], scores: [0, 1, 0.5] };
-    return {
-      prompt,
-      chosen,
-      rejected,
-      ...Object.fromEntries((loss.columns ?? []).map((name) => [name, letter < 'd'])),
-    };
+    return { prompt, chosen, rejected, ...columns };
   });
   const { history } = await trainPreferences({
     ...{

@@ -163,7 +163,7 @@ export type Couple = readonly [first: SampledRollout, second: SampledRollout];
 
 /** What rewards or a judge say of couples. */
 export interface Preferences {
-  /** By how much the first is better, or ±1 of a judge; 0: equally good, null: not said. */
+  /** By how much the first is better, or from -1 to 1 of a judge; 0: equally good, null: not said. */
   readonly preferences: readonly (number | null)[];
   /** Of each completion, the first ones and then the second ones; undefined of a judge. */
   readonly scores?: readonly (number | null)[];
@@ -233,10 +233,11 @@ async function judged(
     const problem = `the judge ${judge.name} gave ${verdicts.length} verdicts for ${couples.length} pairs`;
     throw new PosttrainError('JUDGE', `${where}: ${problem}`);
   }
-  const preferences = verdicts.map(({ winner }, i) => {
+  const preferences = verdicts.map(({ winner, preference }, i) => {
     if (winner === null) return null;
-    if (winner === 'tie') return 0;
-    return (winner === 'first') === swapped[i] ? -1 : 1;
+    // From -1 to 1, as a probability of 0 to 1.
+    const said = preference === undefined ? { first: 1, tie: 0, second: -1 }[winner] : 2 * preference - 1;
+    return swapped[i] ? -said : said;
   });
   return { preferences, metrics: {} };
 }

@@ -28,7 +28,7 @@ export type NashMdCompletionsOptions<Row extends PromptRow = PromptRow> = Judged
 /**
  * The completions of Nash-MD (arXiv 2312.00886, algorithm 1), for `preferenceLosses.nash_md()`: one of the policy for each prompt, with the
  * probability that it is better than one of the opponent, the geometric mixture π^(1-α) π_ref^α token by token. With rewards that
- * probability is σ of their difference, as in TRL; of a judge 1, 0 or, for a tie, ½. What is not said is left out, and counted in
+ * probability is σ of their difference, as in TRL; of a judge what it says, or 1, 0 and for a tie ½. What is not said is left out, and counted in
  * `frac_undecided`. Metrics: those of `onlinePairs`, of both.
  *
  * @throws OptionError, PromptRowError before the first step; RewardError; what the judge throws
