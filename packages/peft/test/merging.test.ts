@@ -375,6 +375,10 @@ describe('mergeModels', () => {
     await writeFile(recipe, 'a: [');
     expect(await run('merge', recipe)).toBe(1);
     expect(said.at(-1)).toMatch(/not one document of YAML/);
+    const bomb = Array.from({ length: 12 }, (_, i) => `a${i}: &a${i} [${i === 0 ? 1 : `*a${i - 1}, *a${i - 1}`}]`);
+    await writeFile(recipe, bomb.join('\n'));
+    expect(await run('merge', recipe)).toBe(1);
+    expect(said.at(-1)).toMatch(/not one document of YAML: Excessive alias count/);
   });
 });
 
