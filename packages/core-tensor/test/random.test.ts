@@ -59,6 +59,7 @@ describe('uniform', () => {
   it('lies in [0, 1) with mean 1/2 and variance 1/12', () => {
     expect(Math.min(...x.subarray(0, 10_000))).toBeGreaterThanOrEqual(0);
     expect(x.every((value) => value >= 0 && value < 1)).toBe(true);
+    for (const from of [0, 5, 8]) expect(Key.fromSeed(3).uniformHost(7, from)).toEqual(x.slice(from, from + 7));
     expect(Math.abs(mean(x) - 1 / 2)).toBeLessThan(5 / Math.sqrt(12 * n));
     expect(Math.abs(moment(x, 2) - mean(x) ** 2 - 1 / 12)).toBeLessThan(5 / Math.sqrt(180 * n));
   });

@@ -87,6 +87,7 @@ export {
 } from './model/network.js';
 export type { OutputLayer } from './model/output-layer.js';
 export { ModelQuantizationError, type QuantizationOptions, type WeightStorage } from './model/quantize.js';
+export type { GptqQuantizationOptions } from './model/quantize-gptq.js';
 export { floatWeight } from './model/quantized-layer.js';
 export {
   type KeepOptions,

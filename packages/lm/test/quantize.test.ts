@@ -5,6 +5,7 @@ import { openSafetensors } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { describe, expect, it } from 'vitest';
+import { modelOf } from '../../peft/test/model.js';
 import {
   CausalLM,
   exportGenerator,
@@ -262,5 +263,47 @@ describe('a quantised model', () => {
       false,
     );
     expect((await CausalLM.load(folder)).storage.bitsPerParameter).toBe(32);
+  });
+});
+
+describe('GPTQ of a model', () => {
+  const rows = Array.from({ length: 12 }, (_, i) =>
+    Array.from({ length: 16 }, (__, t) => (7 * i + 3 * t * (1 + (i % 3))) % 61),
+  );
+  const tokens = tensor(Int32Array.from(rows.flat()), [12, 16], 'int32');
+  const gptqOptions = { method: 'gptq', rows, groupSize: 32 } as const;
+
+  it.each(['llama', 'gpt2'])(
+    '%s: its logits are nearer to the float ones than those of rounding to the nearest',
+    async (name) => {
+      const model = modelOf(await loadWeights(modelFolder(name)), name);
+      const [float, near] = [await logitsOf(model, tokens), await model.quantize({ method: 'int4', blockSize: 32 })];
+      const calibrated = await model.quantize(gptqOptions);
+      const error = async (of: CausalLM) => {
+        const logits = await logitsOf(of, tokens);
+        return logits.reduce((sum, x, i) => sum + (x - float[i]!) ** 2, 0);
+      };
+      const [ours, rounded] = [await error(calibrated), await error(near)];
+      expect(ours).toBeLessThan(0.8 * rounded);
+      expect(ours).toBeGreaterThan(0);
+      // The same storage, and products with codes are products with what they stand for.
+      expect(calibrated.storage).toEqual(near.storage);
+      expect(
+        largestDifference(await logitsOf(await calibrated.dequantize(), tokens), await logitsOf(calibrated, tokens)),
+      ).toBeLessThan(1e-3);
+    },
+  );
+
+  it('refuses what cannot be calibrated', async () => {
+    const model = await tinyModel();
+    await expect(model.quantize({ ...gptqOptions, rows: [] })).rejects.toThrow(/rows is .*list of lists of token ids/);
+    await expect(model.quantize({ ...gptqOptions, skip: ['q_prj'] })).rejects.toThrow(/Did you mean "q_proj"/);
+    await expect(model.quantize({ ...gptqOptions, groupSize: 24 })).rejects.toThrow(/24 is not one of/);
+    const quantized = await model.quantize({ method: 'int4', blockSize: 16 });
+    await expect(quantized.quantize(gptqOptions)).rejects.toThrow(/quantised already/);
+    const load = loadWeights(modelFolder('llama'), {
+      quantization: { method: 'gptq' } as unknown as QuantizationOptions,
+    });
+    await expect(load).rejects.toThrow(/needs the loaded model/);
   });
 });

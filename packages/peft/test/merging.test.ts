@@ -226,6 +226,15 @@ describe('merge methods', () => {
   });
 });
 
+interface MergekitCase {
+  readonly recipe: MergeRecipe;
+  /** Of each tensor its norm, and its product with cos(0.7 j). */
+  readonly tensors: Readonly<Record<string, readonly [norm: number, wave: number]>>;
+}
+const mergekit: { readonly cases: readonly MergekitCase[] } = JSON.parse(
+  await readFile(join(goldens, 'mergekit/expected.json'), 'utf8'),
+);
+
 /** A folder of the golden Llama with every number changed by `change`. */
 async function variant(change: (x: number, i: number) => number, edit: object = {}): Promise<string> {
   const folder = join(await temporaryFolder(), 'model');
@@ -253,6 +262,27 @@ const weightsOf = async (folder: string) => {
 };
 
 describe('mergeModels', () => {
+  it("has mergekit's numbers", async () => {
+    const made = [1, 2, 3].map((s) => variant((x, j) => x + 0.05 * Math.sin(s * s * j + s)));
+    const [a, b, c] = await Promise.all(made);
+    const folders: Readonly<Record<string, string>> = { base: llama, a: a!, b: b!, c: c! };
+    for (const [i, { recipe, tensors }] of mergekit.cases.entries()) {
+      const local = JSON.parse(JSON.stringify(recipe), (key, value) =>
+        key === 'model' || key === 'base_model' ? folders[value as string] : value,
+      );
+      const to = await output();
+      await mergeModels(local, { output: to });
+      const weights = await weightsOf(to);
+      expect(Object.keys(weights).sort()).toEqual(Object.keys(tensors).sort());
+      for (const [name, [length, wave]] of Object.entries(tensors)) {
+        const found = weights[name]!;
+        const product = found.reduce((sum, x, j) => sum + x * Math.cos(0.7 * j), 0);
+        const apart = Math.max(Math.abs(Math.hypot(...found) - length), Math.abs(product - wave));
+        expect(apart, `${recipe.merge_method} ${i}: ${name}`).toBeLessThan(1e-5 * Math.max(1, length));
+      }
+    }
+  });
+
   it('merges folders that are read part by part, to a model that loads', async () => {
     const [a, b] = [await variant((x) => 1.5 * x), await variant((x, i) => x + (i % 3) / 64)];
     const recipe: MergeRecipe = {
@@ -375,6 +405,10 @@ describe('mergeModels', () => {
     await writeFile(recipe, 'a: [');
     expect(await run('merge', recipe)).toBe(1);
     expect(said.at(-1)).toMatch(/not one document of YAML/);
+    const bomb = Array.from({ length: 12 }, (_, i) => `a${i}: &a${i} [${i === 0 ? 1 : `*a${i - 1}, *a${i - 1}`}]`);
+    await writeFile(recipe, bomb.join('\n'));
+    expect(await run('merge', recipe)).toBe(1);
+    expect(said.at(-1)).toMatch(/not one document of YAML: Excessive alias count/);
   });
 });
 

@@ -194,6 +194,14 @@ describe('QLoRA', () => {
     await expectEqualGradients(await gradientOf(model, true), await gradientOf(await model.dequantize(), true));
   });
 
+  it('is the same over a base that GPTQ has rounded', async () => {
+    const rows = countingRows.map(({ input_ids }) => input_ids);
+    const model = await (await tinyModel('llama')).quantize({ method: 'gptq', rows, groupSize: 16 });
+    const before = await bytesOf(model);
+    await expectEqualGradients(await gradientOf(model), await gradientOf(await model.dequantize()));
+    expect(await bytesOf(model)).toEqual(before);
+  });
+
   it('merges into the dequantised base only, and says so', async () => {
     const model = await (await tinyModel('llama')).quantize(NF4);
     const start = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear', initLoraWeights: false });

@@ -108,6 +108,19 @@ describe('reading what the reference implementation wrote', () => {
     const file = await openSafetensors(path);
     const { data: read } = await file.read('x', { as: 'float32' });
     expect(Buffer.compare(Buffer.from(read.buffer), Buffer.from(bfloat16ToFloat32(data).buffer))).toBe(0);
+    // A part of it, across the seam, and what is no part.
+    const part = await file.read('x', { as: 'float32', range: [524_280, 524_300] });
+    expect(part.shape).toEqual([20]);
+    expect(part.data).toEqual(read.slice(524_280, 524_300));
+    expect((await file.read('x', { range: [7, 7] })).data).toHaveLength(0);
+    for (const range of [
+      [-1, 2],
+      [2, 1],
+      [0, data.length + 1],
+      [0.5, 2],
+    ] as const) {
+      await expect(file.read('x', { range })).rejects.toThrow(/is not within its 1300001 elements/);
+    }
     await file.close();
   });
 });
@@ -216,6 +229,25 @@ describe('writing', () => {
     const file = await openSafetensors(path);
     expect((await file.read('a')).data).toEqual(Int8Array.of(1, 2));
     await file.close();
+  });
+
+  it('takes a tensor in parts, as many numbers as its shape says', async () => {
+    const path = join(folder, 'parts.safetensors');
+    const parts = (...sizes: number[]) =>
+      async function* () {
+        let next = 0;
+        for (const size of sizes) yield Float32Array.from({ length: size }, () => next++);
+      };
+    const one = { name: 'a', dtype: 'float32' as const, shape: [2, 3] };
+    await writeSafetensors(path, [{ ...one, data: () => parts(4, 0, 2)() }]);
+    const file = await openSafetensors(path);
+    expect((await file.read('a')).data).toEqual(Float32Array.of(0, 1, 2, 3, 4, 5));
+    await file.close();
+    for (const sizes of [[4], [4, 3]]) {
+      const wrong = writeSafetensors(join(folder, 'wrong.safetensors'), [{ ...one, data: () => parts(...sizes)() }]);
+      await expect(wrong).rejects.toThrow(/the parts have [47] elements; shape \[2, 3\] has 6/);
+    }
+    expect(readdirSync(folder)).toEqual(['parts.safetensors']);
   });
 
   it('refuses data that does not fit, twice-given names and unknown options', async () => {

@@ -23,6 +23,7 @@ import { isWeights, WEIGHTS, type Weights } from './layers.js';
 import { loadModelFiles, pretrainedFolder, saveModelFiles } from './model-files.js';
 import { type Network, networkOf } from './network.js';
 import {
+  assertQuantization,
   configQuantizedWith,
   dequantizeWeights,
   type QuantizationOptions,
@@ -30,6 +31,7 @@ import {
   type WeightStorage,
   weightStorage,
 } from './quantize.js';
+import { type GptqQuantizationOptions, isGptq, quantizeByGptq } from './quantize-gptq.js';
 import { type LoadWeightsOptions, readWeights, type SaveWeightsOptions } from './weights.js';
 
 /** The parts of a causal language model. */
@@ -137,11 +139,16 @@ export class CausalLM {
 
   /**
    * The same model with its linear layers quantised, and its output layer where the options say so (`CausalLM.load` does it
-   * as it reads).
+   * as it reads). `gptq` has calibration rows, and the codes of `int4`.
    *
-   * @throws ModelQuantizationError, QuantizationError
+   * @throws ModelQuantizationError, QuantizationError, OptionError
    */
-  async quantize(options: QuantizationOptions): Promise<CausalLM> {
+  async quantize(options: QuantizationOptions | GptqQuantizationOptions): Promise<CausalLM> {
+    assertQuantization(options);
+    if (isGptq(options)) {
+      const { weights, quantized } = await quantizeByGptq(this.network, this.weights, options);
+      return new CausalLM({ ...this.#parts(), weights }, networkOf(this.config, quantized, this.engine));
+    }
     const { weights, quantized } = await quantizeWeights(this.network, this.weights, options);
     const config = configQuantizedWith(this.config, this.network.modules.values(), options);
     return new CausalLM({ ...this.#parts(), config, weights }, networkOf(config, quantized, this.engine));

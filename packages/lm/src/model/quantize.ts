@@ -54,6 +54,8 @@ export class ModelQuantizationError extends PosttrainError {
 }
 
 const OUTPUT_LAYER = 'lm_head';
+/** It looks at what the model computes, so that there must be a model. */
+const GPTQ_HINT = " It needs the loaded model: (await CausalLM.load(folder)).quantize({ method: 'gptq', rows }).";
 const METHODS = ['nf4', 'fp4', 'int8', 'int4'];
 
 /** @throws ModelQuantizationError for what is no object with a method: a method's name alone, say */
@@ -89,7 +91,10 @@ export function modulesToQuantize(modules: Iterable<ModuleInfo>, options: Quanti
   assertQuantization(options);
   const { method, skip = [] } = options;
   if (!METHODS.includes(method)) {
-    throw new ModelQuantizationError(`quantization: method ${showValue(method)} is not one of ${METHODS.join(', ')}.`);
+    const hint = (method as string) === 'gptq' ? GPTQ_HINT : '';
+    throw new ModelQuantizationError(
+      `quantization: method ${showValue(method)} is not one of ${METHODS.join(', ')}.${hint}`,
+    );
   }
   const all = [...modules];
   const linear = all.filter(({ kind }) => kind === 'linear');
@@ -167,6 +172,15 @@ function quantizationConfigOf(
   };
 }
 
+/** @throws ModelQuantizationError for a model that is quantised already */
+export function refuseQuantized({ modules }: Pick<Network, 'modules'>): void {
+  const already = [...modules.values()].find(isQuantized);
+  if (!already) return;
+  throw new ModelQuantizationError(
+    `the model is quantised already (${already.name}: ${already.quantization.method}): quantise model.dequantize().`,
+  );
+}
+
 /** A model's weights with those that the options select quantised, one at a time, and how each is stored. */
 export async function quantizeWeights(
   network: Network,
@@ -175,12 +189,7 @@ export async function quantizeWeights(
 ): Promise<{ readonly weights: Weights; readonly quantized: ReadonlyMap<string, QuantizedFormat> }> {
   const result: Record<string, Tensor> = { ...weights };
   const quantized = new Map<string, QuantizedFormat>();
-  const already = [...network.modules.values()].find(isQuantized);
-  if (already) {
-    throw new ModelQuantizationError(
-      `the model is quantised already (${already.name}: ${already.quantization.method}): quantise model.dequantize().`,
-    );
-  }
+  refuseQuantized(network);
   for (const module of modulesToQuantize(network.modules.values(), options)) {
     const weight = weights[`${module.tiedTo ?? module.name}.weight`]!;
     const data = Float32Array.from(await weight.data());

@@ -58,7 +58,7 @@ export function planMerge(recipe: CheckedRecipe, models: ReadonlyMap<string, Ope
     const most = Math.max(0, ...names.map((name) => layerOf(name)?.layer ?? 0));
     const tensors = names.map((name) => {
       const layer = layerOf(name)?.layer;
-      const depth = layer === undefined ? (isEmbedding(name) ? 0 : 1) : layer / Math.max(1, most);
+      const depth = layer === undefined ? 0 : layer / Math.max(1, most);
       return planTensor(recipe, models, { tensor: name, depth }, slice!, () => name);
     });
     checkNames(models, names);
@@ -91,8 +91,7 @@ function planSlices(recipe: CheckedRecipe, models: ReadonlyMap<string, OpenModel
       if (!place) {
         const owner = isEmbedding(name) ? 0 : recipe.slices.length - 1;
         if (i !== owner) continue;
-        const depth = isEmbedding(name) ? 0 : 1;
-        tensors.push(planTensor(recipe, models, { tensor: name, depth }, slice, () => name));
+        tensors.push(planTensor(recipe, models, { tensor: name, depth: 0 }, slice, () => name));
       } else if (place.layer >= from && place.layer < to) {
         const { before, after, layer } = place;
         const depth = count === 1 ? 0 : (layer - from) / (count - 1);

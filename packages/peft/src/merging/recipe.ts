@@ -109,10 +109,18 @@ export async function readMergeRecipe(path: string): Promise<MergeRecipe> {
   } catch (cause) {
     throw new MergeRecipeError(path, 'cannot be read. Give the path of a recipe in YAML.', { cause });
   }
-  const document = parseDocument(content, { maxAliasCount: 100 } as object);
+  const refused = (problem: string, cause?: unknown) =>
+    new MergeRecipeError(path, `is not one document of YAML: ${problem.split('\n')[0]}`, { cause });
+  const document = parseDocument(content);
   const [error] = document.errors;
-  if (error) throw new MergeRecipeError(path, `is not one document of YAML: ${error.message.split('\n')[0]}`);
-  const recipe: unknown = document.toJS({ maxAliasCount: 100 });
+  if (error) throw refused(error.message, error);
+  let recipe: unknown;
+  try {
+    // Aliases of aliases would make much out of little.
+    recipe = document.toJS({ maxAliasCount: 100 });
+  } catch (cause) {
+    throw refused((cause as Error).message, cause);
+  }
   if (!isPlainObject(recipe)) throw new MergeRecipeError(path, 'is no mapping; it needs merge_method and models.');
   return recipe as unknown as MergeRecipe;
 }

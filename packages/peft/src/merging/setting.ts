@@ -11,7 +11,7 @@ export type MergeSetting =
 /** The tensor that a setting is asked for. */
 export interface SettingPlace {
   readonly tensor: string;
-  /** Where its layer is among the layers of its slice, from 0 to 1; 0 for embeddings, 1 for what comes after the layers. */
+  /** Where its layer is among the layers of its slice, from 0 to 1; 0 outside the layers, as mergekit has it. */
   readonly depth: number;
 }
 
