@@ -167,6 +167,32 @@ describe('tokenizeRows', () => {
     );
   });
 
+  it('trains the calls of tools and what is said of their results, and never the results', async () => {
+    const template =
+      '{{ tools | map(attribute="function.name") | join(",") }}{% for m in messages %}<{{ m.role }}>{{ m.content or "" }}' +
+      '{% for c in m.tool_calls or [] %}[{{ c.function.name }} {{ c.function.arguments.city }}]{% endfor %}<|im_end|>' +
+      '{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}';
+    const model = await modelWith('byte-level-bpe', template);
+    const messages = [
+      { role: 'user', content: 'Rain in Oslo?' },
+      {
+        role: 'assistant',
+        content: null,
+        tool_calls: [{ type: 'function', function: { name: 'weather', arguments: '{"city": "Oslo"}' } }],
+      },
+      { role: 'tool', content: 'wet' },
+      { role: 'assistant', content: 'Yes.' },
+    ];
+    const tools = JSON.stringify([{ type: 'function', function: { name: 'weather', parameters: {} } }]);
+    const trained = (options: TokenizeOptions) => {
+      const [{ tokens, mask } = { tokens: [], mask: [] }] = tokenizeRows(model, [{ messages, tools }], options).rows;
+      expect(model.tokenizer.decode([...tokens])).toContain('weather<user>Rain in Oslo?');
+      return model.tokenizer.decode(tokens.filter((_, t) => mask[t] === 1));
+    };
+    expect(trained({ assistantOnlyLoss: true })).toBe('[weather Oslo]<|im_end|>Yes.<|im_end|>');
+    expect(trained({ lastTurnOnlyLoss: true })).toBe('[weather Oslo]<|im_end|>Yes.<|im_end|>');
+  });
+
   it('trains the end token, also where it is the padding token', async () => {
     const model = await modelWith('byte-level-bpe', null);
     const { rows } = tokenizeRows(model, [{ prompt: '2 + 3 =', completion: ' 5' }]);
