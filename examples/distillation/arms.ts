@@ -17,7 +17,7 @@ export interface Settings {
   readonly heldOut: number;
 }
 
-export const SETTINGS: Settings = { teacherSteps: 160, steps: 80, texts: 24, mopdSteps: 110, heldOut: 80 };
+export const SETTINGS: Settings = { teacherSteps: 160, steps: 80, texts: 24, mopdSteps: 48, heldOut: 80 };
 
 const BATCH = 16;
 const quiet = { onWarning: () => {} };
@@ -100,20 +100,22 @@ export async function mopdArms(seed: number, settings: Settings): Promise<Record
   const prompts = worlds
     .flatMap((world, i) => world.rows(400, 8000 + 100 * i + seed))
     .map(({ prompt, domain }) => ({ prompt, domain }));
-  const by = async (teachers: Readonly<Record<string, CausalLM>>) => {
+  const by = async (teachers: Readonly<Record<string, CausalLM>>, route?: (row: object) => string) => {
     const { trainer } = await trainPolicy({
       ...{ model: start.trainer.model, rows: prompts, rewards: { letters: (text: string) => text.length } },
-      objective: policyObjectives.mopd({ teachers, route: (row) => (row as unknown as Row).domain }),
+      objective: policyObjectives.mopd({ teachers, ...(route && { route }) }),
       ...{ steps: mopdSteps, promptsPerStep: 24, completionsPerPrompt: 1, maxCompletionLength: 13 },
       ...{ learningRate: 0.003, seed, ...quiet },
     });
     return both(trainer.model);
   };
+  const domain = (row: object) => (row as Row).domain;
   return {
     'specialist a': await both(a),
     'specialist b': await both(b),
     'student before': await both(start.trainer.model),
-    MOPD: await by({ a, b }),
-    'control: routed to the other': await by({ a: b, b: a }),
+    MOPD: await by({ a, b }, domain),
+    'mean of both teachers': await by({ a, b }),
+    'control: routed to the other': await by({ a: b, b: a }, domain),
   };
 }
