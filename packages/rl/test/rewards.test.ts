@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { sgd } from '@posttrain/core-tensor/optim';
 import {
   type Generator,
   OptionError,
@@ -10,7 +11,7 @@ import {
   type VerifyRequest,
 } from '@posttrain/interfaces';
 import { SequenceClassifier } from '@posttrain/lm';
-import { trainRewardModel } from '@posttrain/training';
+import { Trainer, trainRewardModel } from '@posttrain/training';
 import { describe, expect, it } from 'vitest';
 import { evaluate, meanScore } from '../../eval/src/index.js';
 import { drawing, lettersModel } from '../../training/test/letters.js';
@@ -21,11 +22,13 @@ import {
   exactMatch,
   formatTags,
   functionVerifier,
+  gae,
   hybridReward,
   implicitProcessReward,
   lengthPenalty,
   numericMatch,
   type PromptRow,
+  policyObjectives,
   processAdvantage,
   type RewardContext,
   type RewardFunction,
@@ -34,7 +37,9 @@ import {
   scoreCompletions,
   softOverlongPunishment,
   stepRewards,
+  trainPolicy,
 } from '../src/index.js';
+import { tableCritic } from './stateful-run.js';
 
 type Row = PromptRow & Readonly<Record<string, unknown>>;
 
@@ -365,6 +370,55 @@ describe('refitRewardModel', () => {
     }
     // Of one of the frozen ones the policy is worse at the end than it has been.
     expect(Math.max(...falls)).toBeGreaterThan(0.5);
+  });
+
+  it('learns beside a policy that GRPO trains by it, and pays steps into the rewards of tokens of PPO', async () => {
+    setEngine(onnxruntimeEngine());
+    const trainer = await Trainer.create(await SequenceClassifier.fromCausalLM(await lettersModel(2)), {
+      optimizer: sgd(),
+    });
+    const longer: PairJudge = {
+      name: 'more c',
+      compare: async (asked) =>
+        asked.map(({ first, second }) => ({ winner: countOf(first, 'c') > countOf(second, 'c') ? 'first' : 'second' })),
+    };
+    const refit = refitRewardModel({ trainer, judge: longer, learningRate: 0.05, every: 2 });
+    const run = {
+      ...{ rows: [{ prompt: 'ab' }, { prompt: 'g' }], steps: 2, completionsPerPrompt: 4, promptsPerStep: 2 },
+      ...{ maxCompletionLength: 4, learningRate: 0.01, optimizer: 'sgd' as const },
+    };
+    const before = await trainer.parameters['score.weight']!.toArray();
+    const { history } = await trainPolicy({
+      ...run,
+      model: await lettersModel(1),
+      rewards: { reward_model: refit.reward },
+      objective: { ...policyObjectives.grpo(), annotators: [refit] },
+    });
+    expect(history.map(({ metrics }) => metrics['reward_model/loss'] !== undefined)).toEqual([false, true]);
+    expect(await trainer.parameters['score.weight']!.toArray()).not.toEqual(before);
+
+    // No outcome is worth anything: what changes the policy are the rewards of steps.
+    const haveC: Verifier = {
+      name: 'c',
+      verify: async (requests) =>
+        requests.map(({ completion }) => {
+          const steps = completion.split('b').filter((step) => step.trim() !== '');
+          return { score: 0, stepScores: steps.map((step) => countOf(step, 'c')) };
+        }),
+    };
+    const weightsAfter = async (weight: number) => {
+      const ppo = { ...policyObjectives.ppo({ critic: tableCritic() }), advantage: gae({ whiten: false }) };
+      const annotators = [...ppo.annotators!, stepRewards({ verifier: haveC, weight, stepDelimiter: 'b' })];
+      const result = await trainPolicy({
+        ...{ ...run, steps: 1, completionsPerPrompt: 8, onWarning: () => {} },
+        ...{ model: await lettersModel(1), rewards: { none: () => 0 } },
+        objective: { ...ppo, annotators: annotators.toReversed() },
+      });
+      return result.trainer.parameters['model.norm.weight']!.toArray();
+    };
+    const [none, some] = [await weightsAfter(0), await weightsAfter(1)];
+    expect(none).toEqual(await (await lettersModel(1)).weights['model.norm.weight']!.toArray());
+    expect(some).not.toEqual(none);
   });
 });
 
