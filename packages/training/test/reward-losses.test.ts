@@ -1,5 +1,7 @@
 // Losses of reward models beyond pairs, outcomes and steps: their formulas on logits, against goldens and what no formula says.
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { referenceEngine, setEngine, type Tensor, tensor, valueAndGrad } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
@@ -443,6 +445,16 @@ describe('rows and runs', () => {
       gains.push((await corr(plain.trainer.model)) - (await corr(quality)));
     }
     expect(gainOf(gains).low).toBeGreaterThan(0);
+    const folder = await mkdtemp(join(tmpdir(), 'odin-'));
+    try {
+      const two = await SequenceClassifier.fromCausalLM(await lettersModel(1), { labels: ODIN_LABELS });
+      await odinQuality(two).save(folder);
+      const loaded = await SequenceClassifier.load(folder);
+      expect(loaded.labels).toEqual(['quality']);
+      expect((await loaded.logits([[6, 2, 7]]))[0]![0]).toBeCloseTo((await two.logits([[6, 2, 7]]))[0]![0]!, 6);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
     expect(() => odinQuality({ name: 'x', labels: ['a'] } as never)).toThrow(
       /x has the labels a; those of odin are quality, length/,
     );

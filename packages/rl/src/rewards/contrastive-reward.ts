@@ -25,7 +25,8 @@ export type ContrastiveRewardOptions = Given<typeof contrastiveRewardOptions>;
 /**
  * Contrastive rewards (arXiv 2403.07708, eq. 3): r(x, y) - (1 / k) Σ r(x, y_j) over baseline completions y_j of the same prompt, which
  * were sampled before training. What the reward model likes or dislikes in every answer to a prompt is gone, and prompts whose
- * baseline is good already push less. The baselines of a row are scored once. Not scorable where the completion or every
+ * baseline is good already push less. The baselines of a row are scored once, so
+ * the reward model must stay as it is. Not scorable where the completion or every
  * baseline is not.
  *
  * @throws RewardError for a row without baselines; what the reward model throws
@@ -45,7 +46,10 @@ export function contrastiveReward(given: ContrastiveRewardOptions): Verifier & H
     name: 'contrastiveReward',
     settings: contrastiveRewardOptions.settings(given),
     async verify(requests) {
-      const keys = requests.map((request) => JSON.stringify([request.prompt, baselinesOf(request)]));
+      const keys = requests.map((request) => {
+        baselinesOf(request);
+        return JSON.stringify([request.prompt, request.row]);
+      });
       const missing = [...new Map(keys.map((key, i) => [key, requests[i]!])).entries()].filter(
         ([key]) => !known.has(key),
       );
