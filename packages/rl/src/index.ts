@@ -40,6 +40,7 @@ export {
 export { type SdftOptions, sdft } from './distillation/sdft.js';
 export {
   type PrivilegedPrompt,
+  type RowWithColumns,
   type TeacherLogProbsOptions,
   type TeachersLogProbsOptions,
   teacherLogProb,

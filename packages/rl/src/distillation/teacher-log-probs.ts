@@ -17,8 +17,11 @@ import {
 /** log p of each completion token under the teacher. */
 export const teacherLogProb = rolloutField('teacher.log-probs', { per: 'token' });
 
+/** A row with its further columns, whatever they are. */
+export type RowWithColumns = PromptRow & Readonly<Record<string, unknown>>;
+
 /** What a teacher is shown in the place of the row's prompt. */
-export type PrivilegedPrompt = (row: PromptRow) => Prompt;
+export type PrivilegedPrompt = (row: RowWithColumns) => Prompt;
 
 const OF_A_ROW = 'a function of a row';
 const isFunction = (value: unknown): boolean => typeof value === 'function';
@@ -59,7 +62,7 @@ export const teachersShape = {
    * Which of them a row's completions are scored by: its domain. Default: by all, and what is read is the mean of their
    * log-probabilities.
    */
-  route: custom<(row: PromptRow) => string>()(OF_A_ROW, isFunction, { optional: true, settings: String }),
+  route: custom<(row: RowWithColumns) => string>()(OF_A_ROW, isFunction, { optional: true, settings: String }),
 };
 
 const teacherOptions = options('teacherLogProbs', { ...teacherShape, ...optionalPrivileged });
@@ -76,7 +79,9 @@ export function teacherSequence(
   privileged: PrivilegedPrompt | undefined,
   model: CausalLM,
 ): { readonly tokens: readonly number[]; readonly start: number } {
-  const prompt = privileged ? tokensOfPrompt(model, { ...row, prompt: privileged(row) }) : promptTokens;
+  const prompt = privileged
+    ? tokensOfPrompt(model, { ...row, prompt: privileged(row as RowWithColumns) })
+    : promptTokens;
   return { tokens: [...prompt, ...completionTokens], start: prompt.length };
 }
 
@@ -104,7 +109,7 @@ export function teachersLogProbs(given: TeachersLogProbsOptions): Annotator {
 
 interface Teaching {
   readonly teachers: Readonly<Record<string, TokenTeacher>>;
-  readonly route?: ((row: PromptRow) => string) | undefined;
+  readonly route?: ((row: RowWithColumns) => string) | undefined;
   readonly privileged: PrivilegedPrompt | undefined;
 }
 
@@ -115,7 +120,7 @@ function annotatorOf(
 ): Annotator {
   const routed = (row: PromptRow): readonly string[] => {
     if (!route) return Object.keys(teachers);
-    const wanted = route(row);
+    const wanted = route(row as RowWithColumns);
     if (Object.hasOwn(teachers, wanted)) return [wanted];
     const there = Object.keys(teachers).join(', ');
     const problem = `a row is routed to the teacher ${JSON.stringify(wanted) ?? wanted}, and there are ${there}`;
