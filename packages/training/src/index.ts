@@ -57,6 +57,7 @@ export {
 } from './distillation/step-by-step.js';
 export { type StoreTeacherTopKOptions, storeTeacherTopK } from './distillation/store-teacher-top-k.js';
 export { TeacherFile, TeacherFileError, type TeacherFileHeader } from './distillation/teacher-file.js';
+export { type Teaching, teachingOf } from './distillation/teaching.js';
 export type { TopKAnnotations, TopKLayout } from './distillation/top-k-record.js';
 export { refuseOtherVocabulary } from './distillation/vocabularies.js';
 export { type EagleLoss, type EagleLossOptions, eagleLoss } from './eagle/eagle-loss.js';

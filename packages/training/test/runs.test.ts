@@ -61,6 +61,7 @@ const numbers = ({
 
 describe('the identity of a run', () => {
   /** For every option that decides the result: another value, and what the error says of it. */
+  const privacy = { maxGradNorm: 1, noiseMultiplier: 1 };
   const evaluated = { evaluate: () => ({ loss: 1 }), bestMetric: 'loss' };
   const changes: Readonly<Record<string, readonly [() => Promise<object> | object, RegExp]>> = {
     adapter: [async () => ({ adapter: await adapterWith({ loraAlpha: 4 }) }), /adapter.loraAlpha was 8 and is 4/],
@@ -88,6 +89,10 @@ describe('the identity of a run', () => {
       () => ({ packing: true, packingStrategy: 'wrapped', allowChanged: ['packing', 'rows'] }),
       /packingStrategy was not given and is wrapped/,
     ],
+    sampling: [
+      () => ({ sampling: 'poisson', update: dpSgd({ ...privacy, expectedBatchSize: 4 }), allowChanged: ['update'] }),
+      /sampling was not given and is poisson/,
+    ],
     steps: [() => ({ steps: 5 }), /steps was 4 and is 5.*allowChanged: \['steps'\]/],
     learningRate: [() => ({ learningRate: 0.02 }), /learningRate was 0.01 and is 0.02/],
     completionOnlyLoss: [() => ({ completionOnlyLoss: false }), /completionOnlyLoss was true and is false/],
@@ -95,7 +100,7 @@ describe('the identity of a run', () => {
     lastTurnOnlyLoss: [() => ({ lastTurnOnlyLoss: true }), /lastTurnOnlyLoss was not given and is true/],
     maxLength: [() => ({ maxLength: 6 }), /maxLength was not given and is 6/],
     update: [
-      () => ({ update: dpSgd({ maxGradNorm: 1, noiseMultiplier: 1 }) }),
+      () => ({ update: dpSgd(privacy) }),
       /update was not given and is dp-sgd; update\.maxGradNorm was not given and is 1/,
     ],
     loss: [() => ({ loss: dynamicFineTuning }), /loss was not given and is dft/],

@@ -16,7 +16,7 @@ const reductions = { squares: sumOf('squares', (g) => g.square()), magnitudes: s
 /**
  * Importances: the mean over rows of g² (`squares`) or |g| (`magnitudes`), g being the gradient of one row, by parameter. A mean of
  * the gradients is never taken first: (Σ g)² is another number, and near 0 where a model has been trained to the end. Predictions of
- * weight 0 are left out, all others weigh 1.
+ * weight 0 are left out, all others weigh 1; what belongs to no row (routers' losses, an adapter's penalty) is left out too.
  *
  * @throws PosttrainError IMPORTANCE without rows; what `Trainer.reduceGradients` throws
  */
@@ -29,7 +29,10 @@ export async function meanOverRows<M extends TrainableModel>(
   if (rows.length === 0)
     throw new PosttrainError('IMPORTANCE', 'importances are of rows, and there are none; give some');
   const state = mapNamed(trainer.variables, (p) => zerosBuffer(p.shape));
-  const { state: sums } = await trainer.reduceGradients(rows.map(counted), loss, reductions[of], { state });
+  const { state: sums } = await trainer.reduceGradients(rows.map(counted), loss, reductions[of], {
+    state,
+    rowsOnly: true,
+  });
   const { engine } = trainer.model.network;
   const scaled = compile((all: Named, by: Tensor): Named => mapNamed(all, (x) => x.mul(by)), { name: of, engine });
   return scaled(sums, scalar(1 / rows.length));

@@ -21,7 +21,11 @@ export interface Teaching {
   identity(): Promise<DecisiveSettings>;
 }
 
-/** @throws OptionError for a teacher of another vocabulary, and for options that a teacher on disk has no answer to */
+/**
+ * How the teacher of a run of `distill` teaches.
+ *
+ * @throws OptionError for a teacher of another vocabulary, and for options that a teacher on disk has no answer to
+ */
 export function teachingOf(where: string, settings: DistillSettings): Teaching {
   const { teacher } = settings;
   return teacher instanceof TeacherFile ? byFile(where, teacher, settings) : byModel(where, teacher, settings);

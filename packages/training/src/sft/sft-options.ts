@@ -60,7 +60,7 @@ const shape = {
    * rows, drawn anew for every update, which is what `privacySpent` assumes. Then batchSize is the mean only, an update may have
    * no row, and it needs an `update` rule that divides by batchSize: `dpSgd({ …, expectedBatchSize: batchSize })`. Default `shuffle`.
    */
-  sampling: oneOf(['shuffle', 'poisson'], { default: 'shuffle' }),
+  sampling: oneOf(['shuffle', 'poisson'], { optional: true }),
   /** Passes over the rows; may be a fraction. Default 3. */
   epochs: number({ default: 3, above: 0, decisive: false }),
   /** Updates; replaces `epochs`, with a warning where both are given. */
