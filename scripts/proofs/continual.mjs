@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { LocalGenerator } from '@posttrain/lm';
 import {
   aGem,
+  empiricalFisherDiagonal,
   ewc,
-  fisherDiagonal,
   generativeReplay,
   negativeLogLikelihood,
   runSteps,
@@ -58,7 +58,11 @@ async function learnAfter(run, stage, ruleOf) {
 /** A penalty, with its Fisher information of the earlier rows. */
 const elastic = async (trainer, old) => {
   const anchors = await trainer.copyParameters();
-  const penalty = ewc({ anchors, fisher: await fisherDiagonal(trainer, old, negativeLogLikelihood), lambda: 10 });
+  const penalty = ewc({
+    anchors,
+    fisher: await empiricalFisherDiagonal(trainer, old, negativeLogLikelihood),
+    lambda: 10,
+  });
   return () => ({ penalties: [penalty] });
 };
 /** The gradient of the new rows, turned away from what raises the loss of the earlier ones. */
