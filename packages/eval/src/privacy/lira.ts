@@ -6,14 +6,12 @@ import {
   oneOf,
   options,
   type Scorer,
-  type ScorerTrainer,
   type TrainableRow,
 } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { EvaluationError } from '../errors.js';
 import { assertLength } from '../task-kind.js';
-
-const isRows = (value: unknown): boolean => Array.isArray(value) && value.length > 0;
+import { isRows, rowsOption, trainerOption } from './scorer-trainer-options.js';
 
 const liraOptions = options('liraAttack', {
   /** The model that is attacked, by what it thinks of texts. */
@@ -23,13 +21,9 @@ const liraOptions = options('liraAttack', {
     {},
   ),
   /** Trains shadow models as the target was trained: `sftScorerTrainer(…)` of `@posttrain/training`, say. */
-  trainer: custom<ScorerTrainer>()(
-    'a trainer of scorers ({ name, train(rows, options) })',
-    (value) => typeof (value as Partial<ScorerTrainer> | null)?.train === 'function',
-    {},
-  ),
+  trainer: trainerOption,
   /** Rows of which it is asked whether the target was trained on them. */
-  rows: custom<readonly TrainableRow[]>()('a list of { prompt, completion }', isRows, {}),
+  rows: rowsOption,
   /**
    * Other rows of the same kind, for shadow models. Needed offline; online they are added to the rows that are asked
    * about. Default: none.

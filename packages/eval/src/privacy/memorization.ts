@@ -7,24 +7,18 @@ import {
   OptionError,
   options,
   type Scorer,
-  type ScorerTrainer,
   type TrainableRow,
 } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { EvaluationError } from '../errors.js';
 import { assertLength } from '../task-kind.js';
-
-const isRows = (value: unknown): boolean => Array.isArray(value) && value.length > 0;
+import { isRows, rowsOption, trainerOption } from './scorer-trainer-options.js';
 
 const memorizationOptions = options('memorization', {
   /** Trains models on parts of the rows: `sftScorerTrainer(…)` of `@posttrain/training`, say. */
-  trainer: custom<ScorerTrainer>()(
-    'a trainer of scorers ({ name, train(rows, options) })',
-    (value) => typeof (value as Partial<ScorerTrainer> | null)?.train === 'function',
-    {},
-  ),
+  trainer: trainerOption,
   /** Rows of which it is asked how much each is memorized. Two or more. */
-  rows: custom<readonly TrainableRow[]>()('a list of { prompt, completion }', isRows, {}),
+  rows: rowsOption,
   /** Other rows, of which it is asked what the trained ones do for them. Default: none. */
   evaluationRows: custom<readonly TrainableRow[]>()('a list of { prompt, completion }', isRows, { optional: true }),
   /** The part of the rows that each model is trained on. Default 0.7. */
