@@ -46,6 +46,7 @@ proof('EAGLE with a trained head is greedy decoding, as a chain and as trees', a
   const drafts = {
     chain: { tokens: 4 },
     tree: { choices },
+    drawn: { choices, candidates: 'sampled' },
     dynamic: { dynamicTree: { topK: 3, depth: 4, totalTokens: 8 } },
   };
   for (const temperature of [0, 1]) {
