@@ -1,10 +1,10 @@
 // The door of decoding: Medusa's heads change no greedy token, and a policy learns from what a mix of two models has
 // drawn.
 import assert from 'node:assert/strict';
-import { contrastive, LocalGenerator, MedusaHeads } from '@posttrain/lm';
+import { contrastive, EagleHead, LocalGenerator, MedusaHeads } from '@posttrain/lm';
 import { testDecodingMix, testProposer } from '@posttrain/lm/testing';
 import { noRatio, policyObjectives, singleTurn, trainPolicy, truncatedImportance } from '@posttrain/rl';
-import { trainMedusaHeads } from '@posttrain/training';
+import { trainEagleHead, trainMedusaHeads } from '@posttrain/training';
 import { it, proof, trainingProof } from './proof.mjs';
 import { rows, tinyModel } from './tiny.mjs';
 
@@ -28,6 +28,39 @@ proof('Medusa with trained heads is greedy decoding', async (folder) => {
     plain.map(([{ text }]) => text),
   );
   assert.ok(generator.speculation.tokensPerPass > 1, `${generator.speculation.tokensPerPass} tokens a pass`);
+});
+
+proof('EAGLE with a trained head is greedy decoding, as a chain and as trees', async () => {
+  const model = await tinyModel();
+  const requests = [...'abcdefgh'].map((prompt) => ({ prompt, maxTokens: 12, minNewTokens: 12, temperature: 0 }));
+  const plain = await new LocalGenerator(model).generate(requests);
+  const learnt = (of) =>
+    of.flat().map(({ tokenIds }) => ({ tokens: tokenIds, weights: tokenIds.slice(1).map(() => 1) }));
+  const drawn = await new LocalGenerator(model).generate(
+    requests.map((request, seed) => ({ ...request, temperature: 1, n: 4, seed })),
+  );
+  const start = await EagleHead.initialize(model);
+  const options = { steps: 30, batchSize: 16, learningRate: 0.01 };
+  const { head: eagle } = await trainEagleHead(model, start, learnt([...plain, ...drawn]), options);
+  const choices = [[0], [1], [2], [0, 0], [0, 1], [1, 0], [0, 0, 0], [0, 0, 0, 0]];
+  const drafts = {
+    chain: { tokens: 4 },
+    tree: { choices },
+    drawn: { choices, candidates: 'sampled' },
+    dynamic: { dynamicTree: { topK: 3, depth: 4, totalTokens: 8 } },
+  };
+  for (const temperature of [0, 1]) {
+    const kept = {};
+    for (const [name, draft] of Object.entries(drafts)) {
+      const generator = new LocalGenerator(model, { speculative: { eagle, ...draft } });
+      const fast = await generator.generate(requests.map((request, seed) => ({ ...request, temperature, seed })));
+      const texts = (of) => of.map(([{ text }]) => text);
+      if (temperature === 0) assert.deepEqual(texts(fast), texts(plain));
+      kept[name] = generator.speculation.tokensPerPass;
+    }
+    console.log(`temperature ${temperature}, tokens a pass of the model: ${JSON.stringify(kept)}`);
+    assert.ok(Math.min(kept.tree, kept.dynamic) > 1);
+  }
 });
 
 trainingProof('contrastive decoding in a rollout, with importance weights', async (run) => {

@@ -23,6 +23,13 @@ export { InvalidModelFileError, isJsonObject, type JsonObject } from './files.js
 export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
 export { completionDecoder } from './generate/completion-decoder.js';
 export {
+  type EarlyExit,
+  type EarlyExitOptions,
+  type ExitedText,
+  earlyExit,
+  exitLayers,
+} from './generate/early-exit.js';
+export {
   type LocalGenerateRequest,
   LocalGenerator,
   type LocalGeneratorOptions,
@@ -150,6 +157,7 @@ export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from '.
 export * from './search/index.js';
 export type { DraftSchedule } from './speculative/draft-length.js';
 export type { EagleSpeculation } from './speculative/eagle.js';
+export type { Eagle2Tree } from './speculative/eagle-2-tree.js';
 export { EagleHead, type EagleShape, eagleStates } from './speculative/eagle-head.js';
 export { type LookaheadOptions, lookahead } from './speculative/lookahead.js';
 export type { MedusaSpeculation } from './speculative/medusa.js';

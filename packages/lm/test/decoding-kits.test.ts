@@ -135,11 +135,22 @@ describe('testProposer', () => {
       eagles.set(vocabulary, await EagleHead.initialize(await kitModel(vocabulary, 1)));
     }
   });
-  testProposer(
-    it,
-    'EAGLE',
-    through(({ config }) => ({ eagle: eagles.get(config.vocabSize)!, tokens: 3 })),
-  );
+  const eagleDrafts = {
+    EAGLE: { tokens: 3 },
+    'EAGLE, a tree': { choices: [[0], [1], [0, 0], [1, 0], [0, 1], [0, 0, 0], [1, 0, 0]] },
+    'EAGLE, a tree that is drawn': {
+      choices: [[0], [1], [0, 0], [0, 1], [1, 0], [0, 1, 0], [0, 1, 1]],
+      candidates: 'sampled',
+    },
+    'EAGLE-2': { dynamicTree: { topK: 2, depth: 3, totalTokens: 5 } },
+  } as const;
+  for (const [name, draft] of Object.entries(eagleDrafts)) {
+    testProposer(
+      it,
+      name,
+      through(({ config }) => ({ eagle: eagles.get(config.vocabSize)!, ...draft })),
+    );
+  }
   testProposer(
     it,
     'Medusa, likeliest',

@@ -104,6 +104,7 @@ export {
   traceConfidence,
 } from './strategies/deep-conf.js';
 export { type DeepConfOnlineOptions, deepConfOnline } from './strategies/deep-conf-online.js';
+export { type DeerOptions, deer } from './strategies/deer.js';
 export {
   type DiverseVerifierTreeSearchOptions,
   diverseVerifierTreeSearch,

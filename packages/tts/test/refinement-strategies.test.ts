@@ -10,6 +10,7 @@ import {
   chainOfVerification,
   complexityBased,
   debate,
+  deer,
   jury,
   leastToMost,
   lengthControl,
@@ -310,6 +311,43 @@ describe('length and thinking budgets', () => {
     await expect(budgetForcing(problem, { generator: silent, n: 1, maxThinkingTokens: 9 })).rejects.toThrow(
       /does not say which stop string/,
     );
+  });
+
+  it('DEER ends thinking where a trial answer is sure, and goes on as if nothing had been tried elsewhere', async () => {
+    // Thinks a digit and "Wait", of which it becomes surer by 0.2 with each, and ends by itself after the fifth.
+    const sure = () =>
+      replying((_, __, { prefix = '', stop = [] }): Completion => {
+        const thought = [...prefix.matchAll(/\d/g)].length;
+        if (stop.includes('}')) {
+          const logProbs = [Math.log(0.2 * thought) - 0.1, Math.log(0.2 * thought) + 0.1];
+          return { ...completion(`${thought}!`, 2), logProbs, finishReason: 'stop', stop: '}' };
+        }
+        if (stop.length === 0) return completion(`${thought}`, 1);
+        const end = thought < 4 ? 'Wait' : '</think>';
+        return { ...completion(`${thought}`, 2), finishReason: 'stop', stop: end };
+      });
+    const exit = (rest = {}) => deer(problem, { generator: sure(), n: 1, maxThinkingTokens: 100, ...rest });
+    const thoughts: [threshold: number, thoughts: number][] = [
+      [0, 1],
+      [0.3, 2],
+      [0.5, 3],
+      [0.7, 4],
+      [1, 5],
+    ];
+    for (const [threshold, count] of thoughts) {
+      const { text, trace } = await exit({ threshold });
+      const digits = Array.from({ length: count }, (_, i) => i);
+      expect(text).toBe(`${digits.join('Wait')}</think>\n${count}`);
+      // Two tokens a thought and a trial answer, of which the last thought has none where the model has ended it; one of the answer.
+      expect(trace.spent.completionTokens).toBe(2 * count + 2 * Math.min(count, 4) + 1);
+      const confidences = trace.nodes.flatMap(({ payload }) => (payload as { confidence?: number })?.confidence ?? []);
+      expect(confidences.map((it) => it.toFixed(6))).toEqual(
+        [0.2, 0.4, 0.6, 0.8].slice(0, count).map((it) => it.toFixed(6)),
+      );
+    }
+    expect((await exit({ threshold: 1, maxThinkingTokens: 4 })).text).toBe('0Wait1</think>\n2');
+    const silent = replying(() => ({ ...completion('1', 1), finishReason: 'stop', stop: 'Wait' }));
+    await expect(exit({ generator: silent })).rejects.toThrow(/needs the log-probability of each token/);
   });
 
   it('asks for a length as L1 models take it, and measures what came', async () => {

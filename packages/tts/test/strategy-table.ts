@@ -16,6 +16,7 @@ import {
   debate,
   deepConf,
   deepConfOnline,
+  deer,
   diverseVerifierTreeSearch,
   earlyStoppingSelfConsistency,
   forestOfThought,
@@ -131,6 +132,9 @@ add('autoCot', autoCot, ({ verifier: _, ...kit }) => ({
 }));
 add('budgetForcing', budgetForcing, ({ verifier: _, ...kit }) => ({
   ...{ ...kit, maxThinkingTokens: 12, thinkingEnd: '\n' },
+}));
+add('deer', deer, ({ verifier: _, ...kit }) => ({
+  ...{ ...kit, generator: reporting(kit.generator), maxThinkingTokens: 12, transitions: ['\n'], thinkingEnd: '.' },
 }));
 add('chainOfThought', chainOfThought, ({ verifier: _, ...kit }) => ({ ...kit, demonstrations: [] }));
 add('deepConfOnline', deepConfOnline, ({ verifier: _, ...kit }) => ({
