@@ -42,6 +42,7 @@ from peft import (  # noqa: E402
 from peft.tuners.boft import layer as boft_layer  # noqa: E402
 from peft.tuners.c3a import layer as c3a_layer  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from starts import STARTS, make_start  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
@@ -505,6 +506,8 @@ def main() -> None:
     os.chdir(ROOT)  # so that adapter_config.json names the base by a path inside this folder
     for seed, name in enumerate(CASES):
         make(name, out.resolve() / name, 3000 + seed)
+    for seed, name in enumerate(STARTS):
+        make_start(name, out.resolve() / name, 3200 + seed, load_base, randomise)
     houlsby(out.resolve() / "houlsby-llama", 3100)
     for seed, base in enumerate(["gpt2", "qwen2"]):
         bitfit(out.resolve() / f"bitfit-{base}", base, 3101 + seed)
