@@ -35,6 +35,7 @@ from peft import (  # noqa: E402
     TinyLoraConfig,
     VBLoRAConfig,
     VeraConfig,
+    WaveFTConfig,
     XLoraConfig,
     get_peft_model,
     get_peft_model_state_dict,
@@ -178,6 +179,17 @@ CASES = {
         {"u": 5, "weight_tying": 0.4, "target_modules": ["q_proj", "v_proj", "down_proj"]},
     ),
     "tinylora-gpt2": ("gpt2", TinyLoraConfig, {"r": 3, "u": 4, "fan_in_fan_out": True}),
+    "waveft-llama": (
+        "llama",
+        WaveFTConfig,
+        {"n_frequency": 40, "n_frequency_pattern": {"down_proj": 7}, "target_modules": ["q_proj", "down_proj"]},
+    ),
+    "waveft-db4-gpt2": (
+        "gpt2",
+        WaveFTConfig,
+        {"n_frequency": 60, "wavelet_family": "db4", "random_loc_seed": 3, "scaling": 4.0, "fan_in_fan_out": True},
+    ),
+    "waveft-sparse-qwen2": ("qwen2", WaveFTConfig, {"n_frequency": 30, "use_idwt": False, "scaling": 2.0}),
 }
 
 

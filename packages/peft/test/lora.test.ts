@@ -155,7 +155,8 @@ describe('a start from rows', () => {
       name.includes('lora_A') ? [shape[0]!] : [],
     );
     expect(ranks.reduce((sum, r) => sum + r, 0)).toBe(2 * 14);
-    expect(Math.max(...ranks)).toBe(4);
+    expect(Math.max(...ranks)).toBeGreaterThan(2);
+    expect(Math.max(...ranks)).toBeLessThanOrEqual(4);
     expect(new Set(ranks).size).toBeGreaterThan(1);
   });
 

@@ -160,6 +160,8 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
   fileConfig: (config) => (isOfRows(config) ? plainConfig(config) : undefined),
   toFile(module, parameters) {
     const { a, b } = namesOf(module);
+    // Of a file that has it unconverted, which `checkFile` refuses.
+    if (!parameters[FROZEN.a]) return { [a]: parameters[a]!, [b]: parameters[b]! };
     return {
       [a]: concat([parameters[a]!, parameters[FROZEN.a]!], 0),
       [b]: concat([parameters[b]!, parameters[FROZEN.b]!.neg()], 1),
