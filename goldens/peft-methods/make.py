@@ -35,6 +35,7 @@ from peft import (  # noqa: E402
     TinyLoraConfig,
     VBLoRAConfig,
     VeraConfig,
+    WaveFTConfig,
     XLoraConfig,
     get_peft_model,
     get_peft_model_state_dict,
@@ -42,6 +43,7 @@ from peft import (  # noqa: E402
 from peft.tuners.boft import layer as boft_layer  # noqa: E402
 from peft.tuners.c3a import layer as c3a_layer  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from starts import STARTS, make_start  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
@@ -177,6 +179,17 @@ CASES = {
         {"u": 5, "weight_tying": 0.4, "target_modules": ["q_proj", "v_proj", "down_proj"]},
     ),
     "tinylora-gpt2": ("gpt2", TinyLoraConfig, {"r": 3, "u": 4, "fan_in_fan_out": True}),
+    "waveft-llama": (
+        "llama",
+        WaveFTConfig,
+        {"n_frequency": 40, "n_frequency_pattern": {"down_proj": 7}, "target_modules": ["q_proj", "down_proj"]},
+    ),
+    "waveft-db4-gpt2": (
+        "gpt2",
+        WaveFTConfig,
+        {"n_frequency": 60, "wavelet_family": "db4", "random_loc_seed": 3, "scaling": 4.0, "fan_in_fan_out": True},
+    ),
+    "waveft-sparse-qwen2": ("qwen2", WaveFTConfig, {"n_frequency": 30, "use_idwt": False, "scaling": 2.0}),
 }
 
 
@@ -505,6 +518,8 @@ def main() -> None:
     os.chdir(ROOT)  # so that adapter_config.json names the base by a path inside this folder
     for seed, name in enumerate(CASES):
         make(name, out.resolve() / name, 3000 + seed)
+    for seed, name in enumerate(STARTS):
+        make_start(name, out.resolve() / name, 3200 + seed, load_base, randomise)
     houlsby(out.resolve() / "houlsby-llama", 3100)
     for seed, base in enumerate(["gpt2", "qwen2"]):
         bitfit(out.resolve() / f"bitfit-{base}", base, 3101 + seed)

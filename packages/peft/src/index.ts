@@ -90,6 +90,7 @@ export { type ShiraConfig, shira } from './methods/shira.js';
 export { type TinyLoraConfig, tinyLora } from './methods/tinylora.js';
 export { type VbLoraConfig, vbLora } from './methods/vb-lora.js';
 export { type VeraConfig, vera } from './methods/vera.js';
+export { type WaveFtConfig, waveFt } from './methods/waveft.js';
 export { type XLoraConfig, xLora } from './methods/xlora.js';
 export { type LoraFaOptions, type LoraFaState, loraFa } from './optim/lora-fa.js';
 export { type LoraPlusOptions, loraPlus } from './optim/lora-plus.js';

@@ -26,6 +26,7 @@ import { shira } from './shira.js';
 import { tinyLora } from './tinylora.js';
 import { vbLora } from './vb-lora.js';
 import { vera } from './vera.js';
+import { waveFt } from './waveft.js';
 import { xLora } from './xlora.js';
 
 /** The methods of this package, by `peft_type` of adapter_config.json: those that `loadAdapter` knows. */
@@ -43,6 +44,7 @@ export const peftMethods = {
   ROAD: road,
   C3A: c3a,
   FOURIERFT: fourierFt,
+  WAVEFT: waveFt,
   RANDLORA: randLora,
   SHIRA: shira,
   VBLORA: vbLora,
