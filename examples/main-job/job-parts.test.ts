@@ -5,9 +5,17 @@ import { onEngine } from '@posttrain/core-tensor/testing';
 import { arithmetic } from '@posttrain/data';
 import * as evaluation from '@posttrain/eval';
 import { accuracy, evaluate, meanScore, metricOf, regex } from '@posttrain/eval';
-import { candidateScorer } from '@posttrain/interfaces';
+import { candidateScorer, type Generator } from '@posttrain/interfaces';
 import { extractBoxed, markedAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
-import { CausalLM, LocalGenerator, LocalScorer, SequenceClassifier, TokenClassifier, ValueModel } from '@posttrain/lm';
+import {
+  CausalLM,
+  LocalGenerator,
+  LocalScorer,
+  ModelRunner,
+  SequenceClassifier,
+  TokenClassifier,
+  ValueModel,
+} from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import {
   exactMatch,
@@ -31,14 +39,16 @@ import {
   majorityVote,
   mcts,
   mur,
+  NoCandidateError,
   regularizedBestOfN,
   selfCertainty,
   speculativeRejection,
   stepBeamSearch,
   superContext,
+  traceTexts,
   weightedBestOfN,
 } from '@posttrain/tts';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { OutputError, type OutputRequest, openOutput } from './output.js';
 import { embeddedTask } from './task.js';
 import { temporaryFolder } from './test-job.js';
@@ -312,12 +322,49 @@ describe('packages together', () => {
             ...{ sampling: { maxTokens: 6, seed: 5 }, extractAnswer: firstNumber },
             ...(batchSize === undefined ? {} : { batchSize }),
           });
-          return { text, nodes: trace.nodes };
+          // What the cache had is another matter the second time.
+          return { text, nodes: trace.nodes.map(({ cachedPromptTokens: _, ...node }) => node) };
         };
         const together = await search();
         expect(together.nodes.some(({ stop }) => stop === '\n')).toBe(true);
         expect(await search(1)).toEqual(together);
       }));
+
+    it('is searched as a tree: no token of it is computed twice, but for one a fork', async () => {
+      const verifier = functionVerifier('any', ({ completion }) => ((completion.length * 7) % 5) / 5);
+      const searches = {
+        stepBeamSearch: (generator: Generator) =>
+          stepBeamSearch(problem, { ...steps, generator, n: 8, beamWidth: 2, maxSteps: 4 }),
+        mcts: (generator: Generator) =>
+          mcts(problem, { ...steps, generator, n: 8, width: 3, maxDepth: 4, exploration: 4 }),
+      };
+      const steps = { verifier, stop: ['\n'], sampling: { maxTokens: 8, seed: 5, temperature: 2 } };
+      for (const [name, search] of Object.entries(searches)) {
+        // A cache of its own.
+        const local = await CausalLM.load(join(import.meta.dirname, '..', 'pretrain-tiny', 'model'));
+        const extend = vi.spyOn(ModelRunner.prototype, 'extend');
+        const { trace } = await search(new LocalGenerator(local)).catch((error: unknown) => {
+          if (error instanceof NoCandidateError) return error;
+          throw error;
+        });
+        const passed = extend.mock.calls.flatMap(([inputs]) => inputs.map(({ tokens }) => tokens.length));
+        extend.mockRestore();
+        const drawn = trace.nodes.filter(({ finishReason }) => finishReason !== null);
+        // Of a completion all tokens but the last are computed, by the pass that draws the next.
+        const written = drawn.reduce((sum, { completionTokens }) => sum + completionTokens - 1, 0);
+        const computed = passed.reduce((a, b) => a + b, 0) - written;
+        const texts = traceTexts(trace);
+        const forks = [...new Set(drawn.map(({ parent }) => texts.get(parent!)!))];
+        const prompts = forks.map((text) => local.tokenizer.encode(problem.prompt + text));
+        const distinct = new Set(prompts.flatMap((tokens) => tokens.map((_, i) => tokens.slice(0, i + 1).join())));
+        expect(forks.length, name).toBeGreaterThan(3);
+        expect(computed, name).toBeLessThanOrEqual(distinct.size + forks.length);
+        const asked = drawn.reduce((sum, { promptTokens }) => sum + promptTokens, 0);
+        const cached = drawn.reduce((sum, { cachedPromptTokens }) => sum + cachedPromptTokens!, 0);
+        expect(asked - cached, name).toBe(computed);
+        expect(asked, name).toBeGreaterThan(4 * computed);
+      }
+    });
 
     it('is scored by eval: it knows which of four results is right', async () => {
       const rows = [

@@ -27,6 +27,8 @@ export interface TraceNode {
   readonly role?: string;
   /** Tokens of this node alone, so that sums over nodes count everything once. */
   readonly promptTokens: number;
+  /** Those of the prompt that were not computed for this node (a cached prefix); absent: the generator does not know. */
+  readonly cachedPromptTokens?: number;
   readonly completionTokens: number;
   /** The normalised answer; `null` when none was found or none was looked for. */
   readonly answer: string | null;
@@ -100,7 +102,10 @@ export interface SearchModels {
 export interface SearchCosts {
   readonly completionTokens: number;
   readonly verifierCalls: number;
-  /** 2 N a token of N parameters, prompts read and tokens written; attention over the context left out. */
+  /**
+   * 2 N a token of N parameters, prompts read (less what a cache had, where the generator says so) and tokens written; attention
+   * over the context left out.
+   */
   readonly flops: number;
   readonly wallTimeMs: number;
 }
@@ -110,9 +115,9 @@ export function traceCosts(trace: Trace, { generator, generators = {}, verifier 
   assertTrace('traceCosts', trace);
   const { completionTokens, verifierCalls, verifierTokens = 0, wallTimeMs } = trace.spent;
   const flops = trace.nodes.reduce(
-    (sum, { role, promptTokens, completionTokens: written }) => {
+    (sum, { role, promptTokens, cachedPromptTokens = 0, completionTokens: written }) => {
       const parameters = (role === undefined ? undefined : generators[role]) ?? generator;
-      return sum + 2 * parameters * (promptTokens + written);
+      return sum + 2 * parameters * (promptTokens - cachedPromptTokens + written);
     },
     2 * verifier * verifierTokens,
   );
