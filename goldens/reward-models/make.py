@@ -86,7 +86,15 @@ def implicit_prm() -> dict:
     return found(policy, loss, reference=reference.tolist(), label=label, beta=beta)
 
 
+def step_value() -> dict:
+    """Pairs of steps: the squared error to Q with torch's margin ranking loss."""
+    values, wanted = draw(8, 4, 2), [[0.9, 0.2], [0.5, 0.25], [1.0, -1.0], [0.1, 0.0]]
+    ranked = F.margin_ranking_loss(values[:, 0], values[:, 1], torch.ones(4).double(), margin=0.3)
+    loss = F.mse_loss(values, torch.tensor(wanted).double()) + 0.5 * ranked
+    return found(values, loss, values=wanted, margin=0.3, rank_weight=0.5)
+
+
 write_json(
     output_folder(__file__) / "expected.json",
-    {f.__name__: f() for f in (plackett_luce, soft_labels, implicit_feedback, odin, implicit_prm)},
+    {f.__name__: f() for f in (plackett_luce, soft_labels, implicit_feedback, odin, implicit_prm, step_value)},
 )

@@ -53,11 +53,24 @@ def group_margin(h: list, scores: list):
     return sum(best) / len(best) - sum(rest) / len(rest)
 
 
+def mipo(h: list, scores: list, beta: float):
+    """Of each group what two different draws give, not the square of one mean: E h · E h is estimated by h_i h_j, i ≠ j (a group of one: h²)."""
+    groups = [[x for x, score in zip(h, scores) if (score == max(scores)) == best] for best in (True, False)]
+    means = [sum(group) / len(group) for group in groups]
+    squares = []
+    for group in groups:
+        apart = [a * b for i, a in enumerate(group) for j, b in enumerate(group) if i != j or len(group) == 1]
+        squares.append(sum(apart) / len(apart))
+    target = 1 / (2 * beta)
+    return squares[0] + squares[1] - 2 * means[0] * means[1] - 2 * target * (means[0] - means[1]) + target**2
+
+
 RANKED = {
     "plackett_luce": plackett_luce,
     "lipo": lipo,
     "mdpo": lambda h, scores, beta: -F.logsigmoid(beta * group_margin(h, scores)),
-    "mipo": lambda h, scores, beta: (group_margin(h, scores) - 1 / (2 * beta)) ** 2,
+    "mipo": mipo,
+    "mipo (plain)": lambda h, scores, beta: (group_margin(h, scores) - 1 / (2 * beta)) ** 2,
 }
 
 

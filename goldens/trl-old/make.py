@@ -10,6 +10,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from golden import output_folder, write_json  # noqa: E402
 
 import torch  # noqa: E402
+from sklearn.linear_model import LogisticRegression  # noqa: E402
 from trl.experimental.bco.bco_trainer import BCOTrainer, RunningMoments  # noqa: E402
 from trl.experimental.nash_md.nash_md_trainer import NashMDTrainer  # noqa: E402
 from trl.experimental.xpo.xpo_trainer import XPOTrainer  # noqa: E402
@@ -34,13 +35,30 @@ def draw(seed: int, steps: int = 1) -> dict[str, torch.Tensor]:
     return {"logps": logps, "ref_logps": ref, "mask": mask}
 
 
-def bco_steps(inputs: dict, beta: float) -> dict:
+def underlying() -> dict:
+    """Embeddings of prompts, of which the desirable ones are drawn elsewhere, and the weights that `_get_udm_weight` gives undesirable rows."""
+    generator = torch.Generator().manual_seed(43)
+    embeddings = rounded(torch.randn((24, 4), generator=generator))
+    label = torch.rand(24, generator=generator) < torch.sigmoid(2 * embeddings[:, 0] - embeddings[:, 1] + 0.5)
+    # As in BCOTrainer's __init__.
+    clf = LogisticRegression(class_weight="balanced").fit(embeddings.float().numpy(), label.double().numpy())
+    ratios = {}
+    for bounds in ((0.5, 10.0), (0.01, 100.0)):
+        trainer = StandIn(BCOTrainer, args=SimpleNamespace(min_density_ratio=bounds[0], max_density_ratio=bounds[1]))
+        trainer.clf = clf
+        trainer.embedding_tokenizer = SimpleNamespace(pad_token_id=0)
+        ratios[f"{bounds[0]} {bounds[1]}"] = trainer._get_udm_weight(embeddings[~label]).tolist()
+    return {"embeddings": embeddings.tolist(), "label": label.int().tolist(), "density_ratio": ratios}
+
+
+def bco_steps(inputs: dict, beta: float, density_ratio: torch.Tensor | None = None) -> dict:
     """The first rows of a step are the desirable ones, as `forward` gives them; the shift δ is that of all steps so far."""
     desirable = torch.tensor(DESIRABLE).bool()
-    trainer = StandIn(BCOTrainer, beta=beta, match_underlying_distribution=False)
+    trainer = StandIn(BCOTrainer, beta=beta, match_underlying_distribution=density_ratio is not None)
     trainer.accelerator.use_distributed = False
     trainer.running = RunningMoments(trainer.accelerator)
-    trainer._get_prompt_embeddings = lambda batch: (None, None)
+    trainer._get_prompt_embeddings = lambda batch: (None, density_ratio)
+    trainer._get_udm_weight = lambda ratios: ratios
     steps = []
     for own, ref in zip(inputs["logps"], inputs["ref_logps"]):
         leaf = own.clone().requires_grad_()
@@ -51,13 +69,16 @@ def bco_steps(inputs: dict, beta: float) -> dict:
         loss.backward()
         means = {f"{name}/{side}": metrics[f"{name}/{side}_sum"] / metrics[f"count/{side}"] for name in ("rewards", "logps") for side in ("chosen", "rejected")}
         steps.append({"loss": loss.item(), "gradient": leaf.grad.tolist(), "metrics": means | {"delta": metrics["delta"]}})
-    return {"options": {"beta": beta}, "steps": steps}
+    of = {} if density_ratio is None else {"density_ratio": density_ratio.tolist()}
+    return {"options": {"beta": beta}, **of, "steps": steps}
 
 
 def bco() -> dict:
     inputs = draw(31, steps=3)
     values = {key: value.tolist() for key, value in inputs.items()}
-    return {"inputs": values | {"label": DESIRABLE}, "cases": [bco_steps(inputs, beta) for beta in (0.1, 0.7)]}
+    weighted = bco_steps(inputs, 0.7, torch.tensor([0.5, 2.25, 1.0, 4.0]))
+    cases = [bco_steps(inputs, beta) for beta in (0.1, 0.7)]
+    return {"inputs": values | {"label": DESIRABLE}, "cases": [*cases, weighted], "underlying": underlying()}
 
 
 def tokenizer() -> SimpleNamespace:

@@ -73,6 +73,12 @@ export {
   type Revision,
 } from './steps/constitutional-revision.js';
 export {
+  type DensityRatioOptions,
+  type DensityRatioPlan,
+  densityRatio,
+  type WithDensityRatio,
+} from './steps/density-ratio.js';
+export {
   type ExactSubstringDeduplicateOptions,
   exactSubstringDeduplicate,
   type SubstringPlan,

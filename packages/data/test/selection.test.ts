@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import {
+  type Embedder,
   type FeatureRequest,
   type Generator,
   type GradientOptions,
@@ -12,6 +13,7 @@ import { describe, expect, it } from 'vitest';
 import {
   badgeSelect,
   constitutionalRevision,
+  densityRatio,
   influence,
   kMeansPlusPlus,
   type LessTargets,
@@ -283,6 +285,63 @@ describe('perplexityFilter', () => {
     await expect(kept([], [{ prompt: 'p', completion: '' }])).rejects.toThrow(/nothing in generated has tokens/);
   });
   testDataStep(it, () => perplexityFilter<Row>({ scorer, generated: numbered([3, 5]) }), { rows: rowsOf(7) });
+});
+
+describe('densityRatio', () => {
+  interface Labelled {
+    readonly prompt: string;
+    readonly label: boolean;
+  }
+  const { underlying } = JSON.parse(
+    readFileSync(new URL('../../../goldens/trl-old/bco.json', import.meta.url), 'utf8'),
+  ) as { underlying: { embeddings: number[][]; label: number[]; density_ratio: Record<string, number[]> } };
+  const embedder = (vectors: (prompt: string) => readonly number[]): Embedder => ({
+    name: 'table',
+    embed: async (texts) => texts.map((text) => Float32Array.from(vectors(text))),
+  });
+  const ratios = async (rows: readonly Labelled[], given: Parameters<typeof densityRatio>[0]) =>
+    (await pipeline(rows, [densityRatio<Labelled>(given)]).collect()).map(({ density_ratio: ratio }) => ratio);
+
+  it.each(Object.entries(underlying.density_ratio))(
+    'is that of TRL’s BCOTrainer within %s',
+    async (bounds, expected) => {
+      const [minDensityRatio, maxDensityRatio] = bounds.split(' ').map(Number) as [number, number];
+      const rows = underlying.label.map((label, i) => ({ prompt: `${i}`, label: label === 1 }));
+      const of = embedder((prompt) => underlying.embeddings[Number(prompt)]!);
+      const got = await ratios(rows, { embedder: of, minDensityRatio, maxDensityRatio, batchSize: 5 });
+      const undesirable = got.filter((_, i) => underlying.label[i] === 0);
+      // Scikit-learn stops at a gradient of 1e-4.
+      for (const [i, ratio] of undesirable.entries()) expect(Math.abs(ratio / expected[i]! - 1)).toBeLessThan(2e-3);
+      expect(got.filter((_, i) => underlying.label[i] === 1)).toEqual(Array(underlying.label.length - 10).fill(1));
+    },
+  );
+
+  it('is how much more often a prompt is among the desirable, where there are two kinds of prompts', async () => {
+    // Of 400 desirable rows 3 in 4 are of kind a, of 400 others 1 in 4: 3 and 1/3. The ridge hardly counts at such vectors.
+    const rows = Array.from({ length: 800 }, (_, i) => ({
+      prompt: (i % 4 === 0) === i < 400 ? 'b' : 'a',
+      label: i < 400,
+    }));
+    const of = embedder((prompt) => (prompt === 'a' ? [20, 0] : [0, 20]));
+    const got = await ratios(rows, { embedder: of, minDensityRatio: 0 });
+    const ofKind = (kind: string) => got[rows.findIndex(({ prompt, label }) => !label && prompt === kind)]!;
+    expect(ofKind('a')).toBeCloseTo(3, 1);
+    expect(ofKind('b')).toBeCloseTo(1 / 3, 2);
+  });
+
+  it('refuses rows without a label, labels of one kind, and vectors of different lengths', async () => {
+    const of = embedder((prompt) => Array(prompt.length).fill(1));
+    const row = (prompt: string, label: boolean) => ({ prompt, label });
+    await expect(ratios([row('a', true)], { embedder: of })).rejects.toThrow(/no row has the label false/);
+    await expect(ratios([{ prompt: 'a' } as never], { embedder: of })).rejects.toThrow(
+      /label.*true \(desirable\) or false/,
+    );
+    await expect(ratios([row('a', true), row('bc', false)], { embedder: of })).rejects.toThrow(/lengths 1, 2/);
+  });
+
+  testDataStep(it, () => densityRatio({ embedder: embedder((prompt) => [prompt.length]) }), {
+    rows: Array.from({ length: 6 }, (_, i) => ({ prompt: 'p'.repeat(i + 1), label: i % 2 === 0 })),
+  });
 });
 
 describe('constitutionalRevision', () => {

@@ -1,3 +1,5 @@
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { sgd } from '@posttrain/core-tensor/optim';
@@ -409,6 +411,30 @@ describe('in trainPolicy', () => {
       const { history } = await run({ model, adapter, objective });
       expect(history[1]!.metrics.grad_norm).toBeGreaterThan(0);
     }
+  });
+
+  it('the moving average of the student: of all of it, it is the student, and a resumed run goes on with it', async () => {
+    const model = await toyModel(1);
+    const adapter = await createAdapter(model, lora, { r: 2, targetModules: ['q_proj'] }, { seed: 1 });
+    const privileged = ({ prompt }: PromptRow) => `c${prompt}`;
+    const losses = async (given: object, more: object = {}) => {
+      const objective = policyObjectives.sdft({ privileged, topK: 8, ...given });
+      const { history } = await run({ ...{ model, adapter, objective, steps: 2, learningRate: 0.1 }, ...more });
+      return history.map(({ metrics }) => metrics.loss!);
+    };
+    const ema = { teacher: 'ema', teacherUpdateRate: 0.3 } as const;
+    const moving = await losses(ema);
+    expect(await losses({ teacher: 'ema', teacherUpdateRate: 1 })).toEqual(await losses({ teacher: 'live' }));
+    // Behind LoRA, which begins with nothing, the base is where the average begins.
+    const base = await losses({ teacher: 'base' });
+    expect(moving.slice(0, 1)).toEqual(base.slice(0, 1));
+    expect(moving[1]).not.toBeCloseTo(base[1]!, 6);
+    expect(await losses({ ...ema, teacherSyncSteps: 5 })).toEqual(base);
+    const saved = { outputFolder: await mkdtemp(join(tmpdir(), 'ema-')), saveSteps: 1, resume: true };
+    await losses(ema, { ...saved, steps: 1 });
+    // Checkpoints are float32, the reference engine is not.
+    expect((await losses(ema, { ...saved, allowChanged: ['steps'] })).at(-1)).toBeCloseTo(moving.at(-1)!, 8);
+    expect(() => policyObjectives.sdft({ privileged, teacher: 'mean' as never })).toThrow(/'live' or 'ema'/);
   });
 
   it('refuses before anything is sampled', async () => {

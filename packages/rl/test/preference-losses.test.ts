@@ -50,7 +50,7 @@ const formulas = readGolden<{
 /** Of the last TRL with these trainers. */
 const bcoGolden = readGolden<{
   inputs: { logps: number[][][]; ref_logps: number[][][]; mask: number[][]; label: number[] };
-  cases: { options: { beta: number }; steps: Omit<Case, 'options'>[] }[];
+  cases: { options: { beta: number }; density_ratio?: number[]; steps: Omit<Case, 'options'>[] }[];
 }>('bco.json', 'trl-old');
 const exploring = readGolden<{
   inputs: Inputs & { scores: number[]; probability: number[] };
@@ -199,7 +199,8 @@ describe('losses of rankings against their definitions, prompt by prompt', () =>
   });
 
   it.each(cases)('$name with beta $beta', async ({ name, beta, ...golden }) => {
-    const loss = lossOf(name, { beta });
+    const [method, kind] = (name as string).split(/ \((.*)\)/);
+    const loss = lossOf(method!, { beta, ...(kind && { estimator: kind }) });
     const order = inputs.lengths.map((_, i) => i);
     await expectGolden(loss, rankings, { options: {}, ...golden }, order, { width: 2, groups: 3 });
   });
@@ -238,16 +239,22 @@ describe('KTO against TRL', () => {
 });
 
 describe('losses of trainers that TRL has no more', () => {
-  it.each(bcoGolden.cases)('BCO, three steps with one shift of the reward: $options', async ({ options, steps }) => {
+  it.each(bcoGolden.cases)('BCO, three steps with one shift of the reward: $options', async (weighted) => {
+    const { options, density_ratio: ratios, steps } = weighted;
     const { inputs } = bcoGolden;
-    const loss = preferenceLosses.bco(options);
+    const loss = preferenceLosses.bco({ ...options, ...(ratios && { matchUnderlyingDistribution: true }) });
+    const left = [...(ratios ?? [])];
+    const columns = inputs.label.map((label) => ({ density_ratio: ratios && !label ? left.shift()! : 1 }));
     const order = inputs.label.map((_, i) => i);
     let previous: Readonly<Record<string, number>> | undefined;
     for (const [at, golden] of steps.entries()) {
       const own = { logps: inputs.logps[at]!, ref_logps: inputs.ref_logps[at]!, mask: inputs.mask };
-      const completions = inputs.label.map((label, i) => ({ completions: [completionOf(own, i)], scores: [label] }));
-      const ratios = own.logps.map((row, i) => row.reduce((sum, x, t) => sum + x - own.ref_logps[i]![t]!, 0));
-      const step = { logRatios: async () => ratios, mismatchedLogRatios: async () => [] };
+      const completions = inputs.label.map((label, i) => ({
+        ...{ completions: [completionOf(own, i)], scores: [label] },
+        ...(ratios && { columns: columns[i]! }),
+      }));
+      const logRatios = own.logps.map((row, i) => row.reduce((sum, x, t) => sum + x - own.ref_logps[i]![t]!, 0));
+      const step = { logRatios: async () => logRatios, mismatchedLogRatios: async () => [] };
       const numbers = await loss.before!({ ...step, previous, isEvaluation: false });
       const { delta, ...metrics } = golden.metrics!;
       expectClose([numbers.delta!], [delta!], 1e-7, 'delta');
@@ -636,6 +643,18 @@ describe('what does not come from the formulas of rankings', () => {
       expect(await lossOfRanking(loss, [0.9, -0.4], [1, 0]), name).toBeCloseTo(expected, 7);
       expect(await lossOfRanking(loss, [-0.4, 0.9], [3, 7]), name).toBeCloseTo(expected, 7);
     }
+  });
+
+  it('mIPO without the bias: over all draws of two from two groups of values its mean is the square of what the means differ by', async () => {
+    const [better, worse, beta] = [[0.3, 1.9], [0.4, -1.2], 0.5];
+    const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+    const draws = (of: readonly number[]) => of.flatMap((a) => of.map((b) => [a, b]));
+    const all = draws(better).flatMap((w) => draws(worse).map((l) => ranking([...w, ...l], [1, 1, 0, 0])));
+    const expected = (meanOf(better) - meanOf(worse) - 1 / (2 * beta)) ** 2;
+    const of = async (estimator: 'unbiased' | 'plain') =>
+      (await evaluatePreference(preferenceLosses.mipo({ beta, estimator }), all)).loss;
+    expect(await of('unbiased')).toBeCloseTo(expected, 5);
+    expect((await of('plain')) - expected).toBeGreaterThan(0.5);
   });
 
   it('does not see in which order completions are given, nor what another prompt has', async () => {

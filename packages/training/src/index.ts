@@ -153,6 +153,7 @@ export {
   type RewardModelOptions,
   rewardModelOptions,
 } from './reward-model/reward-model-options.js';
+export { type StepValueOptions, type StepValueRow, stepValue } from './reward-model/step-value.js';
 export { type RewardModelResult, trainRewardModel } from './reward-model/train-reward-model.js';
 export type { BestEvaluation } from './run/best.js';
 export type { CheckpointToSave, LoadCheckpointOptions, RunState, TrainerSnapshot } from './run/checkpoint.js';

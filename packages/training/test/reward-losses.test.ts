@@ -23,6 +23,7 @@ import {
   type RewardPairRow,
   rewardExampleRows,
   rewardRows,
+  stepValue,
   Trainer,
   type TrainingRow,
   trainRewardModel,
@@ -41,6 +42,7 @@ interface Formula {
 const expected = JSON.parse(readFileSync(join(goldens, 'reward-models/expected.json'), 'utf8')) as {
   plackett_luce: Formula & { scores: number[][] };
   soft_labels: Formula & { probability: number[]; margin: number[] };
+  step_value: Formula & { values: number[][]; margin: number; rank_weight: number };
   implicit_feedback: Formula & { clicked: boolean[]; propensity: number[]; min_propensity: number };
   odin: {
     hidden: number[][];
@@ -119,7 +121,7 @@ const decisionLosses = {
 } as const;
 
 describe('value and gradient of the formula', () => {
-  const { plackett_luce: ranked, soft_labels: soft, implicit_feedback: clicks } = expected;
+  const { plackett_luce: ranked, soft_labels: soft, implicit_feedback: clicks, step_value: steps } = expected;
   const twice = (values: readonly number[]) => values.flatMap((x) => [x, x]);
   const cases: readonly (readonly [
     string,
@@ -136,6 +138,13 @@ describe('value and gradient of the formula', () => {
       alone(soft.logits.flat()),
       // Pairs have an even number of rows: one of padding makes no pair.
       { ...inputsOf(8, 1 / 4, { margin: twice(soft.margin), probability: twice(soft.probability) }) },
+    ],
+    [
+      'stepValue',
+      stepValue({ margin: steps.margin, rankWeight: steps.rank_weight }),
+      steps,
+      alone(steps.logits.flat()),
+      inputsOf(8, 1 / 4, { value: steps.values.flat() }),
     ],
     [
       'implicitFeedback',
@@ -239,6 +248,18 @@ describe('what no formula says', () => {
     // What is hardly shown seems to be hardly liked.
     const naive = await expectation([1, 1, 1, 1]);
     expect(naive.gradient[2]! - ideal.gradient[2]!).toBeGreaterThan(0.1);
+  });
+
+  it('stepValue: of values that are Q, as far apart as asked, nothing is left; nearer ones are driven apart alone', async () => {
+    const of = async (better: number, worse: number) => {
+      const inputs = evened(inputsOf(2, 1, { value: [better, worse] }));
+      return measured(stepValue({ margin: 0.25 }), [...alone([better, worse]), [7]], inputs);
+    };
+    const apart = await of(0.875, 0.5);
+    expect([apart.loss, ...apart.gradient]).toEqual([0, 0, 0, 0]);
+    const near = await of(0.5, 0.5);
+    expect(near.loss).toBeCloseTo(0.25, 6);
+    expect(near.gradient).toEqual([-1, 1, 0]);
   });
 
   it('decision: proper rules have their minimum at the probabilities, smoothing has not; RPS sees the distance', async () => {
@@ -506,6 +527,11 @@ describe('rows and runs', () => {
         () => example(implicitFeedback(), { ...row, clicked: 1, propensity: 1 }),
         /clicked must be true or false, and is 1/,
       ],
+      [
+        () => example(stepValue(), { ...pair, chosen_value: 0.1, rejected_value: 0.4 }),
+        /row 3: prefers a step of the value 0.1 to one of 0.4/,
+      ],
+      [() => example(stepValue(), { ...pair, chosen_value: 0.1 }), /rejected_value must be a number, and is undefined/],
       [() => example(implicitFeedback(), { ...row, clicked: true, propensity: 0 }), /above 0 .* leave the row out/],
       [
         () => example(processReward({ softLabels: true }), { prompt: 'a', completions: ['b'], labels: [1.5] }),

@@ -194,6 +194,8 @@ export { traceToHtml } from './trace-html.js';
 export {
   type SiblingRow,
   type SolutionRow,
+  type StepRow,
+  type StepValueRow,
   type StepwiseRow,
   type TraceRowsOptions,
   traceRows,

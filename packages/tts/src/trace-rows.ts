@@ -26,22 +26,38 @@ export interface StepwiseRow {
   readonly labels: readonly number[];
 }
 
+/** Two steps that the search has tried from the same place, of which both came behind the same text: a row of preference training. */
+export interface StepRow {
+  /** The problem, and what the solution had come to. */
+  readonly prompt: string;
+  readonly chosen: string;
+  readonly rejected: string;
+}
+
+/** Two such steps with what the search knows of them: Q of a Monte Carlo tree search, else the score. */
+export interface StepValueRow extends StepRow {
+  readonly chosen_value: number;
+  readonly rejected_value: number;
+}
+
 interface Kinds {
   readonly completion: SolutionRow;
   readonly preference: SiblingRow;
+  readonly chain: StepRow;
+  readonly 'step-value': StepValueRow;
   readonly stepwise: StepwiseRow;
 }
 
 /** What a trace is made into. */
 export interface TraceRowsOptions<Kind extends keyof Kinds = keyof Kinds> {
   readonly kind: Kind;
-  /** Of `completion` and `stepwise`: the score that a solution has at least. Default: only the chosen one, whatever its score. */
+  /** Of `completion`, `stepwise` and `chain`: the score that a solution has at least. Default: only the chosen one, whatever its score. */
   readonly minScore?: number;
-  /** Of `preference`: by how much a score must be higher. Default 0: higher at all. */
+  /** Of `preference` and `step-value`: by how much a score or value must be higher. Default 0: higher at all. */
   readonly minMargin?: number;
 }
 
-const KINDS = ['completion', 'preference', 'stepwise'] as const;
+const KINDS = ['completion', 'preference', 'chain', 'step-value', 'stepwise'] as const;
 
 /**
  * The rows that a search has to teach (distillation of test-time compute into the model): what it found, what it preferred and what it
@@ -49,11 +65,15 @@ const KINDS = ['completion', 'preference', 'stepwise'] as const;
  *
  * - `completion`: the chosen solution, or all that have ended with `minScore`, each text once;
  * - `preference`: of the children of one node, each that has ended or is a step, the highest scored against each that is lower;
+ * - `chain`: chain of preference optimization (CPO, arXiv 2406.09136): each step on the way to a solution against each other step from the
+ *   same place that is on no such way, behind the steps before it;
+ * - `step-value`: step-level value preferences (SVPO, arXiv 2406.10858): of all steps from one place, each against each that Q (payload `q`), or
+ *   the score where there is none, holds for worse, behind the steps before them, with both values;
  * - `stepwise`: the same solutions by steps, with Q (payload `q`) or score of each as its label; a solution one of whose steps has
  *   none is left out.
  *
  * Texts that answered another prompt (evaluations, reflections) or another generator are no part of it. A conversation's rows are
- * messages; the problem's prefix is part of what the model said.
+ * messages; the problem's prefix is part of what the model said. `chain` and `step-value` need a prompt that is a text, which steps can stand behind.
  */
 export function traceRows<Kind extends keyof Kinds>(trace: Trace, options: TraceRowsOptions<Kind>): Kinds[Kind][] {
   assertTrace('traceRows', trace);
@@ -63,6 +83,8 @@ export function traceRows<Kind extends keyof Kinds>(trace: Trace, options: Trace
   const rows = {
     completion: () => reader.solutions(minScore).map((node) => reader.solution(node)),
     preference: () => reader.preferences(minMargin),
+    chain: () => reader.chains(reader.solutions(minScore)),
+    'step-value': () => reader.stepValues(minMargin),
     stepwise: () => reader.solutions(minScore).flatMap((node) => reader.steps(node) ?? []),
   };
   return rows[kind]() as Kinds[Kind][];
@@ -98,12 +120,7 @@ class TraceReader {
   }
 
   preferences(minMargin: number): SiblingRow[] {
-    const groups = new Map<number, TraceNode[]>();
-    for (const node of this.#trace.nodes) {
-      if (!this.#isOfProblem(node) || typeof node.score !== 'number') continue;
-      groups.set(node.parent!, [...(groups.get(node.parent!) ?? []), node]);
-    }
-    return [...groups.values()].flatMap((siblings) => {
+    return this.#siblings((node) => typeof node.score === 'number').flatMap((siblings) => {
       const best = siblings.reduce((a, b) => (b.score! > a.score! ? b : a));
       return siblings.flatMap((other): SiblingRow[] => {
         const margin = best.score! - other.score!;
@@ -114,15 +131,68 @@ class TraceReader {
     });
   }
 
-  steps(node: TraceNode): StepwiseRow | undefined {
+  chains(solutions: readonly TraceNode[]): StepRow[] {
+    const paths = solutions.map((node) => this.#path(node)).filter((path) => path.every((it) => this.#isOfProblem(it)));
+    const ways = new Set(paths.flat());
+    return this.#siblings().flatMap((siblings) => {
+      const [better, worse] = [siblings.filter((it) => ways.has(it)), siblings.filter((it) => !ways.has(it))];
+      const others = (chosen: TraceNode) => worse.filter(({ text }) => text !== chosen.text);
+      return this.#pairs(better.flatMap((chosen) => others(chosen).map((rejected) => [chosen, rejected] as const)));
+    });
+  }
+
+  stepValues(minMargin: number): StepValueRow[] {
+    return this.#siblings((node) => typeof knownValue(node) === 'number').flatMap((siblings) => {
+      const pairs = siblings.flatMap((chosen) => {
+        const margin = (rejected: TraceNode) => knownValue(chosen)! - knownValue(rejected)!;
+        const worse = siblings.filter((it) => it.text !== chosen.text && margin(it) > 0 && margin(it) >= minMargin);
+        return worse.map((rejected) => [chosen, rejected] as const);
+      });
+      const rows = this.#pairs(pairs);
+      return rows.map((row, i) => {
+        const [chosen_value, rejected_value] = pairs[i]!.map((node) => knownValue(node)!) as [number, number];
+        return { ...row, chosen_value, rejected_value };
+      });
+    });
+  }
+
+  /** Children of one node, for each that has several which the model said. */
+  #siblings(isWanted: (node: TraceNode) => boolean = () => true): TraceNode[][] {
+    const groups = new Map<number, TraceNode[]>();
+    for (const node of this.#trace.nodes) {
+      if (!this.#isOfProblem(node) || !isWanted(node)) continue;
+      groups.set(node.parent!, [...(groups.get(node.parent!) ?? []), node]);
+    }
+    return [...groups.values()];
+  }
+
+  #pairs(pairs: readonly (readonly [chosen: TraceNode, rejected: TraceNode])[]): StepRow[] {
+    const { prompt, prefix } = this.#trace;
+    assertArgument(
+      'traceRows',
+      'trace',
+      prompt,
+      typeof prompt === 'string',
+      'one whose prompt is a text for such rows',
+    );
+    return pairs.map(([{ parent, text: chosen }, { text: rejected }]) => {
+      // Behind the root is the problem's prefix alone.
+      const before = this.#trace.nodes[parent!]!.parent === null ? prefix : this.#texts.get(parent!)!;
+      return { prompt: `${prompt}${before}`, chosen, rejected };
+    });
+  }
+
+  #path(node: TraceNode): TraceNode[] {
     const path: TraceNode[] = [];
     for (let at: TraceNode | undefined = node; at && at.parent !== null; at = this.#trace.nodes[at.parent])
       path.unshift(at);
+    return path;
+  }
+
+  steps(node: TraceNode): StepwiseRow | undefined {
+    const path = this.#path(node);
     if (!path.every((it) => this.#isOfProblem(it))) return undefined;
-    const labels = path.map(({ payload, score }) => {
-      const q = (payload as { q?: unknown } | undefined)?.q;
-      return typeof q === 'number' ? q : score;
-    });
+    const labels = path.map(knownValue);
     if (!labels.every((label) => typeof label === 'number')) return undefined;
     const [first, ...rest] = path.map(({ text }) => text);
     const completions = [this.#trace.prefix + first, ...rest];
@@ -138,4 +208,10 @@ class TraceReader {
   #said(text: string): string | readonly ChatMessage[] {
     return typeof this.#trace.prompt === 'string' ? text : [{ role: 'assistant', content: text }];
   }
+}
+
+/** What the search knows of a step. */
+function knownValue({ payload, score }: TraceNode): number | null | undefined {
+  const q = (payload as { q?: unknown } | undefined)?.q;
+  return typeof q === 'number' ? q : score;
 }

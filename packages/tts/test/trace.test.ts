@@ -360,7 +360,46 @@ describe('traceRows', () => {
     expect(row!.completions.join('')).toBe(text);
     const [steps] = traceRows(beam, { kind: 'stepwise' });
     expect(steps).toMatchObject({ completions: [expect.stringMatching(/^a\n$/), expect.any(String)], labels: [1, 1] });
-    expect(() => traceRows(trace, { kind: 'rows' as never })).toThrow(/one of completion, preference, stepwise/);
+    expect(() => traceRows(trace, { kind: 'rows' as never })).toThrow(
+      /one of completion, preference, chain, step-value, stepwise/,
+    );
+  });
+
+  it('are steps behind what both share: those on the way to the solution against those on none, and by what the search holds for better', async () => {
+    const { trace, text } = await tree();
+    const texts = traceTexts(trace);
+    const said = (id: number) => (trace.nodes[id]!.parent === null ? trace.prefix : texts.get(id)!);
+    const chain = traceRows(trace, { kind: 'chain' });
+    expect(chain.length).toBeGreaterThan(2);
+    for (const { prompt, chosen, rejected } of chain) {
+      // The solution begins with what is chosen, and not with what is rejected.
+      expect(`What?${text}`.startsWith(prompt + chosen)).toBe(true);
+      expect(`What?${text}`.startsWith(prompt + rejected)).toBe(false);
+    }
+    const tried = trace.nodes.filter(({ parent }) => parent !== null);
+    const chosen = tried.find(({ status }) => status === 'chosen')!;
+    let beside = 0;
+    for (let at = chosen; at.parent !== null; at = trace.nodes[at.parent]!) {
+      beside += tried.filter(({ id, parent }) => parent === at.parent && said(id) !== said(at.id)).length;
+    }
+    expect(chain.length).toBe(beside);
+
+    const q = ({ payload, score }: Trace['nodes'][number]) =>
+      (payload as { q?: number } | undefined)?.q ?? score ?? null;
+    const pairs = traceRows(trace, { kind: 'step-value', minMargin: 0.1 });
+    const all = tried.flatMap((better) =>
+      tried.flatMap((worse) => {
+        const [high, low] = [q(better), q(worse)];
+        if (better.parent !== worse.parent || high === null || low === null || high - low < 0.1) return [];
+        const prompt = `What?${said(better.parent!)}`;
+        return [{ prompt, chosen: better.text, rejected: worse.text, chosen_value: high, rejected_value: low }];
+      }),
+    );
+    expect(all.length).toBeGreaterThan(2);
+    const sorted = (rows: readonly object[]) => rows.map((row) => JSON.stringify(row)).sort();
+    expect(sorted(pairs)).toEqual(sorted(all));
+    const asked = { ...trace, prompt: [{ role: 'user' as const, content: 'What?' }] };
+    expect(() => traceRows(asked, { kind: 'chain' })).toThrow(/one whose prompt is a text/);
   });
 
   it('leave out what answered another prompt', async () => {

@@ -5,17 +5,28 @@ import { divergence, type Loss, predictions, type TrainingRow, weightedSum } fro
 import type { Annotator } from '../annotator.js';
 import { type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { rolloutField } from '../rollout-field.js';
+import { emaTeacher } from './ema-teacher.js';
 import { privilegedShape, teacherSequence } from './teacher-log-probs.js';
 import { isTokenTeacher, localTeacher, nameOfTeacher, refuseUnfitTeacher, type SelfTeacher } from './token-teacher.js';
 
 const sdftOptions = options('sdft', {
   ...privilegedShape,
-  /** The student with its adapter off (`base`), as it is now (`live`), or a model beside. Default `base`, as in TRL. */
-  teacher: custom<CausalLM | SelfTeacher>()(
-    "a CausalLM, 'base' or 'live'",
-    (value) => isTokenTeacher(value) && !('scoreTokens' in Object(value)),
-    { default: 'base' as CausalLM | SelfTeacher, settings: nameOfTeacher },
+  /**
+   * The student with its adapter off (`base`), as it is now (`live`), the moving average of what it was (`ema`), or a model beside.
+   * Default `base`, as in TRL.
+   */
+  teacher: custom<CausalLM | SelfTeacher | 'ema'>()(
+    "a CausalLM, 'base', 'live' or 'ema'",
+    (value) => value === 'ema' || (isTokenTeacher(value) && !('scoreTokens' in Object(value))),
+    {
+      default: 'base' as CausalLM | SelfTeacher | 'ema',
+      settings: (teacher) => (teacher === 'ema' ? teacher : nameOfTeacher(teacher)),
+    },
   ),
+  /** α of `ema`: how far the teacher goes towards the student; 1 makes it a copy. Default 0.05, as in TRL. */
+  teacherUpdateRate: number({ default: 0.05, above: 0, max: 1 }),
+  /** Steps from one move of the `ema` to the next. Default 1. */
+  teacherSyncSteps: integer({ default: 1, min: 1 }),
   /** 0: KL(teacher ‖ student). 1: KL(student ‖ teacher). Between: the generalised Jensen-Shannon divergence. Default 0.5. */
   alpha: number({ default: 0.5, min: 0, max: 1 }),
   /** Compare with the teacher's k most likely tokens and the rest as one outcome; at most the vocabulary. Default 100. */
@@ -53,7 +64,9 @@ export interface SelfDistillation {
  * @throws OptionError
  */
 export function sdft(given: SdftOptions): SelfDistillation {
-  const { privileged, teacher, alpha, topK, isClip, skipTokens } = sdftOptions.read(given);
+  const settings = sdftOptions.read(given);
+  const { privileged, teacher, alpha, topK, isClip, skipTokens, teacherUpdateRate, teacherSyncSteps } = settings;
+  const average = teacher === 'ema' ? emaTeacher({ rate: teacherUpdateRate, every: teacherSyncSteps }) : undefined;
   // A vocabulary may have fewer tokens: how many there are is known when a run begins.
   const ids = rolloutField('teacher.top-ids', { per: 'token', width: topK });
   const logProbs = rolloutField('teacher.top-log-probs', { per: 'token', width: topK });
@@ -61,8 +74,9 @@ export function sdft(given: SdftOptions): SelfDistillation {
     name: 'teacher-top-k',
     settings: sdftOptions.settings(given),
     gives: [ids.need, logProbs.need],
+    ...(average && { state: average.state, load: average.load }),
     async prepare(context) {
-      await refuseUnfitTeacher('sdft', teacher, context);
+      await refuseUnfitTeacher('sdft', teacher === 'ema' ? 'live' : teacher, context);
       const { vocabSize } = context.model.config;
       if (topK > vocabSize) {
         const problem = `topK is ${topK}, and the vocabulary has ${vocabSize} tokens.`;
@@ -70,7 +84,7 @@ export function sdft(given: SdftOptions): SelfDistillation {
       }
     },
     async annotate(rollouts, context) {
-      const { model, adapter } = localTeacher(teacher, context)!;
+      const { model, adapter } = teacher === 'ema' ? await average!.ofStep(context) : localTeacher(teacher, context)!;
       const { temperature } = context;
       const sequences = rollouts.map((rollout) => teacherSequence(rollout, privileged, context.model));
       const asked = [...rollouts.keys()].filter((i) => rollouts[i]!.completionTokens.length > 0);

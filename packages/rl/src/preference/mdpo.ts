@@ -9,17 +9,20 @@ const mdpoOptions = options('mdpoLoss', {
 /** Options of `mdpoLoss`. */
 export type MdpoLossOptions = Given<typeof mdpoOptions>;
 
-/**
- * The mean of h = log π(y) - log π_ref(y) over the completions of a prompt that have the best score, less its mean over the others;
- * [n], once for each completion of the prompt.
- */
-export function groupMargin({ logProbs, reference, together, ahead }: RankedLogProbs): Tensor {
+/** Both groups of a prompt, [n] once for each completion of it: those that have the best score, and all others. */
+export function groupsOf({ logProbs, reference, together, ahead }: RankedLogProbs) {
   const h = logProbs.sub(reference);
   // Nobody is ahead of the best.
   const isBest = ahead.sum(0).minimum(1).neg().add(1);
-  const mean = (mask: Tensor) => sumTogether(together, h.mul(mask)).div(sumTogether(together, mask).maximum(1));
-  return mean(isBest).sub(mean(isBest.neg().add(1)));
+  return [isBest, isBest.neg().add(1)].map((mask) => {
+    const count = sumTogether(together, mask);
+    const mean = sumTogether(together, h.mul(mask)).div(count.maximum(1));
+    return { h, mask, count, mean };
+  }) as [best: ScoredGroup, others: ScoredGroup];
 }
+
+/** h = log π(y) - log π_ref(y) of completions, which of them are in the group, how many of the prompt are, and the mean of their h. */
+export type ScoredGroup = Readonly<Record<'h' | 'mask' | 'count' | 'mean', Tensor>>;
 
 /** The loss of a prompt, shared out among its completions. */
 export const perCompletion = (losses: Tensor, { together }: RankedLogProbs): Tensor =>
@@ -36,6 +39,9 @@ export function mdpoLoss(given: MdpoLossOptions = {}): RankedLoss {
     name: 'mdpo',
     settings: mdpoOptions.settings(given),
     beta,
-    compute: (completions) => perCompletion(logSigmoid(groupMargin(completions).mul(beta)).neg(), completions),
+    compute(completions) {
+      const [best, others] = groupsOf(completions);
+      return perCompletion(logSigmoid(best.mean.sub(others.mean).mul(beta)).neg(), completions);
+    },
   };
 }

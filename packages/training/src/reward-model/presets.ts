@@ -5,6 +5,7 @@ import { odin } from './odin.js';
 import { outcomeReward } from './outcome-reward.js';
 import { plackettLuce } from './plackett-luce.js';
 import { processReward } from './process-reward.js';
+import { stepValue } from './step-value.js';
 
 /** Losses of reward models: each with the rows that it is for. */
 export const rewardModelLosses = {
@@ -18,6 +19,8 @@ export const rewardModelLosses = {
   outcome: outcomeReward,
   /** A process reward model (arXiv 2305.20050), over steps `{ prompt, completions, labels }`. */
   process: processReward,
+  /** Values of steps and their order (SVPO, arXiv 2406.10858), over `{ prompt, chosen, rejected, chosen_value, rejected_value }`. */
+  stepValue,
   /** Clicks with inverse propensities (arXiv 1909.03601), over answers `{ prompt?, completion, clicked, propensity }`. */
   implicitFeedback,
   /** A decision model, over questions `{ prompt?, completion, target, options?, ordinal? }`. */
