@@ -22,16 +22,20 @@ import {
   loadCheckpoint,
   negativeLogLikelihood,
   packRows,
+  type RowSource,
   type SftOptions,
+  type SftRow,
   type StepMetrics,
   saveCheckpoint,
   sft,
+  sftFeedOf,
   sftScorerTrainer,
   type TokenizedRow,
   Trainer,
   tokenizeRows,
   toTrainingRows,
 } from '../src/index.js';
+import { sftOptions } from '../src/sft/sft-options.js';
 import { lettersModel } from './letters.js';
 import { modelOf } from './model.js';
 import { countingRows, smallRun, start } from './sft-run.js';
@@ -224,6 +228,78 @@ describe('sft', () => {
       expect(value).toBeCloseTo(unpacked.weight[i]!, 5);
     });
     expect(Math.abs(mixed.loss - unpacked.loss)).toBeGreaterThan(1e-2);
+  });
+
+  describe('packing while streaming', () => {
+    const model = start.then(({ model }) => model);
+    /** The rows that `take` gives, of a source that counts on from request to request. */
+    const streamed = async (packingBuffer: number, more: object = {}, rows: RowSource<SftRow> = counting()) => {
+      const settings = { model: await model, rows, packing: true, packingBuffer, steps: 9, batchSize: 2, ...more };
+      return sftFeedOf({ ...sftOptions.read(settings), maxLength: 16 });
+    };
+    const counting = (): RowSource<SftRow> => {
+      let at = 0;
+      return {
+        name: 'counting',
+        next: ({ count }) => Array.from({ length: count }, () => ({ row: countingRows[at++ % countingRows.length]! })),
+        state: () => at,
+        load(state) {
+          at = state as number;
+        },
+      };
+    };
+    const text = (rows: readonly { readonly tokens: readonly number[] }[]) =>
+      rows.map((row) => row.tokens.join()).sort();
+
+    it.each(['bfd', 'bfd_split', 'wrapped'] as const)(
+      'packs each buffer as a list is packed, every row of it once, in any order (%s)',
+      async (packingStrategy) => {
+        const feed = await streamed(6, { packingStrategy });
+        const { rows } = tokenizeRows(await model, countingRows, { maxLength: 16 });
+        const buffers = [rows.slice(0, 6), rows.slice(6)].map((some) => packRows(some, 16, packingStrategy));
+        const taken = [];
+        while (taken.length < buffers.flat().length) taken.push(...(await feed.take(taken.length / 2)));
+        const first = buffers[0]!.length;
+        expect(text(taken.slice(0, first))).toEqual(text(buffers[0]!));
+        expect(text(taken.slice(first, first + buffers[1]!.length))).toEqual(text(buffers[1]!));
+        expect(feed.report.trainedRows).toBe(taken.length);
+      },
+    );
+
+    it('goes on after any step with the same rows, also inside of a buffer, and of a source without a state', async () => {
+      const stateless: RowSource<SftRow> = {
+        name: 'of the step',
+        next: ({ count, step }) =>
+          Array.from({ length: count }, (_, i) => ({ row: countingRows[(5 * step + i) % 12]! })),
+      };
+      for (const rows of [counting, () => stateless]) {
+        const whole = await streamed(5, {}, rows());
+        const given: unknown[] = [];
+        for (let step = 0; step < 9; step++) {
+          given.push(await whole.take(step));
+          const rest = await streamed(5, {}, rows());
+          await rest.load!(JSON.parse(JSON.stringify(whole.state!())));
+          const next = await rest.take(step + 1);
+          const saved = whole.state!();
+          expect(await whole.take(step + 1)).toEqual(next);
+          await whole.load!(saved);
+        }
+        expect(new Set(given.map((batch) => JSON.stringify(batch))).size).toBeGreaterThan(6);
+      }
+    });
+
+    const three = { row: { input_ids: [1, 2, 3], labels: [-100, -100, 3] } };
+    const threes = { name: 'threes', next: ({ count }: { count: number }) => Array<typeof three>(count).fill(three) };
+    it.each<[object, RegExp]>([
+      [{ rows: countingRows }, /packingBuffer is of rows of a source/],
+      [
+        { maxLength: 2, packingStrategy: 'wrapped', packingBuffer: 1, rows: threes },
+        /leaves no trained token; raise maxLength/,
+      ],
+    ])('refuses what it cannot pack: %o', async (options, message) => {
+      const given = { packing: true, packingBuffer: 4, steps: 2, ...options };
+      await expect(smallRun(given)).rejects.toThrow(message);
+    });
   });
 
   it('trains a whole model, and reports what became of the rows', async () => {
@@ -433,12 +509,21 @@ describe('pretraining', () => {
     // It begins by knowing nothing: log of the size of the vocabulary.
     expect(first).toBeCloseTo(Math.log(tokenizer.vocabSize), 1);
     expect(last).toBeLessThan(0.75 * first);
-    await cp(join(folder, 'a/checkpoint-4'), join(folder, 'b/checkpoint-4'), { recursive: true });
-    const rest = await train('b', 10, { resume: true });
-    expect(rest.history).toEqual(whole.history);
-    for (const [name, value] of Object.entries(whole.trainer.parameters)) {
-      expect(await rest.trainer.parameters[name]!.toArray()).toEqual(await value.toArray());
+    const packing = { packing: true, packingBuffer: 20, maxLength: 32, batchSize: 2 };
+    const packed = await train('c', 7, packing);
+    for (const [from, into, straight, more] of [
+      ['a', 'b', whole, {}],
+      ['c', 'd', packed, packing],
+    ] as const) {
+      await cp(join(folder, from, 'checkpoint-4'), join(folder, into, 'checkpoint-4'), { recursive: true });
+      const rest = await train(into, straight.history.length, { resume: true, ...more });
+      expect(rest.history).toEqual(straight.history);
+      for (const [name, value] of Object.entries(straight.trainer.parameters)) {
+        expect(await rest.trainer.parameters[name]!.toArray()).toEqual(await value.toArray());
+      }
     }
+    const otherBuffer = train('d', 7, { resume: true, ...packing, packingBuffer: 10 });
+    await expect(otherBuffer).rejects.toThrow(/packingBuffer was 20 and is 10/);
     const other = streamRows(join(folder, 'train.jsonl'), { bufferSize: 8 });
     await expect(train('b', 10, { resume: true, rows: await other })).rejects.toThrow(
       /rows.bufferSize was 16 and is 8/,

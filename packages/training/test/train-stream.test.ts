@@ -1,7 +1,11 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { perplexity, sequenceLogProbs } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyPolicy } from '../../rl/src/testing/index.js';
 import { dpo } from '../../rl/src/training/dpo-trainer.js';
 import {
@@ -95,6 +99,67 @@ describe('a stream of tasks', () => {
       const again = await stream({ model, adapter: result.adapter!, tasks: tasks.slice(1, 2) });
       expect(again.baseline.loss![0]).toBeCloseTo(result.matrix.loss![1]![1]!, 5);
     }
+  });
+});
+
+describe('a stream in a folder', () => {
+  let folder: string;
+  beforeAll(async () => {
+    setEngine(onnxruntimeEngine({ threads: 1 }));
+    folder = await mkdtemp(join(tmpdir(), 'stream-'));
+  });
+  afterAll(async () => {
+    setEngine(referenceEngine());
+    await rm(folder, { recursive: true });
+  });
+
+  const two = tasks.slice(0, 2);
+  const settings = { steps: 3, batchSize: 3, learningRate: 0.05 };
+  /** Two tasks; dies after so many steps of all. */
+  const run = async (name: string, options: Partial<TrainStreamOptions>, dieAt?: number) => {
+    let steps = 0;
+    const afterStep = () => {
+      if (++steps === dieAt) throw new Error('killed');
+    };
+    return stream({
+      tasks: two,
+      stage: sftStage({ ...settings, saveSteps: 1, afterStep }),
+      outputFolder: join(folder, name),
+      ...options,
+    });
+  };
+
+  // All methods: resume.slow.test.ts.
+  it.each<[string, () => ContinualMethod]>([
+    ['si', () => continualMethods.si({ c: 10 })],
+    ['replay', () => continualMethods.replay({ buffer: reservoirBuffer(4) })],
+  ])(
+    'with %s, killed within its second task, goes on to the same weights and scores, bit for bit',
+    async (name, method) => {
+      const whole = await stream({ tasks: two, stage: sftStage(settings), method: method() });
+      await expect(run(name, { method: method() }, 5)).rejects.toThrow('killed');
+      const rest = await run(name, { method: method(), resume: true });
+      expect([rest.matrix, rest.baseline]).toEqual([whole.matrix, whole.baseline]);
+      for (const [key, value] of Object.entries(whole.model.weights)) {
+        expect(await rest.model.weights[key]!.toArray(), key).toEqual(await value.toArray());
+      }
+    },
+  );
+
+  const forgetful = { name: 'mine', family: 'replay', end() {} } as const;
+  it.each<[string, Partial<TrainStreamOptions>, RegExp]>([
+    ['another method', { method: continualMethods.si({ c: 11 }), resume: true }, /method.c was 10 and is 11/],
+    ['other rows', { tasks: [two[0]!, { ...two[1]!, rows: two[0]!.rows }], resume: true }, /tasks.1.rows was/],
+    [
+      'another stage',
+      { stage: sftStage({ ...settings, learningRate: 1 }), resume: true },
+      /tasks.0.stage.learningRate was/,
+    ],
+    ['a folder that is used', {}, /belongs to an earlier run/],
+    ['no folder to go on in', { outputFolder: undefined as never, resume: true }, /resume needs an outputFolder/],
+    ['a method that would be forgotten', { method: forgetful }, /mine looks at tasks .* has no state\(\) and load\(\)/],
+  ])('refuses %s', async (_, options, message) => {
+    await expect(run('si', { method: continualMethods.si({ c: 10 }), ...options })).rejects.toThrow(message);
   });
 });
 

@@ -1,5 +1,6 @@
 import { Key } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
+import { type DecisiveSettings, settingsOf } from '@posttrain/interfaces';
 import { LocalGenerator } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
 import type { SftRow } from '../sft/tokenize-rows.js';
@@ -31,19 +32,27 @@ function drawnRows({ trainingRows, index }: LearntTask, { rowsPerTask = 64, seed
   return drawWithout(Key.fromSeed(seed).child(index), rows.length, rowsPerTask).map((i) => rows[i]!);
 }
 
+/** What a method was made with, by name. */
+const madeWith = (given: object): DecisiveSettings => settingsOf({ ...given }) as DecisiveSettings;
+
 /** What penalties about the last parameters share: importances that are added up, and the plan of them. */
 function importanceMethod(
   name: string,
+  given: object,
   lambda: number,
   importanceOf: (learnt: LearntTask, before: Named | undefined) => Promise<Named>,
 ): ContinualMethod & { begin(): StagePlan } {
   let known: { readonly anchors: Named; readonly fisher: Named } | undefined;
   return {
-    ...{ name, family: 'regularisation' },
+    ...{ name, family: 'regularisation', settings: madeWith(given) },
     begin: () => (known ? { penalties: [{ ...ewc({ ...known, lambda }), name }] } : {}),
     async end(learnt) {
       const fisher = await importanceOf(learnt, known?.fisher);
       known = { anchors: await learnt.trainer.copyParameters(), fisher };
+    },
+    state: () => known ?? null,
+    load(state) {
+      known = (state as typeof known | null) ?? undefined;
     },
   };
 }
@@ -51,14 +60,21 @@ function importanceMethod(
 /** A rule for updates that is made of remembered rows of every earlier task. */
 function memoryMethod(
   name: string,
+  given: object,
   options: OfTask,
   ruleOf: (memories: readonly (readonly TrainingRow[])[]) => StagePlan['update'],
 ): ContinualMethod {
-  const memories: TrainingRow[][] = [];
+  let memories: readonly (readonly TrainingRow[])[] = [];
   return {
-    ...{ name, family: 'replay' },
-    begin: () => (memories.length > 0 ? { update: ruleOf([...memories])! } : {}),
-    end: (learnt) => void memories.push(normalised(drawnRows(learnt, options))),
+    ...{ name, family: 'replay', settings: madeWith(given) },
+    begin: () => (memories.length > 0 ? { update: ruleOf(memories)! } : {}),
+    end(learnt) {
+      memories = [...memories, normalised(drawnRows(learnt, options))];
+    },
+    state: () => memories,
+    load(state) {
+      memories = state as typeof memories;
+    },
   };
 }
 
@@ -71,31 +87,30 @@ export const continualMethods = {
   naive: (): ContinualMethod => ({ name: 'naive', family: 'none' }),
 
   /** `ewc` about the parameters after every earlier task, a penalty each (arXiv 1612.00796). */
-  ewc({
-    lambda,
-    samples,
-    ...options
-  }: OfTask & { readonly lambda: number; readonly samples?: number }): ContinualMethod {
-    const known: { readonly anchors: Named; readonly fisher: Named }[] = [];
+  ewc(given: OfTask & { readonly lambda: number; readonly samples?: number }): ContinualMethod {
+    const { lambda, samples, ...options } = given;
+    let known: readonly { readonly anchors: Named; readonly fisher: Named }[] = [];
     return {
-      ...{ name: 'ewc', family: 'regularisation' },
+      ...{ name: 'ewc', family: 'regularisation', settings: madeWith(given) },
       begin: () => ({ penalties: known.map((task) => ewc({ ...task, lambda })) }),
       async end(learnt) {
         const labels = { seed: options.seed ?? 0, ...(samples !== undefined && { samples }) };
         const fisher = await fisherDiagonal(learnt.trainer, drawnRows(learnt, options), labels);
-        known.push({ anchors: await learnt.trainer.copyParameters(), fisher });
+        known = [...known, { anchors: await learnt.trainer.copyParameters(), fisher }];
+      },
+      state: () => known,
+      load(state) {
+        known = state as typeof known;
       },
     };
   },
 
   /** One penalty about the last parameters, whose Fisher information fades by γ (online EWC, arXiv 1805.06370). Default γ 1. */
-  online_ewc({
-    lambda,
-    gamma = 1,
-    samples,
-    ...options
-  }: OfTask & { readonly lambda: number; readonly gamma?: number; readonly samples?: number }): ContinualMethod {
-    return importanceMethod('online-ewc', lambda, async (learnt, before) => {
+  online_ewc(
+    given: OfTask & { readonly lambda: number; readonly gamma?: number; readonly samples?: number },
+  ): ContinualMethod {
+    const { lambda, gamma = 1, samples, ...options } = given;
+    return importanceMethod('online-ewc', given, lambda, async (learnt, before) => {
       const labels = { seed: options.seed ?? 0, ...(samples !== undefined && { samples }) };
       const { engine } = learnt.model.network;
       const fisher = await fisherDiagonal(learnt.trainer, drawnRows(learnt, options), labels);
@@ -105,14 +120,14 @@ export const continualMethods = {
 
   /** λ Σ Ω (θ - θ*)² with the importances of MAS, added up over tasks (arXiv 1711.09601). */
   mas: ({ lambda, ...options }: OfTask & { readonly lambda: number }): ContinualMethod =>
-    importanceMethod('mas', 2 * lambda, async (learnt, before) => {
+    importanceMethod('mas', { lambda, ...options }, 2 * lambda, async (learnt, before) => {
       const { engine } = learnt.model.network;
       return addImportance(before, await masImportance(learnt.trainer, drawnRows(learnt, options)), { engine });
     }),
 
   /** c Σ Ω (θ - θ*)² with the path integrals of synaptic intelligence (arXiv 1703.04200). Default ξ 0.1. */
   si({ c, xi = 0.1 }: { readonly c: number; readonly xi?: number }): ContinualMethod {
-    const { begin, ...method } = importanceMethod('si', 2 * c, ({ trainer }, previous) =>
+    const { begin, ...method } = importanceMethod('si', { c, xi }, 2 * c, ({ trainer }, previous) =>
       synapticImportance(trainer, { xi, ...(previous && { previous }) }),
     );
     return { ...method, begin: () => ({ ...begin(), optimizer: pathIntegral as StagePlan['optimizer'] & object }) };
@@ -122,10 +137,14 @@ export const continualMethods = {
   l2_sp({ alpha }: { readonly alpha: number }): ContinualMethod {
     let anchors: Named | undefined;
     return {
-      ...{ name: 'l2-sp', family: 'regularisation' },
+      ...{ name: 'l2-sp', family: 'regularisation', settings: { alpha } },
       begin: () => (anchors ? { penalties: [l2Sp({ anchors, alpha })] } : {}),
       async end({ trainer }) {
         anchors = await trainer.copyParameters();
+      },
+      state: () => anchors ?? null,
+      load(state) {
+        anchors = (state as Named | null) ?? undefined;
       },
     };
   },
@@ -139,7 +158,7 @@ export const continualMethods = {
     readonly temperature?: number;
   } = {}): ContinualMethod {
     return {
-      ...{ name: 'lwf', family: 'regularisation' },
+      ...{ name: 'lwf', family: 'regularisation', settings: { lambda, temperature } },
       begin({ model, adapter, index, task }) {
         if (index === 0) return {};
         const { network, weights } = model;
@@ -163,19 +182,21 @@ export const continualMethods = {
     readonly seed?: number;
   } = {}): ContinualMethod {
     return {
-      ...{ name: 'replay', family: 'replay' },
+      ...{ name: 'replay', family: 'replay', settings: { buffer: buffer.name, gamma, seed } },
       begin: ({ task, index }) =>
         index > 0 ? { rows: experienceReplay(task.rows, { buffer, gamma, adds: false, seed }) } : {},
       end({ task }) {
         buffer.add(task.rows, task.name);
       },
+      state: () => buffer.state(),
+      load: (state) => buffer.load(state),
     };
   },
 
   /** Rows that the model before the task generates among those of the task (arXiv 1705.08690, 1909.03329). */
   generative_replay(options: Omit<GenerativeReplaySettings, 'generatorName'> = {}): ContinualMethod {
     return {
-      ...{ name: 'generative-replay', family: 'replay' },
+      ...{ name: 'generative-replay', family: 'replay', settings: madeWith(options) },
       begin({ model, adapter, task, index }) {
         if (index === 0) return {};
         const generator = new LocalGenerator(model, adapter ? { adapter: () => adapter } : {});
@@ -186,11 +207,11 @@ export const continualMethods = {
 
   /** Steps that point against no earlier task (arXiv 1706.08840). Default γ 0.5. */
   gem: ({ memoryStrength = 0.5, ...options }: OfTask & { readonly memoryStrength?: number } = {}): ContinualMethod =>
-    memoryMethod('gem', options, (memories) => gem({ memories, memoryStrength })),
+    memoryMethod('gem', { memoryStrength, ...options }, options, (memories) => gem({ memories, memoryStrength })),
 
   /** Steps that do not point against what is remembered as a whole (arXiv 1812.00420). Default: 8 rows for every update. */
   a_gem: ({ batchSize = 8, ...options }: OfTask & { readonly batchSize?: number } = {}): ContinualMethod =>
-    memoryMethod('a-gem', options, (memories) =>
+    memoryMethod('a-gem', { batchSize, ...options }, options, (memories) =>
       aGemRule({ memory: memories.flat(), batchSize, seed: options.seed ?? 0 }),
     ),
 } as const;
