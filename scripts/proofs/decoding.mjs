@@ -1,12 +1,22 @@
 // The door of decoding: Medusa's heads change no greedy token, and a policy learns from what a mix of two models has
 // drawn.
 import assert from 'node:assert/strict';
-import { contrastive, EagleHead, LocalGenerator, MedusaHeads } from '@posttrain/lm';
+import { adamW } from '@posttrain/core-tensor/optim';
+import { contrastive, EagleHead, earlyExit, exitLayers, fudge, LocalGenerator, MedusaHeads } from '@posttrain/lm';
 import { testDecodingMix, testProposer } from '@posttrain/lm/testing';
 import { noRatio, policyObjectives, singleTurn, trainPolicy, truncatedImportance } from '@posttrain/rl';
-import { trainEagleHead, trainMedusaHeads } from '@posttrain/training';
+import { fudgeLoss, Trainer, trainEagleHead, trainMedusaHeads } from '@posttrain/training';
 import { it, proof, trainingProof } from './proof.mjs';
-import { rows, tinyModel } from './tiny.mjs';
+import { idOf, rows, tinyModel } from './tiny.mjs';
+
+/** That the mean of three gains is above 0 with 95 %: Student's t with two degrees of freedom. */
+function assertGain(gains) {
+  const mean = gains.reduce((a, b) => a + b) / 3;
+  const deviation = Math.sqrt(gains.reduce((sum, gain) => sum + (gain - mean) ** 2, 0) / 2);
+  const half = 4.303 * (deviation / Math.sqrt(3));
+  console.log(`gain over the control: ${mean.toFixed(3)} ± ${half.toFixed(3)}`);
+  assert.ok(mean - half > 0, `${mean} ± ${half}`);
+}
 
 proof('Medusa with trained heads is greedy decoding', async (folder) => {
   const model = await tinyModel();
@@ -63,6 +73,74 @@ proof('EAGLE with a trained head is greedy decoding, as a chain and as trees', a
   }
 });
 
+proof('FUDGE with a trained classifier of prefixes has more texts with the attribute', async () => {
+  const isSuch = (text) => [...text].filter((letter) => 'abcdefgh'.includes(letter)).length >= 2;
+  const rowOf = (tokenIds, label) => ({
+    tokens: [idOf('U'), ...tokenIds],
+    weights: tokenIds.map(() => 1 / (64 * tokenIds.length)),
+    annotations: { label: [Number(label)] },
+  });
+  const gains = [];
+  for (const seed of [1, 2, 3]) {
+    const model = await tinyModel(seed);
+    const draw = async (from, n, mix) => {
+      const request = { prompt: 'U', n, maxTokens: 6, minNewTokens: 6, seed: from, ...(mix && { mix }) };
+      return (await new LocalGenerator(model).generate([request]))[0];
+    };
+    const texts = await draw(100 + seed, 512);
+    const labels = texts.map(({ text }) => isSuch(text));
+    const shareOf = async (learnt, lambda = 1) => {
+      const trainer = await Trainer.create(model, { optimizer: adamW({ weightDecay: 0 }) });
+      for (let step = 0; step < 48; step++) {
+        const rows = Array.from({ length: 64 }, (_, i) => (step * 64 + i) % texts.length);
+        await trainer.forwardBackward(
+          rows.map((i) => rowOf(texts[i].tokenIds, learnt[i])),
+          fudgeLoss(),
+        );
+        await trainer.optimStep({ learningRate: 3e-3 });
+      }
+      const drawn = await draw(900 + seed, 256, fudge({ classifier: { model: trainer.model }, lambda }));
+      return drawn.filter(({ text }) => isSuch(text)).length / drawn.length;
+    };
+    const base = labels.filter(Boolean).length / labels.length;
+    // The control: the same labels, of other texts.
+    const control = await shareOf(labels.map((_, i) => labels[(i + 37) % labels.length]));
+    const share = await shareOf(labels);
+    console.log(`seed ${seed}: ${base} of the policy's texts, ${control} by the control, ${share} by FUDGE`);
+    gains.push(share - control);
+  }
+  assertGain(gains);
+});
+
+proof('early exit: at 1 the model, below it fewer layers', async () => {
+  const model = await tinyModel();
+  const requests = [...'abcd'].map((prompt) => ({ prompt, maxTokens: 10, minNewTokens: 10, temperature: 0 }));
+  const textsOf = async (adapter) =>
+    (
+      await new LocalGenerator(model).generate(requests.map((request) => ({ ...request, ...(adapter && { adapter }) })))
+    ).map(([{ text }]) => text);
+  const plain = await textsOf();
+  assert.deepEqual(await textsOf(earlyExit(model, { threshold: 1 })), plain);
+  for (const threshold of [0, 0.2, 0.5, 1]) {
+    const exit = earlyExit(model, { threshold });
+    const texts = await textsOf(exit);
+    const ids = texts.map((text, i) => [...`${requests[i].prompt}${text}`].map(idOf));
+    const layers = await exitLayers(
+      model,
+      exit,
+      ids.map((tokens) => ({ tokens, promptTokens: 1 })),
+    );
+    const generated = layers.flatMap((each) => [...each.slice(1)]);
+    const mean = generated.reduce((a, b) => a + b) / generated.length;
+    const same = texts.filter((text, i) => text === plain[i]).length;
+    console.log(
+      `threshold ${threshold}: ${mean.toFixed(2)} layers a token, ${same} of ${texts.length} texts the model's`,
+    );
+    assert.ok(threshold === 0 ? mean === 1 : mean >= 1);
+    if (threshold === 1) assert.equal(mean, 2);
+  }
+});
+
 trainingProof('contrastive decoding in a rollout, with importance weights', async (run) => {
   const mix = contrastive({ amateur: { model: await tinyModel(2) }, alpha: 0, beta: 0.5 });
   const { ratio: _, ...parts } = policyObjectives.reinforce();
@@ -80,6 +158,51 @@ trainingProof('contrastive decoding in a rollout, with importance weights', asyn
     rollouts,
     oldLogProbs: 'recomputed',
   });
+});
+
+const vowels = (text) => [...text].filter((letter) => 'aeiou'.includes(letter)).length;
+const bondRun = { promptsPerStep: 2, completionsPerPrompt: 8, maxCompletionLength: 4, rows, oldLogProbs: 'recomputed' };
+
+trainingProof('J-BOND with its anchor', async (run) =>
+  trainPolicy({
+    ...{ ...run, ...bondRun, steps: 3, learningRate: 1e-2, model: await tinyModel(), rewards: { vowels } },
+    objective: policyObjectives.j_bond({ eta: 0.3 }),
+  }),
+);
+
+proof('J-BOND comes to texts that its reward is for', async () => {
+  const gains = [];
+  for (const seed of [1, 2, 3]) {
+    const meanOf = async (model, adapter) => {
+      const requests = rows.map(({ prompt }) => ({ prompt, n: 32, maxTokens: 4, seed: 50 + seed }));
+      const drawn = (
+        await new LocalGenerator(model, adapter ? { adapter: () => adapter } : {}).generate(requests)
+      ).flat();
+      return drawn.reduce((sum, { text }) => sum + vowels(text), 0) / drawn.length;
+    };
+    const after = async (rewards) => {
+      const objective = policyObjectives.j_bond({ eta: 0.1 });
+      const options = {
+        ...bondRun,
+        steps: 30,
+        learningRate: 5e-3,
+        seed,
+        model: await tinyModel(seed),
+        rewards,
+        objective,
+      };
+      const { model } = await trainPolicy(options);
+      return meanOf(model);
+    };
+    const before = await meanOf(await tinyModel(seed));
+    const trained = await after({ vowels });
+    const control = await after({
+      consonants: (text) => [...text].filter((letter) => 'bcdfg'.includes(letter)).length,
+    });
+    console.log(`seed ${seed}: ${before} vowels before, ${control} by the control, ${trained} by J-BOND`);
+    gains.push(trained - control);
+  }
+  assertGain(gains);
 });
 
 /** Says the last token again. */
