@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { adamW } from '@posttrain/core-tensor/optim';
 import { contrastive, EagleHead, earlyExit, exitLayers, fudge, LocalGenerator, MedusaHeads } from '@posttrain/lm';
 import { testDecodingMix, testProposer } from '@posttrain/lm/testing';
-import { noRatio, policyObjectives, singleTurn, trainPolicy, truncatedImportance } from '@posttrain/rl';
+import { lcpo, noRatio, policyObjectives, singleTurn, trainPolicy, truncatedImportance } from '@posttrain/rl';
 import { fudgeLoss, Trainer, trainEagleHead, trainMedusaHeads } from '@posttrain/training';
+import { lengthError } from '@posttrain/tts';
 import { it, proof, trainingProof } from './proof.mjs';
 import { idOf, rows, tinyModel } from './tiny.mjs';
 
@@ -173,25 +174,23 @@ trainingProof('J-BOND with its anchor', async (run) =>
 proof('J-BOND comes to texts that its reward is for', async () => {
   const gains = [];
   for (const seed of [1, 2, 3]) {
-    const meanOf = async (model, adapter) => {
+    const meanOf = async (model) => {
       const requests = rows.map(({ prompt }) => ({ prompt, n: 32, maxTokens: 4, seed: 50 + seed }));
-      const drawn = (
-        await new LocalGenerator(model, adapter ? { adapter: () => adapter } : {}).generate(requests)
-      ).flat();
+      const drawn = (await new LocalGenerator(model).generate(requests)).flat();
       return drawn.reduce((sum, { text }) => sum + vowels(text), 0) / drawn.length;
     };
     const after = async (rewards) => {
-      const objective = policyObjectives.j_bond({ eta: 0.1 });
+      const objective = policyObjectives.j_bond({ eta: 0.2 });
       const options = {
         ...bondRun,
-        steps: 30,
-        learningRate: 5e-3,
+        steps: 40,
+        learningRate: 1e-2,
         seed,
         model: await tinyModel(seed),
         rewards,
         objective,
       };
-      const { model } = await trainPolicy(options);
+      const { model } = (await trainPolicy(options)).trainer;
       return meanOf(model);
     };
     const before = await meanOf(await tinyModel(seed));
@@ -201,6 +200,40 @@ proof('J-BOND comes to texts that its reward is for', async () => {
     });
     console.log(`seed ${seed}: ${before} vowels before, ${control} by the control, ${trained} by J-BOND`);
     gains.push(trained - control);
+  }
+  assertGain(gains);
+});
+
+proof('LCPO: a policy comes to write as long as its prompt asks', async () => {
+  const asked = { s: 1, l: 6 };
+  const gains = [];
+  for (const seed of [1, 2, 3]) {
+    const after = async (targetOf) => {
+      const correct = { name: 'anything', verify: async (requests) => requests.map(() => ({ score: 1 })) };
+      const { trainer } = await trainPolicy({
+        ...{ promptsPerStep: 2, completionsPerPrompt: 16, maxCompletionLength: 8, steps: 60, learningRate: 5e-3, seed },
+        model: await tinyModel(seed),
+        rows: Object.keys(asked).map((prompt) => ({ prompt, target_tokens: targetOf(asked[prompt]) })),
+        rewards: { lcpo: lcpo({ correct, alpha: 0.1 }) },
+        objective: policyObjectives.dr_grpo(),
+      });
+      const requests = Object.keys(asked).map((prompt) => ({ prompt, n: 64, maxTokens: 8, seed: 70 + seed }));
+      const drawn = await new LocalGenerator(trainer.model).generate(requests);
+      const errors = drawn.map((list, i) =>
+        lengthError(
+          list.map(({ tokenIds }) => tokenIds.length),
+          asked[requests[i].prompt],
+        ),
+      );
+      return (errors[0] + errors[1]) / 2;
+    };
+    const error = await after((target) => target);
+    // The control is trained for the mean of both, whatever is asked.
+    const control = await after(() => 3.5);
+    console.log(
+      `seed ${seed}: relative length error ${control.toFixed(3)} of the control, ${error.toFixed(3)} by LCPO`,
+    );
+    gains.push(control - error);
   }
   assertGain(gains);
 });

@@ -213,6 +213,7 @@ export { type EnvironmentRewardOptions, environmentReward } from './rewards/envi
 export { groupReward } from './rewards/group-reward.js';
 export { type HybridRewardOptions, hybridReward } from './rewards/hybrid-reward.js';
 export { type ImplicitProcessRewardOptions, implicitProcessReward } from './rewards/implicit-process-reward.js';
+export { type LcpoOptions, lcpo } from './rewards/lcpo.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
 export { type MissingEosPenaltyOptions, missingEosPenalty } from './rewards/missing-eos-penalty.js';
 export { type ProcessAdvantageOptions, processAdvantage } from './rewards/process-advantage.js';

@@ -558,7 +558,7 @@ describe('BOND', () => {
     const weightsOf: number[][] = [];
     const context = (policy: CausalLM) =>
       ({
-        ...{ model: policy, adapter: NO_ADAPTER, temperature: 1 },
+        ...{ model: policy, adapter: NO_ADAPTER, temperature: 1, step: 0, key: Key.fromSeed(0) },
         sample: async (prefixes, by) => {
           weightsOf.push(await by!.model.weights['model.norm.weight']!.toArray());
           return prefixes.map(({ rollout }) => [0, 1].map((i) => ({ ...rollout, completionTokens: [i + 3] })));
@@ -572,7 +572,7 @@ describe('BOND', () => {
     expect(annotated.map(isBest.of)).toEqual([0, 0, 0, 0, 1]);
     expect(annotated[4]!.completionTokens).toEqual([4]);
     const [own] = await sequenceLogProbs(model, [[0, 1, 4]]);
-    expectClose([...anchorLogProbs.of(annotated[4]!)], [own!.logProbs.at(-1)!], 1e-6);
+    expectClose(Array.from(anchorLogProbs.of(annotated[4]!)), [own!.logProbs.at(-1)!], 1e-6);
     const resumed = bondAnchor({ n: 2, eta: 0.25, quantile: 'empirical' });
     await resumed.load!(annotator.state!());
     const again = (await resumed.annotate(given, context(other))) as Rollout[];
