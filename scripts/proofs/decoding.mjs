@@ -171,35 +171,27 @@ trainingProof('J-BOND with its anchor', async (run) =>
   }),
 );
 
-proof('J-BOND comes to texts that its reward is for', async () => {
+proof('J-BOND writes texts that beat those from before it, by its reward', async () => {
   const gains = [];
   for (const seed of [1, 2, 3]) {
-    const meanOf = async (model) => {
+    const scoresOf = async (model) => {
       const requests = rows.map(({ prompt }) => ({ prompt, n: 32, maxTokens: 4, seed: 50 + seed }));
-      const drawn = (await new LocalGenerator(model).generate(requests)).flat();
-      return drawn.reduce((sum, { text }) => sum + vowels(text), 0) / drawn.length;
+      return (await new LocalGenerator(model).generate(requests)).flat().map(({ text }) => vowels(text));
     };
-    const after = async (rewards) => {
-      const objective = policyObjectives.j_bond({ eta: 0.2 });
-      const options = {
-        ...bondRun,
-        steps: 40,
-        learningRate: 1e-2,
-        seed,
-        model: await tinyModel(seed),
-        rewards,
-        objective,
-      };
-      const { model } = (await trainPolicy(options)).trainer;
-      return meanOf(model);
+    const before = await scoresOf(await tinyModel(seed));
+    /** How often a text of the trained policy has more vowels than one from before; as many count a half. */
+    const winsAfter = async (rewards) => {
+      const objective = policyObjectives.j_bond({ eta: 0.3 });
+      const own = { steps: 40, learningRate: 3e-2, seed, model: await tinyModel(seed), rewards, objective };
+      const after = await scoresOf((await trainPolicy({ ...bondRun, ...own })).trainer.model);
+      const won = after.flatMap((a) => before.map((b) => (Math.sign(a - b) + 1) / 2));
+      return won.reduce((x, y) => x + y) / won.length;
     };
-    const before = await meanOf(await tinyModel(seed));
-    const trained = await after({ vowels });
-    const control = await after({
-      consonants: (text) => [...text].filter((letter) => 'bcdfg'.includes(letter)).length,
-    });
-    console.log(`seed ${seed}: ${before} vowels before, ${control} by the control, ${trained} by J-BOND`);
-    gains.push(trained - control);
+    const wins = await winsAfter({ vowels });
+    // The control distils the best by another reward.
+    const control = await winsAfter({ others: (text) => [...text].filter((x) => 'bcdfg'.includes(x)).length });
+    console.log(`seed ${seed}: wins ${control.toFixed(3)} by the control, ${wins.toFixed(3)} by J-BOND`);
+    gains.push(wins - control);
   }
   assertGain(gains);
 });
