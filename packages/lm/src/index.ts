@@ -125,6 +125,7 @@ export { ContextLengthError, type DecodeRow } from './sampling/decode-row.js';
 export type { DecodingMix, InnerLayers, LogitsFrom } from './sampling/decoding-mix.js';
 export { type ContrastiveOptions, contrastive } from './sampling/mixes/contrastive.js';
 export { type DolaOptions, dola } from './sampling/mixes/dola.js';
+export { type FudgeOptions, fudge } from './sampling/mixes/fudge.js';
 export { type GeometricMixtureOptions, geometricMixture } from './sampling/mixes/geometric-mixture.js';
 export { type ProxyTuningOptions, proxyTuning } from './sampling/mixes/proxy-tuning.js';
 export { type TeacherMixtureOptions, teacherMixture } from './sampling/mixes/teacher-mixture.js';

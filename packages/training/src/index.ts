@@ -34,6 +34,7 @@ export {
   synapticImportance,
 } from './continual/synaptic-intelligence.js';
 export { type TrainStreamOptions, type TrainStreamResult, trainStream } from './continual/train-stream.js';
+export { type FudgeLossOptions, fudgeLoss } from './controlled/fudge-loss.js';
 export {
   type CompetenceCurriculum,
   type CompetenceCurriculumOptions,

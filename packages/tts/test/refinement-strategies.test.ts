@@ -5,6 +5,7 @@ import {
   allocateCompletions,
   autoCot,
   bestOfN,
+  blockwiseControlledDecoding,
   budgetForcing,
   chainOfThought,
   chainOfVerification,
@@ -28,7 +29,7 @@ import {
   weightedBestOfN,
   zeroShotCot,
 } from '../src/index.js';
-import { completion, goldenOf, scripted, seededUniform, table } from './doubles.js';
+import { completion, goldenOf, hash32, scripted, seededUniform, table } from './doubles.js';
 
 const problem = { prompt: 'q' };
 type Asked = Generator & { readonly requests: GenerateRequest[] };
@@ -348,6 +349,46 @@ describe('length and thinking budgets', () => {
     expect((await exit({ threshold: 1, maxThinkingTokens: 4 })).text).toBe('0Wait1</think>\n2');
     const silent = replying(() => ({ ...completion('1', 1), finishReason: 'stop', stop: 'Wait' }));
     await expect(exit({ generator: silent })).rejects.toThrow(/needs the log-probability of each token/);
+  });
+
+  it('blockwise controlled decoding keeps the best block of each place: of all tokens it is best-of-N, of one K is plain', async () => {
+    // A letter a token, by the seed and the place, and four letters in all; a text is worth its letters' places.
+    const letters = () =>
+      replying((_, k, { prefix = '', maxTokens = 4, seed = 0 }): Completion => {
+        const size = Math.min(maxTokens, 4 - prefix.length);
+        const text = Array.from({ length: size }, (_, t) =>
+          String.fromCharCode(97 + (hash32(`${seed + k} ${prefix} ${t}`) % 9)),
+        ).join('');
+        return { ...completion(text, size), finishReason: prefix.length + size === 4 ? 'stop' : 'length' };
+      });
+    const worth = (text: string) => [...text].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) / 1000;
+    const run = (n: number, blockTokens: number) => {
+      const options = {
+        generator: letters(),
+        verifier: table(worth),
+        n,
+        blockTokens,
+        sampling: { maxTokens: 4, seed: 3 },
+      };
+      return blockwiseControlledDecoding(problem, options);
+    };
+    for (const blockTokens of [1, 2, 4]) {
+      const { text, trace } = await run(5, blockTokens);
+      const { nodes } = trace;
+      const blocks = 4 / blockTokens;
+      expect(trace.spent).toMatchObject({ completions: 5 * blocks, verifierCalls: 5 * blocks, completionTokens: 20 });
+      // What goes on is the best of five.
+      const parents = [...new Set(nodes.slice(1).map(({ parent }) => parent))];
+      expect(parents).toHaveLength(blocks);
+      parents.forEach((parent, i) => {
+        const scores = nodes.filter((node) => node.parent === parent && node.id !== 0).map(({ score }) => score!);
+        expect(scores).toHaveLength(5);
+        expect(worth(text.slice(0, (i + 1) * blockTokens))).toBe(Math.max(...scores));
+      });
+    }
+    expect((await run(1, 1)).trace.spent.completions).toBe(4);
+    const unlimited = blockwiseControlledDecoding(problem, { generator: letters(), verifier: table(worth), n: 2 });
+    await expect(unlimited).rejects.toThrow(/sampling.maxTokens/);
   });
 
   it('asks for a length as L1 models take it, and measures what came', async () => {

@@ -4,6 +4,7 @@ import {
   alphaLlm,
   autoCot,
   bestOfN,
+  blockwiseControlledDecoding,
   bm25,
   budgetForcing,
   chainOfThought,
@@ -132,6 +133,9 @@ add('autoCot', autoCot, ({ verifier: _, ...kit }) => ({
 }));
 add('budgetForcing', budgetForcing, ({ verifier: _, ...kit }) => ({
   ...{ ...kit, maxThinkingTokens: 12, thinkingEnd: '\n' },
+}));
+add('blockwiseControlledDecoding', blockwiseControlledDecoding, (kit) => ({
+  ...{ ...kit, sampling: { ...kit.sampling, maxTokens: 6 }, blockTokens: 2 },
 }));
 add('deer', deer, ({ verifier: _, ...kit }) => ({
   ...{ ...kit, generator: reporting(kit.generator), maxThinkingTokens: 12, transitions: ['\n'], thinkingEnd: '.' },

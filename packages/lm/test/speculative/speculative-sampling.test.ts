@@ -389,9 +389,9 @@ describe('an EAGLE head', () => {
       const row = rowOf(text.slice(0, 3), 12);
       const state = startRow(row);
       for (const token of text.slice(3)) state.push(token);
-      const [{ tokens, parents }] = (await proposer.propose([{ id: 0, row, state, most: 9 }])) as [Required<Proposal>];
+      const [proposal] = await proposer.propose([{ id: 0, row, state, most: 9 }]);
       proposer.close();
-      return pathsOf(tokens, parents);
+      return pathsOf(proposal!.tokens, proposal!.parents!);
     };
     const choices = [[1], [0], [0, 0], [0, 2], [0, 2, 1]];
     const wanted: number[][] = [];
