@@ -20,7 +20,7 @@ export interface PolicySizes {
   readonly steps: number;
   readonly samples: number;
 }
-export const POLICY_SIZES: PolicySizes = { steps: 30, samples: 256 };
+export const POLICY_SIZES: PolicySizes = { steps: 20, samples: 192 };
 
 const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
@@ -92,8 +92,8 @@ export async function hybridArms(seed: number, { steps, samples }: PolicySizes =
 const LETTERS = [...'abcdefgh'];
 const PROMPTS = LETTERS.map((letter) => `${letter}:`);
 const countOf = (text: string, letter: string) => text.split(letter).length - 1;
-/** What an answer is worth: up to three c. */
-const worthOf = (text: string) => Math.min(3, countOf(text, 'c'));
+/** What an answer is worth: how much of it is c. */
+const worthOf = (text: string) => (text === '' ? 0 : countOf(text, 'c') / text.length);
 
 const wordOf = (random: Random) => Array.from({ length: random.integer(2, 10) }, () => random.pick(LETTERS)).join('');
 
@@ -106,7 +106,7 @@ async function raters(seed: number, lengthBias: number) {
   });
   const pairs = Array.from({ length: 320 }, () => {
     const [a, b] = [wordOf(random), wordOf(random)];
-    const gap = worthOf(a) - worthOf(b) + lengthBias * (a.length - b.length);
+    const gap = 4 * (worthOf(a) - worthOf(b)) + lengthBias * (a.length - b.length);
     const isFirst = random.float() < 1 / (1 + Math.exp(-2 * gap));
     const [chosen, rejected] = isFirst ? [a, b] : [b, a];
     return { prompt: random.pick(PROMPTS), chosen, rejected };
@@ -136,17 +136,10 @@ export async function hackingArms(seed: number, { steps, samples }: PolicySizes 
     const rows = PROMPTS.map((prompt) => ({ prompt }));
     const learnt = reward && (await learn({ model: policy, rows, seed, steps, rewards: { reward } }));
     const texts = await said((learnt?.trainer.model as CausalLM | undefined) ?? policy, PROMPTS, samples, seed);
-    // Of a text as long as it is, c by c.
-    const density = texts.map((text) => (text === '' ? 0 : countOf(text, 'c') / text.length));
-    return {
-      worth: meanOf(texts.map(worthOf)),
-      length: meanOf(texts.map((text) => text.length)),
-      density: meanOf(density),
-    };
+    return { worth: meanOf(texts.map(worthOf)), length: meanOf(texts.map((text) => text.length)) };
   };
   return {
     'one reward model': await arm(members[0]!),
-    'ensemble, mean': await arm(rewardEnsemble({ verifiers: members, objective: 'mean' })),
     'ensemble, WCO': await arm(rewardEnsemble({ verifiers: members, objective: 'wco' })),
     'ensemble, UWO': await arm(rewardEnsemble({ verifiers: members, objective: 'uwo' })),
     'ODIN, quality': await arm(odinQuality(split.model as SequenceClassifier).verifier()),

@@ -1,6 +1,6 @@
 /**
- * The studies of README.md, three seeds each: `npx tsx examples/reward-models/run.ts [verifiers | clicks | hybrid | hacking | refit]`. Prints a table
- * for each, and writes what it found into results/.
+ * The studies of README.md, three seeds each: `npx tsx examples/reward-models/run.ts [study ...]`, all of them or those that are named. Prints
+ * a table for each, and writes what it found into results/.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

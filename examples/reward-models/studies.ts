@@ -1,4 +1,5 @@
 import { clickArms } from './clicks.js';
+import { aiFeedbackArms, conflictArms, constitutionArms, negativeArms } from './feedback.js';
 import { hackingArms, hybridArms, refitArms } from './policies.js';
 import { verifierArms } from './verifiers.js';
 
@@ -30,7 +31,7 @@ export const STUDIES = {
   hybrid: { title: 'Rewards of steps and the outcome', measures: ['right'], base: 'outcome', arms: hybridArms },
   hacking: {
     title: 'Reward models that like length',
-    measures: ['worth', 'length', 'density'],
+    measures: ['worth', 'length'],
     base: 'one reward model',
     arms: hackingArms,
   },
@@ -39,6 +40,30 @@ export const STUDIES = {
     measures: ['worth', 'steps'],
     base: 'frozen',
     arms: refitArms,
+  },
+  feedback: {
+    title: 'RLAIF',
+    measures: ['harmless'],
+    base: 'control: a coin',
+    arms: aiFeedbackArms,
+  },
+  constitution: {
+    title: 'Constitutional AI',
+    measures: ['harmless'],
+    base: 'control: its own answers',
+    arms: constitutionArms,
+  },
+  conflict: {
+    title: 'Helpful against harmless',
+    measures: ['helpful', 'harmless', 'area'],
+    base: 'front of weighted rewards',
+    arms: conflictArms,
+  },
+  negatives: {
+    title: 'Negatives that are hard',
+    measures: ['clean', 'perturbed'],
+    base: 'pairs as they come',
+    arms: negativeArms,
   },
 } satisfies Record<string, Study>;
 
