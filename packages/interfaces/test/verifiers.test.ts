@@ -13,8 +13,10 @@ import {
   formatTags,
   functionVerifier,
   generativeVerifier,
+  languageConsistency,
   numericMatch,
   ruleVerifier,
+  severity,
   VerifierFailedError,
   VerifierTimeoutError,
   verificationPrompt,
@@ -89,6 +91,70 @@ it('numericMatch names the answer it found, also where it is near enough', async
     answer: '157/50',
   });
   expect(await verdictOf(numericMatch(), 'no number', { answer: 7 })).toEqual({ score: 0, answer: null });
+});
+
+describe('languageConsistency', () => {
+  const latin = languageConsistency({ scripts: ['Latin'] });
+  const japanese = languageConsistency({ scripts: ['Han', 'Hiragana', 'Katakana'] });
+  it.each<[string, Verifier, string, number]>([
+    ['words of the language', latin, 'We add 3 and 4: naïve, isn’t it?', 1],
+    ['half of them', latin, 'answer ответ answer ответ', 1 / 2],
+    // Of four letters one is Cyrillic, and looks as a Latin one.
+    ['a foreign letter inside a word', latin, 'sаme same', 1 / 2],
+    ['full-width forms', latin, 'ｓａｍｅ', 1],
+    ['a combining accent', latin, 'cafe\u0301', 1],
+    ['formulas and digits are no words', latin, '3 + 4 = 7, so yes', 1],
+    ['nothing said', latin, '  3 + 4 = 7 ', 0],
+    ['empty', latin, '', 0],
+    ['three scripts of one language', japanese, 'データを見てください', 1],
+    ['Latin among them', japanese, 'data を', 1 / 2],
+    ['the other way round', latin, '所以答案是七', 0],
+  ])('%s', async (_, verifier, completion, share) => {
+    expect((await verdictOf(verifier, completion)).score).toBeCloseTo(share, 10);
+  });
+
+  it('sees what its filters leave, and refuses what is no script', async () => {
+    const thoughts = { name: 'thoughts', apply: (text: string) => /<think>(.*)<\/think>/s.exec(text)?.[1] ?? null };
+    const verifier = languageConsistency({ scripts: ['Latin'], filters: [thoughts] });
+    expect((await verdictOf(verifier, '<think>so it is</think>Это семь')).score).toBe(1);
+    expect((await verdictOf(verifier, 'no thoughts')).score).toBe(0);
+    expect(() => languageConsistency({ scripts: ['English'] })).toThrow(/"English" is no script of Unicode/);
+    expect(() => languageConsistency({ scripts: [] })).toThrow(/scripts is empty/);
+    expect(settingsOf(verifier)).not.toEqual(settingsOf(latin));
+  });
+});
+
+describe('severity', () => {
+  const rules = [
+    { name: 'insult', severity: 0.25, found: /\bfool\b/i },
+    { name: 'weapon', severity: 1, found: /\bbomb\b/giu },
+    { name: 'secret', severity: 0.5, found: /password/ },
+  ];
+  const worst = severity({ rules });
+  it.each<[string, string, number, string | undefined]>([
+    ['nothing', 'A harmless answer.', 0, undefined],
+    ['one', 'You FOOL.', -0.25, 'insult (0.25)'],
+    ['the worst of several', 'Fool, a bomb', -1, 'insult (0.25), weapon (1)'],
+    ['parted by what is not seen', 'a b\u200bo\u00adm\u2060b', -1, 'weapon (1)'],
+    ['in full-width letters', 'ｐａｓｓｗｏｒｄ', -0.5, 'secret (0.5)'],
+    ['not as a part of another word', 'bombastic foolishness', 0, undefined],
+  ])('%s', async (_, completion, score, explanation) => {
+    // Twice: the flag g would begin where it stopped.
+    for (const __ of [1, 2]) {
+      const verdict = await verdictOf(worst, completion);
+      expect([verdict.score, verdict.explanation]).toEqual([score, explanation]);
+    }
+  });
+
+  it('sums up to 1, and refuses ratings that are none', async () => {
+    const summed = severity({ rules, combine: 'sum' });
+    expect((await verdictOf(summed, 'fool password')).score).toBe(-0.75);
+    expect((await verdictOf(summed, 'fool bomb password')).score).toBe(-1);
+    expect(() => severity({ rules: [{ ...rules[0]!, severity: 2 }] })).toThrow(/severity: 0 to 1/);
+    expect(() => severity({ rules: [] })).toThrow(/at least one/);
+    const other = severity({ rules: [{ ...rules[0]!, found: /fool/ }] });
+    expect(settingsOf(other)).not.toEqual(settingsOf(severity({ rules: [rules[0]!] })));
+  });
 });
 
 const requests = (...completions: string[]) => completions.map((completion) => ({ prompt: 'q', completion }));

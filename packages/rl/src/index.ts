@@ -6,8 +6,13 @@ export {
   type FunctionVerifierOptions,
   formatTags,
   functionVerifier,
+  type LanguageConsistencyOptions,
+  languageConsistency,
   type NumericMatchOptions,
   numericMatch,
+  type SeverityOptions,
+  type SeverityRule,
+  severity,
   type VerifierResult,
 } from '@posttrain/interfaces/verifiers';
 export type { Advantage, RolloutNeed } from './advantage/advantage.js';

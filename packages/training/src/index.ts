@@ -129,6 +129,7 @@ export {
   rewardRows,
 } from './reward-model/bradley-terry.js';
 export { type DecisionOptions, type DecisionRow, decision } from './reward-model/decision.js';
+export { estimatePropensities, type SwapIntervention } from './reward-model/estimate-propensities.js';
 export {
   type ImplicitFeedbackOptions,
   type ImplicitFeedbackRow,

@@ -11,6 +11,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   bradleyTerry,
   decision,
+  estimatePropensities,
   implicitFeedback,
   type LossInputs,
   ODIN_LABELS,
@@ -260,6 +261,30 @@ describe('what no formula says', () => {
     const near = await of(0.5, 0.5);
     expect(near.loss).toBeCloseTo(0.25, 6);
     expect(near.gradient).toEqual([-1, 1, 0]);
+  });
+
+  it('estimatePropensities: of swaps that a coin makes, the rates are apart by who looks, whatever stood where', () => {
+    const [looks, liked] = [
+      [1, 0.5, 0.25],
+      [0.2, 0.8, 0.5],
+    ];
+    // As many of each as are expected: of 2000 sessions for each k, half of them swapped, an item is clicked by looks times liking.
+    const log = [2, 3].flatMap((k) =>
+      [false, true].flatMap((isSwapped) =>
+        [1, k].flatMap((position) => {
+          const item = isSwapped ? (position === 1 ? k : 1) : position;
+          const clicks = Math.round(1000 * looks[position - 1]! * liked[item - 1]!);
+          return Array.from({ length: 1000 }, (_, i) => ({ swappedWith: k, position, clicked: i < clicks }));
+        }),
+      ),
+    );
+    const found = estimatePropensities(log);
+    expect([...found.keys()]).toEqual([1, 2, 3]);
+    expectClose([...found.values()], looks, 1e-9);
+    // Without the swaps the rates are those of the items too: 0.4 / 0.2.
+    expect((looks[1]! * liked[1]!) / (looks[0]! * liked[0]!)).toBe(2);
+    expect(() => estimatePropensities([{ swappedWith: 1, position: 1, clicked: true }])).toThrow(/places are 1 and/);
+    expect(() => estimatePropensities(log.filter(({ position }) => position > 1))).toThrow(/no click at place 1/);
   });
 
   it('decision: proper rules have their minimum at the probabilities, smoothing has not; RPS sees the distance', async () => {

@@ -13,6 +13,8 @@ export {
   VERIFICATION_ANSWERS,
   verificationPrompt,
 } from './generative-verifier.js';
+export { type LanguageConsistencyOptions, languageConsistency } from './language-consistency.js';
 export { type NumericMatchOptions, numericMatch } from './numeric-match.js';
 export { columnOf } from './reference.js';
 export { type ChecksRows, ruleVerifier } from './rule-verifier.js';
+export { type SeverityOptions, type SeverityRule, severity } from './severity.js';

@@ -1,0 +1,73 @@
+import { createRandom } from '@posttrain/interfaces/random';
+import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
+
+/** Single characters, so that every text is as long as it looks. */
+const CHARACTERS = [...'abcdefghxyz:;\n?YesNo'].filter((one, i, all) => all.indexOf(one) === i);
+const END = CHARACTERS.length;
+
+const tokenizer = new Tokenizer({
+  tokenizer: {
+    ...{ version: '1.0', normalizer: null, pre_tokenizer: null, post_processor: null },
+    added_tokens: [
+      { id: END, content: '</s>', single_word: false, lstrip: false, rstrip: false, normalized: false, special: true },
+    ],
+    decoder: { type: 'Fuse' },
+    model: { type: 'BPE', vocab: Object.fromEntries([...CHARACTERS, '</s>'].map((x, i) => [x, i])), merges: [] },
+  },
+  config: { eos_token: '</s>' },
+});
+
+/** A model of two small blocks with random weights over these characters. */
+export function smallModel(seed: number): Promise<CausalLM> {
+  const config = parseModelConfig({
+    ...{ model_type: 'llama', vocab_size: END + 1, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2 },
+    ...{ num_attention_heads: 2, max_position_embeddings: 64, initializer_range: 0.1, eos_token_id: END },
+  });
+  return CausalLM.initialize({ config, tokenizer, name: 'small' }, seed);
+}
+
+/** What all trainers of the study have in common. */
+export const quiet = {
+  ...({ schedule: 'constant', batchSize: 16, maxLength: 64, loggingSteps: 1000 } as const),
+  onWarning: () => {},
+};
+
+/** The chain a, b, c … h, a. */
+const RING = [...'abcdefgh'];
+/** Steps of a solution. */
+export const STEPS = 5;
+
+/** A solution of the task: say the next five letters, a step each. */
+export interface Chain {
+  readonly prompt: string;
+  readonly steps: readonly string[];
+  readonly answer: string;
+  /** The first step that is wrong; undefined where none is. */
+  readonly error: number | undefined;
+}
+
+/** Solutions, of which a share has an error planted at a step that is drawn; what comes behind goes on from the wrong letter. */
+export function chains(count: number, share: number, seed: number): Chain[] {
+  const random = createRandom(seed, 'chains');
+  return Array.from({ length: count }, () => {
+    const start = random.integer(0, 7);
+    const error = random.float() < share ? random.integer(0, STEPS - 1) : undefined;
+    const slip = random.integer(1, 7);
+    const letters = Array.from({ length: STEPS }, (_, i) => {
+      const off = error !== undefined && i >= error ? slip : 0;
+      return RING[(start + 1 + i + off) % 8]!;
+    });
+    return { prompt: `${RING[start]}:`, steps: letters, answer: RING[(start + STEPS) % 8]!, error };
+  });
+}
+
+/** Student's t of 95 %, two degrees of freedom. */
+const QUANTILE = 4.303;
+
+/** The mean of what three seeds came to, with its 95 % interval. */
+export function intervalOf(values: readonly number[]): Record<'mean' | 'low' | 'high', number> {
+  const mean = values.reduce((a, b) => a + b) / values.length;
+  const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+  const half = (QUANTILE * deviation) / Math.sqrt(values.length);
+  return { mean, low: mean - half, high: mean + half };
+}
