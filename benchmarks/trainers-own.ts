@@ -33,7 +33,7 @@ async function measure(): Promise<object> {
   const losses: number[] = [];
   const marks: { readonly at: number; readonly processor: number; readonly spent: typeof spent }[] = [];
   const shared = {
-    ...{ rows: rows as never, steps, batchSize: rows.length, learningRate, schedule: 'constant' },
+    ...{ rows: rows as never, steps, batchSize: rows.length, learningRate, schedule: 'constant' as const },
     onWarning: () => {},
     onLog: ({ metrics }: { metrics: { readonly loss?: number } }) => void losses.push(metrics.loss!),
     afterStep() {

@@ -16,8 +16,8 @@ import { parseArgs } from 'node:util';
 import { createRandom } from '@posttrain/interfaces/random';
 import { CausalLM, parseModelConfig, SequenceClassifier, Tokenizer } from '@posttrain/lm';
 import { MODEL_CONFIGS, type ModelName } from './cases.js';
-import { compareSides, type Measurement, median, ratioOf } from './compare.js';
-import { Side } from './side.js';
+import { compareSides, median, ratioOf } from './compare.js';
+import { type Measurement, Side } from './side.js';
 
 const METHODS = ['sft', 'dpo', 'reward', 'gkd'] as const;
 type Method = (typeof METHODS)[number];
