@@ -1,6 +1,6 @@
 import { Key } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
-import { drawWithout } from '../continual/replay-buffer.js';
+import { createRandom } from '@posttrain/interfaces/random';
 import { type RowSource, rowsOfSource } from '../run/row-source.js';
 import { copyState } from '../run/stored-state.js';
 import { type PackedRow, type PackingStrategy, packRows } from './packing.js';
@@ -49,8 +49,8 @@ export function packedStream(source: RowSource<SftRow>, options: PackedStreamOpt
 
   async function fill(step: number, number: number): Promise<void> {
     const before = source.state ? await copyState(await source.state(), what) : null;
-    const keys = Key.fromSeed(seed).child(step).child(number);
-    const given = await rowsOfSource('sft', source, { count: buffer, step, key: keys.child(0) });
+    const key = Key.fromSeed(seed).child(step).child(number);
+    const given = await rowsOfSource('sft', source, { count: buffer, step, key });
     const sequences = tokenize(
       given.map(({ row }) => row),
       step,
@@ -60,7 +60,7 @@ export function packedStream(source: RowSource<SftRow>, options: PackedStreamOpt
       const problem = `packing ${buffer} rows of ${source.name} by ${strategy} leaves no trained token; raise maxLength or packingBuffer`;
       throw new PosttrainError('SFT_ROWS', `sft, step ${step}: ${problem}`);
     }
-    packed = drawWithout(keys.child(1), rows.length, rows.length).map((i) => rows[i]!);
+    packed = createRandom(seed, 'packed', step, number).shuffled(rows);
     at = { source: before, step, fill: number, used: 0 };
   }
 
