@@ -243,6 +243,14 @@ export class LocalGenerator implements Generator {
     }
   }
 
+  /**
+   * Drops what the key/value cache keeps of an adapter for prompts that come again, with the adapter's numbers: for one that will not
+   * be asked for any more. What is being generated with it goes on.
+   */
+  forget(adapter: Adapter): Promise<void> {
+    return this.#loop.forget(adapter);
+  }
+
   #run(row: Row, onToken: OnToken, isLeft: () => boolean): Promise<void> {
     return this.#loop.run(row, onToken, () => isLeft() || row.completion.finishReason !== undefined);
   }
