@@ -15,6 +15,7 @@ import { NoCandidateError, type SearchCosts, type Trace, traceCosts } from '@pos
 import { DEFAULT_SETTINGS, evaluateStage, fineTune, type JobSettings } from '../main-job/job.js';
 import { embeddedTask, type JobRow, type JobTask } from '../main-job/task.js';
 import { ARMS, type ArmFamily, type ArmSetting } from './arms.js';
+import { baselineAt } from './baseline.js';
 
 /** What a study is of. */
 export interface StudySettings {
@@ -121,17 +122,6 @@ async function graded(
 ): Promise<number> {
   const [verdict] = await grader.verify([{ prompt: row.prompt, completion, row, finishReason }]);
   return verdict!.score ?? 0;
-}
-
-/** Accuracy of a baseline at so many tokens, by ln(tokens) between its points; its nearest point beyond them. */
-export function baselineAt(curve: readonly ScalingRow[], strategy: string, tokens: number): number {
-  const points = curve.filter((row) => row.strategy === strategy).sort((a, b) => a.meanTokens - b.meanTokens);
-  const after = points.findIndex(({ meanTokens }) => meanTokens >= tokens);
-  if (after < 0) return points.at(-1)!.accuracy!;
-  const [a, b] = [points[after - 1], points[after]!];
-  if (!a) return b.accuracy!;
-  const share = Math.log(tokens / a.meanTokens) / Math.log(b.meanTokens / a.meanTokens);
-  return a.accuracy! + share * (b.accuracy! - a.accuracy!);
 }
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ARMS } from './arms.js';
-import { baselineAt, runStudy } from './study.js';
+import { baselineAt } from './baseline.js';
+import { runStudy } from './study.js';
 
 describe('the study of test-time scaling, small', () => {
   it('runs every strategy on the same problems, and says what each costs beside the baselines', async () => {
