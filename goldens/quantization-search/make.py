@@ -121,7 +121,7 @@ def loftq(tensors: dict) -> list:
     torch.Tensor.to = lambda x, *given, **named: moved(
         x, *map(here, given), **{key: here(value) for key, value in named.items()}
     )
-    weight = matrix(24, 64, 7)
+    weight = matrix(24, 16, 7)
     tensors["loftq.weight"] = weight
     for steps in (1, 3):
         rest, a, b = loftq_init(weight, num_bits=4, reduced_rank=4, num_iter=steps)

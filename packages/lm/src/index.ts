@@ -93,8 +93,12 @@ export {
   type SequenceInput,
 } from './model/network.js';
 export type { OutputLayer } from './model/output-layer.js';
+export type { PruneOptions } from './model/prune.js';
 export { ModelQuantizationError, type QuantizationOptions, type WeightStorage } from './model/quantize.js';
+export type { AwqQuantizationOptions } from './model/quantize-awq.js';
+export type { CalibratedQuantizationOptions } from './model/quantize-calibrated.js';
 export type { GptqQuantizationOptions } from './model/quantize-gptq.js';
+export type { SmoothQuantQuantizationOptions } from './model/quantize-smooth-quant.js';
 export { floatWeight } from './model/quantized-layer.js';
 export {
   type KeepOptions,

@@ -71,6 +71,7 @@ export { type HoulsbyConfig, houlsby } from './methods/houlsby.js';
 export { type HraConfig, hra } from './methods/hra.js';
 export { type Ia3Config, ia3 } from './methods/ia3.js';
 export { type LnTuningConfig, lnTuning } from './methods/ln-tuning.js';
+export { type LoftqOptions, type LoftqResult, loftq } from './methods/loftq.js';
 export { type LohaConfig, loha } from './methods/loha.js';
 export { type LokrConfig, lokr } from './methods/lokr.js';
 export type { LoraConfig } from './methods/lora.js';

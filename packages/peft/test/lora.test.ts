@@ -2,7 +2,7 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
-import { writeSafetensors } from '@posttrain/core-tensor/io';
+import { openSafetensors, writeSafetensors } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { leftSingularVectors } from '@posttrain/core-tensor/optim';
 import { onEngine } from '@posttrain/core-tensor/testing';
@@ -12,8 +12,10 @@ import { countChanges, failingAt, killedAt } from '../../../testing/crash.js';
 import { layerInputs, weightGradients } from '../src/adapters/row-passes.js';
 import {
   createAdapter,
+  type LoftqResult,
   type LoraConfig,
   loadAdapter,
+  loftq,
   lora,
   mergeAdapter,
   saveAdapter,
@@ -509,5 +511,66 @@ describe('adapter folders', () => {
     await expect(loadAdapter(await tinyModel('llama', 1), folder)).rejects.toThrow(
       /embed_tokens.base_layer.weight is not this model's embedding/,
     );
+  });
+});
+
+describe('LoftQ', () => {
+  const GATE = 'model.layers.0.mlp.gate_proj.weight';
+  const quantization = { method: 'nf4', doubleQuantization: false } as const;
+  const norm = (values: readonly number[]) => Math.hypot(...values);
+
+  it.each([1, 3])('%s iterations: the base and the product of PEFT', async (iterations) => {
+    const file = await openSafetensors(
+      join(import.meta.dirname, '../../../goldens/quantization-search/expected.safetensors'),
+    );
+    const numbers = async (name: string) => Array.from((await file.read(name)).data);
+    const model = await tinyModel('llama');
+    const weight = tensor(Float32Array.from(await numbers('loftq.weight')), [24, 16]);
+    const config = { r: 4, loraAlpha: 4, targetModules: ['gate_proj'], layersToTransform: [0] };
+    const own = model.withWeights({ ...model.weights, [GATE]: weight });
+    const { model: base, adapter, errors } = await loftq(own, config, { quantization, iterations });
+    const q = await (await base.dequantize()).weights[GATE]!.toArray();
+    const [wantedQ, wantedProduct] = [
+      await numbers(`loftq-${iterations}.rest`),
+      await numbers(`loftq-${iterations}.product`),
+    ];
+    await file.close();
+    expect(norm(q.map((x, i) => x - wantedQ[i]!))).toBeLessThan(1e-6);
+    const [name] = Object.keys(errors);
+    const [a, b] = [adapter.parameters[`${name}.lora_A.weight`]!, adapter.parameters[`${name}.lora_B.weight`]!];
+    const product = await b.matmul(a).toArray();
+    expect(norm(product.map((x, i) => x - wantedProduct[i]!))).toBeLessThan(2e-5 * norm(wantedProduct));
+  });
+
+  it.each(['llama', 'gpt2'] as const)(
+    '%s: W - (Q + s·BA) is less than with the zero product of QLoRA, and falls',
+    async (type) => {
+      const model = await tinyModel(type);
+      const config = { r: 4, loraAlpha: 16, targetModules: 'all-linear' };
+      const total = (errors: LoftqResult['errors'], of: 'base' | 'withAdapter') =>
+        norm(Object.values(errors).map((error) => error[of]));
+      const found = [1, 2, 5].map((iterations) => loftq(model, config, { quantization, iterations }));
+      const [once, twice, often] = (await Promise.all(found)) as [LoftqResult, LoftqResult, LoftqResult];
+      // After one round the base is that of QLoRA, whose B is zero.
+      expect(total(once.errors, 'withAdapter')).toBeLessThan(0.8 * total(once.errors, 'base'));
+      expect(total(twice.errors, 'withAdapter')).toBeLessThan(total(once.errors, 'withAdapter'));
+      expect(total(often.errors, 'withAdapter')).toBeLessThan(total(twice.errors, 'withAdapter'));
+      // It is what the two of them compute: against the merged model, whatever s is.
+      const merged = await mergeAdapter(await often.model.dequantize(), often.adapter);
+      for (const [name, { withAdapter }] of Object.entries(often.errors)) {
+        const off = model.weights[`${name}.weight`]!.sub(merged.model.weights[`${name}.weight`]!);
+        expect(await off.square().sum().sqrt().item()).toBeCloseTo(withAdapter, 4);
+      }
+      expect(often.adapter.reference?.name).toBe('default as it was made');
+    },
+  );
+
+  it('refuses what it is no start of', async () => {
+    const model = await tinyModel('llama');
+    await expect(loftq(model, { useDora: true })).rejects.toThrow(/plain LoRA: leave out useDora/);
+    await expect(loftq(model, { initLoraWeights: 'pissa' })).rejects.toThrow(/plain LoRA/);
+    await expect(loftq(model, { targetModules: ['lm_head'] })).rejects.toThrow(/lm_head is not quantised/);
+    await expect(loftq(model, {}, { iterations: 0 })).rejects.toThrow(/iterations is 0/);
+    await expect(loftq(await model.quantize({ method: 'nf4' }))).rejects.toThrow(/quantised already/);
   });
 });

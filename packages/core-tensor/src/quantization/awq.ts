@@ -155,7 +155,7 @@ export function roundToGrid(
     zeros[group] = zero;
     for (let i = start; i < end; i++) {
       const code = roundHalfEven(Math.fround(weight.data[i]! / scale)) + zero;
-      codes[i] = code < 0 ? 0 : code > LARGEST_CODE ? LARGEST_CODE : code;
+      codes[i] = Math.min(LARGEST_CODE, Math.max(0, code));
       data[i] = (codes[i]! - zero) * scale;
     }
   }

@@ -12,6 +12,7 @@ export {
   scaleColumns,
 } from './awq.js';
 export { BITSANDBYTES_SUFFIXES, type FileTensors, fromBitsandbytes, toBitsandbytes } from './bitsandbytes-files.js';
+export { fromCompressedTensors, PACKED_SUFFIXES, toCompressedTensors } from './compressed-tensors-files.js';
 export { type GptqOptions, type GptqResult, gptq } from './gptq.js';
 export { type HqqOptions, type HqqResult, hqq } from './hqq.js';
 export { dequantizeInt4, type QuantizeInt4Options, quantizeInt4 } from './int4.js';
@@ -28,5 +29,5 @@ export { dequantized, quantizedMatmul, quantizedTensors } from './quantized-matm
 export * from './quantized-weight.js';
 export { type SmoothQuantOptions, smoothQuantScales } from './smooth-quant.js';
 export { type SparseGptOptions, sparseGpt } from './sparse-gpt.js';
-export type { Sparsity } from './sparsity.js';
+export { type Sparsity, sparsityShape } from './sparsity.js';
 export { type WandaOptions, wanda } from './wanda.js';

@@ -258,7 +258,7 @@ export function rankOf(config: LoraConfig, module: string): { readonly r: number
 }
 
 /** s = α/r, or α/√r for rsLoRA. */
-function scalingOf(config: LoraConfig, module: string): number {
+export function scalingOf(config: LoraConfig, module: string): number {
   const { r, alpha } = rankOf(config, module);
   return alpha / (config.useRslora ? Math.sqrt(r) : r);
 }
