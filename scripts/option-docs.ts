@@ -180,7 +180,7 @@ const PEFT = 'packages/peft/src';
 
 /** Files of `packages/peft/src/methods` that declare the options of a method, its own last, by `peft_type`. */
 const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>> = {
-  LORA: ['lora'],
+  LORA: ['lora-start', 'lora'],
   ADALORA: ['lora', 'adalora'],
   VERA: ['vera'],
   IA3: ['ia3'],
@@ -193,22 +193,26 @@ const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>
   ROAD: ['road'],
   C3A: ['c3a'],
   FOURIERFT: ['fourierft'],
+  WAVEFT: ['waveft'],
   RANDLORA: ['randlora'],
   SHIRA: ['shira'],
   VBLORA: ['vb-lora'],
   TINYLORA: ['tinylora'],
+  OSF: ['osf'],
   LN_TUNING: ['ln-tuning'],
   PROMPT_TUNING: ['prompt-learning', 'prompt-tuning'],
   MULTITASK_PROMPT_TUNING: ['prompt-learning', 'multitask-prompt-tuning'],
   PREFIX_TUNING: ['prompt-learning', 'prefix-tuning'],
   P_TUNING: ['prompt-learning', 'p-tuning'],
   CPT: ['cpt'],
-  XLORA: ['xlora'],
+  XLORA: ['lora-experts', 'xlora'],
   POLY: ['poly'],
   HOULSBY: ['houlsby'],
   BITFIT: ['bitfit'],
   LOREFT: ['loreft'],
   CURLORA: ['curlora'],
+  LORA_XS: ['lora-xs'],
+  MOLE: ['lora-experts', 'mole'],
 };
 
 /** docs/peft/methods.md. */
