@@ -203,7 +203,7 @@ proof('LCPO: a policy comes to write as long as its prompt asks', async () => {
     const after = async (targetOf) => {
       const correct = { name: 'anything', verify: async (requests) => requests.map(() => ({ score: 1 })) };
       const { trainer } = await trainPolicy({
-        ...{ promptsPerStep: 2, completionsPerPrompt: 16, maxCompletionLength: 8, steps: 60, learningRate: 5e-3, seed },
+        ...{ promptsPerStep: 2, completionsPerPrompt: 16, maxCompletionLength: 8, steps: 60, learningRate: 2e-2, seed },
         model: await tinyModel(seed),
         rows: Object.keys(asked).map((prompt) => ({ prompt, target_tokens: targetOf(asked[prompt]) })),
         rewards: { lcpo: lcpo({ correct, alpha: 0.1 }) },

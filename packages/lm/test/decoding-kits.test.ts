@@ -139,7 +139,7 @@ describe('testProposer', () => {
   });
   const eagleDrafts = {
     EAGLE: { tokens: 3 },
-    'EAGLE, a tree': { choices: [[0], [1], [0, 0], [1, 0], [0, 1], [0, 0, 0], [1, 0, 0]] },
+    // Greedy rows get the likeliest tokens of the same tree.
     'EAGLE, a tree that is drawn': {
       choices: [[0], [1], [0, 0], [0, 1], [1, 0], [0, 1, 0], [0, 1, 1]],
       candidates: 'sampled',

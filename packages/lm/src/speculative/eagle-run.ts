@@ -10,7 +10,7 @@ import type { EagleDraft, MakeEagleDraft } from './eagle-draft.js';
 import type { EagleSteps } from './eagle-steps.js';
 import { NO_PROPOSAL, type Proposal, type ProposalRequest, type Proposer, type VerifiedPass } from './proposer.js';
 
-/** A row that has more pairs to read than this is read beside others of its kind. */
+/** Pairs: a row that has more of them to read is read beside others of its kind. */
 const LONG = 8;
 
 /** A row as the head has it. */
