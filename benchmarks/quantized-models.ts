@@ -1,5 +1,5 @@
 /**
- * What quantising and pruning cost a trained model: `npx tsx benchmarks/quantized-models.ts [CALIBRATION_ROWS]`. Prints the perplexity of
+ * What quantising and pruning cost a trained model: `npx tsx benchmarks/quantized-models.ts [CALIBRATION_ROWS] [NAMES]`, NAMES a regular expression. Prints the perplexity of
  * examples/pretrain-tiny's model on documents that it was not trained on, of each method beside what is done without looking; those
  * that look at inputs with three draws of calibration rows, as mean and range.
  */
@@ -9,6 +9,7 @@ import { loftq } from '@posttrain/peft';
 import { documents } from '../examples/pretrain-tiny/corpus.js';
 
 const COUNT = Number(process.argv[2] ?? 16);
+const NAMES = new RegExp(process.argv[3] ?? '');
 const SEEDS = [1, 2, 3];
 const LENGTH = 128;
 
@@ -66,7 +67,7 @@ const PRUNED: Readonly<Record<string, (given: Calibrated) => PruneOptions>> = {
 console.log(`${linear} linear layers; ${COUNT} calibration rows of ${LENGTH} tokens, seeds ${SEEDS.join(', ')}\n`);
 console.log('| weights | bits | perplexity |\n| --- | --- | --- |');
 row('float32', '32', [await perplexity(model)]);
-for (const [name, options] of Object.entries(QUANTIZED)) {
+for (const [name, options] of Object.entries(QUANTIZED).filter(([key]) => NAMES.test(key))) {
   const all = typeof options === 'function' ? calibrations.map(options) : [options];
   const values: number[] = [];
   let bits = '';
@@ -77,7 +78,7 @@ for (const [name, options] of Object.entries(QUANTIZED)) {
   }
   row(name, bits, values);
 }
-for (const iterations of [1, 5]) {
+for (const iterations of NAMES.test('LoftQ') ? [1, 5] : []) {
   const { model: base, adapter } = await loftq(
     model,
     { r: 8, loraAlpha: 8, targetModules: 'all-linear' },
@@ -87,7 +88,7 @@ for (const iterations of [1, 5]) {
     await perplexity(base, adapter),
   ]);
 }
-for (const [name, options] of Object.entries(PRUNED)) {
+for (const [name, options] of Object.entries(PRUNED).filter(([key]) => NAMES.test(key))) {
   const given = name.startsWith('magnitude') ? calibrations.slice(0, 1) : calibrations;
   const values: number[] = [];
   for (const one of given) values.push(await perplexity(await model.prune(options(one))));
