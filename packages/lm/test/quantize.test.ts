@@ -384,7 +384,7 @@ describe('quantising and pruning by calibration', () => {
     ['olmo2', 1],
     ['qwen3-moe', 1],
   ] as const)('%s: folding scales into norms and layers changes nothing before rounding', async (name, atLeast) => {
-    const model = modelOf(await loadWeights(name === 'qwen3-moe' ? MIXTURES[1]! : modelFolder(name)), name);
+    const model = modelOf(await loadWeights(modelFolder(name === 'qwen3-moe' ? MIXTURES[1]! : name)), name);
     const first = byBlock([...model.network.modules.values()].filter(({ kind }) => kind === 'linear'))[0]!;
     expect(foldGroups(model.network, first).length).toBeGreaterThanOrEqual(atLeast - 1);
     const scales = (size: number) => Float64Array.from({ length: size }, (_, j) => 0.4 + ((j * 13) % 7) / 3);

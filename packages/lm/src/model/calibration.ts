@@ -58,7 +58,7 @@ interface Sums {
 }
 
 /**
- * The inputs of layers over all tokens of the rows, one pass a row.
+ * The inputs of layers over all tokens of the rows; those of one length are a pass together.
  *
  * @throws ModelQuantizationError for a layer that no token reaches
  */
@@ -70,7 +70,7 @@ export async function inputStatistics(
 ): Promise<ReadonlyMap<string, LayerInputs>> {
   const names = new Set(modules.map(({ name }) => name));
   const sums = new Map<string, Sums>();
-  for (const row of rows) {
+  for (const batch of batchesOf(rows)) {
     const seen = new Map<
       string,
       { readonly gram: Tensor; readonly abs: Tensor; readonly largest: Tensor; count: number }
@@ -87,8 +87,8 @@ export async function inputStatistics(
         return layer.apply(x);
       },
     };
-    const shape = [1, row.length];
-    const tokens = tensor(Int32Array.from(row), shape, 'int32');
+    const shape = [batch.length, batch[0]!.length];
+    const tokens = tensor(Int32Array.from(batch.flat()), shape, 'int32');
     network.hidden(weights, { tokens, positions: iota(shape, 1), segments: zeros(shape, 'int32') }, hooks);
     await realize(
       [...seen.values()].flatMap(({ gram, abs, largest }) => [gram, abs, largest]),
@@ -116,6 +116,21 @@ export async function inputStatistics(
       return [name, { gram, meanAbs: sum.abs.map((x) => x / sum.count), maxAbs: sum.largest }];
     }),
   );
+}
+
+/** Most tokens of a pass of several rows. */
+const TOKENS_A_PASS = 2048;
+
+/** Neighbours of one length. */
+function batchesOf(rows: readonly (readonly number[])[]): readonly (readonly (readonly number[])[])[] {
+  const batches: (readonly number[])[][] = [];
+  for (const row of rows) {
+    const last = batches.at(-1);
+    const isOfOne = last !== undefined && last[0]!.length === row.length;
+    if (isOfOne && (last.length + 1) * row.length <= TOKENS_A_PASS) last.push(row);
+    else batches.push([row]);
+  }
+  return batches;
 }
 
 const emptySums = (size: number): Sums => ({
