@@ -92,6 +92,10 @@ export interface ContinualMethod {
   begin?(
     given: ContinualState & { readonly task: ContinualTask; readonly index: number },
   ): StagePlan | Promise<StagePlan>;
-  /** After it. */
-  end?(learnt: LearntTask): void | Promise<void>;
+  /**
+   * After it, before tasks are measured. What it gives is measured and learns the next task, in the place of what was trained: an average, or
+   * a merged model with a new adapter.
+   */
+  // biome-ignore lint/suspicious/noConfusingVoidType: most give nothing
+  end?(learnt: LearntTask): ContinualState | void | Promise<ContinualState | void>;
 }

@@ -86,11 +86,7 @@ export async function trainStream(given: TrainStreamOptions): Promise<TrainStrea
   };
 
   let state: ContinualState = { model: start.model, adapter: start.adapter };
-  const untrained = await Trainer.create(state.model, {
-    optimizer: 'sgd',
-    ...(state.adapter && { adapter: state.adapter }),
-  });
-  const before = await scoresOf(untrained, state);
+  const before = await scoresOf(await measuring(state), state);
   const rows: Metrics[][] = [];
   for (const [index, task] of tasks.entries()) {
     const own = stageOf(task);
@@ -100,7 +96,7 @@ export async function trainStream(given: TrainStreamOptions): Promise<TrainStrea
     state = adapter
       ? { model: state.model, adapter: withParameters(adapter, await trainer.copyParameters()) }
       : { model: trainer.model, adapter: undefined };
-    await method.end?.({
+    const changed = await method.end?.({
       ...{ ...state, trainer, task, index },
       trainingRows() {
         if (own.trainingRows) return own.trainingRows(state, task.rows);
@@ -108,7 +104,8 @@ export async function trainStream(given: TrainStreamOptions): Promise<TrainStrea
         throw wrong('method', `${problem}; give it trainingRows, or take another method.`);
       },
     });
-    const scores = await scoresOf(trainer, state);
+    if (changed) state = changed;
+    const scores = await scoresOf(changed ? await measuring(state) : trainer, state);
     rows.push(scores);
     onTask?.({ task: task.name, index, scores });
   }
@@ -127,6 +124,10 @@ export async function trainStream(given: TrainStreamOptions): Promise<TrainStrea
     matrix: each((name) => rows.map((scores) => line(scores, name))),
   };
 }
+
+/** A trainer that trains nothing. */
+const measuring = ({ model, adapter }: ContinualState): Promise<Trainer> =>
+  Trainer.create(model, { optimizer: 'sgd', ...(adapter && { adapter }) });
 
 const wrong = (option: string, problem: string) => new OptionError('INVALID_OPTION', WHERE, option, problem);
 
