@@ -33,7 +33,7 @@ const methods = {
   'prompt tuning': [promptTuning, { numVirtualTokens: 3 }],
   Houlsby: [houlsby, { bottleneckSize: 4 }],
   'LN tuning': [lnTuning, {}],
-  PiSSA: [lora, { ...target, r: 2, initLoraWeights: 'pissa' }],
+  PiSSA: [lora, { ...target, r: 2, useRslora: true, initLoraWeights: 'pissa' }],
   AdaLoRA: [adaLora, { ...target, initR: 4, targetR: 2, totalStep: 4, tinit: 1, tfinal: 1, deltaT: 1 }],
   'X-LoRA': [xLora, { adapters: await twoLoras() }],
 };

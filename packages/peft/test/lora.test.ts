@@ -1,7 +1,7 @@
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Key, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { Key, referenceEngine, setEngine, type Tensor, tensor, valueAndGrad, zeros } from '@posttrain/core-tensor';
 import { openSafetensors, writeSafetensors } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { leftSingularVectors } from '@posttrain/core-tensor/optim';
@@ -120,6 +120,29 @@ describe('the formula', () => {
     expect(variance).toBeLessThan(1.2 * (0.25 ** 2 / 3));
     expect(other).not.toEqual(a);
     expect(await two.parameters['model.layers.0.self_attn.q_proj.lora_A.weight']!.toArray()).toEqual(a);
+  });
+});
+
+describe('rsLoRA', () => {
+  it('has gradients of one size at every rank, where those of LoRA fall with its root', async () => {
+    const x = tensor(Key.fromSeed(1).normalHost(8 * 16), [8, 16]);
+    const layer = layerOf(tensor(Key.fromSeed(2).normalHost(16 * 16), [16, 16]));
+    /** Of B, over three seeds; A is uniform in ±1/√in at every rank. */
+    const sizeOf = async (r: number, useRslora: boolean) => {
+      let sum = 0;
+      for (const seed of [1, 2, 3]) {
+        const draws = Float32Array.from(Key.fromSeed(seed).uniformHost(r * 16), (u) => (2 * u - 1) / 4);
+        const a = tensor(draws, [r, 16]);
+        const lossOf = (b: Tensor) =>
+          lora.apply(x, layer, { 'lora_A.weight': a, 'lora_B.weight': b }, config({ r, useRslora })).square().mean();
+        const gradient = valueAndGrad(lossOf)(zeros([16, r])).gradient as Tensor;
+        sum += (await gradient.square().sum().sqrt().item()) / 3;
+      }
+      return sum;
+    };
+    const ratio = async (useRslora: boolean) => (await sizeOf(1024, useRslora)) / (await sizeOf(64, useRslora));
+    expect(Math.abs((await ratio(true)) - 1)).toBeLessThan(0.15);
+    expect(Math.abs(4 * (await ratio(false)) - 1)).toBeLessThan(0.15);
   });
 });
 

@@ -99,8 +99,12 @@ export interface ContinualMethod {
   begin?(
     given: ContinualState & { readonly task: ContinualTask; readonly index: number },
   ): StagePlan | Promise<StagePlan>;
-  /** After it. */
-  end?(learnt: LearntTask): void | Promise<void>;
+  /**
+   * After it, before tasks are measured. What it gives is measured and learns the next task, in the place of what was trained: an average, or
+   * a merged model with a new adapter.
+   */
+  // biome-ignore lint/suspicious/noConfusingVoidType: most give nothing
+  end?(learnt: LearntTask): ContinualState | void | Promise<ContinualState | void>;
   /** All that it remembers between two tasks: JSON, typed arrays, tensors. A method with an `end` needs it for an `outputFolder`. */
   state?(): unknown;
   /** Restores what `state` gave. */

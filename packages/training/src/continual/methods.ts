@@ -1,12 +1,13 @@
-import { Key } from '@posttrain/core-tensor';
-import type { Named } from '@posttrain/core-tensor/optim';
-import { type DecisiveSettings, settingsOf } from '@posttrain/interfaces';
-import { LocalGenerator } from '@posttrain/lm';
+import { Key, realize } from '@posttrain/core-tensor';
+import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
+import { type DecisiveSettings, OptionError, settingsOf } from '@posttrain/interfaces';
+import { type CausalLM, LocalGenerator, withParameters } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
 import type { SftRow } from '../sft/tokenize-rows.js';
+import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import { gem } from '../update/gem.js';
 import { aGemRule } from './a-gem.js';
-import type { ContinualMethod, LearntTask, StagePlan } from './continual-method.js';
+import type { ContinualMethod, ContinualState, LearntTask, StagePlan } from './continual-method.js';
 import { ewc } from './ewc.js';
 import { experienceReplay } from './experience-replay.js';
 import { fisherDiagonal } from './fisher-diagonal.js';
@@ -14,6 +15,7 @@ import { type GenerativeReplaySettings, generativeReplay } from './generative-re
 import { l2Sp } from './l2-sp.js';
 import { learningWithoutForgetting } from './lwf.js';
 import { masImportance } from './mas.js';
+import { oLora } from './o-lora.js';
 import { addImportance } from './online-ewc.js';
 import { drawWithout, type ReplayBuffer, ringBuffer } from './replay-buffer.js';
 import { normalised } from './row-means.js';
@@ -34,6 +36,25 @@ function drawnRows({ trainingRows, index }: LearntTask, { rowsPerTask = 64, seed
 
 /** What a method was made with, by name. */
 const madeWith = (given: object): DecisiveSettings => settingsOf({ ...given }) as DecisiveSettings;
+
+/** How a stream goes on with another adapter. */
+interface NextAdapter {
+  /** The model with the adapter in its weights, and a new adapter that changes nothing yet, for the task `index`. */
+  readonly next: (
+    learnt: { readonly model: CausalLM; readonly adapter: TrainableAdapter },
+    index: number,
+  ) => Promise<ContinualState>;
+}
+
+function adapterOf({ adapter }: LearntTask, name: string): TrainableAdapter {
+  if (adapter) return adapter;
+  throw new OptionError(
+    'INVALID_OPTION',
+    'trainStream',
+    'method',
+    `${name} needs an adapter, and the stream trains all weights; give it one.`,
+  );
+}
 
 /** What penalties about the last parameters share: importances that are added up, and the plan of them. */
 function importanceMethod(
@@ -83,6 +104,52 @@ function memoryMethod(
  * without any of them.
  */
 export const continualMethods = {
+  /**
+   * An adapter of its own for every task: `next` merges what was learnt into the model and makes the next adapter for that. The stream's
+   * `adapter` is that of the first task. With OSF of `@posttrain/peft` it is orthogonal subspace fine-tuning (arXiv 2504.07097), with LoRA
+   * the control of `o_lora`.
+   */
+  adapter_per_task: ({ next }: NextAdapter): ContinualMethod => ({
+    ...{ name: 'adapter-per-task', family: 'architecture' },
+    end: (learnt) => next({ model: learnt.model, adapter: adapterOf(learnt, 'adapter-per-task') }, learnt.index + 1),
+  }),
+
+  /** The same with LoRA, whose new directions stay apart from those of every earlier task: `oLora` (arXiv 2310.14152). */
+  o_lora({ lambda, next }: NextAdapter & { readonly lambda: number }): ContinualMethod {
+    const earlier: Named[] = [];
+    return {
+      ...{ name: 'o-lora', family: 'regularisation' },
+      begin: () => (earlier.length > 0 ? { penalties: [oLora({ earlier: [...earlier], lambda })] } : {}),
+      async end(learnt) {
+        const adapter = adapterOf(learnt, 'o-lora');
+        earlier.push(await learnt.trainer.copyParameters());
+        return next({ model: learnt.model, adapter }, learnt.index + 1);
+      },
+    };
+  },
+
+  /** CoMA: after each task but the first θ ← λ θ_before + (1 − λ) θ (arXiv 2312.08977). Default λ 0.5. */
+  coma({ lambda = 0.5 }: { readonly lambda?: number } = {}): ContinualMethod {
+    let before: Named | undefined;
+    return {
+      ...{ name: 'coma', family: 'regularisation', settings: madeWith({ lambda }) },
+      async begin({ model, adapter, index }) {
+        before = index > 0 ? (adapter?.parameters ?? model.weights) : undefined;
+        return {};
+      },
+      async end({ model, adapter }) {
+        if (!before) return undefined;
+        const own = adapter?.parameters ?? model.weights;
+        const mean = mapNamed(own, (x, name) => x.mul(1 - lambda).add(before![name]!.mul(lambda)));
+        await realize(Object.values(mean), { engine: model.network.engine });
+        if (adapter) return { model, adapter: withParameters(adapter, mean) };
+        return { model: model.withWeights(mean), adapter };
+      },
+      state: () => null,
+      load() {},
+    };
+  },
+
   /** The control: fine-tuning on one task after the other. */
   naive: (): ContinualMethod => ({ name: 'naive', family: 'none' }),
 

@@ -127,7 +127,7 @@ async function runStream(settings: Read<typeof streamOptions>): Promise<TrainStr
   let state: ContinualState = { model: start.model, adapter: start.adapter };
   const identity = outputFolder === undefined ? {} : await streamIdentity(state, tasks, method, stageOf);
   const saved = outputFolder === undefined ? undefined : await loadStream(outputFolder, method, identity);
-  const before = saved?.baseline ?? (await scoresOf(await untrained(state), state));
+  const before = saved?.baseline ?? (await scoresOf(await measuring(state), state));
   const rows: (readonly Metrics[])[] = [...(saved?.scores ?? [])];
   if (saved) state = withTrained(state, saved.parameters);
   for (const [index, task] of tasks.entries()) {
@@ -140,7 +140,7 @@ async function runStream(settings: Read<typeof streamOptions>): Promise<TrainStr
     state = adapter
       ? { model: state.model, adapter: withParameters(adapter, await trainer.copyParameters()) }
       : { model: trainer.model, adapter: undefined };
-    await method.end?.({
+    const changed = await method.end?.({
       ...{ ...state, trainer, task, index },
       trainingRows() {
         if (own.trainingRows) return own.trainingRows(state, task.rows);
@@ -148,10 +148,15 @@ async function runStream(settings: Read<typeof streamOptions>): Promise<TrainStr
         throw wrong('method', `${problem}; give it trainingRows, or take another method.`);
       },
     });
-    const scores = await scoresOf(trainer, state);
+    if (changed) state = changed;
+    const scores = await scoresOf(changed ? await measuring(state) : trainer, state);
     rows.push(scores);
     if (outputFolder !== undefined) {
-      const progress = { baseline: before, scores: rows, parameters: await trainer.copyParameters() };
+      const progress = {
+        baseline: before,
+        scores: rows,
+        parameters: changed ? changedBy(changed) : await trainer.copyParameters(),
+      };
       await saveStream(outputFolder, progress, method, identity);
     }
     onTask?.({ task: task.name, index, scores });
@@ -172,9 +177,11 @@ async function runStream(settings: Read<typeof streamOptions>): Promise<TrainStr
   };
 }
 
-/** A trainer that only looks. */
-const untrained = ({ model, adapter }: ContinualState): Promise<Trainer> =>
+/** A trainer that trains nothing. */
+const measuring = ({ model, adapter }: ContinualState): Promise<Trainer> =>
   Trainer.create(model, { optimizer: 'sgd', ...(adapter && { adapter }) });
+
+const changedBy = ({ model, adapter }: ContinualState): Named => adapter?.parameters ?? model.weights;
 
 const withTrained = ({ model, adapter }: ContinualState, parameters: Named): ContinualState =>
   adapter
