@@ -122,6 +122,12 @@ describe('traceCosts', () => {
     expect(traceCosts(asked, { generator: 100, generators: { small: 1 } }).flops).toBe(2 * 8 * 101);
     const judged = { ...trace, spent: { ...trace.spent, verifierTokens: 7 } };
     expect(traceCosts(judged, { generator: 0, verifier: 5 }).flops).toBe(70);
+    // What a cache had was not computed, and watts are joules a second.
+    const cached = { ...trace, nodes: trace.nodes.map((node) => ({ ...node, cachedPromptTokens: node.promptTokens })) };
+    expect(traceCosts(cached, { generator: 100 }).flops).toBe(2 * 100 * 6);
+    const slow = { ...trace, spent: { ...trace.spent, wallTimeMs: 1500 } };
+    expect(traceCosts(slow, { generator: 100, watts: 40 }).joules).toBe(60);
+    expect(traceCosts(trace, { generator: 100 })).not.toHaveProperty('joules');
   });
 });
 
