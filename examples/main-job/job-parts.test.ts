@@ -1,10 +1,10 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { referenceEngine } from '@posttrain/core-tensor';
+import { type Engine, referenceEngine } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { arithmetic } from '@posttrain/data';
 import * as evaluation from '@posttrain/eval';
-import { accuracy, evaluate, meanScore, metricOf, regex } from '@posttrain/eval';
+import { accuracy, decoderParameters, evaluate, meanScore, metricOf, regex } from '@posttrain/eval';
 import { candidateScorer, type Generator } from '@posttrain/interfaces';
 import { extractBoxed, markedAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
 import {
@@ -12,6 +12,7 @@ import {
   LocalGenerator,
   LocalScorer,
   ModelRunner,
+  parseModelConfig,
   SequenceClassifier,
   TokenClassifier,
   ValueModel,
@@ -45,7 +46,9 @@ import {
   speculativeRejection,
   stepBeamSearch,
   superContext,
+  traceCosts,
   traceTexts,
+  treeBon,
   weightedBestOfN,
 } from '@posttrain/tts';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
@@ -186,6 +189,32 @@ it('counts only a marked answer of a completion that has ended, and rewards what
   expect(await judge(solution, 'length')).toEqual({ score: 0, answer: null });
   expect(rewards.answer).toBe(grader);
 });
+
+/** The reference engine, with the floating-point operations of the matrix products that it has run: 2 a multiply and add. */
+function countingEngine(): { readonly engine: Engine; readonly counted: { flops: number } } {
+  const reference = referenceEngine();
+  const counted = { flops: 0 };
+  const engine: Engine = {
+    ...reference,
+    async compile(graph, options) {
+      const flops = graph.nodes.reduce((sum, { op, inputs, outputs, attributes }) => {
+        if (op !== 'matmul') return sum;
+        const { node, index } = inputs[0]!;
+        const inner = node.outputs[index]!.shape.at((attributes as { transposeA?: boolean }).transposeA ? -2 : -1)!;
+        return sum + 2 * inner * outputs[0]!.shape.reduce((a, b) => a * b, 1);
+      }, 0);
+      const executable = await reference.compile(graph, options);
+      return {
+        run(inputs) {
+          counted.flops += flops;
+          return executable.run(inputs);
+        },
+        dispose: () => executable.dispose(),
+      };
+    },
+  };
+  return { engine, counted };
+}
 
 describe('packages together', () => {
   let model: CausalLM;
@@ -364,6 +393,46 @@ describe('packages together', () => {
         expect(asked - cached, name).toBe(computed);
         expect(asked, name).toBeGreaterThan(4 * computed);
       }
+    });
+
+    it('costs the FLOPs that its trace says, within a third of the products that an engine has run', () => {
+      const { engine, counted } = countingEngine();
+      return onEngine(engine, async () => {
+        const { tokenizer } = model;
+        const config = parseModelConfig({
+          ...{ model_type: 'llama', vocab_size: 103, hidden_size: 64, intermediate_size: 192, num_hidden_layers: 2 },
+          ...{
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
+            max_position_embeddings: 128,
+            tie_word_embeddings: true,
+          },
+          ...{ bos_token_id: null, eos_token_id: null, initializer_range: 0.2 },
+        });
+        const parameters = decoderParameters({
+          ...{ layers: 2, width: 64, heads: 4, keyValueHeads: 2, headWidth: 16, mlpWidth: 192 },
+          ...{ gatedMlp: true, vocabulary: 103, tiedHead: true },
+        });
+        const verifier = functionVerifier('any', ({ completion }) => ((completion.length * 7) % 5) / 5);
+        const sampling = { maxTokens: 8, seed: 5 };
+        const searches = {
+          bestOfN: (generator: Generator) => bestOfN(problem, { generator, verifier, sampling, n: 4 }),
+          treeBon: (generator: Generator) =>
+            treeBon(problem, { generator, verifier, sampling, n: 4, layers: 2, children: 2, segmentTokens: 8 }),
+        };
+        for (const [name, search] of Object.entries(searches)) {
+          // A cache of its own.
+          const local = await CausalLM.initialize({ config, tokenizer, name: 'random' }, 1);
+          counted.flops = 0;
+          const { trace } = await search(new LocalGenerator(local));
+          const { flops } = traceCosts(trace, { generator: parameters });
+          // Beyond what is counted: attention over the context, and rows and widths that passes are padded to.
+          expect(counted.flops / flops, name).toBeGreaterThan(0.9);
+          expect(counted.flops / flops, name).toBeLessThan(4 / 3);
+          const uncached = { ...trace, nodes: trace.nodes.map(({ cachedPromptTokens: _, ...node }) => node) };
+          expect(traceCosts(uncached, { generator: parameters }).flops / flops, name).toBeGreaterThan(2);
+        }
+      });
     });
 
     it('is scored by eval: it knows which of four results is right', async () => {

@@ -7,6 +7,8 @@ import {
   meanWithStandardError,
   type ScalingRow,
   scalingCurve,
+  type TradeOffRow,
+  tradeOffs,
 } from '@posttrain/eval';
 import type { Completion, Verifier } from '@posttrain/interfaces';
 import { ruleVerifier } from '@posttrain/interfaces/verifiers';
@@ -58,6 +60,8 @@ export interface Study {
   readonly rows: readonly StudyRow[];
   readonly baselines: readonly ScalingRow[];
   readonly choosers: readonly ChooserRow[];
+  /** Of every arm and width: accuracy against each cost, with errors over the problems of all seeds. */
+  readonly tradeOffs: readonly TradeOffRow[];
 }
 
 const SUM = /(\d+)([+-])(\d+)=(\d+)/g;
@@ -170,7 +174,7 @@ export async function runStudy(settings: StudySettings): Promise<Study> {
     widths.map((n): StudyRow => {
       const bySeed = outcomes.get(`${strategy} n=${n}`)!;
       const all = bySeed.flat();
-      const costOf = (cost: keyof SearchCosts) => mean(all.map((it) => it[cost]));
+      const costOf = (cost: Exclude<keyof SearchCosts, 'joules'>) => mean(all.map((it) => it[cost]));
       const over = (baseline: string) =>
         meanWithStandardError(
           bySeed.map((found, s) => {
@@ -196,13 +200,11 @@ export async function runStudy(settings: StudySettings): Promise<Study> {
   const budgets = widths.map((n) =>
     Math.round(n * 1.1 * mean(curves.map((curve) => curve.find(({ k }) => k === 1)!.meanTokens))),
   );
+  const asked = questions.flatMap((list, s) => list.map((question) => ({ ...question, id: `${s}/${question.id}` })));
   const choosers = budgets.map((budget): ChooserRow => {
     const options = { bins: 3, budget, folds: 4 } as const;
-    const { policy, single } = computeOptimal(
-      questions.flatMap((list, s) => list.map((question) => ({ ...question, id: `${s}/${question.id}` }))),
-      options,
-    );
+    const { policy, single } = computeOptimal(asked, options);
     return { budget, policy, single, chosen: computeOptimal(questions[0]!, options).bins.map(({ chosen }) => chosen) };
   });
-  return { rows, baselines: curves.flat(), choosers };
+  return { rows, baselines: curves.flat(), choosers, tradeOffs: tradeOffs(asked) };
 }

@@ -40,6 +40,7 @@ export {
   pretrainingFlops,
   type SearchPoint,
 } from './compute-optimal/flops-matched.js';
+export { type TradeOffRow, tradeOffPlots, tradeOffs } from './compute-optimal/trade-offs.js';
 export { EvaluationError } from './errors.js';
 export { type EvaluateOptions, evaluate, taskKinds } from './evaluate.js';
 export {

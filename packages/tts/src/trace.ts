@@ -96,6 +96,8 @@ export interface SearchModels {
   readonly generators?: Readonly<Record<string, number>>;
   /** Of a verifier that counts its tokens. Default 0. */
   readonly verifier?: number;
+  /** What the machine takes while it searches, for the energy; measured, or the most that it may take. Default: not known. */
+  readonly watts?: number;
 }
 
 /** What a search cost, as `computeOptimal` of `@posttrain/eval` takes it. */
@@ -108,10 +110,15 @@ export interface SearchCosts {
    */
   readonly flops: number;
   readonly wallTimeMs: number;
+  /** `watts` for as long as it took. */
+  readonly joules?: number;
 }
 
-/** Tokens, verifier calls, FLOPs and time of one search. */
-export function traceCosts(trace: Trace, { generator, generators = {}, verifier = 0 }: SearchModels): SearchCosts {
+/** Tokens, verifier calls, FLOPs, time and energy of one search. */
+export function traceCosts(
+  trace: Trace,
+  { generator, generators = {}, verifier = 0, watts }: SearchModels,
+): SearchCosts {
   assertTrace('traceCosts', trace);
   const { completionTokens, verifierCalls, verifierTokens = 0, wallTimeMs } = trace.spent;
   const flops = trace.nodes.reduce(
@@ -121,7 +128,8 @@ export function traceCosts(trace: Trace, { generator, generators = {}, verifier 
     },
     2 * verifier * verifierTokens,
   );
-  return { completionTokens, verifierCalls, flops, wallTimeMs };
+  const joules = watts === undefined ? {} : { joules: (watts * wallTimeMs) / 1000 };
+  return { completionTokens, verifierCalls, flops, wallTimeMs, ...joules };
 }
 
 /** One row of a cost table; plain, so `console.table` and any renderer take it. Sums over the problems searched. */
