@@ -12,9 +12,9 @@ import {
   react,
   reasoningTriggers,
   type SearchResult,
+  type StrategyOptions,
   selfPolish,
   selfRefine,
-  type StrategyOptions,
   type ThoughtValues,
   treeOfThoughts,
   universalSelfConsistency,
@@ -60,14 +60,20 @@ const thoughts = (problem: Problem) => ({
   ...{ steps: problem.rest.length + 1, breadth: 2, evaluations: 1, evaluation: sure(problem) },
 });
 
-const arm = (n: number, run: (problem: Problem, setting: FormatSetting, n: number) => Promise<SearchResult>, share = 1): FormatArm => ({
+const arm = (
+  n: number,
+  run: (problem: Problem, setting: FormatSetting, n: number) => Promise<SearchResult>,
+  share = 1,
+): FormatArm => ({
   ...{ n, share },
   run: (problem, setting) => run(problem, setting, n),
 });
 const both = (name: string, counts: readonly [number, number], run: Parameters<typeof arm>[1], share?: number) =>
   counts.map((n, i) => [`${name} n=${n}`, arm(n, run, i === 0 ? share : 0)] as const);
 
-const one = (name: string, run: Parameters<typeof arm>[1], share?: number) => [[`${name} n=1`, arm(1, run, share)] as const];
+const one = (name: string, run: Parameters<typeof arm>[1], share?: number) => [
+  [`${name} n=1`, arm(1, run, share)] as const,
+];
 
 /** Every prompted strategy, on the model of its formats; those that vote or choose among texts with more of them, too. */
 export const FORMAT_ARMS: Readonly<Record<string, FormatArm>> = Object.fromEntries([
@@ -93,7 +99,9 @@ export const FORMAT_ARMS: Readonly<Record<string, FormatArm>> = Object.fromEntri
     ),
   ),
   ...both('debate', [2, 3], (problem, it, n) => debate(asked(problem), { ...drawn(it, n), rounds: 1 })),
-  ...both('universalSelfConsistency', [2, 4], (problem, it, n) => universalSelfConsistency(asked(problem), drawn(it, n))),
+  ...both('universalSelfConsistency', [2, 4], (problem, it, n) =>
+    universalSelfConsistency(asked(problem), drawn(it, n)),
+  ),
   ...both('treeOfThoughts (sample)', [2, 4], (problem, it, n) =>
     treeOfThoughts(asked(problem), { ...drawn(it, n), ...thoughts(problem), stop: [', '] }),
   ),
@@ -103,14 +111,20 @@ export const FORMAT_ARMS: Readonly<Record<string, FormatArm>> = Object.fromEntri
       proposePrompt: (soFar: string) => chat(`${renderExpression(problem)}\n${soFar}Next steps:`),
     }),
   ),
-  ...one('coat', (problem, it, n) =>
-    coat({ prompt: chat(`Search: ${renderExpression(problem)}`) }, drawn(it, n)),
+  ...one('coat', (problem, it, n) => coat({ prompt: chat(`Search: ${renderExpression(problem)}`) }, drawn(it, n))),
+  [
+    'coat, one reflection n=1',
+    arm(1, (problem, it, n) =>
+      coat({ prompt: chat(`Search: ${renderExpression(problem)}`) }, { ...drawn(it, n), forcedReflections: 1 }),
+    ),
+  ],
+  ...[48, 80].map(
+    (targetTokens) =>
+      [
+        `lengthControl ${targetTokens} n=1`,
+        arm(1, (problem: Problem, it: FormatSetting, n: number) =>
+          lengthControl(asked(problem), { ...drawn(it, n), targetTokens }),
+        ),
+      ] as const,
   ),
-  ['coat, one reflection n=1', arm(1, (problem, it, n) =>
-    coat({ prompt: chat(`Search: ${renderExpression(problem)}`) }, { ...drawn(it, n), forcedReflections: 1 }),
-  )],
-  ...[48, 80].map((targetTokens) => [
-    `lengthControl ${targetTokens} n=1`,
-    arm(1, (problem: Problem, it: FormatSetting, n: number) => lengthControl(asked(problem), { ...drawn(it, n), targetTokens })),
-  ] as const),
 ]);

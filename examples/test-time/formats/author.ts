@@ -4,7 +4,7 @@
  * by itself: what a strategy can make of that is what the study asks. The rows that a model learns the formats from are what was asked and
  * answered when the strategies ran over this author on training problems (`rows.ts`), so that no prompt is written down twice.
  */
-import type { Generator, GenerateRequest } from '@posttrain/interfaces';
+import type { GenerateRequest, Generator } from '@posttrain/interfaces';
 import { extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { slipped, smallerFromLarger } from '../../pretrain-tiny/corpus.js';
 import { answerOf, type Problem, type Random, renderExpression } from '../../pretrain-tiny/problem.js';
@@ -53,7 +53,8 @@ export class Author {
     const length = /Think for (\d+) tokens\.$/.exec(prompt);
     if (length) return this.#long(problem, Number(length[1]));
     if (/which simpler questions/.test(prompt)) return prefixes(problem).join('\n');
-    if (/What is wrong with it/.test(prompt)) return this.#criticize(between(prompt, 'An answer:\n', '\n\nWhat is wrong'));
+    if (/What is wrong with it/.test(prompt))
+      return this.#criticize(between(prompt, 'An answer:\n', '\n\nWhat is wrong'));
     if (/Write the answer anew/.test(prompt)) return this.#refine(problem, prompt);
     if (/Write questions, one a line/.test(prompt)) {
       const steps = writtenSteps(between(prompt, '\n\nResponse: ', '\n\nWrite questions'));
@@ -109,7 +110,8 @@ export class Author {
 
   #sum(prompt: string, prefix: string): string {
     const problem = parseExpression(prompt);
-    if (prefix.endsWith('Therefore, the answer is')) return ` ${writtenSteps(prefix).at(-1)?.result ?? answerOf(problem)}.`;
+    if (prefix.endsWith('Therefore, the answer is'))
+      return ` ${writtenSteps(prefix).at(-1)?.result ?? answerOf(problem)}.`;
     if (prefix.startsWith("Let's")) {
       const { steps } = this.#steps(problem);
       const plan = problem.rest.map(({ operator, operand }) => `${operator}${operand}`).join(' ');
@@ -137,7 +139,10 @@ export class Author {
 
   /** The last `Q:` of the prompt, by what was answered before it where that is its beginning. */
   #subquestion(problem: Problem, prompt: string): string {
-    const pairs = [...prompt.matchAll(/Q: (\S+)\nA:([^\n]*)/g)].map(([, asked, said]) => ({ asked: asked!, said: said! }));
+    const pairs = [...prompt.matchAll(/Q: (\S+)\nA:([^\n]*)/g)].map(([, asked, said]) => ({
+      asked: asked!,
+      said: said!,
+    }));
     const { asked } = pairs.pop()!;
     const known = pairs.findLast((it) => asked.startsWith(it.asked));
     const of = asked === '' ? problem : parseExpression(asked);
@@ -228,7 +233,9 @@ export class Author {
     if (prefix.endsWith('<|reflect|>')) {
       const parts = prefix.split(/<\|(?:continue|explore)\|>/).slice(1);
       const steps = parts.flatMap((part) => writtenSteps(part)[0] ?? []);
-      const kept = steps.filter(({ step }, i) => expressionOf(step) !== (steps[i + 1] && expressionOf(steps[i + 1]!.step)));
+      const kept = steps.filter(
+        ({ step }, i) => expressionOf(step) !== (steps[i + 1] && expressionOf(steps[i + 1]!.step)),
+      );
       const at = kept.findIndex(({ step, result }) => result !== resultOf(step));
       if (at < 0) return `All is right #### ${extractFinalAnswer(prefix.replace(/<\|reflect\|>$/, ''))}`;
       const { step, result } = kept[at]!;
@@ -321,7 +328,8 @@ export function recordingAuthor(random: Random): { readonly generator: Generator
     said,
     generator: {
       name: 'author',
-      generate: async (requests) => requests.map((request) => Array.from({ length: request.n ?? 1 }, () => write(request))),
+      generate: async (requests) =>
+        requests.map((request) => Array.from({ length: request.n ?? 1 }, () => write(request))),
     },
   };
 }

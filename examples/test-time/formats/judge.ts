@@ -1,6 +1,4 @@
 import type { Generator, Prompt, Verdict, Verifier } from '@posttrain/interfaces';
-import { ruleVerifier } from '@posttrain/interfaces/verifiers';
-import { resultOf, writtenSteps } from './problems.js';
 
 const textOf = (prompt: Prompt): string => (typeof prompt === 'string' ? prompt : prompt.at(-1)!.content);
 
@@ -10,7 +8,11 @@ const textOf = (prompt: Prompt): string => (typeof prompt === 'string' ? prompt 
  */
 export function judgeOf(generator: Generator): Verifier {
   const known = new Map<string, Promise<Verdict>>();
-  const asked: { readonly prompt: string; readonly resolve: (verdict: Verdict) => void; readonly reject: (error: unknown) => void }[] = [];
+  const asked: {
+    readonly prompt: string;
+    readonly resolve: (verdict: Verdict) => void;
+    readonly reject: (error: unknown) => void;
+  }[] = [];
   const ask = async () => {
     const batch = asked.splice(0);
     const content = (prompt: string): Prompt => [{ role: 'user', content: prompt }];
@@ -42,10 +44,3 @@ export function judgeOf(generator: Generator): Verifier {
     },
   };
 }
-
-/** Whether the arithmetic of every step is right, without the reference answer and without the problem: a rule, and free. */
-export const soundArithmetic: Verifier = ruleVerifier('sound arithmetic', {}, ({ completion }) => {
-  const steps = writtenSteps(completion);
-  const right = steps.filter(({ step, result }) => resultOf(step) === result).length;
-  return { score: steps.length === 0 ? 0 : right / steps.length };
-});

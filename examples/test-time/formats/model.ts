@@ -35,7 +35,10 @@ async function formatTokenizer(rows: readonly Said[], folder: string): Promise<T
       if (piece.length >= SHORTEST_PHRASE) counts.set(piece, (counts.get(piece) ?? 0) + 1);
     }
   }
-  const phrases = [...counts].filter(([, count]) => count >= rows.length / 2000).map(([piece]) => piece).sort();
+  const phrases = [...counts]
+    .filter(([, count]) => count >= rows.length / 2000)
+    .map(([piece]) => piece)
+    .sort();
   const files = tokenizerFiles();
   const json = files['tokenizer.json'] as { added_tokens: { id: number }[]; model: { vocab: object } };
   const first = Object.keys(json.model.vocab).length;
@@ -66,7 +69,13 @@ export async function formatBase(rows: readonly Said[], folder: string): Promise
   }
   const config = { ...old.config, vocabSize: tokenizer.vocabSize, maxPositionEmbeddings: LONGEST };
   const weights = { ...old.weights, [EMBEDDING]: tensor(embedding, [tokenizer.vocabSize, width]) };
-  return new CausalLM({ config, weights, tokenizer, chatTemplate: await ChatTemplate.load(tokenizer), name: 'formats' });
+  return new CausalLM({
+    config,
+    weights,
+    tokenizer,
+    chatTemplate: await ChatTemplate.load(tokenizer),
+    name: 'formats',
+  });
 }
 
 /** Tokens of a row, as the generator would read and write them, and how many of them at its end are learned. */
@@ -77,7 +86,11 @@ function tokensOf(tokenizer: Tokenizer, { prompt, prefix, completion, ended }: S
 }
 
 /** Rows packed into sequences, endlessly, from one on; what was read has no weight. */
-function* packed(tokenizer: Tokenizer, rows: readonly Said[], first: number): Generator<{ row: TrainingRow; learned: number }, never> {
+function* packed(
+  tokenizer: Tokenizer,
+  rows: readonly Said[],
+  first: number,
+): Generator<{ row: TrainingRow; learned: number }, never> {
   let [tokens, weights, lengths, learned] = [[] as number[], [] as number[], [] as number[], 0];
   for (let i = first; ; i = (i + 1) % rows.length) {
     const row = tokensOf(tokenizer, rows[i]!);

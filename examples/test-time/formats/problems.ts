@@ -69,7 +69,8 @@ export function polished({ first, rest }: Problem): Problem {
   const kept = [...rest];
   for (let i = 0; i + 1 < kept.length && kept.length > 2; i++) {
     const [a, b] = [kept[i]!, kept[i + 1]!];
-    if (a.operator === '+' && b.operator === '-' && a.operand === b.operand) return polished({ first, rest: [...kept.slice(0, i), ...kept.slice(i + 2)] });
+    if (a.operator === '+' && b.operator === '-' && a.operand === b.operand)
+      return polished({ first, rest: [...kept.slice(0, i), ...kept.slice(i + 2)] });
   }
   return { first, rest: kept };
 }

@@ -3,7 +3,7 @@ import { type Demonstration, NoCandidateError } from '@posttrain/tts';
 import { mulberry32, type Random, renderExpression } from '../../pretrain-tiny/problem.js';
 import { FORMAT_ARMS } from './arms.js';
 import { recordingAuthor, type Said } from './author.js';
-import { randomSum, resultOf, renderStep } from './problems.js';
+import { randomSum, renderStep, resultOf } from './problems.js';
 
 /** Runs nothing: what a program is answered with is no row. */
 const closed: Sandbox = {
@@ -41,7 +41,13 @@ export async function formatRows(runs: number, seed: number): Promise<Said[]> {
     for (let i = 0; i < runs * share; i += 16) {
       const problems = Array.from({ length: Math.min(16, runs * share - i) }, () => randomSum(random, 'train'));
       for (const problem of problems) {
-        const setting = { generator, sandbox: closed, demonstrations: demonstrationsOf(random), seed: i, temperature: 1 };
+        const setting = {
+          generator,
+          sandbox: closed,
+          demonstrations: demonstrationsOf(random),
+          seed: i,
+          temperature: 1,
+        };
         await run(problem, setting).catch((error: unknown) => {
           if (!(error instanceof NoCandidateError)) throw error;
         });
