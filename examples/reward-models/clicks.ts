@@ -53,7 +53,7 @@ export async function clickArms(seed: number, { sessions, swaps }: ClickSizes = 
       return { prompt: 'x:', completion: ITEMS[item]!, clicked, propensity: propensityOf(place) };
     });
     const { trainer } = await trainRewardModel({
-      ...{ ...quiet, seed, rows, batchSize: 240, epochs: 12, learningRate: 5e-3 },
+      ...{ ...quiet, seed, rows, batchSize: 240, epochs: 10, learningRate: 5e-3 },
       loss: rewardModelLosses.implicitFeedback(),
       model: await SequenceClassifier.fromCausalLM(await smallModel(seed), { labels: 1 }),
     });

@@ -193,11 +193,12 @@ export async function conflictArms(seed: number, { steps, samples }: FeedbackSiz
   const model = await anyWord(seed);
   const trained = async (share: number) => {
     const { trainer } = await trainPolicy({
-      ...{ model, rows: onPrompts.rows, seed, steps, schedule: 'constant', learningRate: 2e-3, onWarning: () => {} },
+      ...{ model, rows: onPrompts.rows, seed, steps, learningRate: 2e-3, onWarning: () => {} },
+      ...({ schedule: 'constant' } as const),
       ...{ objective: policyObjectives.grpo({ beta: 0.02 }), promptsPerStep: 4, completionsPerPrompt: 8 },
       ...{ maxCompletionLength: 6, loggingSteps: 1000 },
       rewards: { helpful: { verifier: helpful, weight: 1 - share }, harmless: { verifier: harmless, weight: share } },
-    } as never);
+    });
     return trainer.model as CausalLM;
   };
   const point = async (policy: CausalLM) => {

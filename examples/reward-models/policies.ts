@@ -26,7 +26,7 @@ const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) 
 
 const learn = async (
   given: Partial<PolicyTrainingOptions<PromptRow>> &
-    Pick<PolicyTrainingOptions<PromptRow>, 'model' | 'rows' | 'rewards'>,
+    Pick<PolicyTrainingOptions<PromptRow>, 'model' | 'rows' | 'rewards' | 'steps'>,
 ) =>
   trainPolicy<PromptRow>({
     ...{ objective: policyObjectives.grpo({ beta: 0.02 }), schedule: 'constant', loggingSteps: 1000 },

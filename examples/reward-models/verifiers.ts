@@ -155,9 +155,10 @@ export async function verifierArms(
   });
 
   const question = '?';
+  const asked = await pipeline(whole(rows, isRight), [generativeVerifierRows({ question })]).collect();
   const saying = await sft({
     ...{ ...common, model: base },
-    rows: await pipeline(whole(rows, isRight), [generativeVerifierRows({ question })]).collect(),
+    rows: asked.map(({ prompt, completion }) => ({ prompt, completion })),
   });
   const scorer = new LocalScorer(saying.trainer.model as CausalLM);
 

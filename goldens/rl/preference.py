@@ -68,6 +68,11 @@ def pairs() -> dict:
         for beta, gamma, alpha in ((2.0, 0.5, 0.25), (2.5, 0.1, -0.5))
     ]
     cases += [{"name": "orpo", **pairs_case(ORPOTrainer, inputs, beta=beta)} for beta in (0.1, 0.5)]
+    # Conservative DPO where the reference says nothing: CPO without its likelihood.
+    cases += [
+        {"name": "cdpo", **pairs_case(CPOTrainer, inputs, loss_type="sigmoid", beta=beta, label_smoothing=share)}
+        for beta, share in ((0.1, 0.1), (0.5, 0.25))
+    ]
     return {"pairs": PAIRS, "prompt": PROMPT, "inputs": {key: value.tolist() for key, value in inputs.items()}, "cases": cases}
 
 

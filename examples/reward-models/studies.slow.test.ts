@@ -1,0 +1,25 @@
+import { expect, it } from 'vitest';
+import { clickArms } from './clicks.js';
+import { areaBelow, constitutionArms } from './feedback.js';
+
+it('the area below a front is that of its steps, whatever order the points are in', () => {
+  expect(areaBelow([[1, 0]])).toBe(0);
+  expect(areaBelow([[0.5, 1]])).toBe(0.5);
+  const points = [
+    [1, 0.25],
+    [0.5, 1],
+    [0.25, 0.5],
+  ] as const;
+  expect(areaBelow(points)).toBe(0.5 * 0.25 + 0.5);
+  expect(areaBelow(points.toReversed())).toBe(areaBelow(points));
+});
+
+it('a policy that has learnt revised answers is more harmless than one that has learnt its own', async () => {
+  const arms = await constitutionArms(1, { steps: 1, samples: 96 });
+  expect(arms.revisions.harmless).toBeGreaterThan(arms['control: its own answers'].harmless + 0.1);
+});
+
+it('every arm of the clicks orders some pairs rightly', async () => {
+  const arms = await clickArms(1, { sessions: 24, swaps: 400 });
+  for (const { ordered } of Object.values(arms)) expect(ordered > 0 && ordered <= 1).toBe(true);
+});
