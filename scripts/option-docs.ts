@@ -18,6 +18,7 @@ import {
   rewardModelOptions,
   runShape,
   sftOptions,
+  stepByStepOptions,
   TRL_NAMES,
   TRL_REMARKS,
   trainingShape,
@@ -61,6 +62,10 @@ const TABLES: Readonly<Record<string, { readonly shape: OptionShape; readonly fi
   distill: {
     shape: without(distillOptions.shape, trainingShape),
     files: ['packages/training/src/distillation/distill-options.ts'],
+  },
+  distillStepByStep: {
+    shape: without(stepByStepOptions.shape, trainingShape),
+    files: ['packages/training/src/distillation/step-by-step.ts'],
   },
   dpo: { shape: without(dpoOptions.shape, trainingShape), files: ['packages/rl/src/training/dpo-options.ts'] },
   trainPolicy: {

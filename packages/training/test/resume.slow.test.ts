@@ -1,4 +1,4 @@
-/** Every way of continual learning, killed at every place of a stream: what `train-stream.test.ts` does for two of them. */
+/** Runs and streams that are killed go on as if nothing had been, whatever is minimised and whatever keeps what was learnt. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +6,24 @@ import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyPolicy } from '../../rl/src/testing/index.js';
-import { type ContinualMethod, continualMethods, reservoirBuffer, sftStage, trainStream } from '../src/index.js';
+import {
+  type ContinualMethod,
+  continualMethods,
+  type DistillOptions,
+  distill,
+  distillStepByStep,
+  dynamicFineTuning,
+  labelSmoothing,
+  learningWithoutForgetting,
+  reservoirBuffer,
+  type SftOptions,
+  type StepMetrics,
+  sft,
+  sftStage,
+  type Trainer,
+  trainStream,
+} from '../src/index.js';
+import { lettersModel } from './letters.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -61,4 +78,70 @@ describe('a stream that is killed', () => {
       expect(await rest.model.weights[key]!.toArray(), key).toEqual(await value.toArray());
     }
   });
+});
+
+describe('whole runs, of every loss of sft and of every way to distil', () => {
+  const rows = ['ab', 'cd', 'ef', 'ga', 'bd'].map(([prompt, next], i) => ({
+    ...{ prompt: prompt!, completion: next!.repeat(1 + (i % 3)), label: next!, rationale: `${next}a` },
+  }));
+  type Shared = Pick<SftOptions, 'outputFolder' | 'saveSteps' | 'resume' | 'afterStep' | 'maxTokensPerPass'>;
+  const settings = { rows, steps: 4, batchSize: 4, learningRate: 0.02, onWarning: () => {} };
+  const model = () => lettersModel(1);
+  const teacher = () => lettersModel(7, 0.4);
+  const fineTuned = (more: Partial<SftOptions>) => async (shared: Shared) =>
+    sft({ ...settings, model: await model(), ...more, ...shared });
+  const distilled = (more: Partial<DistillOptions>) => async (shared: Shared) =>
+    distill({
+      ...settings,
+      model: await model(),
+      teacher: await teacher(),
+      maxCompletionLength: 3,
+      ...more,
+      ...shared,
+    });
+  const runs: Readonly<
+    Record<string, (shared: Shared) => Promise<{ trainer: Trainer; history: readonly StepMetrics[] }>>
+  > = {
+    likelihood: fineTuned({}),
+    'label smoothing': fineTuned({ loss: labelSmoothing({ labelSmoothingFactor: 0.1 }) }),
+    dft: fineTuned({ loss: dynamicFineTuning }),
+    packed: fineTuned({ packing: true, maxLength: 8, batchSize: 2 }),
+    lwf: async (shared) => {
+      const { network, weights } = await teacher();
+      return fineTuned({ loss: learningWithoutForgetting({ teacher: { network, weights }, teacherName: 'x' }) })(
+        shared,
+      );
+    },
+    'GKD on the data': distilled({ lmbda: 0 }),
+    'GKD on policy': distilled({ lmbda: 1 }),
+    'GKD, the most likely tokens': distilled({ lmbda: 0, topK: 3 }),
+    'sequence-level': distilled({ lmbda: 0, seqKd: true, beta: 0 }),
+    'with labels': distilled({ lmbda: 0, beta: 0, alpha: 0.5, divergenceTemperature: 2 }),
+    'step-by-step': async (shared) =>
+      distillStepByStep({ ...settings, model: await model(), labelPrefix: 'a', rationalePrefix: 'b', ...shared }),
+  };
+
+  it.each(Object.entries(runs))(
+    '%s: killed, it goes on bit for bit; a smaller pass changes rounding alone',
+    async (name, run) => {
+      const whole = await run({});
+      const outputFolder = join(folder, `run ${name}`);
+      const dies = ({ step }: { step: number }) => {
+        if (step === 2) throw new Error('killed');
+      };
+      await expect(run({ outputFolder, saveSteps: 1, afterStep: dies })).rejects.toThrow('killed');
+      const rest = await run({ outputFolder, resume: true });
+      const split = await run({ maxTokensPerPass: 8 });
+      const losses = ({ history }: { history: readonly StepMetrics[] }) => history.map(({ metrics }) => metrics.loss!);
+      expect(losses(rest)).toEqual(losses(whole));
+      losses(split).forEach((loss, i) => {
+        expect(loss).toBeCloseTo(losses(whole)[i]!, 4);
+      });
+      for (const [key, value] of Object.entries(whole.trainer.parameters)) {
+        const [straight, resumed] = [await value.toArray(), await rest.trainer.parameters[key]!.toArray()];
+        expect(resumed, key).toEqual(straight);
+      }
+      expect(losses(whole).at(-1)).not.toBe(losses(whole)[0]);
+    },
+  );
 });

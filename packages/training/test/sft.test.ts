@@ -8,7 +8,7 @@ import { realize, tensor } from '@posttrain/core-tensor';
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
 import type { Scorer } from '@posttrain/interfaces';
-import { CausalLM, LocalScorer, loadWeights, parseModelConfig, trainTokenizer } from '@posttrain/lm';
+import { CausalLM, LocalGenerator, LocalScorer, loadWeights, parseModelConfig, trainTokenizer } from '@posttrain/lm';
 import { createAdapter, loadAdapter, lora } from '@posttrain/peft';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { streamRows, writeJsonl } from '../../data/src/index.js';
@@ -31,6 +31,7 @@ import {
   sftFeedOf,
   sftScorerTrainer,
   type TokenizedRow,
+  type TokenLoss,
   Trainer,
   tokenizeRows,
   toTrainingRows,
@@ -160,6 +161,51 @@ describe('sft', () => {
     ] as const) {
       await expect(run(values, { steps: 2, resume: true, allowChanged: ['steps'] })).rejects.toThrow(said);
     }
+  });
+
+  it('learns a batch by heart: its loss goes to nothing, and what it says is the batch', async () => {
+    const rows = ['ab', 'cd', 'ef'].map(([prompt, completion]) => ({ prompt, completion: completion!.repeat(3) }));
+    const shared = { batchSize: 3, steps: 60, learningRate: 0.02, schedule: 'constant' } as const;
+    const { trainer, history } = await sft({ ...shared, model: await lettersModel(1), rows });
+    const last = history.at(-1)!.metrics;
+    expect(history[0]!.metrics.loss).toBeGreaterThan(1.5);
+    expect(last.loss).toBeLessThan(2e-3);
+    expect(last.mean_token_accuracy).toBe(1);
+    const said = await new LocalGenerator(trainer.model).generate(
+      rows.map(({ prompt }) => ({ prompt: prompt!, maxTokens: 8, temperature: 0 })),
+    );
+    expect(said.map(([one]) => one!.text)).toEqual(rows.map(({ completion }) => completion));
+  });
+
+  it('with DFT climbs the mean probability of the targets: its gradient is that of -p, and the step says so', async () => {
+    const trainer = await Trainer.create(await lettersModel(2), { optimizer: sgd(), maxGradNorm: 0 });
+    const rows = toTrainingRows(
+      ['abca', 'fed'].map((text) => ({
+        tokens: [...text].map((letter) => 'abcdefg'.indexOf(letter)),
+        mask: [...text].map(() => 1),
+      })),
+    );
+    const expected: TokenLoss = {
+      ...{ name: 'probability', annotations: [] },
+      compute: ({ logProbs, weights }) => ({ loss: logProbs.exp().mul(weights).sum().neg(), metrics: {} }),
+    };
+    const gradients = async (loss: TokenLoss) => {
+      const result = await trainer.forwardBackward(rows, loss);
+      return { loss: result.loss, gradients: await trainer.takeGradients() };
+    };
+    const [dft, plain] = [await gradients(dynamicFineTuning), await gradients(expected)];
+    let squared = 0;
+    for (const [name, gradient] of Object.entries(dft.gradients)) {
+      const [a, b] = await Promise.all([gradient.toArray(), plain.gradients[name]!.toArray()]);
+      expect(Math.max(...a.map((x, i) => Math.abs(x - b[i]!)))).toBeLessThan(1e-6);
+      squared += a.reduce((sum, x) => sum + x * x, 0);
+    }
+    const learningRate = 0.01;
+    await trainer.optimStep({ learningRate, gradients: dft.gradients });
+    const rise = plain.loss - (await trainer.evaluate(rows, expected)).loss;
+    // To first order, and a step of SGD that goes somewhere.
+    expect(rise / (learningRate * squared)).toBeGreaterThan(0.9);
+    expect(rise / (learningRate * squared)).toBeLessThan(1.1);
   });
 
   it('learns, and logs what Hugging Face’s trainers and TRL log', async () => {
