@@ -125,3 +125,13 @@ export function picture(cells: readonly Cell[]): string {
     '',
   ].join('\n');
 }
+
+const [START, END] = ['<!-- tables: start (written by run.ts) -->', '<!-- tables: end -->'];
+
+/** README.md with these cells' tables. */
+export function withTables(readme: string, cells: readonly Cell[]): string {
+  const [before, rest = ''] = readme.split(START) as [string, string?];
+  const [old, after] = rest.split(END) as [string, string?];
+  const between = old.slice(old.indexOf('![accuracy'), old.indexOf('| arm | by |'));
+  return `${before}${START}\n${table(cells)}\n\n${between}${tableOfSkip(cells)}\n${END}${after}`;
+}

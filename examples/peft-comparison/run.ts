@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { BASE, FULL, METHODS } from './arms.js';
-import { bestRate, picture, table, tableOfSkip } from './report.js';
+import { bestRate, picture, table, tableOfSkip, withTables } from './report.js';
 import { type Cell, type Part, RATES, runCell, SEEDS, SIZE, SWEEP_SEED } from './study.js';
 
 const FOLDER = join(import.meta.dirname, 'results');
@@ -28,6 +28,8 @@ for (const part of ['skip_sft', 'skip_grpo'] as const) {
 }
 console.log(`\n${table(cells)}\n\n${tableOfSkip(cells)}`);
 writeFileSync(join(FOLDER, 'accuracy.svg'), picture(cells));
+const README = join(import.meta.dirname, 'README.md');
+writeFileSync(README, withTables(readFileSync(README, 'utf8'), cells));
 
 async function runArm(part: Part, arm: string): Promise<void> {
   if (arm === BASE) {

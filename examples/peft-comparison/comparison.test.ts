@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { peftMethods } from '@posttrain/peft';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { METHODS } from './arms.js';
+import { runPersonal } from './personal.js';
+import { withTables } from './report.js';
+import { type Cell, RATES, runCell, SEEDS, SWEEP_SEED } from './study.js';
+import { splitOf } from './tasks.js';
+
+const read = (name: string) => readFileSync(join(import.meta.dirname, name), 'utf8');
+const cells = JSON.parse(read('results/cells.json')) as Cell[];
+
+beforeAll(() => setEngine(onnxruntimeEngine({ threads: 1 })));
+
+describe('every PEFT method on one task', () => {
+  it('has an arm for every method, and rows in one list only', () => {
+    expect(METHODS).toEqual(expect.arrayContaining(Object.keys(peftMethods)));
+    const { train, validation, test } = splitOf('before', 2);
+    const prompts = [...train, ...validation, ...test].map(({ prompt }) => prompt);
+    expect(new Set(prompts).size).toBe(400);
+  });
+
+  it('is in the README as it came out, every arm with the rates of all', () => {
+    const readme = read('README.md');
+    expect(withTables(readme, cells)).toBe(readme);
+    for (const { part, arm } of cells.filter(({ seed, rate }) => SEEDS.includes(seed) && rate > 0)) {
+      const swept = cells.filter((cell) => cell.part === part && cell.arm === arm && cell.seed === SWEEP_SEED);
+      expect(swept.map(({ rate }) => rate)).toEqual(RATES[part]);
+    }
+  });
+
+  it('runs, in small, and says what an arm lacks', async () => {
+    const size = { pretrainSteps: 1, steps: 2, grpoSteps: 1, held: 4 };
+    const cell = await runCell({ part: 'before', arm: 'LORA', rate: 1e-2, seed: 1 }, size);
+    expect(cell).toMatchObject({ trained: 17_408, known: { after: 0, sums: 0, brackets: 0 } });
+    expect(cell.error).toBeUndefined();
+  });
+
+  it('keeps users apart: no bit of one is changed by what another is trained on', async () => {
+    const run = await runPersonal(1, { pretrainSteps: 1, steps: 2, candidates: 8 });
+    expect(run).toMatchObject({ changedBits: 0, changedBitsInOnePass: 0 });
+  });
+});
