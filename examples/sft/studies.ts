@@ -164,7 +164,7 @@ export async function chosenOnly(seed: number, scale: Scale): Promise<Arms> {
 export async function curriculum(seed: number, scale: Scale): Promise<Arms> {
   const { train, held } = chains(seed, [3, 4, 5], 320, 96);
   const rows = solved(train);
-  const steps = scale(160);
+  const steps = scale(480);
   const measured = async (given: Parameters<typeof tune>[0]['rows']) => {
     const { trainer } = await tune({ model: await smallModel(seed), rows: given, steps, seed });
     return { right: mean(await probabilitiesOf(trainer.model, solved(held))) };
@@ -281,7 +281,7 @@ export async function refusal(seed: number, scale: Scale): Promise<Arms> {
   };
 }
 
-/** K1: four domains, each a language that has more of another in it; in that order, or in one that is drawn. */
+/** K1: four domains, each a language that has more of another in it; in that order, or in one that mixes them. */
 export async function order(seed: number, scale: Scale): Promise<Arms> {
   const domains = [0, 0.33, 0.67, 1].map((mix) => language('one', seed, { mix, other: 'two' }));
   const tasks = domains.map((rows, i) => ({
@@ -290,7 +290,7 @@ export async function order(seed: number, scale: Scale): Promise<Arms> {
     evaluationRows: rows(32, 'held'),
   }));
   // Never the order of likeness itself, or its reverse.
-  const random = [1, 3, 0, 2].map((i) => tasks[(i + (seed % 2 ? 0 : 1)) % 4]!);
+  const mixed = [1, 3, 0, 2].map((i) => tasks[(i + (seed % 2 ? 0 : 1)) % 4]!);
   const stage = sftStage({
     steps: scale(50),
     batchSize: 16,
@@ -308,7 +308,7 @@ export async function order(seed: number, scale: Scale): Promise<Arms> {
       forgetting: found.forgetting!,
     };
   };
-  return { similar: await measured(tasks), random: await measured(random) };
+  return { similar: await measured(tasks), random: await measured(mixed) };
 }
 
 /** F17 and F18: labels of which three in ten are wrong: other losses, and averages of the weights. */
