@@ -349,6 +349,29 @@ describe('confidence weighted votes', () => {
     }
   });
 
+  interface Cast {
+    readonly answers: string[];
+    readonly scores: number[];
+    readonly weighted: string;
+    readonly majority: string;
+    readonly best: string;
+  }
+  it.each(goldenOf<{ votes: Cast[] }>('search-and-learn').votes)(
+    'choose what search-and-learn chooses among $answers.length answers: weighted, majority, best',
+    async ({ answers, scores, weighted, majority, best }) => {
+      for (const [strategy, wanted] of [
+        [weightedBestOfN, weighted],
+        [majorityVote, majority],
+        [bestOfN, best],
+      ] as const) {
+        let next = 0;
+        const verifier = table(() => scores[next++]!);
+        const given = { generator: scripted(answers), n: answers.length, extractAnswer: (text: string) => text };
+        expect((await strategy(problem, { ...given, verifier })).answer).toBe(wanted);
+      }
+    },
+  );
+
   it('weighs by the softmax of confidences within the question (CISC)', async () => {
     const confidence: Record<string, number> = { a: 0.9, b: 0.5, c: 0.7 };
     const ask = (confidenceTemperature: number, texts = ['a 1', 'b 2', 'c 2']) =>
