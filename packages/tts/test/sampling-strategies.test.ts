@@ -359,16 +359,15 @@ describe('confidence weighted votes', () => {
   it.each(goldenOf<{ votes: Cast[] }>('search-and-learn').votes)(
     'choose what search-and-learn chooses among $answers.length answers: weighted, majority, best',
     async ({ answers, scores, weighted, majority, best }) => {
-      for (const [strategy, wanted] of [
-        [weightedBestOfN, weighted],
-        [majorityVote, majority],
-        [bestOfN, best],
-      ] as const) {
+      const given = () => {
         let next = 0;
         const verifier = table(() => scores[next++]!);
-        const given = { generator: scripted(answers), n: answers.length, extractAnswer: (text: string) => text };
-        expect((await strategy(problem, { ...given, verifier })).answer).toBe(wanted);
-      }
+        const shared = { generator: scripted(answers), n: answers.length, extractAnswer: (text: string) => text };
+        return { shared, judged: { ...shared, verifier } };
+      };
+      expect((await weightedBestOfN(problem, given().judged)).answer).toBe(weighted);
+      expect((await majorityVote(problem, given().shared)).answer).toBe(majority);
+      expect((await bestOfN(problem, given().judged)).answer).toBe(best);
     },
   );
 
