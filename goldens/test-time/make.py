@@ -1,5 +1,5 @@
 """Confidences and votes of DeepConf (arXiv 2508.15260) by its authors' package, and how many completions its_hub's adaptive self-consistency
-draws of scripted answers before it stops, by its Beta rule and by its supermajority. By the papers' formulas in float64: the steps that
+draws of scripted answers before it stops, by its Beta rule and by its supermajority; its particle filter over a table in the place of models. By the papers' formulas in float64: the steps that
 MUR (2507.14958) scales, Borda votes of self-certainty (2502.18581), softmax votes of CISC (2502.06233), where ESC's windows (2401.10480) end, and
 what speculative rejection (2410.20290) spares."""
 
@@ -29,6 +29,8 @@ stand_in("deepconf.wrapper", DeepThinkLLM=None)
 from deepconf import utils as deepconf  # noqa: E402
 from its_hub.core.algorithms.adaptive_self_consistency import AdaptiveSelfConsistency  # noqa: E402
 from its_hub.core.algorithms.beta_self_consistency import BetaSelfConsistency  # noqa: E402
+from its_hub.core.algorithms import particle_gibbs  # noqa: E402
+from its_hub.core.lms.step_generation import StepGeneration  # noqa: E402
 
 # Log-probabilities are multiples of 1/1024 and k is a power of two, so that the package's rounding to three decimals is the only one.
 WINDOW, TOP_K, TRACES = 4, 4, 12
@@ -179,3 +181,81 @@ for count, pieces in ((4, 3), (9, 5), (12, 2)):
         best = max(alive, key=lambda i: scores[i, -1])
         rejections.append({"alpha": alpha, "scores": scores.tolist(), "tokens": tokens, "best": best})
 write_json(out / "rules.json", {"mur": walks, "votes": votes, "windows": windows, "rejections": rejections})
+
+# Where systematic resampling begins: the first numbers of the stream that the tests' search draws from.
+STARTS = [0.39200805941848627, 0.048035719980492164, 0.9757265603464027, 0.9996310639256044, 0.11327989584606069, 0.5806294327100864]
+
+
+class Letters:
+    """Steps of one letter: of those that are drawn from one text the i-th is letter i. The last of `depth` has a full stop; some texts end early."""
+
+    def __init__(self, seed, depth):
+        self.seed, self.depth, self.asked, self.ends = seed, depth, {}, set()
+
+    async def agenerate(self, conversations, **_):
+        steps = []
+        for messages in conversations:
+            text = messages[-1].content.replace("\n", "") if messages[-1].role == "assistant" else ""
+            letter = "abcdefghijklmnop"[self.asked.get(text, 0)]
+            self.asked[text] = self.asked.get(text, 0) + 1
+            is_early = np.random.RandomState([self.seed, *map(ord, text + letter)]).uniform() < 0.2
+            is_end = len(text) + 1 == self.depth or (len(text) > 0 and is_early)
+            if is_end:
+                self.ends.add(text + letter)
+            steps.append({"role": "assistant", "content": letter + "." * is_end})
+        return steps
+
+
+class Scores:
+    def __init__(self, seed):
+        self.seed, self.known = seed, {}
+
+    async def ascore(self, _, texts):
+        found = []
+        for text in texts:
+            key = text.replace("\n", "").replace(".", "")
+            self.known[key] = round(float(np.random.RandomState([self.seed + 1, *map(ord, key)]).uniform(0.02, 0.98)), 6)
+            found.append(self.known[key])
+        return found
+
+
+def filtered(seed, n, depth, annealing):
+    starts = list(STARTS)
+    particle_gibbs.np.random.uniform, kept = lambda *_: starts.pop(0), particle_gibbs.np.random.uniform
+    letters, scores = Letters(seed, depth), Scores(seed)
+    method = {"none": "ess"}.get(annealing, annealing)
+    algorithm = particle_gibbs.ParticleGibbs(
+        StepGeneration(10, step_token="\n", stop_token="."),
+        scores,
+        num_ref_particles=0,
+        does_entropic_annealing=annealing != "none",
+        resampling_method="systematic",
+        temperature_method=method,
+    )
+    result = asyncio.run(algorithm.ainfer(letters, "q", n, return_response_only=False))
+    particle_gibbs.np.random.uniform = kept
+    texts = [r["content"].replace("\n", "").replace(".", "") for r in result.responses_lst[0]]
+    given = {"n": n, "annealing": annealing, "ends": sorted(letters.ends), "scores": dict(sorted(scores.known.items()))}
+    return {**given, "particles": texts, "chosen": texts[result.selected_index]}
+
+
+rules = particle_gibbs.ParticleGibbs(StepGeneration(10, step_token="\n"), None)
+temperatures = []
+for size in (3, 4, 8):
+    for sharpness in (1.0, 4.0, 9.0):
+        weights = particle_gibbs._softmax(sharpness * generator.normal(size=size))
+        for step in (1, 3, 4, 7):
+            row = {"weights": weights.tolist(), "progress": step / 10, "ess": float(rules._effective_sample_size(weights))}
+            for method in ("ess", "entropy"):
+                rules.temperature_method = particle_gibbs.TemperatureMethod(method)
+                row[f"{method}Temperature"] = float(rules._temperature_annealing(weights, step, size))
+            temperatures.append(row)
+write_json(
+    out / "particles.json",
+    {
+        "starts": STARTS,
+        "odds": [[p, float(particle_gibbs._inv_sigmoid(p))] for p in (0.0, 1e-9, 0.1, 0.5, 0.73, 1.0)],
+        "temperatures": temperatures,
+        "runs": [filtered(1, 4, 4, "none"), filtered(2, 8, 4, "none"), filtered(3, 8, 4, "ess"), filtered(4, 6, 5, "ess")],
+    },
+)

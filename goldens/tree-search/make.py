@@ -15,9 +15,9 @@ import numpy as np  # noqa: E402
 
 out = output_folder(__file__)
 generator = np.random.RandomState(0)
-# What published.py and authors.py take from elsewhere is not made again.
+# What published.py, authors.py and searches.py take from elsewhere is not made again.
 here = Path(__file__).resolve().parent
-for name in ("game-of-24", "rest-mcts", "lite-search"):
+for name in ("game-of-24", "rest-mcts", "lite-search", "search-and-learn", "rebase-searches", "sc-mcts", "r-star"):
     if out != here:
         shutil.copy(here / f"{name}.json", out)
 

@@ -1,31 +1,16 @@
-import {
-  assertArgument,
-  type Completion,
-  type Generator,
-  options,
-  type PairJudge,
-  type Prompt,
-} from '@posttrain/interfaces';
+import { type Generator, options, type PairJudge } from '@posttrain/interfaces';
 import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { type Cost, Ledger, type Reservation } from '@posttrain/interfaces/ledger';
 import { type BudgetLimit, budgetLimit, ledgerLimits } from './budget.js';
 import { answerOf, assertStops } from './contracts.js';
 import { Deadline } from './deadline.js';
 import { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
-import { grownNode, type NewNode } from './grown-node.js';
 import { Interruption } from './interruption.js';
-import { failedBecause, Judges, OVERTIME, pairRequest, pairVerifier } from './judging.js';
+import { Judges, OVERTIME, pairRequest, pairVerifier } from './judging.js';
 import { Rounds } from './rounds.js';
-import {
-  ancestry,
-  type Candidate,
-  childKey,
-  childSeed,
-  type Mutable,
-  type SearchNode,
-  searchNode,
-} from './search-node.js';
+import { type Candidate, childSeed, type SearchNode } from './search-node.js';
 import { assertSearch, type DeclaredStrategy, type Problem, type SearchOptions } from './search-options.js';
+import { SearchTree } from './search-tree.js';
 import {
   type Draw,
   drawShape,
@@ -37,7 +22,7 @@ import {
   type SearchResult,
   type Vote,
 } from './search-types.js';
-import type { Trace, TraceNode } from './trace.js';
+import type { Trace } from './trace.js';
 import { traceOf } from './trace-of.js';
 
 type NodePair = readonly [SearchNode, SearchNode];
@@ -79,8 +64,7 @@ export class Search {
   readonly #rounds: Rounds;
   readonly #judges: Judges;
   readonly #interruption: Interruption;
-  readonly #nodes: SearchNode[] = [];
-  readonly #children = new Map<string, number>();
+  readonly #tree: SearchTree;
   #exhausted: BudgetLimit | null = null;
   /** How many samples were asked for. */
   #drawn = 0;
@@ -103,8 +87,16 @@ export class Search {
       drops: (cause) => this.#drops(cause),
     });
     this.#interruption = new Interruption(options.onInterrupted, () => this.#trace());
+    const drops = (cause: unknown) => this.#drops(cause);
+    this.#tree = new SearchTree({ where: strategy.where, extract: this.#extract, drops });
     const key = String(options.sampling?.seed ?? 0);
-    this.root = this.#add({ key, parents: [], text: problem.prefix ?? '', state: 'open', node: { status: 'kept' } });
+    this.root = this.#tree.add({
+      key,
+      parents: [],
+      text: problem.prefix ?? '',
+      state: 'open',
+      node: { status: 'kept' },
+    });
   }
 
   /** Fires when the caller's signal does or the wall time is over: for work of the strategy's own. */
@@ -151,7 +143,7 @@ export class Search {
       const asked = this.#drawn;
       // What could not be verified is not begun either.
       const { limit, reservations: held } = this.#ledger.reserveEach(
-        this.#places(this.root.key, '', asked, Math.min(batchSize, end - asked)),
+        this.#tree.places(this.root.key, '', asked, Math.min(batchSize, end - asked)),
         this.#generatingCost(drawn.maxTokens),
         ...(verifier ? [this.#judgingCost] : []),
       );
@@ -161,14 +153,14 @@ export class Search {
         this.#exhausted = limit && budgetLimit(limit);
         break;
       }
-      const keys = this.#places(this.root.key, '', asked, granted);
+      const keys = this.#tree.places(this.root.key, '', asked, granted);
       const first = seed === undefined ? undefined : seed + asked;
       const asking = await this.#rounds.ask({
         ...{ generator, reservations: [...reservations], isAlone: true },
         request: { ...drawn, ...reported(report), ...(prefix === '' ? {} : { prefix }), prompt },
         seed: first,
       });
-      const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], seed: first, ...asking });
+      const batch = this.#tree.grow({ parent: this.root, start: prefix, keys, stops: [], seed: first, ...asking });
       this.#drawn += granted;
       candidates.push(...batch);
       const wanted = new Set(batch.map(({ key }) => key));
@@ -205,11 +197,11 @@ export class Search {
 
     const way = role === undefined && prompt === undefined ? '' : JSON.stringify([role, prompt, prefix]);
     const place = `${node.key}/${way}`;
-    const first = this.#children.get(place) ?? 0;
-    const reservations = this.#grant(this.#places(node.key, way, first, n), this.#generatingCost(maxTokens));
+    const first = this.#tree.taken(place);
+    const reservations = this.#grant(this.#tree.places(node.key, way, first, n), this.#generatingCost(maxTokens));
     if (reservations.length === 0) return [];
-    this.#children.set(place, first + reservations.length);
-    const keys = this.#places(node.key, way, first, reservations.length);
+    this.#tree.take(place, reservations.length);
+    const keys = this.#tree.places(node.key, way, first, reservations.length);
     const start = prompt === undefined ? node.text : prefix;
     const stops = [...stop, ...(sampling.stop ?? [])];
     const seed = childSeed(node.key, way) + first;
@@ -227,7 +219,7 @@ export class Search {
       seed,
     });
     if (stop.length > 0) assertStops(generator, asking.completions);
-    return this.#grow({ parent: node, start, keys, stops: stop, seed, ...asking, role, prompt });
+    return this.#tree.grow({ parent: node, start, keys, stops: stop, seed, ...asking, role, prompt });
   }
 
   /**
@@ -278,14 +270,7 @@ export class Search {
    * `text` (default: the problem's prefix).
    */
   merge(nodes: readonly SearchNode[], payload?: unknown, text: string = this.root.text): SearchNode {
-    const isList = Array.isArray(nodes) && nodes.length > 0;
-    assertArgument(`${this.#strategy}: merge`, 'nodes', nodes, isList, 'a list of at least one node');
-    const place = `merge ${nodes.map(({ key }) => key).join(' ')}`;
-    const index = this.#children.get(place) ?? 0;
-    this.#children.set(place, index + 1);
-    const key = childKey(place, '', index);
-    const traced = text === this.root.text ? {} : { node: { text } };
-    return this.#add({ key, parents: [...nodes], text, state: 'open', payload, ...traced });
+    return this.#tree.merge(nodes, payload, text);
   }
 
   /**
@@ -304,19 +289,13 @@ export class Search {
   finish(
     chosen: Candidate,
     how: Finish | readonly Candidate[] = {},
-    candidates: readonly Candidate[] = this.#nodes.slice(1),
+    candidates: readonly Candidate[] = this.#tree.nodes.slice(1),
     votes: readonly Vote[] = 'votes' in how ? (how.votes ?? []) : [],
     reason = 'reason' in how ? (how.reason ?? 'not chosen') : 'not chosen',
   ): SearchResult {
     const isOfSamples = Array.isArray(how);
     const support: readonly Candidate[] = isOfSamples ? how : ((how as Finish).support ?? []);
-    const kept = new Set<Candidate>(isOfSamples ? support : [...ancestry(chosen as SearchNode), ...support]);
-    for (const candidate of candidates) {
-      const { node } = candidate;
-      node.status = candidate === chosen ? 'chosen' : kept.has(candidate) ? 'kept' : 'dropped';
-      if (node.status === 'dropped') node.reason ??= reason;
-      else if (!isOfSamples) delete node.reason;
-    }
+    this.#tree.mark(chosen, support, candidates, { reason, isOfSamples });
     // Of a completion that is whole it is known, be it that there is none; a thought or a merged text was not looked at.
     const { state } = chosen as Partial<SearchNode>;
     const isKnown = chosen.answer !== null || state === 'ended' || state === 'cut';
@@ -332,58 +311,10 @@ export class Search {
     return new NoCandidateError(`${this.#strategy}: ${why}${limit}`, this.#trace());
   }
 
-  /** Nodes of what came back; throws what the rest has failed with. What was aborted is in the trace only, as are the others then. */
-  #grow(grown: {
-    readonly parent: SearchNode;
-    /** What the completions go on from. */
-    readonly start: string;
-    readonly keys: readonly string[];
-    readonly stops: readonly string[];
-    readonly completions: readonly (Completion | undefined)[];
-    readonly failure?: { readonly cause: unknown };
-    readonly role?: string | undefined;
-    /** In the place of the problem's. */
-    readonly prompt?: Prompt | undefined;
-    /** Of the first. */
-    readonly seed: number | undefined;
-  }): SearchNode[] {
-    const { parent, keys, completions, failure, seed: first } = grown;
-    const reason = failure && this.#drops(failure.cause) ? failedBecause(failure.cause) : undefined;
-    const nodes = completions.flatMap((completion, i) => {
-      const key = keys[i]!;
-      if (completion) {
-        const seed = first === undefined ? undefined : first + i;
-        const node = this.#add(grownNode({ ...grown, key, seed, completion, extract: this.#extract }));
-        return completion.finishReason === 'abort' ? [] : [node];
-      }
-      if (reason !== undefined) {
-        const node = { finishReason: 'abort', reason } as const;
-        this.#add({ key, parents: [parent], state: 'cut', text: parent.text, node });
-      }
-      return [];
-    });
-    if (failure && reason === undefined) throw failure.cause;
-    return nodes;
-  }
-
   /** Whether the search goes on without what has failed so. @throws the reason of the caller's signal, when it has fired */
   #drops(cause: unknown): boolean {
     this.#deadline.throwIfAborted();
     return this.#options.failures === 'drop' && !(cause instanceof ContractError);
-  }
-
-  #add({ answer = null, node, ...parts }: NewNode): SearchNode {
-    const parents = parts.parents.map((parent) => parent.node.id);
-    const traced: Mutable<TraceNode> = {
-      id: this.#nodes.length,
-      parent: parents[0] ?? null,
-      ...(parents.length > 1 ? { parents } : {}),
-      ...{ text: '', finishReason: null, promptTokens: 0, completionTokens: 0, answer, status: 'dropped' },
-      ...node,
-    };
-    const added = searchNode({ ...parts, node: traced });
-    this.#nodes.push(added);
-    return added;
   }
 
   /** Reservations for as many nodes as may begin; what stands in the way of the rest has exhausted the budget. */
@@ -391,10 +322,6 @@ export class Search {
     const { limit, reservations } = this.#ledger.reserveEach(keys, unit);
     if (limit !== null) this.#exhausted = budgetLimit(limit);
     return reservations[0]!;
-  }
-
-  #places(parent: string, way: string, first: number, n: number): string[] {
-    return Array.from({ length: n }, (_, i) => childKey(parent, way, first + i));
   }
 
   #generatingCost(maxTokens: number | undefined): Cost {
@@ -419,7 +346,7 @@ export class Search {
     this.#deadline.close();
     return traceOf({
       ...{ strategy: this.#strategy, problem: this.#problem, options: this.#options, exhausted: this.#exhausted },
-      ...{ ledger: this.#ledger, rounds: this.#rounds, nodes: this.#nodes },
+      ...{ ledger: this.#ledger, rounds: this.#rounds, nodes: this.#tree.nodes },
     });
   }
 }

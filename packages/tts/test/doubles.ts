@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Completion, GenerateRequest, Generator, Verifier } from '@posttrain/interfaces';
+import type { Trace, TraceNode } from '../src/index.js';
 
 /** SplitMix64's top 53 bits: a generator of its own for the tests, so that the code under test is not its own judge. */
 export function seededUniform(seed: number): () => number {
@@ -147,3 +148,44 @@ export const reporting = (inner: Generator): Generator => ({
       }),
     ),
 });
+/**
+ * The table that goldens have in the place of a model: of the steps that are drawn from one text the i-th is letter i, a greedy one is z,
+ * and the model ends where `ends` says so.
+ */
+export function lettered(ends: readonly string[]): Generator {
+  const asked = new Map<string, number>();
+  return {
+    name: 'lettered',
+    generate: async (requests) =>
+      requests.map(({ prefix = '', n = 1, stop = [], temperature }) =>
+        Array.from({ length: n }, (): Completion => {
+          const text = prefix.replaceAll('\n', '');
+          const i = asked.get(text) ?? 0;
+          if (temperature !== 0) asked.set(text, i + 1);
+          const letter = temperature === 0 ? 'z' : 'abcdefghijklmnop'[i]!;
+          return { ...completion(letter), stop: ends.includes(text + letter) ? null : (stop[0] ?? null) };
+        }),
+      ),
+  };
+}
+/** Letters of a text of such steps. */
+export const lettersOf = (text: string) => text.replaceAll('\n', '');
+/** Scores of such texts, and of each of their steps. */
+export const scoring = (scores: Readonly<Record<string, number>>): Verifier => ({
+  name: 'scoring',
+  verify: async (requests) =>
+    requests.map(({ completion: text }) => {
+      const letters = lettersOf(text);
+      const stepScores = [...letters].map((_, i) => scores[letters.slice(0, i + 1)]!);
+      return { score: stepScores.at(-1)!, stepScores };
+    }),
+});
+/** The text of every node of a trace, by letters, with the node. */
+export function lettersIn({ nodes }: Trace): { readonly text: string; readonly node: TraceNode }[] {
+  const texts = new Map<number, string>();
+  return nodes.map((node) => {
+    const text = node.parent === null ? '' : texts.get(node.parent) + lettersOf(node.text);
+    texts.set(node.id, text);
+    return { text, node };
+  });
+}

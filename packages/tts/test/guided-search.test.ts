@@ -1,4 +1,5 @@
 import type { Completion, Generator } from '@posttrain/interfaces';
+import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
 import {
   alphaLlm,
@@ -27,7 +28,21 @@ import {
   treeBon,
   treeBonReward,
 } from '../src/index.js';
-import { completion, enumerating, goldenOf, hash32, seededUniform, stepper, table, values } from './doubles.js';
+import { consistencyScores, type Trajectory } from '../src/mutual-consistency.js';
+import {
+  completion,
+  enumerating,
+  goldenOf,
+  hash32,
+  lettered,
+  lettersIn,
+  lettersOf,
+  scoring,
+  seededUniform,
+  stepper,
+  table,
+  values,
+} from './doubles.js';
 
 const problem = { prompt: 'q' };
 const STEP = { stop: ['\n'], sampling: { maxTokens: 8 } };
@@ -395,6 +410,33 @@ describe('scMcts', () => {
     expect(texts(await run(-1, 0))).not.toEqual(wanted);
   });
 
+  interface Run {
+    readonly iterations: number;
+    readonly depth: number;
+    readonly exploration: number;
+    readonly weights: Record<string, number>;
+    readonly ends: string[];
+    readonly rewards: Record<string, number[]>;
+    readonly nodes: [text: string, visits: number, q: number][];
+  }
+  it.each(goldenOf<{ runs: Run[] }>('sc-mcts').runs)(
+    'visits and values the nodes that the authors’ code does: $iterations iterations, C = $exploration',
+    async ({ iterations, depth, exploration, weights, ends, rewards, nodes }) => {
+      // Of two siblings one has each reward 1 and the other −1, so that standardizing changes nothing.
+      const of = (i: number) => table((text) => rewards[lettersOf(text)]![i]!);
+      const verifiers = Object.fromEntries(Object.keys(weights).map((role, i) => [role, of(i)]));
+      const found = await scMcts(problem, {
+        ...{ generator: lettered(ends), verifier: table(() => 1), n: iterations, width: 2, ...STEP },
+        ...{ maxDepth: depth, exploration, rewards: weights, verifiers },
+      });
+      const visited = lettersIn(found.trace).flatMap(({ text, node }) => {
+        const { visits, q } = (node.payload ?? {}) as { visits?: number; q?: number };
+        return visits === undefined ? [] : [[text, visits, expect.closeTo(q!, 9)]];
+      });
+      expect(nodes.sort()).toEqual(visited.sort((a, b) => (String(a[0]) < String(b[0]) ? -1 : 1)));
+    },
+  );
+
   it('enumerates a small tree, and says which reward has no verifier', async () => {
     const leaves = 'abc'.split('').flatMap((a) => 'abc'.split('').map((b) => one(`${a}\n${b}`)));
     const found = await run(1, 0, { generator: enumerating(2), n: 200, exploration: 5 });
@@ -466,6 +508,59 @@ describe('rStar', () => {
       },
       ...{ extractAnswer: (text: string) => /it is (\d)(?!.*it is)/s.exec(text)?.[1] ?? null, ...rest },
     });
+
+  interface Run {
+    readonly rollouts: number;
+    readonly depth: number;
+    readonly exploration: number;
+    readonly schedule: 'const' | 'lin' | 'exp';
+    readonly votes: Record<string, string[]>;
+    readonly nodes: [path: string, visits: number, q: number][];
+  }
+  const golden = goldenOf<{
+    draws: number[];
+    runs: Run[];
+    scores: { trajectories: [string, number, boolean][]; scores: Record<string, number> }[];
+  }>('r-star');
+  it.each(golden.runs)(
+    'visits and values the nodes that the authors’ code does: $rollouts rollouts, w = $exploration, $schedule',
+    async ({ rollouts, depth, exploration, schedule, votes, nodes }) => {
+      const random = createRandom(0, 'r-star');
+      expect(golden.draws.map(() => random.uint32())).toEqual(golden.draws);
+      const path = ({ steps }: Parameters<RStarPrompts['remaining']>[0]) => steps.map(({ text }) => text).join('');
+      const asked = new Map<string, number>();
+      // Each prompt is an action with the path so far.
+      const ask = (action: string) => (state: Parameters<RStarPrompts['remaining']>[0]) => `${action} ${path(state)}`;
+      const generator = speaking((prompt) => {
+        const [action, so = ''] = prompt.split(' ');
+        const i = asked.get(prompt) ?? 0;
+        asked.set(prompt, i + 1);
+        return action === 'r' ? `/r${votes[so]![i]}` : `/${action}${i}`;
+      });
+      const found = await rStar(problem, {
+        ...{ generator, n: rollouts, width: 2, votes: 5, maxDepth: depth, exploration, schedule },
+        generators: { discriminator: discriminator(() => '1') },
+        prompts: { 'one-step': ask('s'), remaining: ask('r'), 'sub-question': ask('q') },
+        ...{ masks: 1, extractAnswer: (text: string) => /r(\d)$/.exec(text)?.[1] ?? null },
+      });
+      const visited = lettersIn(found.trace).flatMap(({ text, node }) => {
+        const { visits, q } = (node.payload ?? {}) as { visits?: number; q?: number };
+        return visits === undefined ? [] : [[text, visits, expect.closeTo(q!, 9)]];
+      });
+      expect(nodes.sort()).toEqual(visited.sort((a, b) => (String(a[0]) < String(b[0]) ? -1 : 1)));
+    },
+  );
+
+  it.each(golden.scores)('scores answers as the authors’ code does', ({ trajectories, scores }) => {
+    const all = trajectories.map(([answer, reward]) => ({ answer, reward }) as Trajectory);
+    const found = consistencyScores(
+      all,
+      all.filter((_, i) => trajectories[i]![2]),
+    );
+    expect(Object.fromEntries(found)).toEqual(
+      Object.fromEntries(Object.entries(scores).map(([answer, it]) => [answer, expect.closeTo(it, 12)])),
+    );
+  });
 
   it('answers what the second model agrees with, though the first votes for another', async () => {
     // Three of four draws are 1; from the same beginnings the second model only comes to 2.
@@ -549,6 +644,36 @@ describe('rStar', () => {
       ),
     ).rejects.toThrow(/no solution has an answer/);
   });
+});
+
+describe('beams and subtrees over steps', () => {
+  interface Run {
+    readonly kind: 'beams' | 'dvts';
+    readonly n: number;
+    readonly width: number;
+    readonly aggregation: 'last' | 'min' | 'prod';
+    readonly lookahead: number;
+    readonly ends: string[];
+    readonly scores: Record<string, number>;
+    readonly completions: string[];
+    readonly prediction: string;
+  }
+  it.each(goldenOf<{ runs: Run[] }>('search-and-learn').runs)(
+    'end and choose as search-and-learn does: $kind, n = $n, M = $width, $aggregation, lookahead $lookahead',
+    async ({ kind, n, width, aggregation, lookahead, ends, scores, completions, prediction }) => {
+      const search = kind === 'beams' ? stepBeamSearch : diverseVerifierTreeSearch;
+      const options = { n, beamWidth: width, aggregation, lookahead, ...STEP };
+      const found = await search(problem, { generator: lettered(ends), verifier: scoring(scores), ...options });
+      expect(lettersOf(found.text)).toBe(prediction);
+      const known = lettersIn(found.trace);
+      const looked = new Set(known.filter(({ node }) => node.reason === 'looked ahead').map(({ text }) => text));
+      const drawn = known.slice(1).filter(({ text }) => !looked.has(text));
+      // All that was scored, and what ended.
+      if (lookahead === 0) expect(drawn.map(({ text }) => text).sort()).toEqual(Object.keys(scores).sort());
+      const ended = drawn.filter(({ text }) => ends.includes(text)).map(({ text }) => text);
+      expect(ended).toEqual(expect.arrayContaining(completions));
+    },
+  );
 });
 
 describe('lookahead', () => {
@@ -702,6 +827,54 @@ describe('particleFiltering', () => {
     const error = Math.sqrt(variance / estimates.length);
     expect(Math.abs(mean - evidence)).toBeLessThan(4 * error);
     expect(error).toBeLessThan(evidence / 10);
+  });
+
+  interface Golden {
+    readonly starts: number[];
+    readonly odds: [score: number, logWeight: number][];
+    readonly temperatures: {
+      weights: number[];
+      progress: number;
+      ess: number;
+      essTemperature: number;
+      entropyTemperature: number;
+    }[];
+    readonly runs: {
+      n: number;
+      annealing: 'none' | 'ess';
+      ends: string[];
+      scores: Record<string, number>;
+      particles: string[];
+      chosen: string;
+    }[];
+  }
+  const golden = goldenOf<Golden>('particles', 'test-time');
+  it.each(golden.runs)('ends with the particles of its_hub: $n, annealing $annealing', async (run) => {
+    const { n, annealing, ends, scores, particles, chosen } = run;
+    const random = createRandom(0, 'particle-filtering');
+    expect(golden.starts.map(() => random.float())).toEqual(golden.starts);
+    const found = await particleFiltering(problem, {
+      ...{ generator: lettered(ends), verifier: scoring(scores), n, annealing, ...STEP },
+      ...{ maxSteps: 10, resampling: 'systematic' },
+    });
+    expect(lettersOf(found.text)).toBe(chosen);
+    const known = lettersIn(found.trace).slice(1);
+    expect(known.map(({ text }) => text).sort()).toEqual(Object.keys(scores).sort());
+    // All but the best are dropped: particles that were alive to the end for their score only.
+    const alive = known.filter(({ node }) => node.status === 'chosen' || node.reason === 'lower score');
+    expect(new Set(alive.map(({ text }) => text).filter((text) => ends.includes(text)))).toEqual(new Set(particles));
+  });
+
+  it('has the weights, ESS and temperatures of its_hub', () => {
+    for (const [p, logWeight] of golden.odds) expect(particleLogWeight(p)).toBeCloseTo(logWeight, 8);
+    for (const { weights, progress, ess, essTemperature, entropyTemperature } of golden.temperatures) {
+      // To three places, as its_hub keeps weights 1e-7 away from 0 and 1.
+      expect(effectiveSampleSize(weights)).toBeCloseTo(ess, 3);
+      expect(annealingTemperature('ess', weights, progress)).toBeCloseTo(essTemperature, 3);
+      // Its entropy form has a temperature only where the ESS form has one; ours, as the formula, always.
+      if (entropyTemperature > 1)
+        expect(annealingTemperature('entropy', weights, progress)).toBeCloseTo(entropyTemperature, 3);
+    }
   });
 
   it('is a sample of the model with one particle, and best-of-n where nothing is drawn', async () => {

@@ -349,6 +349,28 @@ describe('confidence weighted votes', () => {
     }
   });
 
+  interface Cast {
+    readonly answers: string[];
+    readonly scores: number[];
+    readonly weighted: string;
+    readonly majority: string;
+    readonly best: string;
+  }
+  it.each(goldenOf<{ votes: Cast[] }>('search-and-learn').votes)(
+    'choose what search-and-learn chooses among $answers.length answers: weighted, majority, best',
+    async ({ answers, scores, weighted, majority, best }) => {
+      const given = () => {
+        let next = 0;
+        const verifier = table(() => scores[next++]!);
+        const shared = { generator: scripted(answers), n: answers.length, extractAnswer: (text: string) => text };
+        return { shared, judged: { ...shared, verifier } };
+      };
+      expect((await weightedBestOfN(problem, given().judged)).answer).toBe(weighted);
+      expect((await majorityVote(problem, given().shared)).answer).toBe(majority);
+      expect((await bestOfN(problem, given().judged)).answer).toBe(best);
+    },
+  );
+
   it('weighs by the softmax of confidences within the question (CISC)', async () => {
     const confidence: Record<string, number> = { a: 0.9, b: 0.5, c: 0.7 };
     const ask = (confidenceTemperature: number, texts = ['a 1', 'b 2', 'c 2']) =>

@@ -10,7 +10,18 @@ import {
   stepBeamSearch,
   uct,
 } from '../src/index.js';
-import { completion, enumerating, goldenOf, LETTERS, seededUniform, table, values } from './doubles.js';
+import {
+  completion,
+  enumerating,
+  goldenOf,
+  LETTERS,
+  lettered,
+  lettersIn,
+  scoring,
+  seededUniform,
+  table,
+  values,
+} from './doubles.js';
 
 const problem = { prompt: 'q' };
 const STEP = { stop: ['\n'], sampling: { maxTokens: 8 } };
@@ -323,6 +334,29 @@ describe('rebase', () => {
     'has the widths of the authors’ rule: $width at $temperature',
     ({ rewards, width, temperature, widths }) => {
       expect(rebaseWidths(rewards, width, temperature)).toEqual(widths);
+    },
+  );
+
+  interface Run {
+    readonly width: number;
+    readonly temperature: number;
+    readonly ends: string[];
+    readonly scores: Record<string, number>;
+    readonly drawn: string[];
+    readonly solutions: number;
+  }
+  it.each(goldenOf<{ runs: Run[] }>('rebase-searches').runs)(
+    'grows the tree of the authors’ code: width $width, T_b = $temperature',
+    async ({ width, temperature, ends, scores, drawn, solutions }) => {
+      const { trace } = await rebase(problem, {
+        ...{ generator: lettered(ends), verifier: scoring(scores), n: width, balanceTemperature: temperature },
+        ...{ selection: 'best', ...STEP },
+      });
+      const texts = lettersIn(trace)
+        .map(({ text }) => text)
+        .slice(1);
+      expect(texts.sort()).toEqual(drawn);
+      expect(texts.filter((text) => ends.includes(text))).toHaveLength(solutions);
     },
   );
 
