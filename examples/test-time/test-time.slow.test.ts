@@ -2,14 +2,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { mulberry32 } from '../pretrain-tiny/problem.js';
+import { answerOf, mulberry32, renderExpression } from '../pretrain-tiny/problem.js';
 import { ARMS } from './arms.js';
 import { baselineAt } from './baseline.js';
 import { ALONE_SLIP, Author, MISCONCEPTION } from './formats/author.js';
 import { isBorrow, parseExpression, polished, resultOf, writtenSteps } from './formats/problems.js';
 import { formatRows } from './formats/rows.js';
 import { FORMAT_SETTINGS, runFormatStudy } from './formats/study.js';
+import { runTraceStudy } from './formats/traces.js';
 import { CHOICES, hackingStudy, PROXIES } from './hacking.js';
+import { runSizesStudy, SIZES_SETTINGS } from './sizes/study.js';
+import { castingOutNines, heldOutPairs, sumRows } from './sizes/sums.js';
 import { runStudy } from './study.js';
 
 describe('the study of test-time scaling, small', () => {
@@ -119,6 +122,68 @@ describe('the formats of prompted strategies', () => {
         expect(megaflops).toBeGreaterThan(0);
       }
       expect(choosers.map(({ difficulty }) => difficulty)).toEqual(['oracle', 'predicted']);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('are searched, and what searches found is trained on', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'traces-'));
+    try {
+      const study = await runTraceStudy({
+        ...{ ...FORMAT_SETTINGS, folder, seeds: [1], problems: 2, runs: 4, steps: [1, 1] },
+        ...{ searched: 2, iterations: 1, samples: 2, rows: 4, tuneSteps: 1, valueSteps: 1, measured: 2 },
+      });
+      expect(Object.keys(study.sampled)).toHaveLength(4);
+      expect(Object.keys(study.guided)).toHaveLength(3);
+      expect(study.sampled['SFT on best-of-N']!.over.value).toBe(0);
+      expect(study.valueRows[0]).toBeGreaterThan(0);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+describe('two sizes of a model', () => {
+  it('learn from authors whose mistakes casting out nines sees, all but one in nine', async () => {
+    const held = heldOutPairs(40, 1);
+    const trained = new Set(sumRows(4000, 1).map(({ prompt }) => prompt));
+    expect(held.filter((problem) => trained.has(renderExpression(problem)))).toEqual([]);
+    const passes = async (offset: number) => {
+      const asked = held.map((problem) => ({
+        ...{ prompt: renderExpression(problem), completion: String(answerOf(problem) + offset), row: { problem } },
+      }));
+      return (await castingOutNines.verify(asked)).every(({ score }) => score === 1);
+    };
+    for (const [offset, isPassed] of [
+      [0, true],
+      [9, true],
+      [1, false],
+      [10, false],
+    ] as const)
+      expect(await passes(offset), String(offset)).toBe(isPassed);
+  });
+
+  it('are compared at the same FLOPs, each with its own training tokens', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sizes-'));
+    try {
+      const once = { steps: 1, tokensPerStep: 256, learningRate: 1e-3 };
+      const { matched, flops, scale, accuracies } = await runSizesStudy({
+        ...{ ...SIZES_SETTINGS, folder, seeds: [1], problems: 6, samples: 4, ratios: [1, 100] },
+        training: { smaller: once, larger: once },
+      });
+      expect(accuracies.map(({ set }) => set)).toEqual(['all', 'bin 1', 'bin 2', 'bin 3']);
+      // Three searches on each set, against two ways to answer, at two ratios.
+      expect(matched).toHaveLength(4 * 3 * 2 * 2);
+      for (const { multiplier, ratio, smaller } of matched) {
+        const { smaller: small, larger: large } = flops;
+        const tokens = ratio * large.trainingTokens;
+        const spent = small.pretraining + 2 * small.parameters * tokens * multiplier;
+        expect(spent / (large.pretraining + 2 * large.parameters * tokens)).toBeCloseTo(1, 9);
+        // More than four answers: beyond what was drawn.
+        expect(multiplier).toBeGreaterThan(scale);
+        expect(smaller).toBeNull();
+      }
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -458,17 +458,19 @@ describe('computeOptimal', () => {
 
 describe('flopsMatched', () => {
   it('gives the smaller model what makes both cost the same, pretraining and inference together', () => {
-    for (const [scale, ratio] of [
-      [14, 0.16],
-      [14, 0.79],
-      [14, 22],
-      [4, 1],
+    for (const [scale, ratio, share] of [
+      [14, 0.16, 1],
+      [14, 0.79, 1],
+      [14, 22, 1],
+      [4, 1, 1],
+      [14, 0.79, 0.06],
+      [4, 1, 3],
     ] as const) {
       const [parameters, pretraining] = [1e9, 1e12];
       const inference = ratio * pretraining;
       const larger = pretrainingFlops(scale * parameters, pretraining) + inferenceFlops(scale * parameters, inference);
-      const k = matchedInference(scale, ratio);
-      const smaller = pretrainingFlops(parameters, pretraining) + k * inferenceFlops(parameters, inference);
+      const k = matchedInference(scale, ratio, share);
+      const smaller = pretrainingFlops(parameters, share * pretraining) + k * inferenceFlops(parameters, inference);
       expect(smaller / larger).toBeCloseTo(1, 12);
     }
   });
@@ -483,7 +485,13 @@ describe('flopsMatched', () => {
     // Accuracy is linear in ln(compute), so that the interpolation is exact.
     expect(points[1]!.smaller).toBeCloseTo(0.3 + (0.1 * Math.log2(22)) / 2, 12);
     expect(points.map(({ difference }) => difference !== null && difference > 0)).toEqual([false, true, false, false]);
+    // Eight times the larger one's tokens, and little inference to save on: nothing is left to search with.
+    const [overspent] = flopsMatched({ scale: 4, ratios: [1], tokenShare: 8, larger: 0.45, smaller });
+    expect(overspent).toMatchObject({ multiplier: -8, smaller: null, difference: null });
     expect(() => flopsMatched({ scale: 1, ratios: [1], larger: 0.5, smaller })).toThrow(/scale is 1/);
+    expect(() => flopsMatched({ scale: 2, ratios: [1], tokenShare: 0, larger: 0.5, smaller })).toThrow(
+      /tokenShare is 0/,
+    );
   });
 });
 

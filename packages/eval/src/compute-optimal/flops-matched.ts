@@ -15,8 +15,10 @@ export interface SearchPoint {
 const matchedOptions = declare('flopsMatched', {
   /** M, the larger model's parameters over the smaller one's. */
   scale: number({ above: 1 }),
-  /** R = D_inference / D_pretraining: how many tokens are generated over the model's life for each it was trained on. */
+  /** R = D_inference / D_pretraining: how many tokens are generated over the model's life for each that the larger one was trained on. */
   ratios: listOf(number({ above: 0 }), {}),
+  /** s: tokens that the smaller model was trained on, for each of the larger one's. Default 1: the same, as in the paper. */
+  tokenShare: number({ default: 1, above: 0 }),
   /** The larger model's accuracy, greedy. */
   larger: number({ min: 0, max: 1 }),
   /** Accuracy of the smaller model at so much inference compute, of one strategy or of the compute-optimal policy. */
@@ -45,11 +47,14 @@ export const inferenceFlops = (parameters: number, tokens: number): number => 2 
 
 /**
  * By how much the smaller model's inference may grow so that pretraining and inference together cost what the M times larger
- * model costs (arXiv 2408.03314 §7): of 6 M N D_pre + 2 M N D_inf = 6 N D_pre + 2 N D_inf k
+ * model costs (arXiv 2408.03314 §7; there s = 1): of 6 M N D_pre + 2 M N D_inf = 6 N s D_pre + 2 N D_inf k
  *
- *   k = M + 3 (M − 1) / R,  R = D_inf / D_pre
+ *   k = M + 3 (M − s) / R,  R = D_inf / D_pre
+ *
+ * At most 0 where a smaller model has had so many more tokens that its training alone costs as much.
  */
-export const matchedInference = (scale: number, ratio: number): number => scale + (3 * (scale - 1)) / ratio;
+export const matchedInference = (scale: number, ratio: number, tokenShare = 1): number =>
+  scale + (3 * (scale - tokenShare)) / ratio;
 
 /**
  * A larger model against search with a smaller one, at the same FLOPs (arXiv 2408.03314 §7): one point a ratio of inference to pretraining.
@@ -59,10 +64,10 @@ export const matchedInference = (scale: number, ratio: number): number => scale 
  * @throws OptionError
  */
 export function flopsMatched(options: FlopsMatchedOptions): FlopsMatchedPoint[] {
-  const { scale, ratios, larger, smaller } = matchedOptions.read(options);
+  const { scale, ratios, tokenShare, larger, smaller } = matchedOptions.read(options);
   const points = [...smaller].sort((a, b) => a.compute - b.compute);
   return ratios.map((ratio) => {
-    const multiplier = matchedInference(scale, ratio);
+    const multiplier = matchedInference(scale, ratio, tokenShare);
     const reached = accuracyAt(points, multiplier);
     return { ratio, multiplier, smaller: reached, larger, difference: reached === null ? null : reached - larger };
   });
