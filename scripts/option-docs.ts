@@ -18,6 +18,7 @@ import {
   rewardModelOptions,
   runShape,
   sftOptions,
+  stepByStepOptions,
   TRL_NAMES,
   TRL_REMARKS,
   trainingShape,
@@ -61,6 +62,10 @@ const TABLES: Readonly<Record<string, { readonly shape: OptionShape; readonly fi
   distill: {
     shape: without(distillOptions.shape, trainingShape),
     files: ['packages/training/src/distillation/distill-options.ts'],
+  },
+  distillStepByStep: {
+    shape: without(stepByStepOptions.shape, trainingShape),
+    files: ['packages/training/src/distillation/step-by-step.ts'],
   },
   dpo: { shape: without(dpoOptions.shape, trainingShape), files: ['packages/rl/src/training/dpo-options.ts'] },
   trainPolicy: {
@@ -180,7 +185,7 @@ const PEFT = 'packages/peft/src';
 
 /** Files of `packages/peft/src/methods` that declare the options of a method, its own last, by `peft_type`. */
 const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>> = {
-  LORA: ['lora'],
+  LORA: ['lora-start', 'lora'],
   ADALORA: ['lora', 'adalora'],
   VERA: ['vera'],
   IA3: ['ia3'],
@@ -193,22 +198,26 @@ const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>
   ROAD: ['road'],
   C3A: ['c3a'],
   FOURIERFT: ['fourierft'],
+  WAVEFT: ['waveft'],
   RANDLORA: ['randlora'],
   SHIRA: ['shira'],
   VBLORA: ['vb-lora'],
   TINYLORA: ['tinylora'],
+  OSF: ['osf'],
   LN_TUNING: ['ln-tuning'],
   PROMPT_TUNING: ['prompt-learning', 'prompt-tuning'],
   MULTITASK_PROMPT_TUNING: ['prompt-learning', 'multitask-prompt-tuning'],
   PREFIX_TUNING: ['prompt-learning', 'prefix-tuning'],
   P_TUNING: ['prompt-learning', 'p-tuning'],
   CPT: ['cpt'],
-  XLORA: ['xlora'],
+  XLORA: ['lora-experts', 'xlora'],
   POLY: ['poly'],
   HOULSBY: ['houlsby'],
   BITFIT: ['bitfit'],
   LOREFT: ['loreft'],
   CURLORA: ['curlora'],
+  LORA_XS: ['lora-xs'],
+  MOLE: ['lora-experts', 'mole'],
 };
 
 /** docs/peft/methods.md. */

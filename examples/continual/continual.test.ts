@@ -1,6 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { type Arms, STUDIES, type StudyName } from '../sft/studies.js';
+import { SEEDS as SFT_SEEDS, table as sftTable } from '../sft/table.js';
 import { type GapArm, type GapRun, gapTable, runGaps, splits } from './generalisation.js';
 import { ARMS, type ArmRun, JOINT, runArm, SEEDS, summary, table } from './study.js';
 import { taskStream } from './tasks.js';
@@ -41,7 +43,7 @@ describe('the stream', () => {
 
   it('runs, in small, with a method and with all tasks at once', async () => {
     const size = { steps: 2, batchSize: 4, train: 8, heldOut: 4 };
-    const { matrix, baseline } = await runArm('replay', 2, size);
+    const { matrix, baseline } = await runArm('generative_replay', 2, size);
     expect(matrix.map((row) => row.length)).toEqual([4, 4, 4, 4]);
     expect(baseline).toHaveLength(4);
     expect((await runArm(JOINT, 2, size)).matrix).toHaveLength(1);
@@ -60,5 +62,28 @@ describe('the gap to what is outside', () => {
     const runs = await runGaps(2, { pretrainSteps: 1, steps: 1, trained: 16 }, ['sft_lora', 'grpo']);
     expect(Object.keys(runs)).toEqual(['base', 'sft_lora', 'grpo']);
     for (const run of Object.values(runs)) for (const x of Object.values(run)) expect(x).toBeGreaterThan(0);
+  });
+});
+
+describe('the studies of fine-tuning (examples/sft)', () => {
+  const folder = join(import.meta.dirname, '../sft');
+  const readme = readFileSync(join(folder, 'README.md'), 'utf8');
+  const found = readdirSync(join(folder, 'results')).map((file) => {
+    const runs = JSON.parse(readFileSync(join(folder, 'results', file), 'utf8')) as Arms[];
+    return [file.replace('.json', '') as StudyName, runs] as const;
+  });
+
+  it('are in the README as they came out, over three seeds', () => {
+    expect(found.length).toBeGreaterThan(0);
+    for (const [name, runs] of found) {
+      expect(runs).toHaveLength(SFT_SEEDS.length);
+      expect(readme).toContain(sftTable(runs, STUDIES[name].control));
+    }
+  });
+
+  it('run, in small, with the arms that the tables have', async () => {
+    const arms = await STUDIES['chosen-only'].run(2, () => 2);
+    expect(Object.keys(arms)).toEqual(Object.keys(found.find(([name]) => name === 'chosen-only')![1][0]!));
+    for (const arm of Object.values(arms)) for (const x of Object.values(arm)) expect(x).toBeGreaterThanOrEqual(0);
   });
 });

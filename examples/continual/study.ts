@@ -11,6 +11,23 @@ export const SEEDS = [2, 3, 4];
 /** The score that R has: the share of held-out rows of which every token of the completion is the most likely one. */
 const SCORE = 'exact_match';
 
+/** Generative replay that asks the old model with prompts of the tasks that it has learnt; of their answers nothing is kept. */
+function generativeReplay(): ContinualMethod {
+  let prompts: readonly string[] = [];
+  return {
+    ...{ name: 'generative-replay', family: 'replay' },
+    begin: (given) => {
+      const sampling = { maxTokens: 4, temperature: 1 };
+      return prompts.length > 0
+        ? continualMethods.generative_replay({ gamma: 1, sampling, prompts }).begin!(given)
+        : {};
+    },
+    end({ task }) {
+      prompts = [...prompts, ...task.rows.slice(0, 48).map(({ prompt }) => prompt as string)];
+    },
+  };
+}
+
 /** Arms beside `naive`, the control, and `joint`, which is no stream: all tasks at once. Strengths were chosen on seed 1. */
 export const ARMS: Readonly<Record<string, () => ContinualMethod>> = {
   naive: continualMethods.naive,
@@ -20,6 +37,13 @@ export const ARMS: Readonly<Record<string, () => ContinualMethod>> = {
   lwf: () => continualMethods.lwf({ lambda: 2 }),
   si: () => continualMethods.si({ c: 30 }),
   a_gem: () => continualMethods.a_gem({ batchSize: 16 }),
+};
+/** Arms that are run where they are named. */
+export const FURTHER_ARMS: typeof ARMS = {
+  online_ewc: () => continualMethods.online_ewc({ lambda: 1000 }),
+  l2_sp: () => continualMethods.l2_sp({ alpha: 0.03 }),
+  gem: () => continualMethods.gem({ rowsPerTask: 16 }),
+  generative_replay: generativeReplay,
 };
 export const JOINT = 'joint';
 
@@ -69,7 +93,7 @@ export async function runArm(arm: string, seed: number, size: StudySize = SIZE):
     const { baseline, matrix } = await trainStream({
       model,
       tasks,
-      method: ARMS[arm]!(),
+      method: (ARMS[arm] ?? FURTHER_ARMS[arm])!(),
       stage: sftStage({ ...settings, steps }),
     });
     return { seed, baseline: rounded(baseline[SCORE]!), matrix: matrix[SCORE]!.map(rounded) };

@@ -30,7 +30,12 @@ export async function lossOn(model: CausalLM, rows: readonly Row[]): Promise<num
 }
 
 /** A model that has seen many texts of languages, each once. */
-async function taught(model: CausalLM, languages: readonly Language[], steps: number, seed: number): Promise<CausalLM> {
+export async function taught(
+  model: CausalLM,
+  languages: readonly Language[],
+  steps: number,
+  seed: number,
+): Promise<CausalLM> {
   const each = Math.ceil((steps * BATCH) / languages.length);
   const rows = languages.flatMap((one, i) => one.rows(each, 1000 * seed + i));
   const { trainer } = await sft({ model, rows, epochs: 1, batchSize: BATCH, learningRate: 0.008, seed, ...quiet });

@@ -1,13 +1,22 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { referenceEngine } from '@posttrain/core-tensor';
+import { type Engine, referenceEngine } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { arithmetic } from '@posttrain/data';
 import * as evaluation from '@posttrain/eval';
-import { accuracy, evaluate, meanScore, metricOf, regex } from '@posttrain/eval';
-import { candidateScorer } from '@posttrain/interfaces';
+import { accuracy, decoderParameters, evaluate, meanScore, metricOf, regex } from '@posttrain/eval';
+import { candidateScorer, type Generator } from '@posttrain/interfaces';
 import { extractBoxed, markedAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
-import { CausalLM, LocalGenerator, LocalScorer, SequenceClassifier, TokenClassifier, ValueModel } from '@posttrain/lm';
+import {
+  CausalLM,
+  LocalGenerator,
+  LocalScorer,
+  ModelRunner,
+  parseModelConfig,
+  SequenceClassifier,
+  TokenClassifier,
+  ValueModel,
+} from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import {
   exactMatch,
@@ -31,14 +40,18 @@ import {
   majorityVote,
   mcts,
   mur,
+  NoCandidateError,
   regularizedBestOfN,
   selfCertainty,
   speculativeRejection,
   stepBeamSearch,
   superContext,
+  traceCosts,
+  traceTexts,
+  treeBon,
   weightedBestOfN,
 } from '@posttrain/tts';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { OutputError, type OutputRequest, openOutput } from './output.js';
 import { embeddedTask } from './task.js';
 import { temporaryFolder } from './test-job.js';
@@ -177,6 +190,32 @@ it('counts only a marked answer of a completion that has ended, and rewards what
   expect(rewards.answer).toBe(grader);
 });
 
+/** The reference engine, with the floating-point operations of the matrix products that it has run: 2 a multiply and add. */
+function countingEngine(): { readonly engine: Engine; readonly counted: { flops: number } } {
+  const reference = referenceEngine();
+  const counted = { flops: 0 };
+  const engine: Engine = {
+    ...reference,
+    async compile(graph, options) {
+      const flops = graph.nodes.reduce((sum, { op, inputs, outputs, attributes }) => {
+        if (op !== 'matmul') return sum;
+        const { node, index } = inputs[0]!;
+        const inner = node.outputs[index]!.shape.at((attributes as { transposeA?: boolean }).transposeA ? -2 : -1)!;
+        return sum + 2 * inner * outputs[0]!.shape.reduce((a, b) => a * b, 1);
+      }, 0);
+      const executable = await reference.compile(graph, options);
+      return {
+        run(inputs) {
+          counted.flops += flops;
+          return executable.run(inputs);
+        },
+        dispose: () => executable.dispose(),
+      };
+    },
+  };
+  return { engine, counted };
+}
+
 describe('packages together', () => {
   let model: CausalLM;
   beforeAll(async () => {
@@ -312,12 +351,89 @@ describe('packages together', () => {
             ...{ sampling: { maxTokens: 6, seed: 5 }, extractAnswer: firstNumber },
             ...(batchSize === undefined ? {} : { batchSize }),
           });
-          return { text, nodes: trace.nodes };
+          // What the cache had is another matter the second time.
+          return { text, nodes: trace.nodes.map(({ cachedPromptTokens: _, ...node }) => node) };
         };
         const together = await search();
         expect(together.nodes.some(({ stop }) => stop === '\n')).toBe(true);
         expect(await search(1)).toEqual(together);
       }));
+
+    it('is searched as a tree: no token of it is computed twice, but for one a fork', async () => {
+      const verifier = functionVerifier('any', ({ completion }) => ((completion.length * 7) % 5) / 5);
+      const searches = {
+        stepBeamSearch: (generator: Generator) =>
+          stepBeamSearch(problem, { ...steps, generator, n: 8, beamWidth: 2, maxSteps: 4 }),
+        mcts: (generator: Generator) =>
+          mcts(problem, { ...steps, generator, n: 8, width: 3, maxDepth: 4, exploration: 4 }),
+      };
+      const steps = { verifier, stop: ['\n'], sampling: { maxTokens: 8, seed: 5, temperature: 2 } };
+      for (const [name, search] of Object.entries(searches)) {
+        // A cache of its own.
+        const local = await CausalLM.load(join(import.meta.dirname, '..', 'pretrain-tiny', 'model'));
+        const extend = vi.spyOn(ModelRunner.prototype, 'extend');
+        const { trace } = await search(new LocalGenerator(local)).catch((error: unknown) => {
+          if (error instanceof NoCandidateError) return error;
+          throw error;
+        });
+        const passed = extend.mock.calls.flatMap(([inputs]) => inputs.map(({ tokens }) => tokens.length));
+        extend.mockRestore();
+        const drawn = trace.nodes.filter(({ finishReason }) => finishReason !== null);
+        // Of a completion all tokens but the last are computed, by the pass that draws the next.
+        const written = drawn.reduce((sum, { completionTokens }) => sum + completionTokens - 1, 0);
+        const computed = passed.reduce((a, b) => a + b, 0) - written;
+        const texts = traceTexts(trace);
+        const forks = [...new Set(drawn.map(({ parent }) => texts.get(parent!)!))];
+        const prompts = forks.map((text) => local.tokenizer.encode(problem.prompt + text));
+        const distinct = new Set(prompts.flatMap((tokens) => tokens.map((_, i) => tokens.slice(0, i + 1).join())));
+        expect(forks.length, name).toBeGreaterThan(3);
+        expect(computed, name).toBeLessThanOrEqual(distinct.size + forks.length);
+        const asked = drawn.reduce((sum, { promptTokens }) => sum + promptTokens, 0);
+        const cached = drawn.reduce((sum, { cachedPromptTokens }) => sum + cachedPromptTokens!, 0);
+        expect(asked - cached, name).toBe(computed);
+        expect(asked, name).toBeGreaterThan(4 * computed);
+      }
+    });
+
+    it('costs the FLOPs that its trace says, within a third of the products that an engine has run', () => {
+      const { engine, counted } = countingEngine();
+      return onEngine(engine, async () => {
+        const { tokenizer } = model;
+        const config = parseModelConfig({
+          ...{ model_type: 'llama', vocab_size: 103, hidden_size: 64, intermediate_size: 192, num_hidden_layers: 2 },
+          ...{
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
+            max_position_embeddings: 128,
+            tie_word_embeddings: true,
+          },
+          ...{ bos_token_id: null, eos_token_id: null, initializer_range: 0.2 },
+        });
+        const parameters = decoderParameters({
+          ...{ layers: 2, width: 64, heads: 4, keyValueHeads: 2, headWidth: 16, mlpWidth: 192 },
+          ...{ gatedMlp: true, vocabulary: 103, tiedHead: true },
+        });
+        const verifier = functionVerifier('any', ({ completion }) => ((completion.length * 7) % 5) / 5);
+        const sampling = { maxTokens: 8, seed: 5 };
+        const searches = {
+          bestOfN: (generator: Generator) => bestOfN(problem, { generator, verifier, sampling, n: 4 }),
+          treeBon: (generator: Generator) =>
+            treeBon(problem, { generator, verifier, sampling, n: 4, layers: 2, children: 2, segmentTokens: 8 }),
+        };
+        for (const [name, search] of Object.entries(searches)) {
+          // A cache of its own.
+          const local = await CausalLM.initialize({ config, tokenizer, name: 'random' }, 1);
+          counted.flops = 0;
+          const { trace } = await search(new LocalGenerator(local));
+          const { flops } = traceCosts(trace, { generator: parameters });
+          // Beyond what is counted: attention over the context, and rows and widths that passes are padded to.
+          expect(counted.flops / flops, name).toBeGreaterThan(0.9);
+          expect(counted.flops / flops, name).toBeLessThan(4 / 3);
+          const uncached = { ...trace, nodes: trace.nodes.map(({ cachedPromptTokens: _, ...node }) => node) };
+          expect(traceCosts(uncached, { generator: parameters }).flops / flops, name).toBeGreaterThan(2);
+        }
+      });
+    });
 
     it('is scored by eval: it knows which of four results is right', async () => {
       const rows = [

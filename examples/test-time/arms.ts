@@ -65,6 +65,11 @@ const trees = (run: Arm['run']): Arm => ({ family: 'trees', run });
 
 /** Every strategy that needs no prompt of its own, on the model's worked solutions. */
 export const ARMS: Readonly<Record<string, Arm>> = {
+  // The baseline of them all: one completion, the likeliest token each time, whatever the width.
+  greedy: samples((problem, it) => {
+    const { generator, maxTokens, seed } = it;
+    return majorityVote(problem, { generator, n: 1, sampling: { temperature: 0, maxTokens, seed } });
+  }),
   bestOfN: samples((problem, it) => bestOfN(problem, judged(it))),
   softBestOfN: samples((problem, it) => softBestOfN(problem, judged(it))),
   regularizedBestOfN: samples((problem, it) =>

@@ -5,7 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type MeanEstimate, type Plot, renderTable, writeReport } from '@posttrain/eval';
+import { type MeanEstimate, type Plot, renderTable, tradeOffPlots, writeReport } from '@posttrain/eval';
 import { PosttrainError } from '@posttrain/interfaces';
 import { ARMS } from './arms.js';
 import { runStudy, type Study } from './study.js';
@@ -70,7 +70,14 @@ writeFileSync(join(flags.out, 'study.json'), `${JSON.stringify(rounded(study), n
 await writeReport(join(flags.out, 'report.html'), {
   title: 'Test-time scaling',
   subtitle: `Accuracy against cost, ${flags.problems} held-out problems`,
-  sections: [{ title: 'Accuracy against tokens', blocks: plots(study) }],
+  sections: [
+    { title: 'Accuracy against tokens', blocks: plots(study) },
+    // 'mcts n=16' is a point of mcts.
+    {
+      title: 'Accuracy against every cost',
+      blocks: tradeOffPlots(study.tradeOffs, (arm) => arm.replace(/ n=\d+$/, '')),
+    },
+  ],
 });
 console.log(`Wrote ${flags.out}/study.json and report.html in ${((Date.now() - started) / 1000).toFixed(0)} s.`);
 

@@ -7,6 +7,8 @@ import {
   meanWithStandardError,
   type ScalingRow,
   scalingCurve,
+  type TradeOffRow,
+  tradeOffs,
 } from '@posttrain/eval';
 import type { Completion, Verifier } from '@posttrain/interfaces';
 import { ruleVerifier } from '@posttrain/interfaces/verifiers';
@@ -15,6 +17,7 @@ import { NoCandidateError, type SearchCosts, type Trace, traceCosts } from '@pos
 import { DEFAULT_SETTINGS, evaluateStage, fineTune, type JobSettings } from '../main-job/job.js';
 import { embeddedTask, type JobRow, type JobTask } from '../main-job/task.js';
 import { ARMS, type ArmFamily, type ArmSetting } from './arms.js';
+import { baselineAt } from './baseline.js';
 
 /** What a study is of. */
 export interface StudySettings {
@@ -57,6 +60,8 @@ export interface Study {
   readonly rows: readonly StudyRow[];
   readonly baselines: readonly ScalingRow[];
   readonly choosers: readonly ChooserRow[];
+  /** Of every arm and width: accuracy against each cost, with errors over the problems of all seeds. */
+  readonly tradeOffs: readonly TradeOffRow[];
 }
 
 const SUM = /(\d+)([+-])(\d+)=(\d+)/g;
@@ -123,17 +128,6 @@ async function graded(
   return verdict!.score ?? 0;
 }
 
-/** Accuracy of a baseline at so many tokens, by ln(tokens) between its points; its nearest point beyond them. */
-export function baselineAt(curve: readonly ScalingRow[], strategy: string, tokens: number): number {
-  const points = curve.filter((row) => row.strategy === strategy).sort((a, b) => a.meanTokens - b.meanTokens);
-  const after = points.findIndex(({ meanTokens }) => meanTokens >= tokens);
-  if (after < 0) return points.at(-1)!.accuracy!;
-  const [a, b] = [points[after - 1], points[after]!];
-  if (!a) return b.accuracy!;
-  const share = Math.log(tokens / a.meanTokens) / Math.log(b.meanTokens / a.meanTokens);
-  return a.accuracy! + share * (b.accuracy! - a.accuracy!);
-}
-
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 /**
@@ -180,7 +174,7 @@ export async function runStudy(settings: StudySettings): Promise<Study> {
     widths.map((n): StudyRow => {
       const bySeed = outcomes.get(`${strategy} n=${n}`)!;
       const all = bySeed.flat();
-      const costOf = (cost: keyof SearchCosts) => mean(all.map((it) => it[cost]));
+      const costOf = (cost: Exclude<keyof SearchCosts, 'joules'>) => mean(all.map((it) => it[cost]));
       const over = (baseline: string) =>
         meanWithStandardError(
           bySeed.map((found, s) => {
@@ -206,13 +200,11 @@ export async function runStudy(settings: StudySettings): Promise<Study> {
   const budgets = widths.map((n) =>
     Math.round(n * 1.1 * mean(curves.map((curve) => curve.find(({ k }) => k === 1)!.meanTokens))),
   );
+  const asked = questions.flatMap((list, s) => list.map((question) => ({ ...question, id: `${s}/${question.id}` })));
   const choosers = budgets.map((budget): ChooserRow => {
     const options = { bins: 3, budget, folds: 4 } as const;
-    const { policy, single } = computeOptimal(
-      questions.flatMap((list, s) => list.map((question) => ({ ...question, id: `${s}/${question.id}` }))),
-      options,
-    );
+    const { policy, single } = computeOptimal(asked, options);
     return { budget, policy, single, chosen: computeOptimal(questions[0]!, options).bins.map(({ chosen }) => chosen) };
   });
-  return { rows, baselines: curves.flat(), choosers };
+  return { rows, baselines: curves.flat(), choosers, tradeOffs: tradeOffs(asked) };
 }

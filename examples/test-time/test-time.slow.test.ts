@@ -1,10 +1,20 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { mulberry32 } from '../pretrain-tiny/problem.js';
 import { ARMS } from './arms.js';
-import { baselineAt, runStudy } from './study.js';
+import { baselineAt } from './baseline.js';
+import { ALONE_SLIP, Author, MISCONCEPTION } from './formats/author.js';
+import { isBorrow, parseExpression, polished, resultOf, writtenSteps } from './formats/problems.js';
+import { formatRows } from './formats/rows.js';
+import { FORMAT_SETTINGS, runFormatStudy } from './formats/study.js';
+import { CHOICES, hackingStudy, PROXIES } from './hacking.js';
+import { runStudy } from './study.js';
 
 describe('the study of test-time scaling, small', () => {
   it('runs every strategy on the same problems, and says what each costs beside the baselines', async () => {
-    const { rows, baselines, choosers } = await runStudy({
+    const { rows, baselines, choosers, tradeOffs } = await runStudy({
       ...{ seeds: [1], problems: 4, widths: [4], baselineSamples: 4, sftSteps: 2 },
     });
     expect(rows.map(({ strategy }) => strategy)).toEqual(Object.keys(ARMS));
@@ -13,7 +23,7 @@ describe('the study of test-time scaling, small', () => {
       expect(accuracy.value, strategy).toBeLessThanOrEqual(1);
       expect(tokens, strategy).toBeGreaterThan(0);
       expect(megaflops, strategy).toBeGreaterThan(0);
-      if (/Consistency|majority|Certainty|deepConf|Risk|confidenceSampling/.test(strategy)) {
+      if (/Consistency|majority|Certainty|deepConf|Risk|confidenceSampling|greedy/.test(strategy)) {
         expect(verifierCalls, strategy).toBe(strategy.startsWith('confidenceInformed') ? 4 : 0);
       } else expect(verifierCalls, strategy).toBeGreaterThan(0);
     }
@@ -22,6 +32,22 @@ describe('the study of test-time scaling, small', () => {
     expect(new Set(drawn.map(({ tokens }) => tokens)).size).toBe(1);
     expect(new Set(baselines.map(({ k }) => k))).toEqual(new Set([1, 2, 4]));
     expect(choosers).toHaveLength(1);
+    expect(tradeOffs.map(({ arm }) => arm)).toEqual(Object.keys(ARMS).map((name) => `${name} n=4`));
+    expect(tradeOffs.every(({ costs }) => costs.wallTimeMs && costs.flops && costs.completionTokens)).toBe(true);
+  });
+
+  it('optimises proxies: what best-of-n makes of a learned one falls, where errors have no tails nothing does', async () => {
+    const { rows, laws } = await hackingStudy({ seeds: [1, 2, 3], problems: 6, ns: [1, 4, 64] });
+    expect(rows).toHaveLength(Object.keys(PROXIES).length * Object.keys(CHOICES).length * 3);
+    const at = (proxy: string, n: number) =>
+      rows.find((row) => row.proxyName === proxy && row.choice === 'bestOfN' && row.n === n)!;
+    for (const name of Object.keys(PROXIES)) {
+      expect(at(name, 1).gold.value).toBe(0);
+      expect(at(name, 64).proxy.value).toBeGreaterThan(at(name, 4).proxy.value!);
+    }
+    expect(at('light', 64).gold.value).toBeGreaterThan(at('light', 4).gold.value!);
+    expect(at('learned', 64).gold.value).toBeLessThan(at('learned', 4).gold.value!);
+    expect(laws.learned!.beta).toBeGreaterThan(laws.light!.beta);
   });
 
   it('reads a baseline at any number of tokens between its points, by ln(tokens)', () => {
@@ -31,5 +57,70 @@ describe('the study of test-time scaling, small', () => {
     expect(baselineAt(curve, 'best-of-n', 20)).toBeCloseTo(0.4, 12);
     expect(baselineAt(curve, 'best-of-n', 5)).toBe(0.2);
     expect(baselineAt(curve, 'best-of-n', 400)).toBe(0.6);
+  });
+});
+
+describe('the formats of prompted strategies', () => {
+  it('are answered by the author, who is wrong as often as it is said', async () => {
+    const author = new Author(mulberry32(1));
+    const wrong = (ask: () => string) => {
+      const steps = Array.from({ length: 2000 }, ask).flatMap((text) => writtenSteps(text).slice(0, 1));
+      return steps.filter(({ step, result }) => resultOf(step) !== result).length / steps.length;
+    };
+    expect(isBorrow({ total: 11, operator: '-', operand: 3 })).toBe(true);
+    // Of 2000 each: five standard errors are 5.5 and 2 %.
+    const chained = wrong(() => author.answer('11-3+4', "Let's think step by step."));
+    expect(Math.abs(chained - (MISCONCEPTION + (1 - MISCONCEPTION) * 0.06))).toBeLessThan(0.055);
+    const alone = wrong(() => `11-3=${author.answer('11-3', '').slice('#### '.length)}`);
+    expect(Math.abs(alone - ALONE_SLIP)).toBeLessThan(0.02);
+    expect(polished(parseExpression('4+5-5+7'))).toEqual(parseExpression('4+7'));
+
+    const rows = await formatRows(2, 1);
+    for (const mark of [
+      /step by step/,
+      /simpler questions/,
+      /^Rewrite/,
+      /What is wrong/,
+      /Write questions/,
+      /^Program/,
+    ]) {
+      expect(
+        rows.some(({ prompt, prefix }) => mark.test(prompt) || mark.test(prefix)),
+        String(mark),
+      ).toBe(true);
+    }
+    for (const mark of [
+      /^Calculator/,
+      /other agents/,
+      /agrees most/,
+      /Is it right/,
+      /Next steps/,
+      /^Search/,
+      /Think for/,
+    ]) {
+      expect(
+        rows.some(({ prompt }) => mark.test(prompt)),
+        String(mark),
+      ).toBe(true);
+    }
+  });
+
+  it('are learned, and strategies run over what has learned them', async () => {
+    const arms = ['majorityVote n=1', 'selfPolish n=4', 'programAided n=1', 'lengthControl 48 n=1'];
+    const folder = mkdtempSync(join(tmpdir(), 'formats-'));
+    try {
+      const { rows, choosers } = await runFormatStudy({
+        ...{ ...FORMAT_SETTINGS, arms, folder, seeds: [1], problems: 4, baselineSamples: 2, runs: 4, steps: [1, 1] },
+      });
+      expect(rows.map(({ strategy }) => strategy)).toEqual(['greedy n=1', ...arms]);
+      expect(rows[4]!.measures['length error']).toBeGreaterThanOrEqual(0);
+      for (const { tokens, megaflops } of rows) {
+        expect(tokens).toBeGreaterThan(0);
+        expect(megaflops).toBeGreaterThan(0);
+      }
+      expect(choosers.map(({ difficulty }) => difficulty)).toEqual(['oracle', 'predicted']);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });

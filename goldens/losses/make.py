@@ -16,6 +16,7 @@ from trl import RewardConfig, RewardTrainer  # noqa: E402
 from trl.experimental.gkd import GKDTrainer  # noqa: E402
 from stand_in import StandIn, fake_model  # noqa: E402
 import distill  # noqa: E402
+import fudge  # noqa: E402
 import minimum_risk  # noqa: E402
 import offline  # noqa: E402
 
@@ -192,6 +193,7 @@ def main() -> None:
     write_json(out / "minimum-risk.json", {"sequences": candidates, **minimum_risk.minimum_risk(candidates, 1)})
     write_json(out / "ilql.json", {"sequences": rows, **offline.ilql(rows)})
     write_json(out / "q-values.json", {"sequences": rows, **offline.q_values(rows)})
+    write_json(out / "fudge.json", fudge.fudge(rows))
 
 
 if __name__ == "__main__":

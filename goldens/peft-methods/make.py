@@ -24,6 +24,7 @@ from peft import (  # noqa: E402
     MissConfig,
     MultitaskPromptTuningConfig,
     OFTConfig,
+    OSFConfig,
     PeftModel,
     PolyConfig,
     PrefixTuningConfig,
@@ -35,6 +36,7 @@ from peft import (  # noqa: E402
     TinyLoraConfig,
     VBLoRAConfig,
     VeraConfig,
+    WaveFTConfig,
     XLoraConfig,
     get_peft_model,
     get_peft_model_state_dict,
@@ -42,6 +44,8 @@ from peft import (  # noqa: E402
 from peft.tuners.boft import layer as boft_layer  # noqa: E402
 from peft.tuners.c3a import layer as c3a_layer  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from starts import STARTS, make_start  # noqa: E402
+from without_peft import lora_xs, mole  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
@@ -63,12 +67,18 @@ INVOCATION = {"llama": [236, 84], "gpt2": [11, 200]}
 TASKS = [2, 0]
 
 XLORA_DEEP = {"xlora_depth": 3, "xlora_size": 6}
-# What X-LoRA mixes: LoRA adapters that differ in their modules and ranks.
-EXPERTS = [
-    {"target_modules": ["q_proj", "down_proj"]},
-    {"target_modules": ["q_proj", "v_proj"], "r": 3, "lora_alpha": 5},
-    {"target_modules": ["k_proj", "q_proj"], "use_rslora": True},
-]
+# What X-LoRA and MoLE mix: LoRA adapters that differ in their modules and ranks.
+EXPERTS = {
+    "llama": [
+        {"target_modules": ["q_proj", "down_proj"]},
+        {"target_modules": ["q_proj", "v_proj"], "r": 3, "lora_alpha": 5},
+        {"target_modules": ["k_proj", "q_proj"], "use_rslora": True},
+    ],
+    "gpt2": [
+        {"target_modules": ["c_attn"], "fan_in_fan_out": True},
+        {"target_modules": ["c_attn", "mlp.c_proj"], "r": 3, "lora_alpha": 5, "fan_in_fan_out": True},
+    ],
+}
 
 # What each token of a context is: templates, an input, and one that is not trained.
 CONTEXT = {"cpt_token_ids": [9, 4, 31, 17, 2], "cpt_tokens_type_mask": [1, 2, 2, 3, 0]}
@@ -177,6 +187,19 @@ CASES = {
         {"u": 5, "weight_tying": 0.4, "target_modules": ["q_proj", "v_proj", "down_proj"]},
     ),
     "tinylora-gpt2": ("gpt2", TinyLoraConfig, {"r": 3, "u": 4, "fan_in_fan_out": True}),
+    "waveft-llama": (
+        "llama",
+        WaveFTConfig,
+        {"n_frequency": 40, "n_frequency_pattern": {"down_proj": 7}, "target_modules": ["q_proj", "down_proj"]},
+    ),
+    "waveft-db4-gpt2": (
+        "gpt2",
+        WaveFTConfig,
+        {"n_frequency": 60, "wavelet_family": "db4", "random_loc_seed": 3, "scaling": 4.0, "fan_in_fan_out": True},
+    ),
+    "waveft-sparse-qwen2": ("qwen2", WaveFTConfig, {"n_frequency": 30, "use_idwt": False, "scaling": 2.0}),
+    "osf-llama": ("llama", OSFConfig, {"effective_rank": 10, "target_modules": ["k_proj", "down_proj"]}),
+    "osf-half-qwen2": ("qwen2", OSFConfig, {"target_modules": ["v_proj", "up_proj"]}),
 }
 
 
@@ -254,9 +277,9 @@ def budget(base: str, folder: Path, ids, labels) -> None:
 
 
 def experts(name: str, base: str, folder: Path) -> dict:
-    """LoRA adapters for X-LoRA to mix, written into the folder; the option that names them, by paths in this repository."""
+    """LoRA adapters to mix, written into the folder; the option that names them, by paths in this repository."""
     paths = {}
-    for index, options in enumerate(EXPERTS):
+    for index, options in enumerate(EXPERTS[base]):
         model = get_peft_model(load_base(base), LoraConfig(task_type="CAUSAL_LM", **{"r": 2} | options))
         randomise(model, torch.Generator().manual_seed(100 + index))
         model.save_pretrained(folder / f"expert{index}")
@@ -324,11 +347,14 @@ def make(name: str, folder: Path, seed: int) -> None:
     print(f"{name}: loss {loss.item():.4f}, {[key for key in tensors if 'gradient' in key][:2]}")
 
 
-def houlsby(folder: Path, seed: int) -> None:
+ACTIVATIONS = {"gelu": torch.nn.functional.gelu, "relu": torch.nn.functional.relu}
+
+
+def houlsby(folder: Path, base: str, seed: int, parts=("attention", "mlp"), placement="sequential", name="gelu") -> None:
     """Bottleneck adapters, which PEFT does not have: torch modules behind the sublayers, in this project's own files."""
     size = 4
-    model = load_base("llama")
-    inputs = load_file("models/llama/expected.safetensors")
+    model = load_base(base)
+    inputs = load_file(f"models/{base}/expected.safetensors")
     ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
@@ -341,32 +367,46 @@ def houlsby(folder: Path, seed: int) -> None:
                 tensors[f"base_model.model.{name}.{kind}"] = parameter
         return layer
 
-    def behind(down: torch.nn.Linear, up: torch.nn.Linear):
+    read = {}
+
+    def behind(place: str, down: torch.nn.Linear, up: torch.nn.Linear):
         def hook(_module, _inputs, output):
             is_tuple = isinstance(output, tuple)
             hidden = output[0] if is_tuple else output
-            changed = hidden + up(torch.nn.functional.gelu(down(hidden)))
+            changed = hidden + up(ACTIVATIONS[name](down(read[place] if placement == "parallel" else hidden)))
             return (changed, *output[1:]) if is_tuple else changed
 
         return hook
 
     model.requires_grad_(False)
-    for index, block in enumerate(model.model.layers):
-        for part, module in (("attention", block.self_attn), ("mlp", block.mlp)):
+    def reads(place: str):
+        def hook(_module, args, kwargs):
+            read[place] = args[0] if args else kwargs["input"]
+
+        return hook
+
+    for index, block in enumerate(model.model.layers if base == "llama" else model.transformer.h):
+        for part, module in (("attention", block.self_attn if base == "llama" else block.attn), ("mlp", block.mlp)):
+            if part not in parts:
+                continue
             width, place = model.config.hidden_size, f"layers.{index}.{part}"
+            # The stream before its norm, as adapter-hub's parallel adapters read it.
+            norms = ("input_layernorm", "post_attention_layernorm") if base == "llama" else ("ln_1", "ln_2")
+            norm = getattr(block, norms[part == "mlp"])
+            norm.register_forward_pre_hook(reads(place), with_kwargs=True)
             down = linear(f"{place}.adapter_down", size, width)
             up = linear(f"{place}.adapter_up", width, size)
-            module.register_forward_hook(behind(down, up))
+            module.register_forward_hook(behind(place, down, up))
     output = model(ids, labels=labels)
     output.loss.backward()
     write_tensors(folder / "adapter_model.safetensors", tensors)
-    facts = {"auto_mapping": None, "base_model_name_or_path": "models/llama", "inference_mode": True, "revision": None}
-    options = {"bottleneck_size": size, "modules_to_save": None, "non_linearity": "gelu", "placement": "sequential"}
-    kind = {"peft_type": "HOULSBY", "peft_version": "0.21.2", "task_type": "CAUSAL_LM", "parts": ["attention", "mlp"]}
+    facts = {"auto_mapping": None, "base_model_name_or_path": f"models/{base}", "inference_mode": True, "revision": None}
+    options = {"bottleneck_size": size, "modules_to_save": None, "non_linearity": name, "placement": placement}
+    kind = {"peft_type": "HOULSBY", "peft_version": "0.21.2", "task_type": "CAUSAL_LM", "parts": list(parts)}
     write_json(folder / "adapter_config.json", facts | options | kind)
     expected = {"logits": output.logits} | {f"gradient.{key}": value.grad for key, value in tensors.items()}
     write_tensors(folder / "expected.safetensors", expected)
-    write_json(folder / "expected.json", {"base": "llama", "loss": output.loss.item()})
+    write_json(folder / "expected.json", {"base": base, "loss": output.loss.item()})
 
 
 def bitfit(folder: Path, base: str, seed: int) -> None:
@@ -505,13 +545,22 @@ def main() -> None:
     os.chdir(ROOT)  # so that adapter_config.json names the base by a path inside this folder
     for seed, name in enumerate(CASES):
         make(name, out.resolve() / name, 3000 + seed)
-    houlsby(out.resolve() / "houlsby-llama", 3100)
+    for seed, name in enumerate(STARTS):
+        make_start(name, out.resolve() / name, 3200 + seed, load_base, randomise)
+    houlsby(out.resolve() / "houlsby-llama", "llama", 3100)
+    houlsby(out.resolve() / "houlsby-pfeiffer-gpt2", "gpt2", 3105, parts=["mlp"], name="relu")
+    houlsby(out.resolve() / "houlsby-parallel-llama", "llama", 3106, placement="parallel")
+    houlsby(out.resolve() / "houlsby-parallel-gpt2", "gpt2", 3107, parts=["mlp"], placement="parallel", name="relu")
     for seed, base in enumerate(["gpt2", "qwen2"]):
         bitfit(out.resolve() / f"bitfit-{base}", base, 3101 + seed)
     loreft(out.resolve() / "loreft-llama", "llama", "f2+l3", 3110)
     loreft(out.resolve() / "loreft-gpt2", "gpt2", "l1", 3111)
     curlora(out.resolve() / "curlora-llama", "llama", ["q_proj", "down_proj"], 3112)
     curlora(out.resolve() / "curlora-gpt2", "gpt2", ["c_attn"], 3113)
+    lora_xs(out.resolve() / "lora-xs-llama", "llama", ["k_proj", "down_proj"], 3120, load_base)
+    lora_xs(out.resolve() / "lora-xs-gpt2", "gpt2", ["c_attn"], 3121, load_base)
+    mole(out.resolve() / "mole-llama", "mole-llama", "llama", 1.5, 3122, load_base, experts)
+    mole(out.resolve() / "mole-gpt2", "mole-gpt2", "gpt2", 1.0, 3123, load_base, experts)
 
 
 if __name__ == "__main__":

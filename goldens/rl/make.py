@@ -11,6 +11,7 @@ import torch  # noqa: E402
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)
 
+import bond  # noqa: E402
 import dpo  # noqa: E402
 import gae  # noqa: E402
 import grpo  # noqa: E402
@@ -44,6 +45,7 @@ def main() -> None:
     write_json(out / "log-probs.json", logits.cases())
     write_json(out / "tools.json", tools.cases())
     write_json(out / "self-distillation.json", self_distillation.cases())
+    write_json(out / "bond.json", {"cases": bond.cases()})
 
     torch.set_default_dtype(torch.float32)
     tensors, facts = with_model.cases()

@@ -11,6 +11,7 @@ import {
   houlsby,
   lnTuning,
   loadAdapter,
+  loftq,
   lora,
   prefixTuning,
   promptTuning,
@@ -32,7 +33,7 @@ const methods = {
   'prompt tuning': [promptTuning, { numVirtualTokens: 3 }],
   Houlsby: [houlsby, { bottleneckSize: 4 }],
   'LN tuning': [lnTuning, {}],
-  PiSSA: [lora, { ...target, r: 2, initLoraWeights: 'pissa' }],
+  PiSSA: [lora, { ...target, r: 2, useRslora: true, initLoraWeights: 'pissa' }],
   AdaLoRA: [adaLora, { ...target, initR: 4, targetR: 2, totalStep: 4, tinit: 1, tfinal: 1, deltaT: 1 }],
   'X-LoRA': [xLora, { adapters: await twoLoras() }],
 };
@@ -59,6 +60,17 @@ for (const [name, [method, config]] of Object.entries(methods)) {
     },
   );
 }
+
+const near = await loftq(model, { ...target, r: 2, loraAlpha: 2 }, { iterations: 2, seed: 1 });
+trainingProof(
+  'LoftQ over its base in NF4',
+  (run) => sft({ ...run, model: near.model, adapter: near.adapter, rows, batchSize: 2, steps: 4, learningRate: 1e-2 }),
+  async ({ adapter }) => {
+    for (const { base, withAdapter } of Object.values(near.errors))
+      assert.ok(withAdapter < base, 'no nearer than QLoRA');
+    assert.notDeepEqual(await numbersOf(adapter.parameters), await numbersOf(near.adapter.parameters));
+  },
+);
 
 trainingProof(
   'GRPO of PiSSA begins at its reference',

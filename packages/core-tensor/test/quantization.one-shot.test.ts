@@ -4,26 +4,38 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { Key, tensor } from '../src/index.js';
 import { openSafetensors } from '../src/io/index.js';
 import {
+  awqClip,
+  awqScales,
   dequantizeInt4,
   type FloatMatrix,
   gptq,
   type Hessian,
+  hqq,
   layerHessian,
   QuantizationError,
   quantizedMatmul,
   quantizedTensors,
   quantizeInt4,
+  roundToGrid,
+  scaleColumns,
+  smoothQuantScales,
   sparseGpt,
+  wanda,
 } from '../src/quantization/index.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens/quantization');
 const file = await openSafetensors(join(goldens, 'one-shot.safetensors'));
-afterAll(() => file.close());
+const searched = await openSafetensors(join(goldens, '../quantization-search/expected.safetensors'));
+afterAll(() => Promise.all([file.close(), searched.close()]));
+const search = JSON.parse(readFileSync(join(goldens, '../quantization-search/expected.json'), 'utf8')) as {
+  awq: { name: string; duo_scaling: boolean }[];
+  hqq: { name: string; bits: number; optimize: boolean }[];
+};
 const { gptq: cases } = JSON.parse(readFileSync(join(goldens, 'one-shot.json'), 'utf8')) as {
   gptq: { name: string; group_size: number | null; symmetric: boolean; act_order: boolean }[];
 };
-const read = async (name: string): Promise<FloatMatrix> => {
-  const { shape, data } = await file.read(name);
+const read = async (name: string, from = file): Promise<FloatMatrix> => {
+  const { shape, data } = await from.read(name);
   return { shape, data: data as Float32Array };
 };
 const goldenHessian = async () => layerHessian(await read('x'));
@@ -220,5 +232,140 @@ describe('SparseGPT', () => {
     expect(() => sparseGpt(weight, identity(64), {} as never)).toThrow('sparsity is missing, or a pattern');
     expect(() => sparseGpt(weight, identity(64), { sparsity: 0.5, pattern: [2, 4] })).toThrow('not both');
     expect(() => sparseGpt(weight, identity(8), { sparsity: 0.5 })).toThrow('the Hessian has 8 rows');
+  });
+});
+
+/** The statistics of inputs [n, in], as calibration gives them. */
+function statistics({ shape: [rows, columns], data }: FloatMatrix) {
+  const column = (j: number) => Array.from({ length: rows! }, (_, i) => Math.abs(data[i * columns! + j]!));
+  const all = Array.from({ length: columns! }, (_, j) => column(j));
+  return {
+    gram: layerHessian({ shape: [rows!, columns!], data }),
+    meanAbs: all.map((values) => values.reduce((a, b) => a + b, 0) / rows!),
+    maxAbs: all.map((values) => Math.max(...values)),
+    norms: all.map((values) => Math.hypot(...values)),
+  };
+}
+const ofGolden = async () => {
+  const named = (name: string) => read(name, searched);
+  return { x: await named('x'), weights: [await named('weight.0'), await named('weight.1')] as const, named };
+};
+const errorOf = (a: FloatMatrix, b: FloatMatrix) => a.data.reduce((s, value, i) => s + Math.abs(value - b.data[i]!), 0);
+
+describe('AWQ', () => {
+  it.each(search.awq)('$name: the scales, the ranges and the weight of AutoAWQ', async ({ name, duo_scaling }) => {
+    const { x, weights, named } = await ofGolden();
+    const { gram, meanAbs } = statistics(x);
+    const { scales } = awqScales(weights, { gram, meanAbs }, { groupSize: 16, duoScaling: duo_scaling });
+    const wanted = (await named(`awq-${name}.scales`)).data;
+    expect(largest(scales.map((scale, j) => scale / wanted[j]! - 1))).toBeLessThan(1e-5);
+    const scaled = scaleColumns(weights[0], scales);
+    const inside = { size: 32, data: gram.data.map((v, i) => v / (scales[i % 32]! * scales[Math.floor(i / 32)]!)) };
+    const cut = awqClip(scaled, inside, { groupSize: 16 });
+    const limits = (await named(`awq-${name}.limits`)).data;
+    const tops = Array.from(limits, (_, g) => largest(cut.data.slice(16 * g, 16 * (g + 1))));
+    expect(largest(tops.map((top, g) => top / limits[g]! - 1))).toBeLessThan(1e-5);
+    const rounded = roundToGrid(cut, { groupSize: 16 });
+    expect(difference(rounded.weight, await named(`awq-${name}.weight`))).toBeLessThan(1e-5);
+    expect(difference(dequantizeInt4(rounded.toInt4()), rounded.weight)).toBeLessThan(1e-6);
+  });
+
+  it('errs less than rounding to the nearest where features differ, and finds nothing to do where they do not', () => {
+    const [x, weight] = [correlatedInputs(200, 64), random(12, 64, 5)];
+    for (let i = 0; i < x.data.length; i += 64) for (const j of [5, 40]) (x.data as Float32Array)[i + j]! *= 20;
+    const nearest = roundToGrid(weight, { groupSize: 32 }).weight;
+    const { scales, errors } = awqScales([weight], statistics(x), { groupSize: 32, duoScaling: false });
+    const awq = roundToGrid(scaleColumns(weight, scales), { groupSize: 32 }).weight;
+    const back = scaleColumns(
+      awq,
+      scales.map((scale) => 1 / scale),
+    );
+    expect(outputError(x, weight, back)).toBeLessThan(0.7 * outputError(x, weight, nearest));
+    // Without scales it is rounding to the nearest, and that error is the first of the list (H = 2/n XᵀX).
+    expect(errors[0]! / ((2 / 200) * outputError(x, weight, nearest))).toBeCloseTo(1, 4);
+    const even = { gram: identity(64), meanAbs: new Array(64).fill(1) };
+    expect(awqScales([weight], even, { duoScaling: false }).scales).toEqual(new Float64Array(64).fill(1));
+    expect(() => awqScales([weight], { gram: identity(8), meanAbs: [] })).toThrow('the inputs have 8 features where');
+    expect(() => awqClip(weight, identity(8))).toThrow('the inputs have 8 features where a weight has 64 columns');
+  });
+});
+
+describe('HQQ', () => {
+  it.each(search.hqq)('$name: the codes, scales and zeros of the hqq package', async ({ name, bits, optimize }) => {
+    const { weights, named } = await ofGolden();
+    const result = hqq(weights[0], { bits, groupSize: 16, ...(!optimize && { iterations: 0 }) });
+    expect(Array.from(result.codes)).toEqual(Array.from((await named(`${name}.codes`)).data));
+    for (const part of ['zero', 'scale'] as const) {
+      const wanted = (await named(`${name}.${part}`)).data;
+      const got = part === 'zero' ? result.zeros : result.scales;
+      expect(largest(got.map((value, i) => value - wanted[i]!))).toBeLessThan(2e-4 * largest(wanted));
+    }
+  });
+
+  it('errs less than rounding to the nearest, and its zeros survive the layout', async () => {
+    const drawn = Key.fromSeed(5).normalHost(12 * 72);
+    const weight = { shape: [12, 72], data: Float32Array.from(drawn, (v, i) => (i % 64 === 7 ? 0.3 : 0.05) * v) };
+    for (const bits of [2, 3, 4]) {
+      const [nearest, moved] = [
+        hqq(weight, { bits, groupSize: 32, iterations: 0 }),
+        hqq(weight, { bits, groupSize: 32 }),
+      ];
+      expect(errorOf(moved.weight, weight)).toBeLessThan(0.97 * errorOf(nearest.weight, weight));
+      expect(moved.rounds).toBeGreaterThan(1);
+    }
+    const result = hqq(weight, { groupSize: 32 });
+    expect(difference(dequantizeInt4(result.toInt4()), result.weight)).toBeLessThan(1e-6);
+    const input = tensor(random(3, 72, 8).data, [3, 72]);
+    const wanted = input.matmul(tensor(result.weight.data, [12, 72]), { transposeB: true });
+    const got = quantizedMatmul(input, quantizedTensors(result.toInt4()));
+    expect(largest(await got.sub(wanted).toArray())).toBeLessThan(1e-4);
+    expect(() => hqq(weight, { bits: 3 }).toInt4()).toThrow('3 bits have no int4 layout');
+    expect(() => hqq(weight, { lpNorm: 2 })).toThrow('lpNorm is 2');
+  });
+});
+
+describe('SmoothQuant', () => {
+  it.each([0.5, 0.8])('strength %s: the scales of llm-compressor, which keep the product', async (strength) => {
+    const { x, weights, named } = await ofGolden();
+    const scales = smoothQuantScales(weights, statistics(x).maxAbs, { strength });
+    const wanted = (await named(`smooth-${strength}`)).data;
+    expect(largest(scales.map((scale, j) => scale / wanted[j]! - 1))).toBeLessThan(1e-5);
+    const inverse = scales.map((scale) => 1 / scale);
+    const product = (a: FloatMatrix, w: FloatMatrix) =>
+      tensor(a.data, [64, 32])
+        .matmul(tensor(w.data, [64, 32]), { transposeB: true })
+        .toArray();
+    const before = await product(x, weights[0]);
+    const after = await product(scaleColumns(x, inverse), scaleColumns(weights[0], scales));
+    expect(largest(after.map((value, i) => value - before[i]!))).toBeLessThan(1e-5 * largest(before));
+    expect(() => smoothQuantScales(weights, [1, 2])).toThrow('the inputs have 2 features where a weight has 32');
+  });
+});
+
+describe('Wanda', () => {
+  it.each([
+    ['half', { sparsity: 0.5 }],
+    ['most', { sparsity: 0.75 }],
+    ['2-4', { pattern: [2, 4] }],
+  ] as const)('%s: keeps what llm-compressor keeps, as it is', async (name, options) => {
+    const { x, weights, named } = await ofGolden();
+    const kept = (await named(`wanda-${name}.kept`)).data;
+    const { data } = wanda(weights[0], statistics(x).norms, options);
+    expect(data).toEqual(weights[0].data.map((value, i) => (kept[i] === 1 ? value : 0)));
+  });
+
+  it('is pruning by magnitude row by row where all norms are equal, and errs less than that where they are not', () => {
+    const [x, weight] = [correlatedInputs(200, 64), random(12, 64, 6)];
+    for (let i = 0; i < x.data.length; i += 64) for (const j of [5, 40]) (x.data as Float32Array)[i + j]! *= 20;
+    const magnitude = wanda(weight, new Array(64).fill(3), { sparsity: 0.5 });
+    for (let row = 0; row < 12; row++) {
+      const own = weight.data.slice(64 * row, 64 * (row + 1));
+      const threshold = Array.from(own, Math.abs).sort((a, b) => a - b)[32]!;
+      expect(magnitude.data.slice(64 * row, 64 * (row + 1))).toEqual(own.map((v) => (Math.abs(v) < threshold ? 0 : v)));
+    }
+    const pruned = wanda(weight, statistics(x).norms, { sparsity: 0.5 });
+    expect(outputError(x, weight, pruned)).toBeLessThan(0.7 * outputError(x, weight, magnitude));
+    expect(() => wanda(weight, [1], { sparsity: 0.5 })).toThrow('there are 1 norms where the weight has 64 columns');
+    expect(() => wanda(weight, new Array(64).fill(1), { sparsity: 0.5, pattern: [1, 2] } as never)).toThrow('not both');
   });
 });

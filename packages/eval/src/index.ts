@@ -40,6 +40,7 @@ export {
   pretrainingFlops,
   type SearchPoint,
 } from './compute-optimal/flops-matched.js';
+export { type TradeOffRow, tradeOffPlots, tradeOffs } from './compute-optimal/trade-offs.js';
 export { EvaluationError } from './errors.js';
 export { type EvaluateOptions, evaluate, taskKinds } from './evaluate.js';
 export {
@@ -150,6 +151,17 @@ export {
   decoderForwardFlops,
   decoderParameters,
 } from './scaling-laws/decoder-flops.js';
+export {
+  fitOverOptimization,
+  type OverOptimizationLaw,
+  type OverOptimizationOptions,
+  type OverOptimizationPoint,
+} from './scaling-laws/over-optimization.js';
+export {
+  type OverOptimizationRow,
+  overOptimizationCurve,
+  type ProxiedSamples,
+} from './scaling-laws/over-optimization-curve.js';
 export { type AurocEstimate, auroc, truePositiveRate } from './statistics/auroc.js';
 export type { Battle, Rating } from './statistics/battle.js';
 export { type BradleyTerryOptions, bradleyTerry } from './statistics/bradley-terry.js';

@@ -16,11 +16,14 @@ import {
   inferenceFlops,
   majorityAtK,
   matchedInference,
+  meanWithStandardError,
   passAtK,
   pretrainingFlops,
   type SampledSample,
   type ScalingStrategy,
   scalingCurve,
+  tradeOffPlots,
+  tradeOffs,
   weightedBestAtK,
 } from '../src/index.js';
 
@@ -509,4 +512,51 @@ it('chooses between searches that were run: votes where the mode is right, a ver
   expect(policy.accuracy.value!).toBeGreaterThan(0.7);
   expect(policy.costs).toMatchObject({ completionTokens: 15, flops: 2e6 * 5 * 8 });
   expect(policy.costs.verifierCalls!).toBeLessThanOrEqual(5);
+});
+
+describe('tradeOffs', () => {
+  const outcome = (correct: number, completionTokens: number, wallTimeMs: number) => ({
+    ...{ correct, completionTokens, wallTimeMs },
+  });
+  const questions: ArmedQuestion[] = [
+    { id: 'a', ease: 0.5, outcomes: { one: outcome(1, 10, 5), vote: outcome(1, 40, 8), tree: outcome(1, 40, 90) } },
+    { id: 'b', ease: 0.5, outcomes: { one: outcome(0, 12, 7), vote: outcome(1, 44, 8), tree: outcome(1, 40, 90) } },
+    { id: 'c', ease: 0.5, outcomes: { one: outcome(0, 11, 6), vote: outcome(0, 42, 8), tree: outcome(1, 40, 90) } },
+  ];
+
+  it('have accuracy and every cost with their errors, and say which arms no other beats for less', () => {
+    const rows = tradeOffs(questions);
+    expect(rows.map(({ arm, accuracy }) => [arm, accuracy.value])).toEqual([
+      ['one', 1 / 3],
+      ['vote', 2 / 3],
+      ['tree', 1],
+    ]);
+    const [one, vote, tree] = rows.map(({ costs }) => costs);
+    expect(one!.completionTokens).toEqual(meanWithStandardError([10, 12, 11]));
+    expect(vote!.wallTimeMs).toMatchObject({ value: 8, standardError: 0, interval: null });
+    expect(tree).not.toHaveProperty('verifierCalls');
+    // The vote takes more tokens than the tree and is right less often, and it is faster.
+    expect(rows.map(({ efficientIn }) => efficientIn)).toEqual([
+      ['completionTokens', 'wallTimeMs'],
+      ['wallTimeMs'],
+      ['completionTokens', 'wallTimeMs'],
+    ]);
+  });
+
+  it('are a plot for every cost that is known, an arm a point of its family', () => {
+    const plots = tradeOffPlots(tradeOffs(questions), (arm) => (arm === 'tree' ? 'trees' : 'samples'));
+    expect(plots.map(({ xLabel }) => xLabel)).toEqual(['completion tokens a question', 'milliseconds a question']);
+    const { series } = plots[1]!;
+    expect(series.map(({ name, points }) => [name, points.map(({ x }) => x)])).toEqual([
+      ['samples', [6, 8]],
+      ['trees', [90]],
+    ]);
+    expect(series[0]!.points[0]!.standardError).toBe(meanWithStandardError([1, 0, 0]).standardError);
+  });
+
+  it('refuse questions without the same arms', () => {
+    expect(() => tradeOffs([])).toThrow(/tradeOffs: questions/);
+    const odd = [...questions, { id: 'd', ease: 0.5, outcomes: { one: outcome(1, 1, 1) } }];
+    expect(() => tradeOffs(odd)).toThrow('tradeOffs: question d has not the outcomes of all arms (one, vote, tree).');
+  });
 });

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
+import { bestOfNKl } from '../../tts/src/index.js';
 import {
   approximateTrainingFlops,
   type Battle,
@@ -9,10 +10,14 @@ import {
   decoderForwardFlops,
   decoderParameters,
   elo,
+  fitOverOptimization,
   fitScalingLaw,
   mcnemar,
   meanWithStandardError,
+  type OverOptimizationPoint,
+  overOptimizationCurve,
   type PairedDifference,
+  type ProxiedSamples,
   pairedBootstrap,
   type ScalingRun,
   wilsonInterval,
@@ -264,6 +269,78 @@ function runs(noise: number, seed = 0): ScalingRun[] {
     }),
   );
 }
+
+interface OverOptimizationGolden {
+  readonly fits: readonly {
+    readonly law: 'best-of-n' | 'rl';
+    readonly points: readonly OverOptimizationPoint[];
+    readonly alpha: number;
+    readonly beta: number;
+    readonly residual: number;
+  }[];
+  readonly problems: readonly ProxiedSamples[];
+  readonly curve: readonly { readonly n: number; readonly proxy: number; readonly gold: number }[];
+}
+
+describe('reward over-optimisation', () => {
+  const { fits, problems, curve } = JSON.parse(
+    readFileSync(new URL('../../../goldens/over-optimization/laws.json', import.meta.url), 'utf8'),
+  ) as OverOptimizationGolden;
+
+  it.each(fits)('fits $law as scipy does', ({ law, points, ...golden }) => {
+    const fitted = fitOverOptimization(points, { law });
+    for (const name of ['alpha', 'beta', 'residual'] as const) expect(fitted[name]).toBeCloseTo(golden[name], 7);
+    // The slope of the law is 0 where it says that the reward is highest; where β < 0 it never falls.
+    if (golden.beta < 0) expect(fitted.peak).toBeNull();
+    else {
+      const { kl, reward } = fitted.peak!;
+      for (const near of [kl * 0.98, kl * 1.02]) expect(fitted.predict(near)).toBeLessThan(reward);
+    }
+  });
+
+  it.each(['best-of-n', 'rl'] as const)('recovers planted constants of %s, and has them in its intervals', (law) => {
+    const [alpha, beta] = [0.8, 0.25];
+    const random = createRandom(5);
+    const points = Array.from({ length: 24 }, (_, i) => {
+      const d = 0.3 + i * 0.1;
+      return { kl: d * d, reward: d * (alpha - beta * (law === 'rl' ? Math.log(d) : d)) };
+    });
+    const exact = fitOverOptimization([{ kl: 0, reward: 0 }, ...points], { law });
+    expect([exact.alpha, exact.beta]).toEqual([expect.closeTo(alpha, 10), expect.closeTo(beta, 10)]);
+    expect(exact.predict(0)).toBe(0);
+    const noisy = points.map(({ kl, reward }) => ({
+      kl,
+      reward: reward + 0.02 * Math.sqrt(-2 * Math.log(1 - random.float())) * Math.cos(2 * Math.PI * random.float()),
+    }));
+    const { intervals } = fitOverOptimization(noisy, { law, resamples: 200, seed: 1 });
+    for (const [name, value] of Object.entries({ alpha, beta })) {
+      const [low, high] = intervals![name as 'alpha' | 'beta'];
+      expect(low).toBeLessThan(value);
+      expect(high).toBeGreaterThan(value);
+    }
+  });
+
+  it('has both rewards of best-of-n over every subset, samples of one proxy in turns', () => {
+    const rows = overOptimizationCurve(
+      problems,
+      curve.map(({ n }) => n),
+    );
+    rows.forEach(({ n, kl, proxy, gold }, i) => {
+      expect(proxy.value).toBeCloseTo(curve[i]!.proxy, 12);
+      expect(gold.value).toBeCloseTo(curve[i]!.gold, 12);
+      expect(kl).toBeCloseTo(bestOfNKl(n), 14);
+    });
+  });
+
+  it.each([
+    [() => fitOverOptimization([{ kl: 1, reward: 1 }], { law: 'rl' }), /two KLs above 0/],
+    [() => fitOverOptimization([{ kl: -1, reward: 1 }], { law: 'rl' }), /point 0 is .* a KL is at least 0/],
+    [() => overOptimizationCurve([{ proxy: [1], gold: [] }], [1]), /problem 0 needs a proxy and a gold number/],
+    [() => overOptimizationCurve([{ proxy: [1], gold: [1] }], [2]), /n is 2; it must be a whole number from 1 to 1/],
+  ])('refuses what has no answer %#', (ask, message) => {
+    expect(ask).toThrow(message);
+  });
+});
 
 describe('fitScalingLaw', () => {
   it('recovers planted constants from exact losses', () => {

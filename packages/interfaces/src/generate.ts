@@ -81,6 +81,11 @@ export interface TokenLogProb {
 export interface Usage {
   /** Of the prompt this completion continues. A generator that can share it may report 0 on all but the first of n. */
   readonly promptTokens: number;
+  /**
+   * Those of the prompt that were not computed for it: a cache had them, or they were computed for another completion. Over
+   * completions `promptTokens − cachedPromptTokens` sums to what was computed. Absent: the generator does not know.
+   */
+  readonly cachedPromptTokens?: number;
   readonly completionTokens: number;
 }
 

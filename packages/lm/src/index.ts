@@ -23,6 +23,13 @@ export { InvalidModelFileError, isJsonObject, type JsonObject } from './files.js
 export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
 export { completionDecoder } from './generate/completion-decoder.js';
 export {
+  type EarlyExit,
+  type EarlyExitOptions,
+  type ExitedText,
+  earlyExit,
+  exitLayers,
+} from './generate/early-exit.js';
+export {
   type LocalGenerateRequest,
   LocalGenerator,
   type LocalGeneratorOptions,
@@ -86,8 +93,12 @@ export {
   type SequenceInput,
 } from './model/network.js';
 export type { OutputLayer } from './model/output-layer.js';
+export type { PruneOptions } from './model/prune.js';
 export { ModelQuantizationError, type QuantizationOptions, type WeightStorage } from './model/quantize.js';
+export type { AwqQuantizationOptions } from './model/quantize-awq.js';
+export type { CalibratedQuantizationOptions } from './model/quantize-calibrated.js';
 export type { GptqQuantizationOptions } from './model/quantize-gptq.js';
+export type { SmoothQuantQuantizationOptions } from './model/quantize-smooth-quant.js';
 export { floatWeight } from './model/quantized-layer.js';
 export {
   type KeepOptions,
@@ -118,6 +129,7 @@ export { ContextLengthError, type DecodeRow } from './sampling/decode-row.js';
 export type { DecodingMix, InnerLayers, LogitsFrom } from './sampling/decoding-mix.js';
 export { type ContrastiveOptions, contrastive } from './sampling/mixes/contrastive.js';
 export { type DolaOptions, dola } from './sampling/mixes/dola.js';
+export { type FudgeOptions, fudge } from './sampling/mixes/fudge.js';
 export { type GeometricMixtureOptions, geometricMixture } from './sampling/mixes/geometric-mixture.js';
 export { type ProxyTuningOptions, proxyTuning } from './sampling/mixes/proxy-tuning.js';
 export { type TeacherMixtureOptions, teacherMixture } from './sampling/mixes/teacher-mixture.js';
@@ -150,6 +162,7 @@ export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from '.
 export * from './search/index.js';
 export type { DraftSchedule } from './speculative/draft-length.js';
 export type { EagleSpeculation } from './speculative/eagle.js';
+export type { Eagle2Tree } from './speculative/eagle-2-tree.js';
 export { EagleHead, type EagleShape, eagleStates } from './speculative/eagle-head.js';
 export { type LookaheadOptions, lookahead } from './speculative/lookahead.js';
 export type { MedusaSpeculation } from './speculative/medusa.js';

@@ -21,10 +21,12 @@ import {
   type DecodingMix,
   dola,
   EagleHead,
+  fudge,
   geometricMixture,
   LocalEmbedder,
   LocalGenerator,
   LocalScorer,
+  logSoftmax,
   lookahead,
   MedusaHeads,
   nliEntailer,
@@ -135,11 +137,22 @@ describe('testProposer', () => {
       eagles.set(vocabulary, await EagleHead.initialize(await kitModel(vocabulary, 1)));
     }
   });
-  testProposer(
-    it,
-    'EAGLE',
-    through(({ config }) => ({ eagle: eagles.get(config.vocabSize)!, tokens: 3 })),
-  );
+  const eagleDrafts = {
+    EAGLE: { tokens: 3 },
+    // Greedy rows get the likeliest tokens of the same tree.
+    'EAGLE, a tree that is drawn': {
+      choices: [[0], [1], [0, 0], [0, 1], [1, 0], [0, 1, 0], [0, 1, 1]],
+      candidates: 'sampled',
+    },
+    'EAGLE-2': { dynamicTree: { topK: 2, depth: 3, totalTokens: 5 } },
+  } as const;
+  for (const [name, draft] of Object.entries(eagleDrafts)) {
+    testProposer(
+      it,
+      name,
+      through(({ config }) => ({ eagle: eagles.get(config.vocabSize)!, ...draft })),
+    );
+  }
   testProposer(
     it,
     'Medusa, likeliest',
@@ -250,6 +263,44 @@ describe('testDecodingMix', () => {
     expect(said[0]! - said[1]!).toBeCloseTo(1, 12);
     expect(said[0]! - said[2]!).toBeCloseTo(0.5, 12);
     expect(said[3]).toBe(Number.NEGATIVE_INFINITY);
+  });
+  testDecodingMix(it, 'fudge', ({ others: [model] }) => fudge({ classifier: { model }, lambda: 1.5 }));
+  it('FUDGE with the true p(a | prefix) draws texts as they come given that they have the attribute', () => {
+    const uniforms = Key.fromSeed(5).uniformHost(200);
+    const texts = Array.from({ length: 27 }, (_, i) => [Math.floor(i / 9), Math.floor(i / 3) % 3, i % 3]);
+    let at = 0;
+    const tables = new Map<string, number[]>();
+    /** p(· | prefix), of numbers drawn once. */
+    const next = (prefix: readonly number[]): number[] => {
+      const known = tables.get(prefix.join());
+      if (known) return known;
+      const row = [0, 1, 2].map(() => 0.05 + uniforms[at++]!);
+      const shares = row.map((x) => x / row.reduce((a, b) => a + b));
+      tables.set(prefix.join(), shares);
+      return shares;
+    };
+    const policy = texts.map((text) => text.reduce((p, token, t) => p * next(text.slice(0, t))[token]!, 1));
+    const attribute = texts.map(() => uniforms[at++]!);
+    /** p(a | prefix), over all texts that begin so. */
+    const chance = (prefix: readonly number[]): number => {
+      const begun = texts.flatMap((text, i) => (prefix.every((token, t) => text[t] === token) ? [i] : []));
+      const total = begun.reduce((sum, i) => sum + policy[i]!, 0);
+      return begun.reduce((sum, i) => sum + policy[i]! * attribute[i]!, 0) / total;
+    };
+    const { combine } = fudge({ classifier: { model: { network: {}, weights: {} } as never } });
+    const drawn = texts.map((text) =>
+      text.reduce((p, token, t) => {
+        const prefix = text.slice(0, t);
+        const odds = [0, 1, 2].map((y) => chance([...prefix, y])).map((a) => Math.log(a / (1 - a)));
+        const mixed = combine(Float32Array.from(next(prefix), Math.log), [Float32Array.from(odds)], []);
+        return p * Math.exp(logSoftmax(mixed)[token]!);
+      }, 1),
+    );
+    const given = policy.map((p, i) => p * attribute[i]!);
+    const total = given.reduce((a, b) => a + b);
+    drawn.forEach((p, i) => {
+      expect(p).toBeCloseTo(given[i]! / total, 6);
+    });
   });
   testDecodingMix(it, 'valueGuided', ({ others: [model] }) => valueGuided({ q: { model }, lambda: 0.7 }));
 });

@@ -41,14 +41,18 @@ describe('generate', () => {
       ...sampled,
     });
     expect(finishReason).toBe('length');
-    expect(usage).toEqual({ promptTokens: model.tokenizer.encode('One and one is').length, completionTokens: 24 });
+    const promptTokens = model.tokenizer.encode('One and one is').length;
+    expect(usage).toEqual({ promptTokens, cachedPromptTokens: 0, completionTokens: 24 });
     expect(tokenIds!.length).toBe(24);
     expect(logProbs!.length).toBe(24);
     expect(text).toBe(model.tokenizer.decode(tokenIds!, { skipSpecialTokens: true }));
     const sequence = [...model.tokenizer.encode('One and one is'), ...tokenIds!];
     const [scored] = await sequenceLogProbs(model, [sequence]);
     expect(largestDifference(scored!.logProbs.subarray(-24), logProbs!)).toBeLessThan(1e-4);
-    expect(await complete(model, { prompt: 'One and one is', seed: 5, ...sampled })).not.toHaveProperty('logProbs');
+    const again = await complete(model, { prompt: 'One and one is', seed: 5, ...sampled });
+    expect(again).not.toHaveProperty('logProbs');
+    // All that the cache had but the last, whose logits are needed.
+    expect(again.usage.cachedPromptTokens).toBe(promptTokens - 1);
   });
 
   it('numbers seeds: sample i of seed s is sample 0 of seed s + i, in any company', async () => {
@@ -152,7 +156,9 @@ describe('generate', () => {
     const model = await tinyModel();
     const request = { seed: 8, ...sampled, maxTokens: 6 };
     const joined = await complete(model, { ...request, prompt: 'Two and two' });
-    expect(await complete(model, { ...request, prompt: 'Two', prefix: ' and two' })).toEqual(joined);
+    const split = await complete(model, { ...request, prompt: 'Two', prefix: ' and two' });
+    expect({ ...split, usage: joined.usage }).toEqual(joined);
+    expect(split.usage).toEqual({ ...joined.usage, cachedPromptTokens: joined.usage.promptTokens - 1 });
     const messages = [{ role: 'user', content: '2 + 2?' }];
     const chat = await complete(model, { ...request, prompt: messages, prefix: 'It is' });
     const header = model.chatTemplate!.renderChat(messages, { addGenerationPrompt: true });

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { iota, referenceEngine, setEngine, stack, type Tensor, tensor, where, zeros } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -7,15 +9,20 @@ import {
   adapterFor,
   type CachedSequence,
   continuationLogProbs,
+  type EarlyExitOptions,
+  type ExtendResult,
+  earlyExit,
+  exitLayers,
   initialWeights,
   type LayerHooks,
+  loadWeights,
   ModelRunner,
   NO_ADAPTER,
   networkOf,
   sequenceLogProbs,
 } from '../src/index.js';
 import { rowInputsOf } from '../src/model/adapter.js';
-import { decodeAll, ENGINES, largestDifference, rowOf, tinyConfig } from './support.js';
+import { decodeAll, ENGINES, largestDifference, modelFolder, rowOf, tinyConfig } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -505,5 +512,59 @@ describe('the graph', () => {
     expect(digests(hooks)).toEqual(digests());
     // The prefix is in the cache: a step computes nothing of it.
     expect(digests({ virtualTokens: zeros([2, network.config.hiddenSize]) })[1]).toEqual(digests()[1]);
+  });
+});
+
+describe('early exit', () => {
+  const golden: {
+    readonly prompt: number[];
+    readonly text: number[];
+    readonly cases: ({ readonly layers: number[]; readonly logits: number[][] } & Required<EarlyExitOptions>)[];
+  } = JSON.parse(readFileSync(join(import.meta.dirname, '../../../goldens/early-exit/expected.json'), 'utf8'));
+
+  /** Logits after each token of a text behind a prompt, which is decoded token by token. */
+  async function decoded(model: Tiny, adapter: Adapter, prompt: readonly number[], text: readonly number[]) {
+    const runner = new ModelRunner(model);
+    const own = adapterFor(adapter, prompt);
+    const sequence = runner.start(prompt, own);
+    await runner.extend([{ sequence, tokens: prompt.slice(sequence.length), adapter: own }]);
+    const rows: number[][] = [];
+    for (const token of text) {
+      const [{ logits }] = (await runner.extend([{ sequence, tokens: [token], adapter: own }])) as [ExtendResult];
+      rows.push([...logits[0]!]);
+    }
+    runner.release(sequence);
+    return rows;
+  }
+
+  it('has the logits and the layers of a Llama of transformers, whose exited tokens leave keys and values only', async () => {
+    const { config, weights } = await loadWeights(modelFolder('llama'));
+    const model = { network: networkOf(config), weights };
+    const { prompt, text, cases } = golden;
+    expect(new Set(cases.flatMap(({ layers }) => layers))).toEqual(new Set([1, 2]));
+    for (const { layers, logits, ...options } of cases) {
+      const exit = earlyExit(model, options);
+      const rows = await decoded(model, exit, prompt, text);
+      rows.forEach((row, i) => {
+        expect(largestDifference(row.slice(0, 8), logits[i]!)).toBeLessThan(1e-5);
+      });
+      const [counted] = await exitLayers(model, exit, [{ tokens: [...prompt, ...text], promptTokens: prompt.length }]);
+      expect([...counted!]).toEqual([...prompt.map(() => 2), ...layers]);
+    }
+  });
+
+  it.each(KINDS)('of %s never: the model, bit for bit; at once: the model of its first layer', async (name, config) => {
+    const model = await tiny(config);
+    const [prompt, text] = [TOKENS.slice(0, 5), TOKENS.slice(5)];
+    const full = await decoded(model, NO_ADAPTER, prompt, text);
+    for (const confidence of name === 'llama' ? (['softmax', 'state'] as const) : (['softmax'] as const)) {
+      expect(await decoded(model, earlyExit(model, { threshold: 1, confidence }), prompt, text)).toEqual(full);
+    }
+    const shallow = { ...model, network: networkOf(tinyConfig({ ...config, num_hidden_layers: 1, n_layer: 1 })) };
+    const first = await decoded(shallow, NO_ADAPTER, prompt, text);
+    const at = await decoded(model, earlyExit(model, { threshold: 0 }), prompt, text);
+    expect(largestDifference(at.flat(), first.flat())).toBeLessThan(1e-9);
+    expect(largestDifference(at.flat(), full.flat())).toBeGreaterThan(1e-3);
+    expect(() => earlyExit(model, { minLayers: 3 })).toThrow(/minLayers is 3, and the model has 2 layers/);
   });
 });

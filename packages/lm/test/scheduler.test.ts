@@ -85,6 +85,34 @@ describe.each(ENGINES)('Scheduler on the %s engine', (_, makeEngine) => {
       expect(runner.computed).toBe(40 + 8 * 2 + 1);
     }));
 
+  it('computes what prompts of one batch begin with once, be they cut into pieces, and says whose was found', () =>
+    onEngine(engine, async () => {
+      const model = await tiny();
+      const shared = range(40, (i) => i);
+      const rows = range(3, (i) => rowOf([...shared, 50 + i, ...range(i, () => 9)], 2));
+      const alone: (readonly number[] | undefined)[] = [];
+      for (const row of rows) alone.push((await decodeAll(model, [row])).tokens[0]);
+      for (const prefillTokens of [16, 512]) {
+        const runner = new CountingRunner(model);
+        const scheduler = new Scheduler(runner, { prefillTokens });
+        for (const row of rows) scheduler.add(row);
+        // A prompt that shares less than a block with them does not wait.
+        scheduler.add(rowOf([...shared.slice(0, 3), 60], 2));
+        const tokens = new Map<number, number[]>();
+        let cached = 0;
+        while (scheduler.size > 0) {
+          const step = await scheduler.step();
+          collect(step, tokens);
+          cached += step.reduce((sum, { cachedPromptTokens = 0 }) => sum + cachedPromptTokens, 0);
+        }
+        expect(rows.map((_, i) => tokens.get(i))).toEqual(alone);
+        const prompts = rows.reduce((sum, { prompt }) => sum + prompt.length, 0) + 4;
+        expect(runner.computed).toBe(prompts - cached + rows.length + 1);
+        expect(prompts - cached).toBeLessThanOrEqual(40 + (1 + 2 + 3) + 4);
+        expect(runner.freeTokens).toBe(runner.capacity);
+      }
+    }));
+
   it('lets rows begin that might not all fit, and has the last make room when they do not', () =>
     onEngine(engine, async () => {
       const model = await tiny({ max_position_embeddings: 128 });

@@ -10,7 +10,9 @@ export function chosenLogProbs(logprobs: unknown, api: Api, unusable: Unusable):
   const list = listOf(logprobs, api, 'token_logprobs');
   const values = list?.map((entry) => (isRecord(entry) ? entry.logprob : entry));
   if (values?.every((value) => typeof value === 'number')) return values;
-  throw unusable('lacks the log-probabilities that were asked for');
+  throw unusable(
+    'lacks the log-probabilities that were asked for; take a server that gives them (logprobs), or do not ask',
+  );
 }
 
 /**

@@ -1,17 +1,21 @@
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Key, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
-import { writeSafetensors } from '@posttrain/core-tensor/io';
+import { Key, referenceEngine, setEngine, type Tensor, tensor, valueAndGrad, zeros } from '@posttrain/core-tensor';
+import { openSafetensors, writeSafetensors } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { leftSingularVectors } from '@posttrain/core-tensor/optim';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import type { LinearLayer } from '@posttrain/lm';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { countChanges, failingAt, killedAt } from '../../../testing/crash.js';
+import { layerInputs, weightGradients } from '../src/adapters/row-passes.js';
 import {
   createAdapter,
+  type LoftqResult,
   type LoraConfig,
   loadAdapter,
+  loftq,
   lora,
   mergeAdapter,
   saveAdapter,
@@ -25,6 +29,9 @@ const failing = (at: number, work: () => Promise<void>) =>
   failingAt(at, 'ENOSPC', work).catch((error: unknown) => expect(String(error)).toMatch(/ENOSPC/));
 
 beforeAll(() => setEngine(referenceEngine()));
+
+/** What starts are made from: every token of the tiny models' vocabulary once, in an order of no meaning. */
+const ROWS = [0, 10, 20, 30].map((first) => Array.from({ length: 10 }, (_, i) => (7 * (first + i)) % 40));
 
 describe('conformance', () => {
   testPeftMethod(it, lora);
@@ -44,6 +51,13 @@ describe('conformance', () => {
     { modelTypes: ['qwen2'] },
   );
   testPeftMethod(it, lora, { targetModules: ['q_proj'], bias: 'all' }, { modelTypes: ['qwen2'] });
+  const starts: readonly Partial<LoraConfig>[] = [
+    { initLoraWeights: 'orthogonal', r: 2 },
+    { initLoraWeights: 'eva', r: 1, evaConfig: { rho: 3 } },
+    { initLoraWeights: 'corda', r: 2, useRslora: true },
+    { initLoraWeights: 'lora_ga', r: 2, loraGaConfig: { direction: 'random' } },
+  ];
+  for (const start of starts) testPeftMethod(it, lora, start, { modelTypes: ['gpt2'], rows: ROWS });
 });
 
 /** A bare linear layer of the given weight. */
@@ -109,6 +123,132 @@ describe('the formula', () => {
   });
 });
 
+describe('rsLoRA', () => {
+  it('has gradients of one size at every rank, where those of LoRA fall with its root', async () => {
+    const x = tensor(Key.fromSeed(1).normalHost(8 * 16), [8, 16]);
+    const layer = layerOf(tensor(Key.fromSeed(2).normalHost(16 * 16), [16, 16]));
+    /** Of B, over three seeds; A is uniform in ±1/√in at every rank. */
+    const sizeOf = async (r: number, useRslora: boolean) => {
+      let sum = 0;
+      for (const seed of [1, 2, 3]) {
+        const draws = Float32Array.from(Key.fromSeed(seed).uniformHost(r * 16), (u) => (2 * u - 1) / 4);
+        const a = tensor(draws, [r, 16]);
+        const lossOf = (b: Tensor) =>
+          lora.apply(x, layer, { 'lora_A.weight': a, 'lora_B.weight': b }, config({ r, useRslora })).square().mean();
+        const gradient = valueAndGrad(lossOf)(zeros([16, r])).gradient as Tensor;
+        sum += (await gradient.square().sum().sqrt().item()) / 3;
+      }
+      return sum;
+    };
+    const ratio = async (useRslora: boolean) => (await sizeOf(1024, useRslora)) / (await sizeOf(64, useRslora));
+    expect(Math.abs((await ratio(true)) - 1)).toBeLessThan(0.15);
+    expect(Math.abs(4 * (await ratio(false)) - 1)).toBeLessThan(0.15);
+  });
+});
+
+describe('a start from rows', () => {
+  const q = 'model.layers.1.self_attn.q_proj';
+  const gramOf = async (x: Tensor) =>
+    (await x.matmul(x, { transposeB: true }).toArray()).map((v) => Math.abs(Math.round(1e4 * v) / 1e4));
+
+  it('EVA has the directions that the inputs vary in most, and gives ranks where they explain most', async () => {
+    const model = await tinyModel('llama');
+    const evaConfig = { rho: 1, tau: 0.999999 };
+    const { parameters } = await createAdapter(
+      model,
+      lora,
+      { r: 3, targetModules: [q], initLoraWeights: 'eva', evaConfig },
+      { rows: [ROWS.flat().slice(0, 30)] },
+    );
+    // The covariance of all inputs at once, which the incremental decomposition never sees.
+    const [x] = (await layerInputs(model, [{ name: q }], ROWS.flat().slice(0, 30))).values();
+    const inputs = tensor(Float32Array.from(x!.values), [x!.rows, x!.columns]);
+    const centred = inputs.sub(inputs.mean(0, { keepDims: true }));
+    const a = parameters[`${q}.lora_A.weight`]!;
+    expect(await gramOf(a)).toEqual([1, 0, 0, 0, 1, 0, 0, 0, 1]);
+    const best = tensor(await leftSingularVectors(centred.transpose(), 3), [16, 3]);
+    const kept = (directions: Tensor) => centred.matmul(directions).square().sum().item();
+    expect(await kept(a.transpose())).toBeCloseTo(await kept(best), 3);
+
+    const spread = await createAdapter(
+      model,
+      lora,
+      { r: 2, targetModules: 'all-linear', initLoraWeights: 'eva', evaConfig: { rho: 2 } },
+      { rows: ROWS },
+    );
+    const ranks = Object.entries(spread.parameters).flatMap(([name, { shape }]) =>
+      name.includes('lora_A') ? [shape[0]!] : [],
+    );
+    expect(ranks.reduce((sum, r) => sum + r, 0)).toBe(2 * 14);
+    expect(Math.max(...ranks)).toBeGreaterThan(2);
+    expect(Math.max(...ranks)).toBeLessThanOrEqual(4);
+    expect(new Set(ranks).size).toBeGreaterThan(1);
+  });
+
+  it('CorDA takes the part of the weight that matters most for the rows, or least', async () => {
+    const model = await tinyModel('llama');
+    const weight = model.weights[`${q}.weight`]!;
+    const [x] = (await layerInputs(model, [{ name: q }], ROWS.flat().slice(0, 30))).values();
+    const inputs = tensor(Float32Array.from(x!.values), [x!.rows, x!.columns]);
+    const lost = async (cordaMethod: 'ipm' | 'kpm' | 'pissa') => {
+      const start =
+        cordaMethod === 'pissa'
+          ? { initLoraWeights: 'pissa' as const }
+          : { initLoraWeights: 'corda' as const, cordaConfig: { cordaMethod } };
+      const adapter = await createAdapter(
+        model,
+        lora,
+        { r: 4, loraAlpha: 4, targetModules: [q], ...start },
+        { rows: [ROWS.flat().slice(0, 30)] },
+      );
+      const part = adapter.parameters[`${q}.lora_B.weight`]!.matmul(adapter.parameters[`${q}.lora_A.weight`]!);
+      // Of what the module says of the rows.
+      return inputs.matmul(weight.sub(part), { transposeB: true }).square().sum().item();
+    };
+    const [ipm, pissa, kpm] = [await lost('ipm'), await lost('pissa'), await lost('kpm')];
+    expect(ipm).toBeLessThan(pissa);
+    expect(kpm).toBeGreaterThan(10 * ipm);
+  });
+
+  it('LoRA-GA’s first step stays in the gradient’s first directions, and goes nearer to it than others', async () => {
+    const model = await tinyModel('llama');
+    const [target] = [{ ...model.network.modules.get(q)!, weight: model.weights[`${q}.weight`]! }];
+    const [gradient] = (await weightGradients(model, [target], ROWS)).values();
+    const g = gradient!;
+    const cosine = async (x: Tensor) =>
+      (await x.mul(g).sum().item()) / Math.sqrt((await x.square().sum().item()) * (await g.square().sum().item()));
+    const first = tensor(await leftSingularVectors(g, 4), [16, 4]);
+    const stepOf = async (start: Partial<LoraConfig>) => {
+      const options = { r: 2, targetModules: [q], ...start };
+      const { parameters } = await createAdapter(model, lora, options, { rows: ROWS, seed: 3 });
+      const [a, b] = [parameters[`${q}.lora_A.weight`]!, parameters[`${q}.lora_B.weight`]!];
+      // Of gradient descent on A and B: −η s² (G Aᵀ A + B Bᵀ G).
+      const step = g.matmul(a, { transposeB: true }).matmul(a).add(b.matmul(b.transpose()).matmul(g));
+      const outside = step.sub(first.matmul(first.matmul(step, { transposeA: true })));
+      const share = Math.sqrt((await outside.square().sum().item()) / (await step.square().sum().item()));
+      return { cosine: await cosine(step), share };
+    };
+    const ga = await stepOf({ initLoraWeights: 'lora_ga', loraGaConfig: {} });
+    expect(ga.share).toBeLessThan(1e-4);
+    for (const start of [{}, { initLoraWeights: 'gaussian' }, { initLoraWeights: 'pissa' }] as const) {
+      const other = await stepOf(start);
+      expect(other.cosine).toBeLessThan(ga.cosine);
+      expect(other.share).toBeGreaterThan(0.1);
+    }
+  });
+
+  it('orthogonal factors are both there, and their product is not', async () => {
+    const model = await tinyModel('gpt2');
+    const { parameters } = await createAdapter(model, lora, { r: 4, initLoraWeights: 'orthogonal' });
+    const [a, b] = Object.values(parameters);
+    const sizes = await Promise.all([a!, b!, b!.matmul(a!)].map((x) => x.square().mean().sqrt().item()));
+    // Each column of A is a normal vector of two, spread over four entries: 0.1 · √(2 / 4).
+    expect(sizes[0]).toBeGreaterThan(0.05);
+    expect(sizes[1]).toBeGreaterThan(0.05);
+    expect(sizes[2]).toBeLessThan(1e-7);
+  });
+});
+
 describe('dropout', () => {
   const at = (seed: number) => Key.fromSeed(seed).toTensor();
 
@@ -156,7 +296,16 @@ describe('options', () => {
     [{ r: 0 }, /r is 0; it must be a whole number of at least 1/],
     [{ rankPattern: { v_proj: 1.5 } }, /layers.0.self_attn.v_proj: the rank must be 1 or more/],
     [{ loraDropout: 1 }, /loraDropout is 1; it must be a number of at least 0 and below 1/],
-    [{ initLoraWeights: 'eva' }, /initLoraWeights is "eva"; it must be one of true, false, "gaussian", "pissa"/],
+    [{ initLoraWeights: 'mica' }, /initLoraWeights is "mica"; it must be one of true, false, "gaussian", "orthogonal"/],
+    [{ initLoraWeights: 'eva' }, /"eva" needs rows of token ids/],
+    [{ initLoraWeights: 'eva', evaConfig: { rho: 0.5 } }, /evaConfig is .*; it must be an object with `rho`/],
+    [{ initLoraWeights: 'eva', loraBias: true }, /loraBias needs initLoraWeights true or false/],
+    [{ initLoraWeights: 'corda', useDora: true }, /"corda" is not supported with useDora/],
+    [{ initLoraWeights: 'corda', cordaConfig: { cacheFile: 'c' } }, /cordaConfig is .*; it must be an object with/],
+    [{ initLoraWeights: 'lora_ga' }, /"lora_ga" needs loraGaConfig/],
+    [{ initLoraWeights: 'lora_ga', loraGaConfig: {}, r: 5 }, /takes 2 r of the 8 singular directions/],
+    [{ initLoraWeights: 'orthogonal', r: 3 }, /needs an even rank, not 3/],
+    [{ initLoraWeights: 'orthogonal', r: 2, targetModules: ['embed_tokens'] }, /is for linear layers/],
     [{ loraBias: true, useDora: true }, /exclude each other/],
     [{ r: Symbol('r') }, /r is Symbol\(r\); it must be a whole number/],
     [{ loraAlpha: null }, /loraAlpha is null; it must be a number/],
@@ -332,9 +481,10 @@ describe('adapter folders', () => {
   });
 
   it.each([
-    [{ peft_type: 'WAVEFT' }, /peft_type "WAVEFT" is not supported; there are LORA/],
+    [{ peft_type: 'GRALORA' }, /peft_type "GRALORA" is not supported; there are LORA/],
     [{ task_type: 'SEQ_CLS' }, /task_type "SEQ_CLS"/],
-    [{ init_lora_weights: 'eva' }, /initLoraWeights is "eva"; it must be one of true, false, "gaussian", "pissa"/],
+    [{ init_lora_weights: 'mica' }, /initLoraWeights is "mica"; it must be one of true, false, "gaussian"/],
+    [{ init_lora_weights: 'corda' }, /"corda" is over what is left of .* path_initial_model_for_weight_conversion/],
     [{ r: 4 }, /q_proj.lora_A.weight has shape \[2, 16\] where \[4, 16\] is needed/],
     [{ target_modules: ['q_proj'] }, /layers.0.self_attn.v_proj.lora_A.weight is left over \(nearest is/],
     [{ target_modules: ['q_proj', 'v_proj', 'k_proj'] }, /k_proj.lora_A.weight is missing \(there is/],
@@ -384,5 +534,66 @@ describe('adapter folders', () => {
     await expect(loadAdapter(await tinyModel('llama', 1), folder)).rejects.toThrow(
       /embed_tokens.base_layer.weight is not this model's embedding/,
     );
+  });
+});
+
+describe('LoftQ', () => {
+  const GATE = 'model.layers.0.mlp.gate_proj.weight';
+  const quantization = { method: 'nf4', doubleQuantization: false } as const;
+  const norm = (values: readonly number[]) => Math.hypot(...values);
+
+  it.each([1, 3])('%s iterations: the base and the product of PEFT', async (iterations) => {
+    const file = await openSafetensors(
+      join(import.meta.dirname, '../../../goldens/quantization-search/expected.safetensors'),
+    );
+    const numbers = async (name: string) => Array.from((await file.read(name)).data);
+    const model = await tinyModel('llama');
+    const weight = tensor(Float32Array.from(await numbers('loftq.weight')), [24, 16]);
+    const config = { r: 4, loraAlpha: 4, targetModules: ['gate_proj'], layersToTransform: [0] };
+    const own = model.withWeights({ ...model.weights, [GATE]: weight });
+    const { model: base, adapter, errors } = await loftq(own, config, { quantization, iterations });
+    const q = await (await base.dequantize()).weights[GATE]!.toArray();
+    const [wantedQ, wantedProduct] = [
+      await numbers(`loftq-${iterations}.rest`),
+      await numbers(`loftq-${iterations}.product`),
+    ];
+    await file.close();
+    expect(norm(q.map((x, i) => x - wantedQ[i]!))).toBeLessThan(1e-6);
+    const [name] = Object.keys(errors);
+    const [a, b] = [adapter.parameters[`${name}.lora_A.weight`]!, adapter.parameters[`${name}.lora_B.weight`]!];
+    const product = await b.matmul(a).toArray();
+    expect(norm(product.map((x, i) => x - wantedProduct[i]!))).toBeLessThan(2e-5 * norm(wantedProduct));
+  });
+
+  it.each(['llama', 'gpt2'] as const)(
+    '%s: W - (Q + s·BA) is less than with the zero product of QLoRA, and falls',
+    async (type) => {
+      const model = await tinyModel(type);
+      const config = { r: 4, loraAlpha: 16, targetModules: 'all-linear' };
+      const total = (errors: LoftqResult['errors'], of: 'base' | 'withAdapter') =>
+        norm(Object.values(errors).map((error) => error[of]));
+      const found = [1, 2, 5].map((iterations) => loftq(model, config, { quantization, iterations }));
+      const [once, twice, often] = (await Promise.all(found)) as [LoftqResult, LoftqResult, LoftqResult];
+      // After one round the base is that of QLoRA, whose B is zero.
+      expect(total(once.errors, 'withAdapter')).toBeLessThan(0.8 * total(once.errors, 'base'));
+      expect(total(twice.errors, 'withAdapter')).toBeLessThan(total(once.errors, 'withAdapter'));
+      expect(total(often.errors, 'withAdapter')).toBeLessThan(total(twice.errors, 'withAdapter'));
+      // It is what the two of them compute: against the merged model, whatever s is.
+      const merged = await mergeAdapter(await often.model.dequantize(), often.adapter);
+      for (const [name, { withAdapter }] of Object.entries(often.errors)) {
+        const off = model.weights[`${name}.weight`]!.sub(merged.model.weights[`${name}.weight`]!);
+        expect(await off.square().sum().sqrt().item()).toBeCloseTo(withAdapter, 4);
+      }
+      expect(often.adapter.reference?.name).toBe('default as it was made');
+    },
+  );
+
+  it('refuses what it is no start of', async () => {
+    const model = await tinyModel('llama');
+    await expect(loftq(model, { useDora: true })).rejects.toThrow(/plain LoRA: leave out useDora/);
+    await expect(loftq(model, { initLoraWeights: 'pissa' })).rejects.toThrow(/plain LoRA/);
+    await expect(loftq(model, { targetModules: ['lm_head'] })).rejects.toThrow(/lm_head is not quantised/);
+    await expect(loftq(model, {}, { iterations: 0 })).rejects.toThrow(/iterations is 0/);
+    await expect(loftq(await model.quantize({ method: 'nf4' }))).rejects.toThrow(/quantised already/);
   });
 });

@@ -34,7 +34,19 @@ interface Expected {
   readonly merged_parameters?: readonly string[];
   /** What the rows say of themselves. */
   readonly inputs?: readonly RowInputs[];
+  /** Options of a start from rows, the rows, and the ranks and targets that they made. */
+  readonly start?: Readonly<Record<string, unknown>>;
+  readonly rows?: readonly (readonly number[])[];
+  readonly ranks?: { readonly rank_pattern: object; readonly alpha_pattern: object };
+  readonly targets?: readonly string[];
 }
+
+const camelCase = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+/** Options as PEFT has them, by our names. */
+const ownNames = (value: unknown): unknown =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).map(([name, one]) => [camelCase(name), ownNames(one)]))
+    : value;
 
 type Input = ReturnType<typeof inputOf>;
 
@@ -42,6 +54,12 @@ function logitsOf({ network, weights }: CausalLM, input: Input, hooks: LayerHook
   const hidden = network.hidden(weights, input, hooks);
   return network.logits(weights, hidden.reshape([input.tokens.size, hidden.shape[2]!]), hooks);
 }
+
+/** Paths of modules that PEFT's list means, whole or as endings. */
+const pathsOf = (targets: readonly string[], { network }: CausalLM) =>
+  [...network.modules.keys()]
+    .filter((name) => targets.some((target) => name === target || name.endsWith(`.${target}`)))
+    .sort();
 
 /** X-LoRA names folders from where this repository is. */
 const withoutRoot = (json: string): unknown => JSON.parse(json.replaceAll(`${goldens}/`, ''));
@@ -120,7 +138,12 @@ describe.each(folders)('PEFT adapter %s', (name) => {
     const nameOf = (key: string) => key.replace(/^gradient\.(base_model\.(model\.)?)?/, '');
     expect(keys.map(nameOf).sort()).toEqual(Object.keys(trained.parameters).sort());
     for (const key of keys) {
-      expectClose(await (gradient as Named)[nameOf(key)]!.toArray(), await numbers(file, key), 2e-5);
+      const theirs = await numbers(file, key);
+      expectClose(
+        await (gradient as Named)[nameOf(key)]!.toArray(),
+        theirs,
+        2e-5 * Math.max(1, ...theirs.map(Math.abs)),
+      );
     }
   });
 
@@ -136,6 +159,50 @@ describe.each(folders)('PEFT adapter %s', (name) => {
       const logits = await logitsOf(base, input, fresh.hooks(fresh.parameters)).toArray();
       expectClose(logits, await numbers(file, 'initial.logits'), 1e-4);
       expectClose(logits, await logitsOf(base, input, {}).toArray(), 1e-5);
+    });
+  }
+
+  if (/^(eva|corda|lora-ga|orthogonal)/.test(name)) {
+    it('starts from rows as PEFT does, and as the base; with the same numbers it learns and saves the same', async () => {
+      const { fanInFanOut: _, ...config } = ownNames(expected.start) as Partial<LoraConfig> & { fanInFanOut?: boolean };
+      const fresh = await createAdapter(base, lora, config, { rows: expected.rows! });
+      expect(fresh.config.rankPattern).toEqual(expected.ranks!.rank_pattern);
+      expect(fresh.config.alphaPattern).toEqual(expected.ranks!.alpha_pattern);
+      expect(fresh.plan.targets.map((module) => module.name).sort()).toEqual(pathsOf(expected.targets!, base));
+      const near = (key: string) => key.replace(/^.*base_model\.model\./, '');
+      const keys = (kind: string) => [...file.tensors.keys()].filter((key) => key.startsWith(kind));
+      for (const key of keys('initial.base_model')) {
+        const own = await fresh.parameters[near(key)]!.toArray();
+        const theirs = await numbers(file, key);
+        // Random ones cannot be the same, only as large.
+        if (config.initLoraWeights === 'orthogonal') expect(own.length).toBe(theirs.length);
+        // A singular vector has two signs.
+        else expectClose(own.map(Math.abs), theirs.map(Math.abs), 2e-4 * Math.max(1, ...theirs.map(Math.abs)));
+      }
+      const logits = await logitsOf(base, input, fresh.hooks(fresh.parameters)).toArray();
+      expectClose(logits, await numbers(file, 'initial.logits'), 1e-4);
+      expectClose(logits, await logitsOf(base, input, {}).toArray(), 1e-5);
+
+      const started = keys('started.parameter.');
+      if (started.length === 0) return;
+      const given: Record<string, Tensor> = {};
+      for (const key of started) given[near(key)] = tensor(await numbers(file, key), file.tensors.get(key)!.shape);
+      const moved = withAdapterParameters(fresh, given);
+      expectClose(await logitsOf(base, input, moved.hooks(given)).toArray(), await numbers(file, 'logits'), 2e-4);
+      const { gradient } = valueAndGrad(lossOf(base, input, labels, moved))(given);
+      for (const key of keys('started.gradient.')) {
+        expectClose(await (gradient as Named)[near(key)]!.toArray(), await numbers(file, key), 1e-4);
+      }
+      const out = await mkdtemp(join(tmpdir(), 'peft-'));
+      try {
+        await saveAdapter(out, moved);
+        const again = await loadAdapter(base, out);
+        expect({ ...again.config, targetModules: null }).toEqual({ ...adapter.config, targetModules: null });
+        const change = await logitsOf(base, input, again.hooks(again.parameters)).toArray();
+        expectClose(change, await logitsOf(base, input, moved.hooks(given)).toArray(), 1e-4);
+      } finally {
+        await rm(out, { recursive: true });
+      }
     });
   }
 

@@ -1,8 +1,18 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { iota, Key, referenceEngine, scalar, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
-import { leftSingularVectors, mapNamed, sgd } from '@posttrain/core-tensor/optim';
+import {
+  iota,
+  Key,
+  referenceEngine,
+  scalar,
+  setEngine,
+  type Tensor,
+  tensor,
+  valueAndGrad,
+  zeros,
+} from '@posttrain/core-tensor';
+import { leftSingularVectors, mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
 import { listOf, text } from '@posttrain/interfaces';
 import { adapterFor, type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -26,12 +36,15 @@ import {
   lokr,
   loReft,
   lora,
+  loraXs,
   mergeAdapter,
   methodOptions,
   miss,
+  mole,
   multitaskPromptTuning,
   NO_PLAN,
   oft,
+  osf,
   type PeftAdapter,
   type PeftMethod,
   peftMethods,
@@ -46,12 +59,15 @@ import {
   tinyLora,
   vbLora,
   vera,
+  type WaveFtConfig,
+  waveFt,
   withAdapterParameters,
   type XLoraConfig,
   xLora,
 } from '../src/index.js';
 import { oloraFactors } from '../src/methods/olora.js';
 import { pissaFactors } from '../src/methods/pissa.js';
+import { daubechies } from '../src/methods/wavelets.js';
 import { budgetsOf } from '../src/optim/rank-allocator.js';
 import { testPeftMethod } from '../src/testing/index.js';
 import { tinyModel } from '../src/testing/tiny-model.js';
@@ -163,6 +179,21 @@ describe('conformance', () => {
   testPeftMethod(it, boft, { boftNButterflyFactor: 2, bias: 'boft_only' }, { modelTypes: ['qwen2'] });
   testPeftMethod(it, fourierFt, { nFrequency: 30, initWeights: true, targetModules: some }, two);
   testPeftMethod(it, fourierFt, { nFrequency: 9 }, { modelTypes: ['llama'], identityAtStart: false });
+  testPeftMethod(it, waveFt, { nFrequency: 30, waveletFamily: 'db3', targetModules: some }, { modelTypes: ['gpt2'] });
+  testPeftMethod(it, osf, { effectiveRank: 0.25, targetModules: ['k_proj', 'down_proj'] }, { modelTypes: ['qwen2'] });
+  testPeftMethod(
+    it,
+    loraXs,
+    { r: 3, loraDropout: 0.2, deviation: 1e-7, targetModules: some },
+    { modelTypes: ['gpt2'] },
+  );
+  testPeftMethod(it, mole, { adapters: experts, temperature: 0.5 }, llama);
+  testPeftMethod(
+    it,
+    boft,
+    { boftNButterflyFactor: 2, boftDropout: 0.5, targetModules: ['q_proj'] },
+    { modelTypes: ['llama'] },
+  );
   testPeftMethod(it, randLora, { r: 5, randloraAlpha: 10, targetModules: some }, two);
   testPeftMethod(
     it,
@@ -360,6 +391,114 @@ describe('the formulas by hand', () => {
     // Parseval: (48 · 2 / 48)² Σ cos², of 48 places a half.
     const { weight } = fourierFt.merge!(zero, spectrum, config);
     expect(await weight.square().sum().item()).toBeCloseTo(96, 4);
+  });
+
+  it('WaveFT: all coefficients of Haar’s are a rotation of the weight, and Daubechies’ wavelets see no polynomial', async () => {
+    const zero = layerOf(zeros([6, 8]));
+    const changeOf = async (spectrum: readonly number[], options: Partial<WaveFtConfig>) => {
+      const config = waveFt.options.read({ nFrequency: spectrum.length, scaling: 1, ...options });
+      return waveFt.merge!(zero, { waveft_spectrum: tensor(spectrum) }, config).weight.toArray();
+    };
+    const sizeOf = (values: readonly number[]) => values.reduce((sum, x) => sum + x * x, 0);
+    const all = [...Key.fromSeed(4).normalHost(48)];
+    expect(sizeOf(await changeOf(all, {}))).toBeCloseTo(sizeOf(all), 4);
+    // One is a square of four halves, whichever it is.
+    const one = (await changeOf([1], {})).filter((x) => x !== 0);
+    expect(one.map(Math.abs).map((x) => x.toFixed(5))).toEqual(Array(4).fill('0.50000'));
+    expect((await changeOf([3], { useIdwt: false })).filter((x) => x !== 0)).toEqual([3]);
+    for (const n of [1, 2, 4, 7, 10]) {
+      const { low, high } = daubechies(n);
+      expect(low).toHaveLength(2 * n);
+      for (let shift = 0; shift < n; shift++) {
+        const product = low.reduce((sum, x, k) => sum + x * (low[k + 2 * shift] ?? 0), 0);
+        expect(product).toBeCloseTo(shift === 0 ? 1 : 0, 8);
+      }
+      for (let power = 0; power < Math.min(n, 4); power++) {
+        expect(high.reduce((sum, x, k) => sum + x * (k / n) ** power, 0)).toBeCloseTo(0, 6);
+      }
+    }
+  });
+
+  it('OSF: what is learnt stays across the kept directions of the weight, whatever the gradient is', async () => {
+    const model = await tinyModel('llama');
+    const name = 'model.layers.0.self_attn.q_proj';
+    const adapter = await createAdapter(model, osf, { effectiveRank: 5, targetModules: [name] });
+    const kept = adapter.frozen[`${name}.osf_U_high`]!;
+    const input = tensor(Key.fromSeed(1).normalHost(4 * 16), [4, 16]);
+    const lossOf = (parameters: Named): Tensor =>
+      adapter.hooks(parameters).linear!(input, { ...layerOf(model.weights[`${name}.weight`]!), name })
+        .square()
+        .sum();
+    let { parameters } = adapter;
+    for (let step = 0; step < 2; step++) {
+      const gradient = valueAndGrad(lossOf)(parameters).gradient as Named;
+      parameters = mapNamed(parameters, (x, key) => x.sub(gradient[key]!.mul(0.01)));
+    }
+    const moved = parameters[`${name}.osf_svd_params.U_low`]!;
+    expect(await moved.sub(adapter.parameters[`${name}.osf_svd_params.U_low`]!).abs().max().item()).toBeGreaterThan(
+      1e-3,
+    );
+    expect(await kept.matmul(moved, { transposeA: true }).abs().max().item()).toBeLessThan(1e-5);
+    // The weight has its first five singular directions, as they were: W uᵀ of the kept ones is what it was.
+    const context = { config: adapter.config, plan: adapter.plan, model: model.config };
+    const merged = adapter.method.merge!(context, { trained: parameters, frozen: adapter.frozen }, model);
+    const along = (weight: Tensor) => kept.matmul(weight, { transposeA: true }).toArray();
+    expect(
+      farthest(await along(merged[`${name}.weight`]!), await along(model.weights[`${name}.weight`]!)),
+    ).toBeLessThan(1e-5);
+  });
+
+  it('LoRA-XS: with R one it is a part of the weight again, and all of it with all directions', async () => {
+    const model = await tinyModel('gpt2');
+    const name = 'transformer.h.0.attn.c_attn';
+    const weight = model.weights[`${name}.weight`]!;
+    for (const [r, isAll] of [
+      [16, true],
+      [4, false],
+    ] as const) {
+      // biome-ignore format: pairs
+      const adapter = await createAdapter(model, loraXs, { r, loraAlpha: r, targetModules: [name] });
+      expect(adapter.report.trainableParameters).toBe(r * r);
+      const unit = tensor(Array.from({ length: r }, (_, i) => Array.from({ length: r }, (_, j) => +(i === j))));
+      const context = { config: adapter.config, plan: adapter.plan, model: model.config };
+      const merged = adapter.method.merge!(
+        context,
+        { trained: { [`${name}.lora_xs_R`]: unit }, frozen: adapter.frozen },
+        model,
+      );
+      const missing = await merged[`${name}.weight`]!.sub(weight.mul(2)).square().sum().item();
+      if (isAll) expect(missing).toBeLessThan(1e-6);
+      else expect(missing).toBeGreaterThan(1);
+    }
+  });
+
+  it('MoLE: at zero all count the same, and a sharp gate is one LoRA alone, token by token', async () => {
+    const model = await tinyModel('llama');
+    const name = 'model.layers.0.self_attn.q_proj';
+    const two = { 0: experts[0]!, 1: experts[1]! };
+    const adapter = await createAdapter(model, mole, { adapters: two, temperature: 1e-6 });
+    const layer = { ...layerOf(model.weights[`${name}.weight`]!), name };
+    const x = tensor(Key.fromSeed(5).normalHost(8 * 16), [8, 16]);
+    const changes = await Promise.all(
+      Object.values(two).map(async (folder) => {
+        const lone = await loadAdapter(model, folder);
+        const { a, b, scale } = lone.lowRank!(lone.parameters)[name]!;
+        return x.matmul(a, { transposeB: true }).matmul(b, { transposeB: true }).mul(scale);
+      }),
+    );
+    const added = (parameters: Named) => adapter.hooks(parameters).linear!(x, layer).sub(layer.apply(x)).toArray();
+    const mean = await changes[0]!.add(changes[1]!).mul(0.5).toArray();
+    expect(farthest(await added(adapter.parameters), mean)).toBeLessThan(1e-6);
+    // The gate asks whether all that is added has a sum above zero.
+    const sharp = {
+      ...adapter.parameters,
+      [`${name}.mole_gate`]: tensor([...Array(32).fill(1), ...Array(32).fill(-1)], [2, 32]),
+    };
+    const isFirst = (await changes[0]!.add(changes[1]!).sum(1).toArray()).map((sum) => sum > 0);
+    expect(new Set(isFirst).size).toBe(2);
+    const [one, other] = await Promise.all(changes.map((change) => change.toArray()));
+    const expected = one!.map((value, i) => (isFirst[Math.floor(i / 16)] ? value : other![i]!));
+    expect(farthest(await added(sharp), expected)).toBeLessThan(1e-5);
   });
 
   it('RandLoRA: the update has full rank, where LoRA of that rank has not', async () => {
@@ -881,6 +1020,12 @@ describe('what cannot be is refused', () => {
     ],
     ['BitFit of a model without biases', bitFit as never, {}, /llama has none here/],
     ['more coefficients than a weight', fourierFt as never, {}, /nFrequency 1000 is not from 1 to 256, inputs/],
+    ['more wavelets than entries', waveFt as never, {}, /nFrequency 2592 is not from 1 to 256, inputs/],
+    ['a wavelet that is not there', waveFt as never, { waveletFamily: 'coif3' }, /waveletFamily is "coif3"/],
+    ['wavelets by size', waveFt as never, { proportionalParameters: true }, /proportionalParameters is not supported/],
+    ['OSF that keeps everything', osf as never, { effectiveRank: 8, targetModules: ['k_proj'] }, /keeps 8 of 8/],
+    ['LoRA-XS of more directions than there are', loraXs as never, { r: 20 }, /has (16|8) singular values, not 20/],
+    ['MoLE of nothing', mole as never, {}, /adapters must be given/],
     ['blocks of BOFT that do not fit', boft as never, { boftNButterflyFactor: 4 }, /needs blocks .* it has 4 of 4/],
     ['an option of another method', vera as never, { loraAlpha: 3 }, /loraAlpha/],
   ])('%s', async (_, method, config, message) => {

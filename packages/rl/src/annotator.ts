@@ -18,6 +18,12 @@ export interface Prefix {
   readonly sampling?: SamplingParams;
 }
 
+/** Who samples, in the place of the policy. */
+export interface SampledBy {
+  readonly model: CausalLM;
+  readonly adapter: Adapter;
+}
+
 /** What an annotator may use of a run. */
 export interface AnnotatorContext {
   /** The model that samples, with the policy's present weights, and its adapter. */
@@ -30,8 +36,8 @@ export interface AnnotatorContext {
   /** Random numbers of this annotator in this step. */
   readonly key: Key;
   readonly signal?: AbortSignal | undefined;
-  /** Samples on from prefixes, with the policy as it is now: one list per prefix. */
-  sample(prefixes: readonly Prefix[]): Promise<SampledRollout[][]>;
+  /** Samples on from prefixes, with the policy as it is now or another one: one list per prefix. */
+  sample(prefixes: readonly Prefix[], by?: SampledBy): Promise<SampledRollout[][]>;
   /** The run's rewards of rollouts. */
   score(rollouts: readonly SampledRollout[]): Promise<ScoredRollout[]>;
 }

@@ -32,10 +32,18 @@ export { greedyBaseline, reMax } from './advantage/remax.js';
 export { type VinePpoOptions, type VineValuesOptions, vinePpo, vineValues } from './advantage/vineppo.js';
 export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
-export type { Annotator, AnnotatorContext, Prefix } from './annotator.js';
+export type { Annotator, AnnotatorContext, Prefix, SampledBy } from './annotator.js';
 export { type Critic, type CriticExample, type CriticOptions, criticValues } from './critic/critic-values.js';
 export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
 export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
+export {
+  type BondAnchorOptions,
+  type BondOptions,
+  bestOfNLaw,
+  bond,
+  bondAnchor,
+  bondFields,
+} from './distillation/bond.js';
 export { type MiniLlmOptions, miniLlm } from './distillation/minillm.js';
 export {
   type OnPolicyDistillationOptions,
@@ -55,6 +63,7 @@ export {
 export type { SelfTeacher, TokenTeacher } from './distillation/token-teacher.js';
 export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './loss-objective.js';
 export type {
+  JBondOptions,
   MiniLlmObjectiveOptions,
   MopdOptions,
   OnPolicyDistillationObjectiveOptions,
@@ -209,6 +218,7 @@ export { type EnvironmentRewardOptions, environmentReward } from './rewards/envi
 export { groupReward } from './rewards/group-reward.js';
 export { type HybridRewardOptions, hybridReward } from './rewards/hybrid-reward.js';
 export { type ImplicitProcessRewardOptions, implicitProcessReward } from './rewards/implicit-process-reward.js';
+export { type LcpoOptions, lcpo } from './rewards/lcpo.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
 export { type MissingEosPenaltyOptions, missingEosPenalty } from './rewards/missing-eos-penalty.js';
 export { type ProcessAdvantageOptions, processAdvantage } from './rewards/process-advantage.js';

@@ -20,6 +20,11 @@ import {
   type Advantage,
   type Annotator,
   type AnnotatorContext,
+  type BondOptions,
+  bestOfNLaw,
+  bond,
+  bondAnchor,
+  bondFields,
   icePop,
   miniLlm,
   noRatio,
@@ -498,4 +503,114 @@ describe('in trainPolicy', () => {
     const { c: _, ...vocab } = files.model.vocab;
     return { ...files, model: { ...files.model, vocab: { ...vocab, C: 2 } } } as never;
   };
+});
+
+describe('BOND', () => {
+  const { isBest, quantileReward, anchorLogProbs } = bondFields;
+  /** A rollout as `bondAnchor` gives it, with log π of its tokens. */
+  const marked = (best: boolean, reward: number, policy: readonly number[], anchor: readonly number[]): Rollout => {
+    const plain = {
+      ...scored(
+        { prompt: '' },
+        [0],
+        policy.map((_, t) => t),
+      ),
+      oldLogProbs: policy,
+    };
+    return isBest.on(quantileReward.on(anchorLogProbs.on(plain, anchor), reward), Number(best));
+  };
+
+  it('has the advantages of its formula, by NumPy', () => {
+    const { cases } = readGolden<{
+      cases: {
+        options: BondOptions;
+        rewards: number[];
+        policy: number[][];
+        anchor: number[][];
+        advantages: number[];
+      }[];
+    }>('bond.json');
+    for (const { options, rewards, policy, anchor, advantages } of cases) {
+      const rollouts = policy.map((own, i) => marked(i >= rewards.length, rewards[i] ?? 0, own, anchor[i]!));
+      expectClose(bond(options).compute(rollouts) as number[], advantages, 1e-9);
+    }
+  });
+
+  it('comes to the best of N, exactly, whose law is that of all N-tuples', async () => {
+    const [anchor, rewards] = [
+      [0.3, 0.25, 0.2, 0.15, 0.1],
+      [1, 0, 2, 1, 3],
+    ];
+    const tuples = (n: number): number[][] =>
+      n === 0 ? [[]] : tuples(n - 1).flatMap((rest) => anchor.map((_, y) => [...rest, y]));
+    for (const n of [2, 3]) {
+      const best = anchor.map(() => 0);
+      for (const tuple of tuples(n)) {
+        const top = Math.max(...tuple.map((y) => rewards[y]!));
+        const p = tuple.reduce((product, y) => product * anchor[y]!, 1);
+        const ties = tuple.filter((y) => rewards[y] === top);
+        for (const y of ties) best[y]! += p / ties.length;
+      }
+      expectClose(bestOfNLaw(anchor, rewards, n), best, 1e-12);
+      for (const beta of [0, 0.5, 1]) {
+        // Softmax of logits, by the exact expectation of what `bond` says of each outcome.
+        const { compute } = bond({ n, beta, baseline: 'none' });
+        let logits = anchor.map(() => 0);
+        for (let step = 0; step < 800; step++) {
+          const total = logits.reduce((sum, x) => sum + Math.exp(x), 0);
+          const policy = logits.map((x) => Math.exp(x) / total);
+          const drawn = policy.map((p, y) =>
+            marked(false, Math.log(best[y]! / anchor[y]!) / (n - 1), [Math.log(p)], [Math.log(anchor[y]!)]),
+          );
+          const found = compute([...drawn, marked(true, 0, [0], [0])]) as number[];
+          const slopes = policy.map((p, y) => (p * found[y]! * 5) / 6 + (best[y]! * found[5]!) / 6);
+          const sum = slopes.reduce((a, b) => a + b);
+          logits = logits.map((x, y) => x + 2 * (slopes[y]! - sum * policy[y]!));
+        }
+        const total = logits.reduce((sum, x) => sum + Math.exp(x), 0);
+        expectClose(
+          logits.map((x) => Math.exp(x) / total),
+          best,
+          1e-4,
+        );
+      }
+    }
+  });
+
+  it('estimates quantiles from samples of the anchor, which follows the policy; what cannot be is refused', async () => {
+    const model = await toyModel(3, endlessTokenizer);
+    const other = await toyModel(4, endlessTokenizer);
+    const annotator = bondAnchor({ n: 2, eta: 0.25 });
+    const weightsOf: number[][] = [];
+    const context = (policy: CausalLM) =>
+      ({
+        ...{ model: policy, adapter: NO_ADAPTER, temperature: 1, step: 0, key: Key.fromSeed(0) },
+        sample: async (prefixes, by) => {
+          weightsOf.push(await by!.model.weights['model.norm.weight']!.toArray());
+          return prefixes.map(({ rollout }) => [0, 1].map((i) => ({ ...rollout, completionTokens: [i + 3] })));
+        },
+        score: async (rollouts) =>
+          rollouts.map((it) => ({ ...it, reward: it.completionTokens[0]! - 3, rewards: {} }) as ScoredRollout),
+      }) as AnnotatorContext;
+    const given = [-1, 0, 0.5, null].map((reward) => ({ ...scored({ prompt: '' }, [0, 1], [2]), reward }));
+    const annotated = (await annotator.annotate(given, context(model))) as Rollout[];
+    expect(annotated.map(quantileReward.of)).toEqual([-Math.log(16), 0, 0, Number.NEGATIVE_INFINITY, 0]);
+    expect(annotated.map(isBest.of)).toEqual([0, 0, 0, 0, 1]);
+    expect(annotated[4]!.completionTokens).toEqual([4]);
+    const [own] = await sequenceLogProbs(model, [[0, 1, 4]]);
+    expectClose(Array.from(anchorLogProbs.of(annotated[4]!)), [own!.logProbs.at(-1)!], 1e-6);
+    const resumed = bondAnchor({ n: 2, eta: 0.25, quantile: 'empirical' });
+    await resumed.load!(annotator.state!());
+    const again = (await resumed.annotate(given, context(other))) as Rollout[];
+    expectClose(again.slice(0, 3).map(quantileReward.of), [Math.log(1 / 3), Math.log(2 / 3), Math.log(2 / 3)], 1e-9);
+    const [first, second] = await Promise.all([model, other].map((it) => it.weights['model.norm.weight']!.toArray()));
+    expectClose(weightsOf[0]!, first!, 0);
+    expectClose(
+      weightsOf[1]!,
+      first!.map((x, i) => 0.75 * x + 0.25 * second![i]!),
+      1e-6,
+    );
+    expect(() => bondAnchor({ n: 4, anchorSamples: 2 })).toThrow(/the best of 4 needs as many/);
+    expect(() => policyObjectives.j_bond({ n: 4 })).toThrow(/j_bond is an estimate from two samples, not 4/);
+  });
 });

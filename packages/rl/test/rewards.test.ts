@@ -25,6 +25,7 @@ import {
   gae,
   hybridReward,
   implicitProcessReward,
+  lcpo,
   lengthPenalty,
   numericMatch,
   type PromptRow,
@@ -434,6 +435,27 @@ describe('lengths', () => {
   ])('softOverlongPunishment of %i tokens with 100 and 20 is %f', async (tokens, score) => {
     const punish = softOverlongPunishment({ maxCompletionLength: 100, softPunishCache: 20 });
     expect(await scoreOf(punish, '', contextOf({}, tokens))).toBeCloseTo(score, 12);
+  });
+
+  // By hand: |40 − n| of exact; of max the clip from its middle δ at n = 40 to its ends at ±0.5 / α = ±25 tokens.
+  it.each([
+    ['exact', 1, 40, 1],
+    ['exact', 1, 30, 0.8],
+    ['exact', 1, 60, 0.6],
+    ['exact', 0, 45, -0.1],
+    ['max', 1, 40, 0.5],
+    ['max', 1, 30, 0.7],
+    ['max', 1, 10, 1],
+    ['max', 1, 65, 0],
+    ['max', 1, 90, 0],
+    ['max', 0, 10, 0],
+  ] as const)('lcpo %s, with %d right and %d tokens for 40, is %d', async (mode, right, tokens, score) => {
+    const correct = { name: 'given', verify: async () => [{ score: right }] };
+    const reward = lcpo({ correct, mode, alpha: 0.02 });
+    expect(await scoreOf(reward, '', contextOf({ target_tokens: 40 }, tokens))).toBeCloseTo(score, 12);
+    await expect(scoreOf(reward, '', contextOf({}, tokens))).rejects.toThrow(/column "target_tokens" of the row/);
+    const silent = lcpo({ correct: { name: 'none', verify: async () => [{ score: null }] } });
+    expect(await scoreOf(silent, '', contextOf({ target_tokens: 40 }, tokens))).toBeNull();
   });
 
   it('lengthPenalty grows to -1', async () => {

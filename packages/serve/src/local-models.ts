@@ -16,6 +16,7 @@ import {
   type TokenPrompt,
   toolFormatOf,
 } from '@posttrain/lm';
+import { AdapterPrograms } from './adapter-programs.js';
 import { embedInSlices } from './embed-in-slices.js';
 import { scorePrompt } from './score-prompt.js';
 import type { CompletionEvent, CompletionRequest, OutputConstraint, ServedModel } from './served-model.js';
@@ -72,7 +73,10 @@ export function localModels(
   const { tokenizer, chatTemplate } = model;
   const parts = { model, generator, texts: new TextWorker({ tokenizer, chatTemplate }) };
   prepareConstraints(tokenizer);
-  const base = servedModel(parts, reasoningParser);
+  const served = (adapter?: Adapter) => servedModel(parts, reasoningParser, adapter);
+  const programs = new AdapterPrograms(model);
+  const loadAdapter = async (folder: string, adapterName: string) => served(await programs.load(folder, adapterName));
+  const base = { ...served(), loadAdapter };
   const embed = embedder && {
     embed: (texts: readonly string[], tokens: readonly (readonly number[])[]) =>
       // The same tokenizer with nothing before the text: the tokens are known.
@@ -82,7 +86,7 @@ export function localModels(
   };
   const adapted = Object.entries(adapters).map(([adapterName, adapter]) => [
     adapterName,
-    servedModel(parts, reasoningParser, adapter),
+    { ...served(adapter), card: { parent: name } },
   ]);
   return { [name]: { ...base, ...embed }, ...Object.fromEntries(adapted) };
 }
@@ -114,6 +118,7 @@ function servedModel(
     tokenize: (text, { addSpecialTokens, signal }) => texts.tokenize({ text, addSpecialTokens }, signal),
     complete: (request) => complete({ model, generator, texts }, request, adapter),
     score: (tokenIds, how) => scorePrompt(model, tokenIds, adapter, how),
+    ...(adapter && { unload: () => generator.forget(adapter) }),
     ...(chatTemplate
       ? {
           chat: {

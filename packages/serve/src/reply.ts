@@ -6,9 +6,10 @@ import type { RequestContext } from './run-completions.js';
 import type { CompletionRequest, ServedModel, TokenLogProb } from './served-model.js';
 import { idName } from './token-names.js';
 
-/** What an endpoint answers: one JSON body, perhaps as the pieces of its text, or a stream of bodies. */
+/** What an endpoint answers: one JSON body, perhaps as the pieces of its text, a stream of bodies, or a line of text. */
 export type Reply =
   | { readonly kind: 'json'; readonly body: JsonObject }
+  | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'pieces'; readonly pieces: readonly Buffer[] }
   | { readonly kind: 'events'; readonly events: AsyncGenerator<JsonObject> };
 
@@ -18,15 +19,13 @@ export function modelOf(
   { models }: RequestContext,
 ): { readonly name: string; readonly model: ServedModel } {
   const name = fields.required('model', fields.string('model'));
-  if (Object.hasOwn(models, name)) return { name, model: models[name]! };
-  throw new ApiError(
-    404,
-    `The model '${name.slice(0, 200)}' does not exist. There are: ${Object.keys(models).join(', ')}.`,
-    {
-      param: 'model',
-      apiCode: 'model_not_found',
-    },
-  );
+  const model = models.get(name);
+  if (model) return { name, model };
+  const known = [...models.names].join(', ');
+  throw new ApiError(404, `The model '${name.slice(0, 200)}' does not exist. There are: ${known}.`, {
+    param: 'model',
+    apiCode: 'model_not_found',
+  });
 }
 
 /** How the model completes. @throws ApiError for a model that only embeds */

@@ -1,12 +1,13 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import { merge } from './merge.js';
 import type { Metrics } from './metrics.js';
+import type { ModelRegistry } from './model-registry.js';
 import type { CompletionEvent, CompletionRequest, ServedModel } from './served-model.js';
 import type { Slots } from './slots.js';
 
 /** What an endpoint is given beside the request's body. */
 export interface RequestContext {
-  readonly models: Readonly<Record<string, ServedModel>>;
+  readonly models: ModelRegistry;
   readonly slots: Slots;
   readonly metrics: Metrics;
   /** Most tokens of one completion; Infinity: the model's context. */

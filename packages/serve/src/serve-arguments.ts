@@ -12,6 +12,8 @@ MODEL is a Hugging Face folder, a GGUF file, or a name on the hub (org/name, org
   --host ADDRESS          default 127.0.0.1, which is this machine only
   --name NAME             what requests call the model; default: the last part of MODEL
   --adapter NAME=FOLDER   an adapter that requests call NAME; may be repeated
+  --adapter-folder FOLDER  clients may load and unload the adapters in it while it runs; default: none may
+  --max-adapters NUMBER   adapters at once; default 64
   --quantization METHOD   nf4, fp4, int8 or int4; default: as the folder is
   --quantize-head         the output layer too; with --quantization int4
   --reasoning-parser NAME  deepseek_r1 or qwen3: <think>…</think> as reasoning_content; default: it stays in the text
@@ -31,6 +33,8 @@ const OPTIONS = {
   host: { type: 'string' },
   name: { type: 'string' },
   adapter: { type: 'string', multiple: true },
+  'adapter-folder': { type: 'string' },
+  'max-adapters': { type: 'string' },
   quantization: { type: 'string' },
   'quantize-head': { type: 'boolean' },
   'reasoning-parser': { type: 'string' },
@@ -53,6 +57,8 @@ export interface ServeArguments {
   readonly port: number;
   readonly host: string;
   readonly adapters: readonly { readonly name: string; readonly folder: string }[];
+  readonly adapterFolder: string | undefined;
+  readonly maxAdapters: number;
   readonly quantization: QuantizationOptions | undefined;
   readonly reasoningParser: ReasoningParserName | undefined;
   readonly maxBatch: number;
@@ -103,6 +109,8 @@ export function parseServeArguments(
     port: integer('port', 0, 65_535, 8000),
     host: values.host ?? '127.0.0.1',
     adapters: (values.adapter ?? []).map(adapterOf),
+    adapterFolder: values['adapter-folder'],
+    maxAdapters: integer('max-adapters', 1, 1_000_000, 64),
     quantization: quantizationOf(values.quantization, values['quantize-head'] === true),
     reasoningParser,
     maxBatch: integer('max-batch', 1, 4096, 64),

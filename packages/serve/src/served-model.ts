@@ -91,6 +91,12 @@ export interface ServedModel {
   /** Most tokens of prompt and completion together. */
   readonly contextLength: number;
   readonly vocabularySize: number;
+  /** What `/v1/models` says of where it is from: `root`, and of an adapter the model that it is of. Default: its own name, and none. */
+  readonly card?: { readonly root?: string; readonly parent?: string };
+  /** An adapter of this model, from its folder, as a model of its own. Absent: it takes none. */
+  loadAdapter?(folder: string, name: string): Promise<ServedModel>;
+  /** Called once when the model is not served any more; what was asked of it before goes on. */
+  unload?(): void | Promise<void>;
   /** Absent for a model without a chat template. */
   readonly chat?: {
     /** Absent where the template has no tools. */

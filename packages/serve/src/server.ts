@@ -4,11 +4,13 @@ import { custom, type Given, integer, listOf, options, PosttrainError, type Read
 import { LONGEST_TIMER_MS } from '@posttrain/interfaces/concurrency';
 import type { JsonObject } from '@posttrain/lm';
 import { allowOrigin, checkApiKey, checkHost, isLoopback } from './access.js';
+import { loadLoraAdapter, unloadLoraAdapter } from './adapters-endpoint.js';
 import { ApiError, toApiError } from './api-error.js';
 import { chatCompletions } from './chat-endpoint.js';
 import { completions } from './completions-endpoint.js';
 import { embeddings } from './embeddings-endpoint.js';
 import { Metrics } from './metrics.js';
+import { ModelRegistry } from './model-registry.js';
 import { readJsonBody } from './read-body.js';
 import type { Reply } from './reply.js';
 import type { RequestContext } from './run-completions.js';
@@ -46,6 +48,13 @@ const serveOptions = options('createServer', {
    * listens on a loopback address only, and wherever it listens once there is a list. Default: none.
    */
   allowedHosts: listOf(text({}), { optional: true }),
+  /**
+   * The folder whose adapters clients may load and unload by name while it runs (vLLM's `/v1/load_lora_adapter`); a path that leads out
+   * of it is refused, through links too. Who may use the server may then change what it serves. Default: none may.
+   */
+  adapterFolder: text({ optional: true }),
+  /** Adapters that are served at once, those it was started with among them; one more is refused. Default 64. */
+  maxAdapters: integer({ default: 64, min: 1 }),
   /** Told of errors that are the server's own fault; clients see no details. Default: printed to stderr. */
   onError: custom<(error: unknown) => void>()('a function', (value) => typeof value === 'function', { optional: true }),
 });
@@ -67,6 +76,8 @@ const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
   '/v1/chat/completions': chatCompletions,
   '/v1/completions': completions,
   '/v1/embeddings': embeddings,
+  '/v1/load_lora_adapter': loadLoraAdapter,
+  '/v1/unload_lora_adapter': unloadLoraAdapter,
 };
 
 /** The client has disconnected. */
@@ -83,20 +94,19 @@ export function createServer(models: Readonly<Record<string, ServedModel>>, opti
 
 /** A running server. */
 export class ModelServer {
-  readonly #models: Readonly<Record<string, ServedModel>>;
+  readonly #models: ModelRegistry;
   readonly #settings: Read<typeof serveOptions>;
   readonly #http: Server;
   readonly #slots: Slots;
   readonly #metrics: Metrics;
   readonly #running = new Set<AbortController>();
-  readonly #created = Math.floor(Date.now() / 1000);
   #draining = false;
   #checksHost = false;
 
   constructor(models: Readonly<Record<string, ServedModel>>, given: ServeOptions = {}) {
     const settings = serveOptions.read(given);
-    const { maxConcurrent, maxQueue, receiveTimeout } = settings;
-    this.#models = models;
+    const { maxConcurrent, maxQueue, receiveTimeout, adapterFolder, maxAdapters } = settings;
+    this.#models = new ModelRegistry(models, { adapterFolder, maxAdapters });
     this.#settings = settings;
     this.#slots = new Slots(maxConcurrent, maxQueue);
     this.#metrics = new Metrics(this.#slots);
@@ -189,25 +199,16 @@ export class ModelServer {
       const context = { ...shared, maxTokens, maxPromptBytes, signal };
       const reply = await ENDPOINTS[path]!(body, context);
       if (reply.kind === 'json') return sendJson(response, 200, reply.body);
+      if (reply.kind === 'text') return void response.writeHead(200, { 'content-type': 'text/plain' }).end(reply.text);
       if (reply.kind === 'pieces') return sendPieces(response, reply.pieces);
       return sendEvents(response, reply.events);
     }
     if (path === '/metrics') {
       const text = await this.#metrics.registry.metrics();
       response.writeHead(200, { 'content-type': this.#metrics.registry.contentType }).end(text);
-    } else if (path !== '/v1/models') sendJson(response, 200, this.#modelCard(modelName(path)));
-    else {
-      const data = Object.keys(this.#models).map((name) => this.#modelCard(name));
-      sendJson(response, 200, { object: 'list', data });
-    }
-  }
-
-  #modelCard(name: string): JsonObject {
-    if (!Object.hasOwn(this.#models, name)) {
-      throw new ApiError(404, `The model '${name.slice(0, 200)}' does not exist.`, { apiCode: 'model_not_found' });
-    }
-    const { contextLength } = this.#models[name]!;
-    return { id: name, object: 'model', created: this.#created, owned_by: 'posttrain', max_model_len: contextLength };
+    } else if (path !== '/v1/models') sendJson(response, 200, this.#models.card(modelName(path)));
+    else
+      sendJson(response, 200, { object: 'list', data: [...this.#models.names].map((name) => this.#models.card(name)) });
   }
 
   #fail(response: ServerResponse, error: unknown): void {

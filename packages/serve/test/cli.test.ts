@@ -106,6 +106,8 @@ describe('the arguments of serve', () => {
       port: 8000,
       host: '127.0.0.1',
       adapters: [],
+      adapterFolder: undefined,
+      maxAdapters: 64,
       apiKey: undefined,
       drainDeadline: 30_000,
     });
@@ -124,6 +126,10 @@ describe('the arguments of serve', () => {
       'nf4',
       '--api-key',
       'k',
+      '--adapter-folder',
+      'runs',
+      '--max-adapters',
+      '3',
       'm',
     ];
     expect(parseServeArguments(given, { POSTTRAIN_API_KEY: 'other' })).toMatchObject({
@@ -134,6 +140,8 @@ describe('the arguments of serve', () => {
         { name: 'b', folder: 'y=z' },
       ],
       quantization: { method: 'nf4' },
+      adapterFolder: 'runs',
+      maxAdapters: 3,
       apiKey: 'k',
     });
     const head = ['m', '--quantization', 'int4', '--quantize-head'];

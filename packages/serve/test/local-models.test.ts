@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Key, normal, setEngine, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
@@ -14,17 +14,27 @@ import {
   LocalGenerator,
   type LocalGeneratorOptions,
   loadEmbedder,
+  ModelRunner,
   parseModelConfig,
   sequenceLogProbs,
   Tokenizer,
   toolFormatOf,
 } from '@posttrain/lm';
-import { createAdapter, lora, saveAdapter, withAdapterParameters } from '@posttrain/peft';
+import {
+  createAdapter,
+  ia3,
+  lora,
+  type PeftAdapter,
+  promptTuning,
+  saveAdapter,
+  withAdapterParameters,
+} from '@posttrain/peft';
 import OpenAI from 'openai';
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { largestDifference, modelFolder, tinyModel } from '../../lm/test/support.js';
+import { AdapterPrograms } from '../src/adapter-programs.js';
 import { embeddingModel, type LocalModelsOptions, localModels } from '../src/index.js';
-import { serve } from './support.js';
+import { postJson, serve } from './support.js';
 
 describe('localModels', () => {
   let model: CausalLM;
@@ -58,6 +68,213 @@ describe('localModels', () => {
       linear: (x, layer) => layer.apply(x).mul(scale),
     }),
   };
+
+  describe('adapters that come and go', () => {
+    /** Folders of adapters, each of which does something, what `model` says with them, and what is served: all made once. */
+    let root: string;
+    const said: Record<string, string> = {};
+    let models: ReturnType<typeof localModels>;
+    beforeAll(async () => {
+      root = await mkdtemp(join(tmpdir(), 'adapters-'));
+      const moved = async (adapter: PeftAdapter, seed: number): Promise<PeftAdapter> => {
+        const parameters = Object.entries(adapter.parameters).map(([key, p], i) => [
+          key,
+          p.add(normal(Key.fromSeed(seed).child(i).toTensor(), p.shape).mul(0.5)),
+        ]);
+        return withAdapterParameters(adapter, Object.fromEntries(parameters));
+      };
+      const config = { r: 2, targetModules: 'all-linear' } as const;
+      const made: Record<string, PeftAdapter> = {
+        v1: await moved((await createAdapter(model, lora, config)) as PeftAdapter, 1),
+        v2: await moved((await createAdapter(model, lora, config)) as PeftAdapter, 2),
+        prompt: await moved((await createAdapter(model, promptTuning, { numVirtualTokens: 3 })) as PeftAdapter, 3),
+        scales: await moved((await createAdapter(model, ia3)) as PeftAdapter, 4),
+      };
+      for (const [name, adapter] of Object.entries(made)) {
+        await saveAdapter(join(root, name), adapter);
+        const [completion] = await alone([{ prompt: 'One and one', temperature: 0, maxTokens: 12 }], {
+          adapter: () => adapter,
+        });
+        said[name] = completion!.text;
+      }
+      const [completion] = await alone([{ prompt: 'One and one', temperature: 0, maxTokens: 12 }]);
+      said.tiny = completion!.text;
+      expect(new Set(Object.values(said)).size).toBe(5);
+      models = localModels('tiny', model);
+    });
+    afterAll(() => rm(root, { recursive: true }));
+
+    async function served() {
+      const { url, failures } = await serve(models, { adapterFolder: root, maxAdapters: 3 });
+      const change = async (verb: 'load' | 'unload', name: string, path?: string, more: object = {}) => {
+        const body = { lora_name: name, ...(path !== undefined && { lora_path: path }), ...more };
+        const response = await postJson(`${url}/v1/${verb}_lora_adapter`, body);
+        return { status: response.status, text: await response.text() };
+      };
+      const ask = async (name: string) => {
+        const response = await postJson(`${url}/v1/completions`, { ...greedy, model: name, prompt: 'One and one' });
+        if (response.status !== 200) return response.status;
+        return ((await response.json()) as { choices: { text: string }[] }).choices[0]!.text;
+      };
+      return { url, failures, change, ask };
+    }
+
+    it('as vLLM has it: loaded, listed, replaced and unloaded, of any method', async () => {
+      const { url, change, ask } = await served();
+      expect(await change('load', 'a', join(root, 'v1'))).toEqual({
+        status: 200,
+        text: "Success: LoRA adapter 'a' added successfully.",
+      });
+      for (const name of ['prompt', 'scales']) expect((await change('load', name, name)).status).toBe(200);
+      const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: Record<string, unknown>[] };
+      expect(data.map(({ id, root: from, parent, max_model_len: length }) => [id, from, parent, length])).toEqual([
+        ['tiny', 'tiny', null, 1024],
+        ['a', join(root, 'v1'), 'tiny', 1024],
+        ['prompt', 'prompt', 'tiny', 1021],
+        ['scales', 'scales', 'tiny', 1024],
+      ]);
+      // One batch of all kinds.
+      const answers = await Promise.all(['a', 'prompt', 'scales', 'tiny'].map(ask));
+      expect(answers).toEqual([said.v1, said.prompt, said.scales, said.tiny]);
+      const again = await change('load', 'a', 'v2');
+      expect(again.status).toBe(400);
+      expect(JSON.parse(again.text).error).toMatchObject({
+        type: 'InvalidUserInput',
+        message:
+          "The lora adapter 'a' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.",
+      });
+      expect((await change('load', 'a', 'v2', { load_inplace: true })).status).toBe(200);
+      expect(await ask('a')).toBe(said.v2);
+      expect(await change('unload', 'a')).toEqual({
+        status: 200,
+        text: "Success: LoRA adapter 'a' removed successfully.",
+      });
+      expect(await ask('a')).toBe(404);
+      const gone = await change('unload', 'a');
+      expect([gone.status, JSON.parse(gone.text).error]).toMatchObject([
+        404,
+        { type: 'NotFoundError', message: "The lora adapter 'a' cannot be found." },
+      ]);
+    });
+
+    it('finishes what was asked with the adapter that it had', async () => {
+      const { url, change, ask } = await served();
+      await change('load', 'a', 'v1');
+      const body = { ...greedy, model: 'a', prompt: 'One and one', stream: true };
+      const response = await postJson(`${url}/v1/completions`, body);
+      const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+      let events = (await reader.read()).value!;
+      expect((await change('load', 'a', 'v2', { load_inplace: true })).status).toBe(200);
+      const replaced = ask('a');
+      expect((await change('unload', 'a')).status).toBe(200);
+      for (let next = await reader.read(); !next.done; next = await reader.read()) events += next.value;
+      const texts = [...events.matchAll(/"text":("(?:[^"\\]|\\.)*")/g)].map(([, text]) => JSON.parse(text!) as string);
+      expect(texts.join('')).toBe(said.v1);
+      expect(events.endsWith('data: [DONE]\n\n')).toBe(true);
+      expect(await replaced).toBe(said.v2);
+    });
+
+    it('changes under traffic: every answer is what one of the adapters of its name says, or that there is none', async () => {
+      const { failures, change, ask } = await served();
+      let isOver = false;
+      const seen: Record<string, Set<unknown>> = { tiny: new Set(), a: new Set(), b: new Set() };
+      const client = async (name: string) => {
+        while (!isOver) seen[name]!.add(await ask(name));
+      };
+      const clients = ['tiny', 'a', 'b'].map(client);
+      const rounds = async (name: string, paths: readonly string[]) => {
+        for (let i = 0; i < 2; i++) {
+          for (const path of paths) {
+            expect((await change('load', name, path, { load_inplace: true })).status).toBe(200);
+            await ask(name);
+          }
+          expect((await change('unload', name)).status).toBe(200);
+        }
+      };
+      await Promise.all([rounds('a', ['v1', 'v2']), rounds('b', ['v2', 'v1'])]);
+      isOver = true;
+      await Promise.all(clients);
+      const allowed = { tiny: [said.tiny], a: [said.v1, said.v2, 404], b: [said.v1, said.v2, 404] };
+      for (const [name, answers] of Object.entries(allowed)) {
+        expect(answers, name).toEqual(expect.arrayContaining([...seen[name]!]));
+        expect(seen[name]!.size, name).toBeGreaterThan(name === 'tiny' ? 0 : 1);
+      }
+      expect(failures).toEqual([]);
+    });
+
+    it('refuses what is not allowed, not there or no adapter, and goes on', async () => {
+      const { url, change, ask } = await served();
+      const outside = await mkdtemp(join(tmpdir(), 'outside-'));
+      onTestFinished(() => rm(outside, { recursive: true }));
+      await cp(join(root, 'v1'), join(outside, 'v1'), { recursive: true });
+      await symlink(join(outside, 'v1'), join(root, 'link'));
+      await mkdir(join(root, 'files'));
+      for (const file of ['adapter_config.json', 'adapter_model.safetensors']) {
+        await symlink(join(outside, 'v1', file), join(root, 'files', file));
+      }
+      await cp(join(root, 'v1'), join(root, 'broken'), { recursive: true });
+      await writeFile(join(root, 'broken', 'adapter_model.safetensors'), 'nothing');
+      await mkdir(join(root, 'mixture'));
+      const mixture = { peft_type: 'XLORA', adapters: { 0: join(outside, 'v1') } };
+      await writeFile(join(root, 'mixture', 'adapter_config.json'), JSON.stringify(mixture));
+      const refused = async (status: number, problem: RegExp, ...[name, path, more]: [string, string?, object?]) => {
+        const answer = await change('load', name, path, more);
+        expect([answer.status, answer.text], path).toEqual([status, expect.stringMatching(problem)]);
+      };
+      for (const path of [
+        join(outside, 'v1'),
+        `../${basename(outside)}/v1`,
+        'link',
+        'files',
+        'mixture',
+        '/etc',
+        '..',
+      ]) {
+        await refused(403, /outside of the folder/, 'a', path);
+      }
+      await refused(404, /Loading lora a failed: No adapter found for none/, 'a', 'none');
+      await refused(404, /No adapter found/, 'a', '.');
+      await refused(404, /No adapter found/, 'a', 'v1\0');
+      await refused(400, /Loading lora a failed: .*adapter_model\.safetensors/, 'a', 'broken');
+      await refused(400, /Both 'lora_name' and 'lora_path' must be provided/, 'a');
+      await refused(400, /Both 'lora_name' and 'lora_path'/, '', 'v1');
+      await refused(400, /name of a model that is served/, 'tiny', 'v1', { load_inplace: true });
+      await refused(400, /'other' takes no adapters.*tiny/, 'a', 'v1', { base_model_name: 'other' });
+      await refused(400, /Did you mean 'load_inplace'/, 'a', 'v1', { load_in_place: true });
+      await refused(400, /lora_path/, 'a', 7 as never);
+      const head = { 'content-type': 'text/plain' };
+      expect((await postJson(`${url}/v1/load_lora_adapter`, {}, { headers: head })).status).toBe(415);
+      expect((await fetch(`${url}/v1/load_lora_adapter`)).status).toBe(405);
+      for (const name of ['a', 'b', 'c']) expect((await change('load', name, 'v1')).status).toBe(200);
+      await refused(400, /There are 3 adapters, and maxAdapters is 3; unload one first/, 'd', 'v2');
+      expect((await change('unload', '')).status).toBe(400);
+      expect((await change('unload', 'tiny')).status).toBe(404);
+      expect(await Promise.all(['a', 'b', 'c', 'tiny'].map(ask))).toEqual([said.v1, said.v1, said.v1, said.tiny]);
+      const fixed = await serve(models);
+      const answer = await postJson(`${fixed.url}/v1/load_lora_adapter`, { lora_name: 'a', lora_path: root });
+      expect([answer.status, await answer.text()]).toEqual([404, expect.stringContaining('--adapter-folder')]);
+    });
+
+    it('compiles nothing for a version that differs in its numbers only, and keeps nothing of it in the cache', async () => {
+      const programs = new AdapterPrograms(model);
+      const [one, two] = [await programs.load(join(root, 'v1'), 'a'), await programs.load(join(root, 'v2'), 'b')];
+      expect(two.hooks).toBe(one.hooks);
+      expect(two.name).toBe('b');
+      expect(two.parameters).not.toBe(one.parameters);
+      expect((await programs.load(join(root, 'scales'), 'c')).hooks).not.toBe(one.hooks);
+      const runner = new ModelRunner(model);
+      const computed = async (adapter: Adapter) => {
+        const sequence = runner.start([1, 2, 3, 4], adapter);
+        const { length } = sequence;
+        await runner.extend([{ sequence, tokens: [1, 2, 3, 4].slice(length), adapter }]);
+        runner.release(sequence);
+        return length;
+      };
+      expect([await computed(one), await computed(one), await computed(two)]).toEqual([0, 3, 0]);
+      await runner.forget(one);
+      expect([await computed(one), await computed(two)]).toEqual([0, 3]);
+    });
+  });
 
   describe('a local model behind the API', () => {
     it('says what its generator says, whole and streamed, for chats and text', async () => {

@@ -24,6 +24,7 @@ export { type L2SpOptions, l2Sp } from './continual/l2-sp.js';
 export { type LwfOptions, learningWithoutForgetting } from './continual/lwf.js';
 export { masImportance } from './continual/mas.js';
 export { type ContinualMethodName, continualMethods } from './continual/methods.js';
+export { type OLoraOptions, oLora } from './continual/o-lora.js';
 export { type AddImportanceOptions, addImportance } from './continual/online-ewc.js';
 export { type ReplayBuffer, reservoirBuffer, ringBuffer } from './continual/replay-buffer.js';
 export { type SftStageOptions, sftStage } from './continual/sft-stage.js';
@@ -34,6 +35,7 @@ export {
   synapticImportance,
 } from './continual/synaptic-intelligence.js';
 export { type TrainStreamOptions, type TrainStreamResult, trainStream } from './continual/train-stream.js';
+export { type FudgeLossOptions, fudgeLoss } from './controlled/fudge-loss.js';
 export {
   type CompetenceCurriculum,
   type CompetenceCurriculumOptions,

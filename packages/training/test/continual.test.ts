@@ -38,6 +38,7 @@ import {
   learningWithoutForgetting,
   masImportance,
   negativeLogLikelihood,
+  oLora,
   type Penalty,
   type ReplayBuffer,
   type RowSource,
@@ -625,6 +626,9 @@ describe('kits of penalties and of sources of rows', async () => {
   const importances = (like: Named) => mapNamed(like, (x) => x.square().add(0.1));
   testPenalty(it, 'ewc', (anchors) => ewc({ anchors, fisher: importances(anchors), lambda: 3 }), {
     zeroAtAnchor: true,
+  });
+  testPenalty(it, 'o-lora', (anchors) => oLora({ earlier: [anchors], lambda: 2 }), {
+    shapes: { 'm.lora_A.weight': [2, 4], 'n.lora_A.weight': [3, 2] },
   });
   testPenalty(it, 'l2-sp', (anchors) => l2Sp({ anchors, alpha: 2 }), { zeroAtAnchor: true });
   const norm = (parameters: Named) =>

@@ -9,20 +9,28 @@ import {
   adaLora,
   bitFit,
   boft,
+  c3a,
   cpt,
   createAdapter,
   curLora,
   fourierFt,
   houlsby,
+  hra,
   ia3,
   lnTuning,
   loadAdapter,
+  loha,
+  lokr,
   loReft,
   lora,
   loraFa,
+  loraXs,
   methodOptions,
+  miss,
   multitaskPromptTuning,
   NO_PLAN,
+  oft,
+  osf,
   type PeftAdapter,
   type PeftMethod,
   poly,
@@ -30,10 +38,12 @@ import {
   promptTuning,
   pTuning,
   randLora,
+  road,
   shira,
   stackAdapters,
   tinyLora,
   vera,
+  waveFt,
   withAdapterParameters,
 } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -173,6 +183,32 @@ describe.each(Object.entries(METHODS))('%s in sft', (name, [learningRate, make, 
       expect(Math.abs(x - theirs!.logProbs[i]!)).toBeLessThan(1e-4);
     });
   });
+});
+
+/** Those that only have to learn here: with which options, and a learning rate. */
+const OTHERS = {
+  OFT: [0.03, oft, { oftBlockSize: 4 }],
+  HRA: [0.1, hra, { r: 4 }],
+  LoHa: [0.03, loha, { r: 3 }],
+  LoKr: [0.03, lokr, { r: 3 }],
+  MiSS: [0.03, miss, { r: 4 }],
+  RoAd: [0.1, road, { groupSize: 8 }],
+  C3A: [0.05, c3a, { blockSize: 8, initWeights: true }],
+  WaveFT: [0.02, waveFt, { nFrequency: 96 }],
+  OSF: [0.01, osf, {}],
+  'LoRA-XS': [0.1, loraXs, { r: 8, loraAlpha: 8 }],
+  EVA: [0.02, lora, { r: 2, initLoraWeights: 'eva', evaConfig: { rho: 1, tau: 0.9 } }],
+  CorDA: [0.01, lora, { r: 4, useRslora: true, initLoraWeights: 'corda' }],
+  'LoRA-GA': [0.01, lora, { r: 4, initLoraWeights: 'lora_ga', loraGaConfig: {} }],
+} as const;
+
+it.each(Object.entries(OTHERS))('%s learns in sft', async (_, [learningRate, method, options]) => {
+  const rows = countingRows.slice(0, 2).map(({ input_ids: ids }) => ids);
+  const config = { targetModules: 'all-linear', ...options };
+  const adapter = await createAdapter(await model, method as never, config as never, { rows });
+  const { history } = await run(learningRate, adapter, { steps: 8 });
+  const losses = history.map(({ metrics }) => metrics.loss!);
+  expect(losses.slice(-2).reduce((a, b) => a + b)).toBeLessThan(losses.slice(0, 2).reduce((a, b) => a + b) - 0.2);
 });
 
 describe('over three seeds', () => {

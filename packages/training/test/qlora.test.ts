@@ -27,6 +27,7 @@ import {
 import {
   createAdapter,
   loadAdapter,
+  loftq,
   lora,
   MergeError,
   mergeAdapter,
@@ -194,11 +195,53 @@ describe('QLoRA', () => {
     await expectEqualGradients(await gradientOf(model, true), await gradientOf(await model.dequantize(), true));
   });
 
-  it('is the same over a base that GPTQ has rounded', async () => {
-    const rows = countingRows.map(({ input_ids }) => input_ids);
-    const model = await (await tinyModel('llama')).quantize({ method: 'gptq', rows, groupSize: 16 });
+  const rows = countingRows.map(({ input_ids }) => input_ids);
+  it.each([
+    { method: 'int4', blockSize: 16 },
+    { method: 'hqq', groupSize: 16 },
+    { method: 'gptq', rows, groupSize: 16 },
+    { method: 'awq', rows, groupSize: 16 },
+    { method: 'smoothquant', rows },
+  ] as const)('is the same over a base by $method, which a run leaves as it was, bit for bit', async (options) => {
+    const model = await (await tinyModel('llama')).quantize(options);
     const before = await bytesOf(model);
-    await expectEqualGradients(await gradientOf(model), await gradientOf(await model.dequantize()));
+    if (options.method === 'hqq' || options.method === 'gptq') {
+      await expectEqualGradients(await gradientOf(model), await gradientOf(await model.dequantize()));
+    }
+    const adapter = await createAdapter(model, lora, { r: 2, targetModules: ['q_proj'] }, { seed: 7 });
+    const run = { rows: countingRows, batchSize: 4, learningRate: 0.01, steps: 2 };
+    const { adapter: trained } = await sft({ model, adapter, ...run });
+    expect(await bytesOf(model)).toEqual(before);
+    const moved = Object.entries(trained!.parameters).filter(([name]) => name.includes('lora_B'));
+    for (const [, b] of moved) expect(Math.max(...(await b.toArray()).map(Math.abs))).toBeGreaterThan(0);
+  });
+
+  it('starts nearer to the float model with LoftQ, and learns from there over the same codes', async () => {
+    const float = await tinyModel('llama');
+    const config = { r: 4, loraAlpha: 4, targetModules: 'all-linear' };
+    const { model, adapter } = await loftq(float, config, { iterations: 3 });
+    const before = await bytesOf(model);
+    const mean = async (base: CausalLM, on?: typeof adapter) => {
+      const scored = await sequenceLogProbs(base, rows, on ? { adapter: on } : {});
+      return scored.flatMap(({ logProbs }) => [...logProbs]);
+    };
+    const [wanted, plain, with_] = [
+      await mean(float),
+      await mean(await float.quantize(NF4)),
+      await mean(model, adapter),
+    ];
+    const distance = (values: readonly number[]) => Math.hypot(...values.map((x, i) => x - wanted[i]!));
+    expect(distance(with_)).toBeLessThan(distance(plain));
+    const { history } = await sft({
+      model,
+      adapter,
+      rows: countingRows,
+      batchSize: 4,
+      learningRate: 0.01,
+      epochs: 4,
+      loggingSteps: 1,
+    });
+    expect(history.at(-1)!.metrics.loss!).toBeLessThan(0.8 * history[0]!.metrics.loss!);
     expect(await bytesOf(model)).toEqual(before);
   });
 

@@ -17,6 +17,7 @@ import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
   embeddingGradient,
   type ForwardPass,
+  fudgeLoss,
   type Loss,
   negativeLogLikelihood,
   nextOf,
@@ -235,6 +236,40 @@ describe('values of every token', () => {
       }
     },
   );
+
+  it('as classifiers of prefixes have torch’s losses and gradients, least at the mean of the labels', async () => {
+    const { sequences, labels, cases } = JSON.parse(readFileSync(join(goldens, 'losses/fudge.json'), 'utf8')) as {
+      sequences: number[][];
+      labels: number[];
+      cases: Record<'log_odds' | 'value', { loss: number; norm: number[] }>;
+    };
+    const labelled = sequences.map((tokens, i) => ({
+      ...{ tokens, weights: tokens.slice(1).map((_, t) => Math.abs(Math.sin(1.7 * t + 1))) },
+      annotations: { label: [labels[i]!] },
+    }));
+    const trainer = await llama();
+    for (const target of ['log_odds', 'value'] as const) {
+      const { loss } = await trainer.forwardBackward(labelled, fudgeLoss({ target }));
+      expectClose([loss], [cases[target].loss], 2e-5);
+      expectClose(await normOf(trainer), cases[target].norm, 1e-4);
+    }
+    // One prefix of three texts, two of which have the label.
+    const lossAt = (target: 'log_odds' | 'value', z: number) => {
+      const each = [1, 0, 1].map((label) => {
+        const read = () => ({ chosen: tensor([z], [1, 1]) }) as never;
+        const inputs = { weights: tensor([1], [1, 1]), annotations: { label: tensor([label]) } } as never;
+        return fudgeLoss({ target }).computeFrom(read, inputs).loss.item();
+      });
+      return Promise.all(each).then((losses) => losses.reduce((a, b) => a + b));
+    };
+    const optimum = { log_odds: Math.log(2), value: 2 / 3 };
+    for (const target of ['log_odds', 'value'] as const) {
+      const [below, at, above] = await Promise.all([-0.1, 0, 0.1].map((by) => lossAt(target, optimum[target] + by)));
+      expect(at!).toBeLessThan(Math.min(below!, above!));
+      expect(Math.abs(above! - below!)).toBeLessThan(2e-4);
+    }
+    expect(() => fudgeLoss({ target: 'odds' as never })).toThrow(/target is "odds"/);
+  });
 
   it('lie between their mean and their maximum', async () => {
     const trainer = await llama();

@@ -8,7 +8,7 @@ import { realize, tensor } from '@posttrain/core-tensor';
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
 import type { Scorer } from '@posttrain/interfaces';
-import { CausalLM, LocalScorer, loadWeights, parseModelConfig, trainTokenizer } from '@posttrain/lm';
+import { CausalLM, LocalGenerator, LocalScorer, loadWeights, parseModelConfig, trainTokenizer } from '@posttrain/lm';
 import { createAdapter, loadAdapter, lora } from '@posttrain/peft';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { streamRows, writeJsonl } from '../../data/src/index.js';
@@ -22,16 +22,21 @@ import {
   loadCheckpoint,
   negativeLogLikelihood,
   packRows,
+  type RowSource,
   type SftOptions,
+  type SftRow,
   type StepMetrics,
   saveCheckpoint,
   sft,
+  sftFeedOf,
   sftScorerTrainer,
   type TokenizedRow,
+  type TokenLoss,
   Trainer,
   tokenizeRows,
   toTrainingRows,
 } from '../src/index.js';
+import { sftOptions } from '../src/sft/sft-options.js';
 import { lettersModel } from './letters.js';
 import { modelOf } from './model.js';
 import { countingRows, smallRun, start } from './sft-run.js';
@@ -158,6 +163,51 @@ describe('sft', () => {
     }
   });
 
+  it('learns a batch by heart: its loss goes to nothing, and what it says is the batch', async () => {
+    const rows = ['ab', 'cd', 'ef'].map(([prompt, completion]) => ({ prompt, completion: completion!.repeat(3) }));
+    const shared = { batchSize: 3, steps: 60, learningRate: 0.02, schedule: 'constant' } as const;
+    const { trainer, history } = await sft({ ...shared, model: await lettersModel(1), rows });
+    const last = history.at(-1)!.metrics;
+    expect(history[0]!.metrics.loss).toBeGreaterThan(1.5);
+    expect(last.loss).toBeLessThan(2e-3);
+    expect(last.mean_token_accuracy).toBe(1);
+    const said = await new LocalGenerator(trainer.model).generate(
+      rows.map(({ prompt }) => ({ prompt: prompt!, maxTokens: 8, temperature: 0 })),
+    );
+    expect(said.map(([one]) => one!.text)).toEqual(rows.map(({ completion }) => completion));
+  });
+
+  it('with DFT climbs the mean probability of the targets: its gradient is that of -p, and the step says so', async () => {
+    const trainer = await Trainer.create(await lettersModel(2), { optimizer: sgd(), maxGradNorm: 0 });
+    const rows = toTrainingRows(
+      ['abca', 'fed'].map((text) => ({
+        tokens: [...text].map((letter) => 'abcdefg'.indexOf(letter)),
+        mask: [...text].map(() => 1),
+      })),
+    );
+    const expected: TokenLoss = {
+      ...{ name: 'probability', annotations: [] },
+      compute: ({ logProbs, weights }) => ({ loss: logProbs.exp().mul(weights).sum().neg(), metrics: {} }),
+    };
+    const gradients = async (loss: TokenLoss) => {
+      const result = await trainer.forwardBackward(rows, loss);
+      return { loss: result.loss, gradients: await trainer.takeGradients() };
+    };
+    const [dft, plain] = [await gradients(dynamicFineTuning), await gradients(expected)];
+    let squared = 0;
+    for (const [name, gradient] of Object.entries(dft.gradients)) {
+      const [a, b] = await Promise.all([gradient.toArray(), plain.gradients[name]!.toArray()]);
+      expect(Math.max(...a.map((x, i) => Math.abs(x - b[i]!)))).toBeLessThan(1e-6);
+      squared += a.reduce((sum, x) => sum + x * x, 0);
+    }
+    const learningRate = 0.01;
+    await trainer.optimStep({ learningRate, gradients: dft.gradients });
+    const rise = plain.loss - (await trainer.evaluate(rows, expected)).loss;
+    // To first order, and a step of SGD that goes somewhere.
+    expect(rise / (learningRate * squared)).toBeGreaterThan(0.9);
+    expect(rise / (learningRate * squared)).toBeLessThan(1.1);
+  });
+
   it('learns, and logs what Hugging Face’s trainers and TRL log', async () => {
     const entries: StepMetrics[] = [];
     const adapter = await createAdapter((await start).model, lora, { r: 4, targetModules: 'all-linear' });
@@ -224,6 +274,78 @@ describe('sft', () => {
       expect(value).toBeCloseTo(unpacked.weight[i]!, 5);
     });
     expect(Math.abs(mixed.loss - unpacked.loss)).toBeGreaterThan(1e-2);
+  });
+
+  describe('packing while streaming', () => {
+    const model = start.then(({ model }) => model);
+    /** The rows that `take` gives, of a source that counts on from request to request. */
+    const streamed = async (packingBuffer: number, more: object = {}, rows: RowSource<SftRow> = counting()) => {
+      const settings = { model: await model, rows, packing: true, packingBuffer, steps: 9, batchSize: 2, ...more };
+      return sftFeedOf({ ...sftOptions.read(settings), maxLength: 16 });
+    };
+    const counting = (): RowSource<SftRow> => {
+      let at = 0;
+      return {
+        name: 'counting',
+        next: ({ count }) => Array.from({ length: count }, () => ({ row: countingRows[at++ % countingRows.length]! })),
+        state: () => at,
+        load(state) {
+          at = state as number;
+        },
+      };
+    };
+    const text = (rows: readonly { readonly tokens: readonly number[] }[]) =>
+      rows.map((row) => row.tokens.join()).sort();
+
+    it.each(['bfd', 'bfd_split', 'wrapped'] as const)(
+      'packs each buffer as a list is packed, every row of it once, in any order (%s)',
+      async (packingStrategy) => {
+        const feed = await streamed(6, { packingStrategy });
+        const { rows } = tokenizeRows(await model, countingRows, { maxLength: 16 });
+        const buffers = [rows.slice(0, 6), rows.slice(6)].map((some) => packRows(some, 16, packingStrategy));
+        const taken = [];
+        while (taken.length < buffers.flat().length) taken.push(...(await feed.take(taken.length / 2)));
+        const first = buffers[0]!.length;
+        expect(text(taken.slice(0, first))).toEqual(text(buffers[0]!));
+        expect(text(taken.slice(first, first + buffers[1]!.length))).toEqual(text(buffers[1]!));
+        expect(feed.report.trainedRows).toBe(taken.length);
+      },
+    );
+
+    it('goes on after any step with the same rows, also inside of a buffer, and of a source without a state', async () => {
+      const stateless: RowSource<SftRow> = {
+        name: 'of the step',
+        next: ({ count, step }) =>
+          Array.from({ length: count }, (_, i) => ({ row: countingRows[(5 * step + i) % 12]! })),
+      };
+      for (const rows of [counting, () => stateless]) {
+        const whole = await streamed(5, {}, rows());
+        const given: unknown[] = [];
+        for (let step = 0; step < 9; step++) {
+          given.push(await whole.take(step));
+          const rest = await streamed(5, {}, rows());
+          await rest.load!(JSON.parse(JSON.stringify(whole.state!())));
+          const next = await rest.take(step + 1);
+          const saved = whole.state!();
+          expect(await whole.take(step + 1)).toEqual(next);
+          await whole.load!(saved);
+        }
+        expect(new Set(given.map((batch) => JSON.stringify(batch))).size).toBeGreaterThan(6);
+      }
+    });
+
+    const three = { row: { input_ids: [1, 2, 3], labels: [-100, -100, 3] } };
+    const threes = { name: 'threes', next: ({ count }: { count: number }) => Array<typeof three>(count).fill(three) };
+    it.each<[object, RegExp]>([
+      [{ rows: countingRows }, /packingBuffer is of rows of a source/],
+      [
+        { maxLength: 2, packingStrategy: 'wrapped', packingBuffer: 1, rows: threes },
+        /leaves no trained token; raise maxLength/,
+      ],
+    ])('refuses what it cannot pack: %o', async (options, message) => {
+      const given = { packing: true, packingBuffer: 4, steps: 2, ...options };
+      await expect(smallRun(given)).rejects.toThrow(message);
+    });
   });
 
   it('trains a whole model, and reports what became of the rows', async () => {
@@ -433,12 +555,21 @@ describe('pretraining', () => {
     // It begins by knowing nothing: log of the size of the vocabulary.
     expect(first).toBeCloseTo(Math.log(tokenizer.vocabSize), 1);
     expect(last).toBeLessThan(0.75 * first);
-    await cp(join(folder, 'a/checkpoint-4'), join(folder, 'b/checkpoint-4'), { recursive: true });
-    const rest = await train('b', 10, { resume: true });
-    expect(rest.history).toEqual(whole.history);
-    for (const [name, value] of Object.entries(whole.trainer.parameters)) {
-      expect(await rest.trainer.parameters[name]!.toArray()).toEqual(await value.toArray());
+    const packing = { packing: true, packingBuffer: 20, maxLength: 32, batchSize: 2 };
+    const packed = await train('c', 7, packing);
+    for (const [from, into, straight, more] of [
+      ['a', 'b', whole, {}],
+      ['c', 'd', packed, packing],
+    ] as const) {
+      await cp(join(folder, from, 'checkpoint-4'), join(folder, into, 'checkpoint-4'), { recursive: true });
+      const rest = await train(into, straight.history.length, { resume: true, ...more });
+      expect(rest.history).toEqual(straight.history);
+      for (const [name, value] of Object.entries(straight.trainer.parameters)) {
+        expect(await rest.trainer.parameters[name]!.toArray()).toEqual(await value.toArray());
+      }
     }
+    const otherBuffer = train('d', 7, { resume: true, ...packing, packingBuffer: 10 });
+    await expect(otherBuffer).rejects.toThrow(/packingBuffer was 20 and is 10/);
     const other = streamRows(join(folder, 'train.jsonl'), { bufferSize: 8 });
     await expect(train('b', 10, { resume: true, rows: await other })).rejects.toThrow(
       /rows.bufferSize was 16 and is 8/,

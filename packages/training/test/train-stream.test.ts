@@ -1,7 +1,12 @@
-import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import type { Named } from '@posttrain/core-tensor/optim';
 import { perplexity, sequenceLogProbs } from '@posttrain/lm';
-import { createAdapter, lora } from '@posttrain/peft';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { createAdapter, lora, mergeAdapter, type PeftAdapter } from '@posttrain/peft';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyPolicy } from '../../rl/src/testing/index.js';
 import { dpo } from '../../rl/src/training/dpo-trainer.js';
 import {
@@ -9,6 +14,7 @@ import {
   type ContinualStage,
   type ContinualTask,
   continualMethods,
+  oLora,
   reservoirBuffer,
   sftStage,
   type TrainStreamOptions,
@@ -52,12 +58,13 @@ describe('a stream of tasks', () => {
     }
   });
 
-  const { ewc, online_ewc, mas, si, l2_sp, lwf, replay, generative_replay, gem, a_gem } = continualMethods;
+  const { ewc, online_ewc, mas, si, l2_sp, lwf, replay, generative_replay, gem, a_gem, coma } = continualMethods;
   it.each<[string, () => ContinualMethod]>([
     ['ewc', () => ewc({ lambda: 0 })],
     ['online EWC', () => online_ewc({ lambda: 0 })],
     ['MAS', () => mas({ lambda: 0 })],
     ['SI', () => si({ c: 0 })],
+    ['CoMA', () => coma({ lambda: 0 })],
     ['L2-SP', () => l2_sp({ alpha: 0 })],
     ['LwF', () => lwf({ lambda: 0 })],
   ])('%s of strength 0 is fine-tuning', async (_, make) => {
@@ -78,12 +85,55 @@ describe('a stream of tasks', () => {
     ['generative replay', () => generative_replay({ gamma: 1, sampling: { maxTokens: 2 }, prompts: ['a', 'g'] })],
     ['GEM', () => gem()],
     ['A-GEM', () => a_gem({ batchSize: 2 })],
+    ['CoMA', () => coma()],
   ])('%s leaves the first task as it is, and changes what later ones do', async (_, make) => {
     const { matrix } = await stream({ method: make(), tasks: tasks.slice(0, 2) });
     expect(matrix.loss![0]!).toEqual(naive.matrix.loss![0]!.slice(0, 2));
     const [kept] = matrix.loss![1]! as [number, number];
     expect(kept).not.toBe(naive.matrix.loss![1]![0]!);
     expect(kept).toBeLessThan(naive.matrix.loss![1]![0]! + 0.02);
+  });
+
+  it('merges an adapter after each task and goes on with a new one, whose directions O-LoRA keeps apart', async () => {
+    const model = await tinyPolicy(1);
+    const make = (base: typeof model, seed: number) =>
+      createAdapter(base, lora, { r: 2, targetModules: ['q_proj'] }, { seed });
+    const factors: Named[] = [];
+    const next = async ({ model: base, adapter }: { model: typeof model; adapter: unknown }, index: number) => {
+      factors.push((adapter as PeftAdapter).parameters);
+      const { model: merged } = await mergeAdapter(base, adapter as PeftAdapter);
+      return { model: merged, adapter: await make(merged, index) };
+    };
+    const overlap = async (method: ContinualMethod) => {
+      factors.length = 0;
+      const result = await stream({ model, adapter: await make(model, 0), method, tasks: tasks.slice(0, 2) });
+      // What was measured is what goes on: the merged model, beside which the new adapter is nothing.
+      const again = await stream({ model: result.model, tasks: tasks.slice(1, 2) });
+      expect(again.baseline.loss![0]).toBeCloseTo(result.matrix.loss![1]![1]!, 5);
+      return oLora({ earlier: [factors[0]!], lambda: 1 })
+        .compute(factors[1]!, oLora({ earlier: [factors[0]!], lambda: 1 }).tensors!)
+        .item();
+    };
+    const apart = await overlap(continualMethods.o_lora({ lambda: 5, next }));
+    expect(apart).toBeLessThan(0.5 * (await overlap(continualMethods.adapter_per_task({ next }))));
+    await expect(stream({ method: continualMethods.o_lora({ lambda: 1, next }) })).rejects.toThrow(/needs an adapter/);
+    // Directions at right angles cost nothing, others the square of their product.
+    const of = (a: number[][]) => ({ 'm.lora_A.weight': tensor(a) });
+    const { compute, tensors } = oLora({ earlier: [of([[1, 2]])], lambda: 3 });
+    expect(await compute(of([[2, -1], [3, 1]]), tensors!).item()).toBe(75); // biome-ignore format: rows
+    expect(() => oLora({ earlier: [], lambda: 1 })).toThrow(/earlier must have adapters/);
+  });
+
+  it('CoMA is half way between the models before and after', async () => {
+    const model = await tinyPolicy(1);
+    const two = tasks.slice(0, 2);
+    const first = await stream({ model, tasks: two.slice(0, 1) });
+    const second = await stream({ model: first.model, tasks: two.slice(1) });
+    const mean = await stream({ model, tasks: two, method: coma() });
+    for (const [name, weight] of Object.entries(mean.model.weights)) {
+      const between = first.model.weights[name]!.add(second.model.weights[name]!).mul(0.5);
+      expect(await weight.sub(between).abs().max().item()).toBeLessThan(1e-6);
+    }
   });
 
   it('trains an adapter from task to task beside a model that stays', async () => {
@@ -95,6 +145,72 @@ describe('a stream of tasks', () => {
       const again = await stream({ model, adapter: result.adapter!, tasks: tasks.slice(1, 2) });
       expect(again.baseline.loss![0]).toBeCloseTo(result.matrix.loss![1]![1]!, 5);
     }
+  });
+});
+
+describe('a stream in a folder', () => {
+  let folder: string;
+  beforeAll(async () => {
+    setEngine(onnxruntimeEngine({ threads: 1 }));
+    folder = await mkdtemp(join(tmpdir(), 'stream-'));
+  });
+  afterAll(async () => {
+    setEngine(referenceEngine());
+    await rm(folder, { recursive: true });
+  });
+
+  const two = tasks.slice(0, 2);
+  const settings = { steps: 3, batchSize: 3, learningRate: 0.05 };
+  /** Two tasks; dies after so many steps of all. */
+  const run = async (name: string, options: Partial<TrainStreamOptions>, dieAt?: number) => {
+    let steps = 0;
+    const afterStep = () => {
+      if (++steps === dieAt) throw new Error('killed');
+    };
+    return stream({
+      tasks: two,
+      stage: sftStage({ ...settings, saveSteps: 1, afterStep }),
+      outputFolder: join(folder, name),
+      ...options,
+    });
+  };
+
+  // All methods: resume.slow.test.ts.
+  it.each<[string, () => ContinualMethod]>([
+    ['si', () => continualMethods.si({ c: 10 })],
+    ['replay', () => continualMethods.replay({ buffer: reservoirBuffer(4) })],
+  ])(
+    'with %s, killed within its second task, goes on to the same weights and scores, bit for bit',
+    async (name, method) => {
+      const whole = await stream({ tasks: two, stage: sftStage(settings), method: method() });
+      await expect(run(name, { method: method() }, 5)).rejects.toThrow('killed');
+      const rest = await run(name, { method: method(), resume: true });
+      expect([rest.matrix, rest.baseline]).toEqual([whole.matrix, whole.baseline]);
+      for (const [key, value] of Object.entries(whole.model.weights)) {
+        expect(await rest.model.weights[key]!.toArray(), key).toEqual(await value.toArray());
+      }
+    },
+  );
+
+  const forgetful = { name: 'mine', family: 'replay', end() {} } as const;
+  it.each<[string, Partial<TrainStreamOptions>, RegExp]>([
+    ['another method', { method: continualMethods.si({ c: 11 }), resume: true }, /method.c was 10 and is 11/],
+    ['other rows', { tasks: [two[0]!, { ...two[1]!, rows: two[0]!.rows }], resume: true }, /tasks.1.rows was/],
+    [
+      'another stage',
+      { stage: sftStage({ ...settings, learningRate: 1 }), resume: true },
+      /tasks.0.stage.learningRate was/,
+    ],
+    ['a folder that is used', {}, /belongs to an earlier run/],
+    ['no folder to go on in', { outputFolder: undefined as never, resume: true }, /resume needs an outputFolder/],
+    [
+      'a method that goes on with another model',
+      { method: continualMethods.o_lora({ lambda: 1, next: async ({ model, adapter }) => ({ model, adapter }) }) },
+      /o-lora looks at tasks .* has no state\(\) and load\(\)/,
+    ],
+    ['a method that would be forgotten', { method: forgetful }, /mine looks at tasks .* has no state\(\) and load\(\)/],
+  ])('refuses %s', async (_, options, message) => {
+    await expect(run('si', { method: continualMethods.si({ c: 10 }), ...options })).rejects.toThrow(message);
   });
 });
 

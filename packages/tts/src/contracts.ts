@@ -14,6 +14,10 @@ export function checkedCompletions(name: string, completions: unknown, n: number
         throw new ContractError(`generator "${name}" reported a usage of ${tokens} tokens.`);
       }
     }
+    const { promptTokens, cachedPromptTokens: cached = 0 } = usage;
+    if (!Number.isSafeInteger(cached) || cached < 0 || cached > promptTokens) {
+      throw new ContractError(`generator "${name}" reported ${cached} of ${promptTokens} prompt tokens as cached.`);
+    }
   }
   return completions;
 }

@@ -37,6 +37,7 @@ export function grownNode(grown: {
       text: start === parent.text ? completion.text + step : text,
       finishReason,
       promptTokens: usage.promptTokens,
+      ...(usage.cachedPromptTokens === undefined ? {} : { cachedPromptTokens: usage.cachedPromptTokens }),
       completionTokens: usage.completionTokens,
       ...(state === 'open' ? { stop: step } : {}),
       ...(start === parent.text ? {} : { prefix: start }),

@@ -77,6 +77,10 @@ export {
 export { type AlphaLlmOptions, alphaLlm, importanceWidth } from './strategies/alpha-llm.js';
 export { type AutoCotOptions, autoCot } from './strategies/auto-cot.js';
 export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.js';
+export {
+  type BlockwiseControlledDecodingOptions,
+  blockwiseControlledDecoding,
+} from './strategies/blockwise-controlled-decoding.js';
 export { type BudgetForcingOptions, budgetForcing } from './strategies/budget-forcing.js';
 export {
   type ChainOfThoughtOptions,
@@ -104,6 +108,7 @@ export {
   traceConfidence,
 } from './strategies/deep-conf.js';
 export { type DeepConfOnlineOptions, deepConfOnline } from './strategies/deep-conf-online.js';
+export { type DeerOptions, deer } from './strategies/deer.js';
 export {
   type DiverseVerifierTreeSearchOptions,
   diverseVerifierTreeSearch,

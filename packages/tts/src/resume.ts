@@ -135,8 +135,12 @@ async function replay(
 }
 
 function completionOf(node: TraceNode, prefix: string): Completion {
-  const { text, stop, finishReason, promptTokens, completionTokens } = node;
-  const usage: Usage = { promptTokens, completionTokens };
+  const { text, stop, finishReason, promptTokens, cachedPromptTokens, completionTokens } = node;
+  const usage: Usage = {
+    promptTokens,
+    ...(cachedPromptTokens !== undefined && { cachedPromptTokens }),
+    completionTokens,
+  };
   const start = node.prefix === undefined ? 0 : prefix.length;
   return {
     text: text.slice(start, text.length - (stop?.length ?? 0)),

@@ -19,6 +19,7 @@ import {
 import type { AnswerExtractor } from '@posttrain/interfaces/answers';
 import { hasMethod } from './arguments.js';
 import { assertBudget, type Budget } from './budget.js';
+import type { Trace } from './trace.js';
 
 /** What is to be answered. */
 export interface Problem {
@@ -109,6 +110,13 @@ const strategyShape = {
   failures: oneOf(['throw', 'drop'], { optional: true }),
   /** Stops the search: it rejects with the signal's reason. */
   signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, { optional: true }),
+  /**
+   * Called with the trace so far where the search ends by an error (its signal has fired, a call has failed), before it rejects:
+   * `resumeSearch` goes on from it.
+   */
+  onInterrupted: custom<(trace: Trace) => void>()('a function of a trace', (value) => typeof value === 'function', {
+    optional: true,
+  }),
 };
 
 /** What every strategy takes. */

@@ -13,6 +13,7 @@ import { answerOf, assertStops } from './contracts.js';
 import { Deadline } from './deadline.js';
 import { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 import { grownNode, type NewNode } from './grown-node.js';
+import { Interruption } from './interruption.js';
 import { failedBecause, Judges, OVERTIME, pairRequest, pairVerifier } from './judging.js';
 import { Rounds } from './rounds.js';
 import {
@@ -38,6 +39,16 @@ import {
 } from './search-types.js';
 import type { Trace, TraceNode } from './trace.js';
 import { traceOf } from './trace-of.js';
+
+type NodePair = readonly [SearchNode, SearchNode];
+
+/** What nodes are judged as. */
+interface Verification {
+  /** Which of `options.verifiers` to ask; default `options.verifier`. */
+  readonly role?: string;
+  /** What the nodes' texts answer, where that is not the search's own problem. */
+  readonly problem?: Pick<Problem, 'prompt' | 'row'>;
+}
 
 /**
  * One search under way: what a strategy is written on. Every call of generators and verifiers goes through it, so that the
@@ -67,6 +78,7 @@ export class Search {
   readonly #deadline: Deadline;
   readonly #rounds: Rounds;
   readonly #judges: Judges;
+  readonly #interruption: Interruption;
   readonly #nodes: SearchNode[] = [];
   readonly #children = new Map<string, number>();
   #exhausted: BudgetLimit | null = null;
@@ -90,6 +102,7 @@ export class Search {
       isOver: () => this.exhausted === 'maxWallTimeMs',
       drops: (cause) => this.#drops(cause),
     });
+    this.#interruption = new Interruption(options.onInterrupted, () => this.#trace());
     const key = String(options.sampling?.seed ?? 0);
     this.root = this.#add({ key, parents: [], text: problem.prefix ?? '', state: 'open', node: { status: 'kept' } });
   }
@@ -123,7 +136,11 @@ export class Search {
    *
    * @throws ContractError when generator or verifier answer out of shape; the signal's reason when it fires
    */
-  async draw(draw: Draw = {}): Promise<SearchNode[]> {
+  draw(draw: Draw = {}): Promise<SearchNode[]> {
+    return this.#interruption.guard(this.#draw(draw));
+  }
+
+  async #draw(draw: Draw): Promise<SearchNode[]> {
     const { n = this.#options.n, ...report } = options(`${this.#strategy}: draw`, drawShape).read(draw);
     const { batchSize = n, verifier, generator, sampling = {} } = this.#options;
     const { seed, ...drawn } = sampling;
@@ -169,7 +186,11 @@ export class Search {
    * @throws ContractError when the generator answers out of shape, or does not say which stop string ended a step; its own
    *   error when it fails; the signal's reason when it fires
    */
-  async expand(node: SearchNode, expansion: Expansion): Promise<SearchNode[]> {
+  expand(node: SearchNode, expansion: Expansion): Promise<SearchNode[]> {
+    return this.#interruption.guard(this.#expand(node, expansion));
+  }
+
+  async #expand(node: SearchNode, expansion: Expansion): Promise<SearchNode[]> {
     const where = `${this.#strategy}: expand`;
     const { n, stop, role, prompt, prefix, ...report } = options(where, expansionShape).read(expansion);
     const { seed: _, ...sampling } = { ...this.#options.sampling, ...expansion.sampling };
@@ -213,14 +234,13 @@ export class Search {
    * Scores nodes: `score`, and `stepScores` where the verifier has them. Those that the budget does not allow stay as they are
    * and have a reason.
    *
-   * @param options.role which of `options.verifiers` to ask; default `options.verifier`
-   * @param options.problem what the nodes' texts answer, where that is not the search's own problem
    * @throws ContractError, the verifier's own error when it fails (unless `failures` is `drop`), the signal's reason when it fires
    */
-  async verify(
-    nodes: readonly SearchNode[],
-    { role, problem }: { readonly role?: string; readonly problem?: Pick<Problem, 'prompt' | 'row'> } = {},
-  ): Promise<void> {
+  verify(nodes: readonly SearchNode[], how: Verification = {}): Promise<void> {
+    return this.#interruption.guard(this.#verify(nodes, how));
+  }
+
+  async #verify(nodes: readonly SearchNode[], { role, problem }: Verification): Promise<void> {
     const verifier = role === undefined ? this.#options.verifier : this.#options.verifiers?.[role];
     if (!verifier) throw this.#without(role === undefined ? 'a verifier' : `verifiers.${role}`);
     this.#deadline.throwIfAborted();
@@ -240,10 +260,11 @@ export class Search {
    *
    * @throws ContractError, the judge's own error when it fails, the signal's reason when it fires
    */
-  async compare(
-    judge: PairJudge,
-    pairs: readonly (readonly [SearchNode, SearchNode])[],
-  ): Promise<(number | null | undefined)[]> {
+  compare(judge: PairJudge, pairs: readonly NodePair[]): Promise<(number | null | undefined)[]> {
+    return this.#interruption.guard(this.#compare(judge, pairs));
+  }
+
+  async #compare(judge: PairJudge, pairs: readonly NodePair[]): Promise<(number | null | undefined)[]> {
     this.#deadline.throwIfAborted();
     const keys = pairs.map(([{ key }]) => key);
     const reservations = this.#grant(keys, this.#judgingCost);

@@ -27,6 +27,8 @@ export interface TraceNode {
   readonly role?: string;
   /** Tokens of this node alone, so that sums over nodes count everything once. */
   readonly promptTokens: number;
+  /** Those of the prompt that were not computed for this node (a cached prefix); absent: the generator does not know. */
+  readonly cachedPromptTokens?: number;
   readonly completionTokens: number;
   /** The normalised answer; `null` when none was found or none was looked for. */
   readonly answer: string | null;
@@ -94,29 +96,40 @@ export interface SearchModels {
   readonly generators?: Readonly<Record<string, number>>;
   /** Of a verifier that counts its tokens. Default 0. */
   readonly verifier?: number;
+  /** What the machine takes while it searches, for the energy; measured, or the most that it may take. Default: not known. */
+  readonly watts?: number;
 }
 
 /** What a search cost, as `computeOptimal` of `@posttrain/eval` takes it. */
 export interface SearchCosts {
   readonly completionTokens: number;
   readonly verifierCalls: number;
-  /** 2 N a token of N parameters, prompts read and tokens written; attention over the context left out. */
+  /**
+   * 2 N a token of N parameters, prompts read (less what a cache had, where the generator says so) and tokens written; attention
+   * over the context left out.
+   */
   readonly flops: number;
   readonly wallTimeMs: number;
+  /** `watts` for as long as it took. */
+  readonly joules?: number;
 }
 
-/** Tokens, verifier calls, FLOPs and time of one search. */
-export function traceCosts(trace: Trace, { generator, generators = {}, verifier = 0 }: SearchModels): SearchCosts {
+/** Tokens, verifier calls, FLOPs, time and energy of one search. */
+export function traceCosts(
+  trace: Trace,
+  { generator, generators = {}, verifier = 0, watts }: SearchModels,
+): SearchCosts {
   assertTrace('traceCosts', trace);
   const { completionTokens, verifierCalls, verifierTokens = 0, wallTimeMs } = trace.spent;
   const flops = trace.nodes.reduce(
-    (sum, { role, promptTokens, completionTokens: written }) => {
+    (sum, { role, promptTokens, cachedPromptTokens = 0, completionTokens: written }) => {
       const parameters = (role === undefined ? undefined : generators[role]) ?? generator;
-      return sum + 2 * parameters * (promptTokens + written);
+      return sum + 2 * parameters * (promptTokens - cachedPromptTokens + written);
     },
     2 * verifier * verifierTokens,
   );
-  return { completionTokens, verifierCalls, flops, wallTimeMs };
+  const joules = watts === undefined ? {} : { joules: (watts * wallTimeMs) / 1000 };
+  return { completionTokens, verifierCalls, flops, wallTimeMs, ...joules };
 }
 
 /** One row of a cost table; plain, so `console.table` and any renderer take it. Sums over the problems searched. */

@@ -5,11 +5,13 @@ import {
   allocateCompletions,
   autoCot,
   bestOfN,
+  blockwiseControlledDecoding,
   budgetForcing,
   chainOfThought,
   chainOfVerification,
   complexityBased,
   debate,
+  deer,
   jury,
   leastToMost,
   lengthControl,
@@ -27,7 +29,7 @@ import {
   weightedBestOfN,
   zeroShotCot,
 } from '../src/index.js';
-import { completion, goldenOf, scripted, seededUniform, table } from './doubles.js';
+import { completion, goldenOf, hash32, scripted, seededUniform, table } from './doubles.js';
 
 const problem = { prompt: 'q' };
 type Asked = Generator & { readonly requests: GenerateRequest[] };
@@ -310,6 +312,83 @@ describe('length and thinking budgets', () => {
     await expect(budgetForcing(problem, { generator: silent, n: 1, maxThinkingTokens: 9 })).rejects.toThrow(
       /does not say which stop string/,
     );
+  });
+
+  it('DEER ends thinking where a trial answer is sure, and goes on as if nothing had been tried elsewhere', async () => {
+    // Thinks a digit and "Wait", of which it becomes surer by 0.2 with each, and ends by itself after the fifth.
+    const sure = () =>
+      replying((_, __, { prefix = '', stop = [] }): Completion => {
+        const thought = [...prefix.matchAll(/\d/g)].length;
+        if (stop.includes('}')) {
+          const logProbs = [Math.log(0.2 * thought) - 0.1, Math.log(0.2 * thought) + 0.1];
+          return { ...completion(`${thought}!`, 2), logProbs, finishReason: 'stop', stop: '}' };
+        }
+        if (stop.length === 0) return completion(`${thought}`, 1);
+        const end = thought < 4 ? 'Wait' : '</think>';
+        return { ...completion(`${thought}`, 2), finishReason: 'stop', stop: end };
+      });
+    const exit = (rest = {}) => deer(problem, { generator: sure(), n: 1, maxThinkingTokens: 100, ...rest });
+    const thoughts: [threshold: number, thoughts: number][] = [
+      [0, 1],
+      [0.3, 2],
+      [0.5, 3],
+      [0.7, 4],
+      [1, 5],
+    ];
+    for (const [threshold, count] of thoughts) {
+      const { text, trace } = await exit({ threshold });
+      const digits = Array.from({ length: count }, (_, i) => i);
+      expect(text).toBe(`${digits.join('Wait')}</think>\n${count}`);
+      // Two tokens a thought and a trial answer, of which the last thought has none where the model has ended it; one of the answer.
+      expect(trace.spent.completionTokens).toBe(2 * count + 2 * Math.min(count, 4) + 1);
+      const confidences = trace.nodes.flatMap(({ payload }) => (payload as { confidence?: number })?.confidence ?? []);
+      expect(confidences.map((it) => it.toFixed(6))).toEqual(
+        [0.2, 0.4, 0.6, 0.8].slice(0, count).map((it) => it.toFixed(6)),
+      );
+    }
+    expect((await exit({ threshold: 1, maxThinkingTokens: 4 })).text).toBe('0Wait1</think>\n2');
+    const silent = replying(() => ({ ...completion('1', 1), finishReason: 'stop', stop: 'Wait' }));
+    await expect(exit({ generator: silent })).rejects.toThrow(/needs the log-probability of each token/);
+  });
+
+  it('blockwise controlled decoding keeps the best block of each place: of all tokens it is best-of-N, of one K is plain', async () => {
+    // A letter a token, by the seed and the place, and four letters in all; a text is worth its letters' places.
+    const letters = () =>
+      replying((_, k, { prefix = '', maxTokens = 4, seed = 0 }): Completion => {
+        const size = Math.min(maxTokens, 4 - prefix.length);
+        const text = Array.from({ length: size }, (_, t) =>
+          String.fromCharCode(97 + (hash32(`${seed + k} ${prefix} ${t}`) % 9)),
+        ).join('');
+        return { ...completion(text, size), finishReason: prefix.length + size === 4 ? 'stop' : 'length' };
+      });
+    const worth = (text: string) => [...text].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) / 1000;
+    const run = (n: number, blockTokens: number) => {
+      const options = {
+        generator: letters(),
+        verifier: table(worth),
+        n,
+        blockTokens,
+        sampling: { maxTokens: 4, seed: 3 },
+      };
+      return blockwiseControlledDecoding(problem, options);
+    };
+    for (const blockTokens of [1, 2, 4]) {
+      const { text, trace } = await run(5, blockTokens);
+      const { nodes } = trace;
+      const blocks = 4 / blockTokens;
+      expect(trace.spent).toMatchObject({ completions: 5 * blocks, verifierCalls: 5 * blocks, completionTokens: 20 });
+      // What goes on is the best of five.
+      const parents = [...new Set(nodes.slice(1).map(({ parent }) => parent))];
+      expect(parents).toHaveLength(blocks);
+      parents.forEach((parent, i) => {
+        const scores = nodes.filter((node) => node.parent === parent && node.id !== 0).map(({ score }) => score!);
+        expect(scores).toHaveLength(5);
+        expect(worth(text.slice(0, (i + 1) * blockTokens))).toBe(Math.max(...scores));
+      });
+    }
+    expect((await run(1, 1)).trace.spent.completions).toBe(4);
+    const unlimited = blockwiseControlledDecoding(problem, { generator: letters(), verifier: table(worth), n: 2 });
+    await expect(unlimited).rejects.toThrow(/sampling.maxTokens/);
   });
 
   it('asks for a length as L1 models take it, and measures what came', async () => {

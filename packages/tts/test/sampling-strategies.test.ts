@@ -1,4 +1,5 @@
 import type { Completion, GenerateRequest, Generator, PairJudge, TokenLogProb } from '@posttrain/interfaces';
+import { createRandom } from '@posttrain/interfaces/random';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -101,6 +102,47 @@ describe('softBestOfN', () => {
     const margin = (share: number) => 4 * Math.sqrt((share * (1 - share)) / runs);
     expect(Math.abs((await shareOf(1)) - p)).toBeLessThan(margin(p));
     expect(Math.abs((await shareOf(40)) - tilted)).toBeLessThan(margin(tilted) + 0.01);
+  });
+});
+
+describe('reward hacking of best-of-N', () => {
+  /** Mean and standard error. */
+  const estimate = (values: readonly number[]) => {
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0);
+    return { mean, error: Math.sqrt(squares / (values.length - 1) / values.length) };
+  };
+
+  it('with heavy-tailed errors the proxy rises and the gold reward does not; nearness to the samples has it rise', async () => {
+    const worthOf = (text: string) => text.split(' ').map(Number) as [worth: number, error: number];
+    const nearness = (a: string, b: string) => {
+      const [[g, e], [h, f]] = [worthOf(a), worthOf(b)];
+      return 1 - Math.hypot(g - h, e - f);
+    };
+    const chosen = { proxy: [] as number[], gold: [] as number[], lost: [] as number[] };
+    for (let i = 0; i < 80; i++) {
+      const random = createRandom(i, 'hacking');
+      const normal = () => Math.sqrt(-2 * Math.log(1 - random.float())) * Math.cos(2 * Math.PI * random.float());
+      // Errors of Student's t with 2 degrees of freedom.
+      const texts = Array.from(
+        { length: 32 },
+        () => `${normal()} ${normal() / Math.sqrt(-Math.log(1 - random.float()))}`,
+      );
+      const verifier = table((text) => worthOf(text)[0] + worthOf(text)[1]);
+      const among = (n: number) => ({ generator: scripted(texts), verifier, n });
+      const few = await bestOfN(problem, among(4));
+      const many = await bestOfN(problem, among(32));
+      const near = await regularizedBestOfN(problem, {
+        ...{ ...among(32), regularizer: 'wasserstein', beta: 1, utility: nearness },
+      });
+      chosen.proxy.push(many.score! - few.score!);
+      chosen.gold.push(worthOf(many.text)[0] - worthOf(few.text)[0]);
+      chosen.lost.push(worthOf(near.text)[0] - worthOf(many.text)[0]);
+    }
+    const [proxy, gold, lost] = [estimate(chosen.proxy), estimate(chosen.gold), estimate(chosen.lost)];
+    expect(proxy.mean).toBeGreaterThan(3 * proxy.error);
+    expect(gold.mean).toBeLessThan(2 * gold.error);
+    expect(lost.mean).toBeGreaterThan(3 * lost.error);
   });
 });
 

@@ -303,6 +303,13 @@ describe('what fails', () => {
     const short: Generator = { name: 'short', generate: async () => [] };
     const broken = searchOf({ failures: 'drop', generator: short, retries: 2 });
     await expect(broken.expand(broken.root, { n: 1 })).rejects.toThrow(ContractError);
+    const usage = { promptTokens: 2, cachedPromptTokens: 3, completionTokens: 1 };
+    const boasting: Generator = {
+      name: 'boasting',
+      generate: async () => [[{ text: 'a', finishReason: 'stop', usage }]],
+    };
+    const boasted = searchOf({ generator: boasting });
+    await expect(boasted.expand(boasted.root, { n: 1 })).rejects.toThrow('reported 3 of 2 prompt tokens as cached');
   });
 
   it('tries no further than the budget allows', async () => {

@@ -4,6 +4,7 @@ import {
   alphaLlm,
   autoCot,
   bestOfN,
+  blockwiseControlledDecoding,
   bm25,
   budgetForcing,
   chainOfThought,
@@ -16,6 +17,7 @@ import {
   debate,
   deepConf,
   deepConfOnline,
+  deer,
   diverseVerifierTreeSearch,
   earlyStoppingSelfConsistency,
   forestOfThought,
@@ -131,6 +133,12 @@ add('autoCot', autoCot, ({ verifier: _, ...kit }) => ({
 }));
 add('budgetForcing', budgetForcing, ({ verifier: _, ...kit }) => ({
   ...{ ...kit, maxThinkingTokens: 12, thinkingEnd: '\n' },
+}));
+add('blockwiseControlledDecoding', blockwiseControlledDecoding, (kit) => ({
+  ...{ ...kit, sampling: { ...kit.sampling, maxTokens: 6 }, blockTokens: 2 },
+}));
+add('deer', deer, ({ verifier: _, ...kit }) => ({
+  ...{ ...kit, generator: reporting(kit.generator), maxThinkingTokens: 12, transitions: ['\n'], thinkingEnd: '.' },
 }));
 add('chainOfThought', chainOfThought, ({ verifier: _, ...kit }) => ({ ...kit, demonstrations: [] }));
 add('deepConfOnline', deepConfOnline, ({ verifier: _, ...kit }) => ({

@@ -1,3 +1,4 @@
+import type { Generator } from '@posttrain/interfaces';
 import { type Browser, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findChromium } from '../../../scripts/chromium.mjs';
@@ -122,6 +123,12 @@ describe('traceCosts', () => {
     expect(traceCosts(asked, { generator: 100, generators: { small: 1 } }).flops).toBe(2 * 8 * 101);
     const judged = { ...trace, spent: { ...trace.spent, verifierTokens: 7 } };
     expect(traceCosts(judged, { generator: 0, verifier: 5 }).flops).toBe(70);
+    // What a cache had was not computed, and watts are joules a second.
+    const cached = { ...trace, nodes: trace.nodes.map((node) => ({ ...node, cachedPromptTokens: node.promptTokens })) };
+    expect(traceCosts(cached, { generator: 100 }).flops).toBe(2 * 100 * 6);
+    const slow = { ...trace, spent: { ...trace.spent, wallTimeMs: 1500 } };
+    expect(traceCosts(slow, { generator: 100, watts: 40 }).joules).toBe(60);
+    expect(traceCosts(trace, { generator: 100 })).not.toHaveProperty('joules');
   });
 });
 
@@ -286,6 +293,35 @@ describe('resumeSearch', () => {
       expect(again.asked).toBe(whole.asked - short.asked);
       const nothing = await run({}, whole.found.trace);
       expect(nothing.asked).toBe(0);
+    },
+  );
+
+  it.each(['the signal fires', 'a call fails'])(
+    'goes on from the trace of a search that ended when %s, to the tree of one that did not',
+    async (why) => {
+      const options = { verifier, n: 6, width: 3, ...STEP };
+      const whole = await mcts(problem, { ...options, generator: stepper(LETTERS, 3) });
+      const controller = new AbortController();
+      const traces: Trace[] = [];
+      const inner = stepper(LETTERS, 3);
+      let calls = 0;
+      const generator: Generator = {
+        name: inner.name,
+        generate: async (requests) => {
+          if (++calls === 4 && why === 'a call fails') throw new Error('gone');
+          if (calls === 4) controller.abort(new Error('gone'));
+          return inner.generate(requests);
+        },
+      };
+      const { signal } = controller;
+      const onInterrupted = (trace: Trace) => traces.push(JSON.parse(traceToJson(trace)) as Trace);
+      await expect(mcts(problem, { ...options, generator, signal, onInterrupted })).rejects.toThrow('gone');
+      expect(traces).toHaveLength(1);
+      const known = traces[0]!.nodes.filter(({ finishReason }) => finishReason === 'stop').length;
+      expect(known).toBeGreaterThan(2);
+      const again = await resumeSearch(mcts, traces[0]!, problem, { ...options, generator: stepper(LETTERS, 3) });
+      expect(plain(again)).toEqual(plain(whole));
+      expect(again.replayed).toBe(known);
     },
   );
 

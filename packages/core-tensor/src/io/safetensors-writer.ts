@@ -18,6 +18,8 @@ export interface TensorToWrite {
   readonly name: string;
   readonly dtype: DType;
   readonly shape: readonly number[];
+  /** What the file has int32 as: `I64`, where a format asks for it. Default: `I32`. Not for data that is given in parts. */
+  readonly storedAs?: 'I64';
   readonly data: DTypeArray | (() => DTypeArray | Promise<DTypeArray> | AsyncIterable<DTypeArray>);
 }
 
@@ -41,7 +43,7 @@ export type WriteSafetensorsOptions = Given<typeof writeOptions>;
 export type SaveSafetensorsOptions = Given<typeof saveOptions>;
 
 /** The reference implementation's order: wider dtypes first, so that every tensor is aligned to its element size. */
-const DTYPE_ORDER: readonly SafetensorsDType[] = ['F32', 'I32', 'BF16', 'F16', 'I8', 'U8', 'BOOL'];
+const DTYPE_ORDER: readonly SafetensorsDType[] = ['I64', 'F32', 'I32', 'BF16', 'F16', 'I8', 'U8', 'BOOL'];
 
 /**
  * Writes one safetensors file, byte for byte as the reference implementation would: tensors by dtype and then by name,
@@ -132,7 +134,7 @@ async function stageFile(
       if (Symbol.asyncIterator in data) await writeParts(where, tensor, data, write);
       else {
         checkArray(where, tensor.dtype, tensor.shape, data);
-        await write(bytesOf(data));
+        await write(bytesOf(tensor.storedAs ? BigInt64Array.from(data, BigInt) : data));
       }
     }
   });
@@ -157,15 +159,14 @@ async function writeParts(
   );
 }
 
+const fileDType = ({ dtype, storedAs }: TensorToWrite): SafetensorsDType => storedAs ?? toSafetensorsDType(dtype);
+
 function encodeHeader(sorted: readonly TensorToWrite[], metadata: Readonly<Record<string, string>>): Uint8Array {
   const entries: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
   let offset = 0;
   for (const tensor of sorted) {
     const end = offset + byteLength(tensor);
-    entries.push([
-      tensor.name,
-      { dtype: toSafetensorsDType(tensor.dtype), shape: tensor.shape, data_offsets: [offset, end] },
-    ]);
+    entries.push([tensor.name, { dtype: fileDType(tensor), shape: tensor.shape, data_offsets: [offset, end] }]);
     offset = end;
   }
   // Built from pairs: an object would move integer-like names to the front and lose "__proto__".
@@ -229,12 +230,12 @@ function shardName(baseName: string, index: number, count: number): string {
 }
 
 function byDTypeThenName(a: TensorToWrite, b: TensorToWrite): number {
-  const order = (tensor: TensorToWrite) => DTYPE_ORDER.indexOf(toSafetensorsDType(tensor.dtype));
+  const order = (tensor: TensorToWrite) => DTYPE_ORDER.indexOf(fileDType(tensor));
   return order(a) - order(b) || Buffer.compare(Buffer.from(a.name), Buffer.from(b.name));
 }
 
 function byteLength(tensor: TensorToWrite): number {
-  const bytes = byteLengthOf(tensor.shape, toSafetensorsDType(tensor.dtype));
+  const bytes = byteLengthOf(tensor.shape, fileDType(tensor));
   if (bytes === undefined)
     throw new InvalidTensorError(tensor.name, `the shape [${tensor.shape.join(', ')}] is too large.`);
   return bytes;

@@ -37,7 +37,8 @@ export function int4Dequantize(
   { shape }: Pick<Int4Layout, 'shape'>,
 ): Tensor {
   const [rows, blocks] = codes!.shape as [number, number];
-  const zero = zeroPoints ? unpack(zeroPoints).slice(1, 0, blocks).reshape([rows, blocks, 1]) : MIDDLE;
+  const zeros = zeroPoints?.dtype === 'uint8' ? unpack(zeroPoints).slice(1, 0, blocks) : zeroPoints;
+  const zero = zeros?.reshape([rows, blocks, 1]) ?? MIDDLE;
   const values = unpack(codes!)
     .sub(zero)
     .mul(scales!.reshape([rows, blocks, 1]));
@@ -74,7 +75,7 @@ export function int4Inputs(x: Tensor, { blockSize, activations }: Omit<Int4Layou
 
 /**
  * Inputs x [rows, in]; codes uint8 [out, blocks, blockSize / 2], scales float32 [out · blocks] and perhaps zero points
- * uint8 [out, ceil(blocks / 2)] of a weight W [out, in], in the layout of ONNX Runtime's MatMulNBits; output x · Wᵀ
+ * (uint8 [out, ceil(blocks / 2)], or float32 [out · blocks]) of a weight W [out, in], in the layout of ONNX Runtime's MatMulNBits; output x · Wᵀ
  * [rows, out]. With `activations` `int8`, x is rounded first: see `Int4Activations`. Only x has a gradient, dy · W: rounding
  * counts as the identity.
  */
@@ -82,18 +83,28 @@ export const int4MatmulKernel: Kernel<Int4Layout> = {
   name: 'int4Matmul',
   infer: ([x, codes, scales, zeroPoints], { shape, blockSize }) => {
     checkFloats('int4Matmul', x!);
-    const packed: TensorSpec[] = zeroPoints ? [codes!, zeroPoints] : [codes!];
-    if (packed.some(({ dtype }) => dtype !== 'uint8') || scales!.dtype !== 'float32') {
-      const dtypes = [...packed, scales!].map(({ dtype }) => dtype);
-      throw new DTypeError('int4Matmul', dtypes, 'needs uint8 codes and zero points and float32 scales');
+    const others: TensorSpec[] = zeroPoints ? [scales!, zeroPoints] : [scales!];
+    const isNumber = zeroPoints?.dtype === 'float32';
+    if (
+      codes!.dtype !== 'uint8' ||
+      scales!.dtype !== 'float32' ||
+      !['uint8', 'float32', undefined].includes(zeroPoints?.dtype)
+    ) {
+      const dtypes = [codes!, ...others].map(({ dtype }) => dtype);
+      throw new DTypeError(
+        'int4Matmul',
+        dtypes,
+        'needs uint8 codes, float32 scales, and zero points of one or the other',
+      );
     }
     const blocks = Math.ceil(shape[1]! / blockSize);
     const fits =
       sameShape(codes!.shape, [shape[0]!, blocks, blockSize / 2]) &&
       sameShape(scales!.shape, [shape[0]! * blocks]) &&
-      (!zeroPoints || sameShape(zeroPoints.shape, [shape[0]!, Math.ceil(blocks / 2)]));
+      (!zeroPoints ||
+        sameShape(zeroPoints.shape, isNumber ? [shape[0]! * blocks] : [shape[0]!, Math.ceil(blocks / 2)]));
     if (!fits) {
-      const shapes = [shape, ...[codes!, scales!, ...packed.slice(1)].map((part) => part.shape)];
+      const shapes = [shape, ...[codes!, ...others].map((part) => part.shape)];
       throw new ShapeError('int4Matmul', shapes, `the weight's parts do not fit blocks of ${blockSize}`);
     }
     return [productSpec('int4Matmul', x!, shape)];

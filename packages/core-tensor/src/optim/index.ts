@@ -15,4 +15,4 @@ export * from './optimizers.js';
 export * from './parameter-groups.js';
 export * from './schedules.js';
 export * from './sgd.js';
-export { leftSingularVectors } from './singular-vectors.js';
+export { leftSingularVectors, symmetricEigen } from './singular-vectors.js';

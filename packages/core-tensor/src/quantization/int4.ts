@@ -60,7 +60,7 @@ function weightOf(
   format: Pick<Int4Weight, 'shape' | 'blockSize' | 'symmetric' | 'activations'>,
   codes: Uint8Array,
   scales: Float32Array,
-  zeros: Uint8Array,
+  zeros: Uint8Array | Float32Array,
 ): Int4Weight {
   const rows = format.shape[0]!;
   const blocks = scales.length / rows;
@@ -70,22 +70,27 @@ function weightOf(
     parts: {
       codes: packed(codes, [rows, blocks, format.blockSize]),
       scales: { dtype: 'float32', shape: [rows * blocks], data: scales },
-      ...(format.symmetric ? {} : { zeroPoints: packed(zeros, [rows, blocks]) }),
+      ...(format.symmetric ? {} : { zeroPoints: zeroPoints(zeros, rows, blocks) }),
     },
   };
 }
+
+const zeroPoints = (zeros: Uint8Array | Float32Array, rows: number, blocks: number) =>
+  zeros instanceof Float32Array
+    ? ({ dtype: 'float32', shape: [rows * blocks], data: zeros } as const)
+    : packed(zeros, [rows, blocks]);
 
 export interface Int4Numbers extends Pick<Int4Weight, 'shape' | 'blockSize' | 'symmetric'> {
   /** 0 to 15, [out, in]. */
   readonly codes: Uint8Array;
   /** [out, blocks of a row]. */
   readonly scales: Float32Array;
-  /** 0 to 15, [out, blocks of a row]; all 8 when symmetric. */
-  readonly zeros: Uint8Array;
+  /** [out, blocks of a row]: 0 to 15 (all 8 when symmetric), or any numbers, as HQQ has them. */
+  readonly zeros: Uint8Array | Float32Array;
 }
 
 /**
- * A weight of given codes (GPTQ's, say), for products with float32 inputs. @throws QuantizationError for an unknown block
+ * A weight of given codes (GPTQ's, HQQ's), for products with float32 inputs. @throws QuantizationError for an unknown block
  * size
  */
 export function packInt4({ codes, scales, zeros, shape, blockSize, symmetric }: Int4Numbers): Int4Weight {
@@ -137,6 +142,11 @@ function packed(numbers: Uint8Array, shape: readonly number[]): Extract<TensorDa
 export function dequantizeInt4({ shape, blockSize, parts }: Int4Weight): FloatMatrix {
   const [rows, columns] = shape as [number, number];
   const { codes, scales, zeroPoints } = parts;
+  const zeroOf = (row: number, block: number): number => {
+    if (!zeroPoints) return MIDDLE;
+    if (zeroPoints.dtype === 'float32') return zeroPoints.data[row * blocks + block]!;
+    return nibble(zeroPoints.data as Uint8Array, row * Math.ceil(blocks / 2), block);
+  };
   const blocks = Math.ceil(columns / blockSize);
   const nibble = (bytes: Uint8Array, start: number, i: number) =>
     (bytes[start + (i >> 1)]! >> (i % 2 === 0 ? 0 : 4)) & 15;
@@ -145,8 +155,7 @@ export function dequantizeInt4({ shape, blockSize, parts }: Int4Weight): FloatMa
     for (let column = 0; column < columns; column++) {
       const block = Math.floor(column / blockSize);
       const code = nibble(codes.data as Uint8Array, (row * blocks * blockSize) / 2, column);
-      const zero = zeroPoints ? nibble(zeroPoints.data as Uint8Array, row * Math.ceil(blocks / 2), block) : MIDDLE;
-      data[row * columns + column] = (code - zero) * scales.data[row * blocks + block]!;
+      data[row * columns + column] = (code - zeroOf(row, block)) * scales.data[row * blocks + block]!;
     }
   }
   return { shape, data };

@@ -84,7 +84,10 @@ export interface Int4Parts<T> {
   readonly codes: T;
   /** float32 [out · blocks of a row]. */
   readonly scales: T;
-  /** uint8 [out, ceil(blocks of a row / 2)], packed as the codes are; absent when symmetric. */
+  /**
+   * uint8 [out, ceil(blocks of a row / 2)], packed as the codes are; or float32 [out · blocks of a row], where zeros are no
+   * whole numbers (HQQ); absent when symmetric.
+   */
   readonly zeroPoints?: T;
 }
 

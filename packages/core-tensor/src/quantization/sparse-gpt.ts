@@ -1,19 +1,12 @@
-import { custom, integer, number, OptionError, options, type Read } from '@posttrain/interfaces';
+import { integer, number, options } from '@posttrain/interfaces';
 import { compensate, type Hessian, prepareHessian } from './inverse-factor.js';
 import { checkMatrix, type FloatMatrix, QuantizationError } from './quantized-weight.js';
+import { sparsityShape, zerosOf } from './sparsity.js';
 
-const isCount = (n: unknown) => Number.isInteger(n) && (n as number) >= 1;
-const isPattern = (value: unknown) =>
-  Array.isArray(value) && value.length === 2 && value.every(isCount) && value[0] < value[1];
 const sparseGptOptions = options('sparseGpt', {
   dampening: number({ default: 0.01, min: 0 }),
-  sparsity: number({ optional: true, min: 0, below: 1 }),
   blockSize: integer({ default: 128, min: 1 }),
-  pattern: custom<readonly [zeros: number, of: number]>()(
-    'two whole numbers, the first from 1 to less than the second',
-    isPattern,
-    { optional: true },
-  ),
+  ...sparsityShape,
 });
 
 /** Options of `sparseGpt` (arXiv 2301.00774). */
@@ -48,7 +41,7 @@ export function sparseGpt(
 ): { readonly weight: FloatMatrix; readonly loss: number } {
   const options = sparseGptOptions.read(given);
   const [rows, columns] = checkMatrix('sparseGpt', weight);
-  const { blockSize, zeros } = blocksOf(options, columns);
+  const { blockSize, zeros } = zerosOf('sparseGpt', options, columns, options.blockSize);
   if (hessian.size !== columns) {
     throw new QuantizationError(
       'sparseGpt',
@@ -82,22 +75,4 @@ export function sparseGpt(
     choose: (column, row, value) => (pruned[row * columns + column] === 1 ? 0 : value),
   });
   return { weight: { shape: weight.shape, data: Float32Array.from(work) }, loss };
-}
-
-/** The columns that are ranked together, and how many of a number of candidates become zero. */
-function blocksOf({ sparsity, pattern, blockSize }: Read<typeof sparseGptOptions>, columns: number) {
-  if (pattern !== undefined) {
-    const [zeros, of] = pattern;
-    if (sparsity !== undefined) {
-      throw new OptionError('INVALID_OPTION', 'sparseGpt', 'pattern', 'give sparsity or a pattern, not both.');
-    }
-    if (columns % of !== 0) {
-      throw new QuantizationError('sparseGpt', `pattern [${zeros}, ${of}] does not fit rows of ${columns}`);
-    }
-    return { blockSize: of, zeros: () => zeros };
-  }
-  if (sparsity === undefined) {
-    throw new OptionError('MISSING_OPTION', 'sparseGpt', 'sparsity', 'sparsity is missing, or a pattern.');
-  }
-  return { blockSize, zeros: (candidates: number) => Math.floor(candidates * sparsity) };
 }

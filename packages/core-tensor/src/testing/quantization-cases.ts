@@ -114,6 +114,12 @@ function int4Cases(): ConformanceCase[] {
     matmul(3, [4, 64, 32], true, 'int8'),
     matmul(2, [3, 75, 32], false, 'int8'),
     matmul(0, [4, 64, 32], true, 'int8'),
+    defineCase(
+      'int4Matmul',
+      [sample([2, 75]), bytes([3, 3, 16], 1), scales(9), sample([9], 'float32', { low: 3, high: 12, seed: 4 })],
+      (x, ...weight) => int4Matmul(x!, weight, { shape: [3, 75], blockSize: 32, activations: 'float32' }),
+      { note: '[3, 75] / 32, zeros that are no codes', variables: [0] },
+    ),
   ];
 }
 

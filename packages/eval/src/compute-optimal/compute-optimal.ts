@@ -5,7 +5,7 @@ import { type MeanEstimate, meanWithStandardError } from '../statistics/standard
 import { difficultyBin, difficultyEdges } from './difficulty.js';
 
 /** What a strategy costs a question. */
-export const COSTS = ['completionTokens', 'verifierCalls', 'flops', 'wallTimeMs'] as const;
+export const COSTS = ['completionTokens', 'verifierCalls', 'flops', 'wallTimeMs', 'joules'] as const;
 /** The name of a cost. */
 export type CostName = (typeof COSTS)[number];
 /** Costs a question, as far as they are known. */
@@ -98,7 +98,7 @@ export function computeOptimal(
   const where = computeOptimalOptions.where;
   const isEnough = Array.isArray(questions) && questions.length >= folds;
   assertArgument(where, 'questions', questions, isEnough, `a list of at least as many questions as folds (${folds})`);
-  const arms = armsOf(questions, budget === Number.POSITIVE_INFINITY ? undefined : cost);
+  const arms = armsOf(where, questions, budget === Number.POSITIVE_INFINITY ? undefined : cost);
   const order = createRandom(seed, where).shuffled(questions.map((_, i) => i));
   const foldOf = new Map(order.map((question, place) => [question, place % folds]));
 
@@ -170,7 +170,8 @@ export const computeOptimalCurve = (
     return { budget, policy, single };
   });
 
-function armsOf(questions: readonly ArmedQuestion[], cost: CostName | undefined): string[] {
+/** The arms, which are those of every question. @throws EvaluationError `BAD_OUTCOMES` */
+export function armsOf(where: string, questions: readonly ArmedQuestion[], cost?: CostName): string[] {
   const arms = Object.keys(questions[0]!.outcomes);
   for (const { id, outcomes, ease } of questions) {
     const missing = arms.find((arm) => !Number.isFinite(outcomes[arm]?.correct));
@@ -178,7 +179,7 @@ function armsOf(questions: readonly ArmedQuestion[], cost: CostName | undefined)
     const isKnown = cost === undefined || arms.every((arm) => Number.isFinite(outcomes[arm]?.[cost]));
     if (isSame && isKnown && Number.isFinite(ease)) continue;
     const why = isSame ? `has no ${isKnown ? 'ease' : cost}` : `has not the outcomes of all arms (${arms.join(', ')})`;
-    throw new EvaluationError('BAD_OUTCOMES', `computeOptimal: question ${id} ${why}.`);
+    throw new EvaluationError('BAD_OUTCOMES', `${where}: question ${id} ${why}.`);
   }
   return arms;
 }

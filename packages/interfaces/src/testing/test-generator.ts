@@ -113,8 +113,10 @@ export function testGenerator(
 function assertCompletion({ text, finishReason, usage, tokenIds }: Completion): void {
   assert.equal(typeof text, 'string', 'the text');
   assert.ok(['stop', 'length', 'abort'].includes(finishReason), `finishReason ${finishReason}`);
-  for (const count of [usage?.promptTokens, usage?.completionTokens]) {
+  for (const count of [usage?.promptTokens, usage?.completionTokens, usage?.cachedPromptTokens ?? 0]) {
     assert.ok(Number.isSafeInteger(count) && count >= 0, `usage is ${JSON.stringify(usage)}`);
   }
+  const { promptTokens, cachedPromptTokens = 0 } = usage;
+  assert.ok(cachedPromptTokens <= promptTokens, `usage is ${JSON.stringify(usage)}`);
   if (tokenIds) assert.equal(tokenIds.length, usage.completionTokens, 'tokenIds, and what usage says');
 }

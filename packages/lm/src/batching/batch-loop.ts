@@ -2,7 +2,7 @@ import { PosttrainError } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
-import { returnRunner, takeRunner } from '../runner/idle-runners.js';
+import { forgetAdapter, returnRunner, takeRunner } from '../runner/idle-runners.js';
 import { isBase } from '../runner/mixed-adapters.js';
 import type { ModelRunner } from '../runner/model-runner.js';
 import { explained } from '../runner/non-finite.js';
@@ -83,6 +83,11 @@ export class BatchLoop {
       if (isIdle) void this.#loop(scheduler);
     }
     await ended;
+  }
+
+  /** Drops what the caches keep of an adapter whose rows have ended. */
+  async forget(adapter: Adapter): Promise<void> {
+    await Promise.all([this.#runner?.forget(adapter), forgetAdapter(this.#model.network, adapter)]);
   }
 
   #begin(): Scheduler {

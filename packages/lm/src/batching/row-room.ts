@@ -26,8 +26,12 @@ export interface Prefill {
   /** The prompt, and what the row had generated when it had to make room. */
   readonly tokens: readonly number[];
   readonly adapter: Adapter;
-  readonly sequence: CachedSequence;
+  sequence: CachedSequence;
+  /** Tokens that the cache had when it began. */
+  found: number;
   readonly members: Scheduled[];
+  /** It waits for a prompt before it, which computes what both begin with. */
+  isHeld: boolean;
 }
 
 /** Watermark: blocks reserved for a row beyond those it holds, capped at what it can still come to use. */

@@ -4,6 +4,7 @@ import { type Adapter, NO_ADAPTER, sameAdapter, sameCache } from '../model/adapt
 import type { ExtendInput, ExtendOptions, ExtendResult } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
+import { commonPrefix } from '../runner/sequence.js';
 import type { DecodeRow } from '../sampling/decode-row.js';
 import { type DrawnToken, startRow } from '../sampling/draw-next.js';
 import { asksForReport, usesSoftmax } from '../sampling/sampler.js';
@@ -34,6 +35,8 @@ export interface ScheduledToken extends DrawnToken {
   readonly id: number;
   /** Why the row ended with this token; undefined while it goes on. */
   readonly finish: 'stop' | 'length' | undefined;
+  /** With the first token: those of the prompt that were not computed for this row. */
+  readonly cachedPromptTokens?: number;
   /** The row ended without a token (`token` is −1), because none could be drawn. */
   readonly error?: unknown;
 }
@@ -182,8 +185,31 @@ export class Scheduler {
       if (known) known.members.push(next);
       else {
         const sequence = this.#runner.start(tokens, next.adapter);
-        this.#prefills.push({ tokens, adapter: next.adapter, sequence, members: [next] });
+        const began = { sequence, found: sequence.length, isHeld: false };
+        this.#prefills.push({ tokens, adapter: next.adapter, members: [next], ...began });
       }
+    }
+  }
+
+  /**
+   * Holds back prompts that begin as one before them does which is being computed, so that what they share is computed once;
+   * what was held takes what there is of it by now. The first is never held.
+   */
+  #hold(): void {
+    for (const [i, prefill] of this.#prefills.entries()) {
+      // Beginning late costs a pass; having waited, the rest of what is shared comes with the next one anyway.
+      const least = prefill.isHeld ? 1 : BLOCK_SIZE;
+      if (prefill.isHeld) {
+        this.#runner.release(prefill.sequence);
+        prefill.sequence = this.#runner.start(prefill.tokens, prefill.adapter);
+        prefill.found = prefill.sequence.length;
+      } else if (prefill.sequence.length > prefill.found) continue;
+      prefill.isHeld = this.#prefills.slice(0, i).some((other) => {
+        const { length } = prefill.sequence;
+        const most = Math.min(other.tokens.length, prefill.tokens.length - 1);
+        if (most - length < least || !sameCache(other.adapter, prefill.adapter)) return false;
+        return commonPrefix(other.tokens, prefill.tokens, most) - length >= least;
+      });
     }
   }
 
@@ -211,8 +237,10 @@ export class Scheduler {
   async #prefill(): Promise<ScheduledToken[]> {
     let room = this.#prefillTokens;
     const pieces: { prefill: Prefill; tokens: readonly number[] }[] = [];
+    this.#hold();
     for (const prefill of this.#prefills) {
       if (room === 0) break;
+      if (prefill.isHeld) continue;
       const { length } = prefill.sequence;
       const tokens = prefill.tokens.slice(length, length + room);
       room -= tokens.length;
@@ -233,14 +261,16 @@ export class Scheduler {
     const { results, mixes } = computed;
     const drawn: ScheduledToken[] = [];
     for (const [i, { prefill }] of pieces.entries()) {
-      const { tokens, sequence, members } = prefill;
+      const { tokens, sequence, found, members } = prefill;
       if (sequence.length < tokens.length) continue;
       this.#prefills.splice(this.#prefills.indexOf(prefill), 1);
-      for (const member of members) {
+      for (const [k, member] of members.entries()) {
         member.sequence = this.#runner.fork(sequence);
         member.hidden = results[i]!.hidden?.[0]?.slice();
         this.#running.push(member);
-        if (member.state.generated.length === 0) drawn.push(...this.#draw(member, results[i]!, mixes));
+        if (member.state.generated.length > 0) continue;
+        const cachedPromptTokens = k === 0 ? found : tokens.length;
+        drawn.push(...this.#draw(member, results[i]!, mixes).map((token) => ({ ...token, cachedPromptTokens })));
       }
       this.#runner.release(sequence);
     }

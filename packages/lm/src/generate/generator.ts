@@ -188,12 +188,19 @@ export class LocalGenerator implements Generator {
     }
     return rows.map((group, i) =>
       group.map(
-        ({ prompt, completion: { text, finishReason, stop, tokens, forced, reports } }): Completion => ({
+        ({
+          prompt,
+          completion: { text, finishReason, stop, tokens, forced, reports, cachedPromptTokens },
+        }): Completion => ({
           text,
           // Only a row that was cancelled before its first token has no reason of its own.
           finishReason: finishReason ?? 'abort',
           stop,
-          usage: { promptTokens: prompt.length, completionTokens: tokens.length },
+          usage: {
+            promptTokens: prompt.length,
+            ...(cachedPromptTokens !== undefined && { cachedPromptTokens }),
+            completionTokens: tokens.length,
+          },
           tokenIds: tokens,
           ...reports(requests[i]!),
           ...(forced.length > 0 ? { forced } : {}),
@@ -227,13 +234,21 @@ export class LocalGenerator implements Generator {
       for await (const token of tokens) {
         if (completion.finishReason !== undefined) return;
         const text = completion.push(token);
-        const { id: _, token: tokenId, finish: __, ...report } = token;
+        const { id: _, token: tokenId, finish: __, cachedPromptTokens: ___, ...report } = token;
         const { finishReason, stop } = completion;
         yield { text, tokenId, ...report, finishReason, ...(finishReason === undefined ? {} : { stop }) };
       }
     } finally {
       isLeft = true;
     }
+  }
+
+  /**
+   * Drops what the key/value cache keeps of an adapter for prompts that come again, with the adapter's numbers: for one that will not
+   * be asked for any more. What is being generated with it goes on.
+   */
+  forget(adapter: Adapter): Promise<void> {
+    return this.#loop.forget(adapter);
   }
 
   #run(row: Row, onToken: OnToken, isLeft: () => boolean): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Completion, GenerateRequest, TokenLogProb } from '@posttrain/interfaces';
-import type { DecodeEvent } from '../batching/decode.js';
+import type { ScheduledToken } from '../batching/scheduler.js';
 import type { TokenStatistics } from '../sampling/report-token.js';
 import type { LocalReports } from '../sampling/sampler-settings.js';
 import type { TokenStatistic } from '../sampling/token-statistics.js';
@@ -22,6 +22,8 @@ export class RunningCompletion {
   readonly #isEnd: (token: number) => boolean;
   readonly #signal: AbortSignal | undefined;
   #finishReason: Completion['finishReason'] | undefined;
+  /** Tokens of its prompt that were not computed for it; undefined before its first token. */
+  cachedPromptTokens: number | undefined;
 
   constructor(parts: {
     readonly decoder: StreamDecoder;
@@ -65,9 +67,10 @@ export class RunningCompletion {
   };
 
   /** Adds a token; gives the text that is now certain. An end token has no text, whatever the tokenizer calls it. */
-  push({ token, forced, finish, ...report }: Omit<DecodeEvent, 'row'>): string {
+  push({ token, forced, finish, cachedPromptTokens, ...report }: Omit<ScheduledToken, 'id'>): string {
     // Tokens that were computed together may go on after the one that ended it.
     if (this.#finishReason) return '';
+    this.cachedPromptTokens ??= cachedPromptTokens;
     if (forced) this.forced.push(this.tokens.length);
     this.tokens.push(token);
     const { logProb, topLogProbs, entropy, samplingLogProb, statistics } = report;

@@ -22,6 +22,7 @@ import { HeadError } from './head.js';
 import { isWeights, WEIGHTS, type Weights } from './layers.js';
 import { loadModelFiles, pretrainedFolder, saveModelFiles } from './model-files.js';
 import { type Network, networkOf } from './network.js';
+import { type PruneOptions, pruneWeights } from './prune.js';
 import {
   assertQuantization,
   configQuantizedWith,
@@ -31,7 +32,7 @@ import {
   type WeightStorage,
   weightStorage,
 } from './quantize.js';
-import { type GptqQuantizationOptions, isGptq, quantizeByGptq } from './quantize-gptq.js';
+import { type CalibratedQuantizationOptions, isCalibrated, quantizeCalibrated } from './quantize-calibrated.js';
 import { type LoadWeightsOptions, readWeights, type SaveWeightsOptions } from './weights.js';
 
 /** The parts of a causal language model. */
@@ -139,19 +140,28 @@ export class CausalLM {
 
   /**
    * The same model with its linear layers quantised, and its output layer where the options say so (`CausalLM.load` does it
-   * as it reads). `gptq` has calibration rows, and the codes of `int4`.
+   * as it reads). `gptq`, `awq` and `smoothquant` have calibration rows, and the codes of `int4` (`smoothquant`: of `int8`).
    *
    * @throws ModelQuantizationError, QuantizationError, OptionError
    */
-  async quantize(options: QuantizationOptions | GptqQuantizationOptions): Promise<CausalLM> {
+  async quantize(options: QuantizationOptions | CalibratedQuantizationOptions): Promise<CausalLM> {
     assertQuantization(options);
-    if (isGptq(options)) {
-      const { weights, quantized } = await quantizeByGptq(this.network, this.weights, options);
-      return new CausalLM({ ...this.#parts(), weights }, networkOf(this.config, quantized, this.engine));
+    if (isCalibrated(options)) {
+      const { config, weights, quantized } = await quantizeCalibrated(this.network, this.weights, options);
+      return new CausalLM({ ...this.#parts(), config, weights }, networkOf(config, quantized, this.engine));
     }
     const { weights, quantized } = await quantizeWeights(this.network, this.weights, options);
     const config = configQuantizedWith(this.config, this.network.modules.values(), options);
     return new CausalLM({ ...this.#parts(), config, weights }, networkOf(config, quantized, this.engine));
+  }
+
+  /**
+   * The same model with a part of the weights of its linear layers zero (`wanda`, `sparsegpt`, `magnitude`).
+   *
+   * @throws ModelQuantizationError, QuantizationError, OptionError
+   */
+  async prune(options: PruneOptions): Promise<CausalLM> {
+    return this.withWeights(await pruneWeights(this.network, this.weights, options));
   }
 
   /**

@@ -1,6 +1,8 @@
 import { realize, type Tensor } from '@posttrain/core-tensor';
 import {
   type FloatMatrix,
+  type HqqOptions,
+  hqq,
   type QuantizedFormat,
   type QuantizedWeight,
   type QuantizeInt4Options,
@@ -38,12 +40,14 @@ interface HeadOption {
  * - `nf4`, `fp4`: 4 bits, `quantizeNf4` (QLoRA)
  * - `int8`: 8 bits, `quantizeInt8` (LLM.int8())
  * - `int4`: 4 bits, `quantizeInt4` (ONNX Runtime's MatMulNBits)
+ * - `hqq`: 4 bits, `hqq` (half-quadratic), to the codes of `int4`
  */
 export type QuantizationOptions = SkipOption &
   (
     | ({ readonly method: 'nf4' | 'fp4' } & Omit<QuantizeNf4Options, 'levels'>)
     | ({ readonly method: 'int8' } & QuantizeInt8Options)
     | ({ readonly method: 'int4' } & HeadOption & QuantizeInt4Options)
+    | ({ readonly method: 'hqq' } & Omit<HqqOptions, 'bits'>)
   );
 
 /** A quantisation that was asked of a model that cannot have it. */
@@ -54,9 +58,11 @@ export class ModelQuantizationError extends PosttrainError {
 }
 
 const OUTPUT_LAYER = 'lm_head';
-/** It looks at what the model computes, so that there must be a model. */
-const GPTQ_HINT = " It needs the loaded model: (await CausalLM.load(folder)).quantize({ method: 'gptq', rows }).";
-const METHODS = ['nf4', 'fp4', 'int8', 'int4'];
+/** These look at what the model computes, so that there must be a model. */
+const calibratedHint = (method: string) =>
+  ` It needs the loaded model: (await CausalLM.load(folder)).quantize({ method: '${method}', rows }).`;
+const METHODS = ['nf4', 'fp4', 'int8', 'int4', 'hqq'];
+const CALIBRATED = ['gptq', 'awq', 'smoothquant'];
 
 /** @throws ModelQuantizationError for what is no object with a method: a method's name alone, say */
 export function assertQuantization(options: unknown): void {
@@ -91,7 +97,7 @@ export function modulesToQuantize(modules: Iterable<ModuleInfo>, options: Quanti
   assertQuantization(options);
   const { method, skip = [] } = options;
   if (!METHODS.includes(method)) {
-    const hint = (method as string) === 'gptq' ? GPTQ_HINT : '';
+    const hint = CALIBRATED.includes(method) ? calibratedHint(method) : '';
     throw new ModelQuantizationError(
       `quantization: method ${showValue(method)} is not one of ${METHODS.join(', ')}.${hint}`,
     );
@@ -131,6 +137,10 @@ export function quantizeLinear(
     const { method: _, skip: __, head: ___, ...rest } = options;
     return quantizeInt4(matrix, rest);
   }
+  if (options.method === 'hqq') {
+    const { method: _, skip: __, ...rest } = options;
+    return hqq(matrix, rest).toInt4();
+  }
   const { method: levels, skip: _, ...rest } = options;
   return quantizeNf4(matrix, { ...rest, levels });
 }
@@ -155,13 +165,13 @@ export function configQuantizedWith(
   };
 }
 
-/** What `config.json` says of it; undefined where transformers has no name for the method. */
+/** What `config.json` says of it; undefined for int4's codes: how they are stored is said when they are. */
 function quantizationConfigOf(
   modules: Iterable<ModuleInfo>,
   options: QuantizationOptions,
 ): QuantizationConfig | undefined {
   const { method, skip } = options;
-  if (method === 'int4') return undefined;
+  if (method === 'int4' || method === 'hqq') return undefined;
   const chosen = modulesToQuantize(modules, options);
   const left = [...modules].filter((module) => module.kind === 'linear' && !chosen.includes(module));
   return {

@@ -2,13 +2,17 @@ import type { Tensor } from '@posttrain/core-tensor';
 import type { TensorData, TensorSource } from '@posttrain/core-tensor/io';
 import {
   BITSANDBYTES_SUFFIXES,
-  type FileTensors,
   fromBitsandbytes,
   fromBitsandbytesInt8,
+  fromCompressedTensors,
+  type Int4Weight,
+  PACKED_SUFFIXES,
   type QuantizedWeight,
   toBitsandbytes,
   toBitsandbytesInt8,
+  toCompressedTensors,
 } from '@posttrain/core-tensor/quantization';
+import type { QuantizationConfig } from '../config/quantization-config.js';
 import type { ModuleInfo, Weights } from './layers.js';
 import { ModelQuantizationError } from './quantize.js';
 import { quantizedWeightOf } from './quantized-layer.js';
@@ -17,20 +21,30 @@ type StoredNames = ReadonlyMap<string, unknown>;
 
 const withoutWeight = (parameter: string): string => parameter.slice(0, -'weight'.length);
 
+/** What the codes of a quantised weight may be called in a file, beside the parameter's own name. */
+export const packedName = (parameter: string): string => `${parameter}_packed`;
+const PACKED = packedName('.weight');
+
 /** Names that a quantised weight has in a file beside its own; none when the file's weight is not quantised. */
 export function companionNames(parameter: string, found: StoredNames): readonly string[] {
+  if (parameter.endsWith(PACKED)) {
+    const layer = parameter.slice(0, -packedName('weight').length);
+    return PACKED_SUFFIXES.map((suffix) => layer + suffix).filter((name) => name !== parameter && found.has(name));
+  }
   const fourBit = BITSANDBYTES_SUFFIXES.map((suffix) => parameter + suffix).filter((name) => found.has(name));
   if (fourBit.length > 0) return fourBit;
   const module = withoutWeight(parameter);
   return found.has(`${module}SCB`) ? [`${module}SCB`, `${module}weight_format`].filter((name) => found.has(name)) : [];
 }
 
-/** Reads the quantised weight `parameter` of a bitsandbytes folder. `threshold` is the folder's, of LLM.int8(). */
+/** Reads the quantised weight that is stored as `parameter` in a folder of bitsandbytes or compressed-tensors, as its config has it. */
 export async function readQuantized(
   source: TensorSource,
   parameter: string,
-  threshold: number,
+  config: QuantizationConfig | undefined,
 ): Promise<QuantizedWeight> {
+  if (parameter.endsWith(PACKED)) return readPacked(source, parameter, config);
+  const threshold = config?.method === 'int8' ? config.threshold : 0;
   const companions = companionNames(parameter, source.tensors);
   const codes = await source.read(parameter);
   const scb = companions.find((name) => name.endsWith('.SCB'));
@@ -42,18 +56,71 @@ export async function readQuantized(
   return fromBitsandbytes(parameter, tensors);
 }
 
-/** The tensors that transformers expects of a quantised layer, by their full names. */
+async function readPacked(
+  source: TensorSource,
+  parameter: string,
+  config: QuantizationConfig | undefined,
+): Promise<Int4Weight> {
+  const layer = parameter.slice(0, -PACKED.length);
+  if (config?.method !== 'int4') {
+    throw new ModelQuantizationError(
+      `${parameter} is packed, but config.json has no quantization_config that says how.`,
+    );
+  }
+  const tensors: Record<string, TensorData> = {};
+  for (const suffix of PACKED_SUFFIXES) {
+    const name = `${layer}.${suffix}`;
+    if (!source.tensors.has(name)) continue;
+    // Scales have the dtype of the model.
+    tensors[suffix] = await source.read(name, suffix === 'weight_scale' ? { as: 'float32' } : {});
+  }
+  return fromCompressedTensors(layer, tensors, config);
+}
+
+/**
+ * What `config.json` says of a model whose weights are stored as int4; undefined where none is.
+ *
+ * @throws ModelQuantizationError where the layers have no common form in compressed-tensors
+ */
+export function packedConfigOf(modules: Iterable<ModuleInfo>): QuantizationConfig | undefined {
+  const all = [...modules];
+  const int4 = all.flatMap(({ quantization }) => (quantization?.method === 'int4' ? [quantization] : []));
+  const [first] = int4;
+  if (!first) return undefined;
+  const { blockSize, symmetric } = first;
+  const fail = (what: string): never => {
+    throw new ModelQuantizationError(
+      `${what}, which compressed-tensors' pack-quantized has no form for: save model.dequantize(), or quantise with nf4.`,
+    );
+  };
+  if (int4.some((other) => other.blockSize !== blockSize || other.symmetric !== symmetric)) {
+    fail('int4 layers differ in blockSize or symmetric');
+  }
+  const other = all.find(({ quantization }) => quantization && quantization.method !== 'int4');
+  if (other) fail(`${other.name} is stored as ${other.quantization!.method} beside int4`);
+  const conv = all.find(({ quantization, transposed }) => quantization && transposed);
+  if (conv) fail(`${conv.name} is stored [in, out] (GPT-2's Conv1D)`);
+  const left = all.filter(({ kind, quantization }) => kind !== 'embedding' && !quantization);
+  return { method: 'int4', blockSize, symmetric, skipModules: left.map(({ name }) => name) };
+}
+
+/** A tensor of a file, and what the file has its numbers as. */
+export type StoredTensor = TensorData & { readonly storedAs?: 'I64' };
+
+/** The tensors that transformers expects of a quantised layer, by their full names. @throws QuantizationError where there is no such form */
 export async function quantizedFileTensors(
   module: ModuleInfo & Required<Pick<ModuleInfo, 'quantization'>>,
   weights: Weights,
   dtype: 'float32' | 'float16' | 'bfloat16',
-): Promise<FileTensors> {
+): Promise<Readonly<Record<string, StoredTensor>>> {
   const weight = await hostWeight(quantizedWeightOf(module, weights));
   const parameter = `${module.name}.weight`;
   if (weight.method === 'int4') {
-    throw new ModelQuantizationError(
-      `${module.name} is stored as int4, which Hugging Face folders have no form for: save model.dequantize(), or quantise with nf4.`,
-    );
+    const packed = Object.entries(toCompressedTensors(module.name, weight)).map(([suffix, tensor]) => {
+      const wide: StoredTensor = suffix === 'weight_shape' ? { ...tensor, storedAs: 'I64' } : tensor;
+      return [`${module.name}.${suffix}`, wide];
+    });
+    return Object.fromEntries(packed);
   }
   if (weight.method === 'int8') {
     const { codes, scales } = toBitsandbytesInt8(weight);

@@ -44,7 +44,7 @@ import {
   type QuantizationOptions,
   quantizeLinear,
 } from './quantize.js';
-import { companionNames, quantizedFileTensors, readQuantized } from './quantized-files.js';
+import { companionNames, packedConfigOf, packedName, quantizedFileTensors, readQuantized } from './quantized-files.js';
 import { isQuantized, weightEntries } from './quantized-layer.js';
 
 /** Buffers that some checkpoints carry and no computation reads. */
@@ -116,7 +116,7 @@ export interface OpenModel {
 
 /**
  * Reads the weights of a Hugging Face model folder, or of a GGUF file, as float32 tensors; those that bitsandbytes
- * quantised stay quantised. Strict both ways: a missing tensor, a tensor of another shape and a tensor that the
+ * quantised or compressed-tensors packed stay so. Strict both ways: a missing tensor, a tensor of another shape and a tensor that the
  * architecture has no place for are all errors.
  *
  * @throws WeightMismatchError, ModelQuantizationError, and what `openSafetensorsFolder` and `loadModelConfig` throw
@@ -183,7 +183,7 @@ export async function readWeights(
       const stored = names.get(name)!;
       const module = modules.get(name.slice(0, -'.weight'.length));
       if (module && companionNames(stored, source.tensors).length > 0) {
-        const weight = await readQuantized(source, stored, config.quantization?.threshold ?? 0);
+        const weight = await readQuantized(source, stored, config.quantization);
         checkQuantized(path, stored, weight.shape, module.transposed ? [...shape].reverse() : shape);
         put(name, module, weight);
         continue;
@@ -248,7 +248,8 @@ function checkQuantized(folder: string, name: string, found: readonly number[], 
 function storedName(name: string, found: { has(name: string): boolean }): string | undefined {
   const bare = name.replace(/^(transformer|model)\./, '');
   const inner = name.replace(/^model\./, INNER_LANGUAGE_MODEL);
-  return [name, bare, `${LANGUAGE_MODEL}${name}`, inner].find((candidate) => found.has(candidate));
+  const names = [name, bare, `${LANGUAGE_MODEL}${name}`, inner];
+  return [...names, ...names.map(packedName)].find((candidate) => found.has(candidate));
 }
 
 /** The name in the file of every parameter. */
@@ -338,6 +339,8 @@ export async function saveWeights(
   network: Network = networkOf(config),
 ): Promise<void> {
   const { dtype, maxShardBytes } = saveOptions.read(given);
+  const packed = packedConfigOf(network.modules.values());
+  const described = packed ? { ...config, quantization: packed } : config;
   const tensors: TensorToWrite[] = [];
   for (const { name, shape } of network.parameters) {
     const weight = weights[name];
@@ -352,7 +355,7 @@ export async function saveWeights(
   }
   await writeAtomically(async (files) => {
     const staging = await files.stageFolder(folder);
-    await saveModelConfig(staging, { ...config, dtype });
+    await saveModelConfig(staging, { ...described, dtype });
     await writeOthers?.(staging);
     await stageSafetensorsFolder(files, folder, tensors, maxShardBytes === undefined ? {} : { maxShardBytes });
     if (writeOthers) for (const name of OPTIONAL_FILES) files.remove(join(folder, name));

@@ -37,6 +37,11 @@ export class BlockPools {
     return this.#network.kvHeads;
   }
 
+  /** Whether the pools have the size that they begin with, or more. */
+  get hasBegun(): boolean {
+    return this.blocks.blocks >= Math.min(this.maxBlocks, FIRST_TOKENS / BLOCK_SIZE);
+  }
+
   /** The pools: made when they are first asked for, and set to what each call that they were donated to has given. */
   get pools(): KvCache {
     this.#pools ??= this.#network.newPools(this.blocks.blocks * BLOCK_SIZE);

@@ -1,3 +1,4 @@
+import type { Adapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { ModelRunner } from './model-runner.js';
@@ -37,4 +38,9 @@ export function returnRunner(runner: ModelRunner): void {
   const runners = idle.get(runner.network) ?? [];
   idle.set(runner.network, runners);
   runners.push(runner);
+}
+
+/** `ModelRunner.forget` of the runners that are not in use. */
+export async function forgetAdapter(network: Network, adapter: Adapter): Promise<void> {
+  await Promise.all((idle.get(network) ?? []).map((runner) => runner.forget(adapter)));
 }

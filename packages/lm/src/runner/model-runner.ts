@@ -1,6 +1,6 @@
 import { type BlockCopy, type KvBlocks, OutOfBlocksError, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER, sameCache } from '../model/adapter.js';
+import { type Adapter, NO_ADAPTER, sameAdapter, sameCache } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { distinctAdapters } from './adapter-lists.js';
@@ -157,6 +157,19 @@ export class ModelRunner {
     this.#passes.reset(weights);
   }
 
+  /** Eviction of what released sequences have of an adapter that will not come again: their room, and its numbers. */
+  forget(adapter: Adapter): Promise<void> {
+    const result = this.#last.then(() => {
+      for (const sequence of this.#released) {
+        if (!sequence.adapter || !sameAdapter(sequence.adapter, adapter)) continue;
+        this.#released.delete(sequence);
+        this.#blocks.free(sequence.id);
+      }
+    });
+    this.#last = result;
+    return result;
+  }
+
   /** Makes the pools large enough for so many tokens now (at most `capacity`), instead of as they are needed. */
   reserve(tokens: number): Promise<void> {
     const blocks = Math.min(this.#memory.maxBlocks, Math.ceil(tokens / BLOCK_SIZE) + 1);
@@ -293,9 +306,9 @@ export class ModelRunner {
       rows.reduce((sum, { sequence, tokens }) => sum + this.#blocks.needed(sequence.id, tokens.length), 0);
     while (needed() > this.#blocks.freeBlocks) {
       const missing = needed() - this.#blocks.freeBlocks;
-      // Growing copies all there is, so what nobody holds goes first.
+      // Growing copies all there is, so what nobody holds goes first; but not while next to nothing is there.
       const [oldest] = this.#released;
-      if (oldest) {
+      if (oldest && this.#memory.hasBegun) {
         this.#released.delete(oldest);
         this.#blocks.free(oldest.id);
       } else if (this.#blocks.blocks < this.#memory.maxBlocks) await this.#memory.grow(this.#blocks.blocks + missing);

@@ -63,8 +63,8 @@ export class InputMemory {
 }
 
 /** The trees of a pass whose rows are at their own index of [count, width]; undefined where all rows are sequences. */
-export function treeInputs<Sequence>(
-  pass: readonly PassRow<Sequence>[],
+export function treeInputs(
+  pass: readonly (Pick<PassRow<unknown>, 'from' | 'to'> & { readonly row: Pick<ExtendRow<unknown>, 'parents'> })[],
   count: number,
   width: number,
 ): TokenTree | undefined {

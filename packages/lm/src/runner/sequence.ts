@@ -63,7 +63,8 @@ export function longestShared(
   return { best, shared };
 }
 
-function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
+/** How many tokens, `most` at most, two sequences begin with alike. */
+export function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
   const end = Math.min(a.length, most);
   let i = 0;
   while (i < end && a[i] === b[i]) i++;

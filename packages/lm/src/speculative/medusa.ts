@@ -1,18 +1,14 @@
 import { type Compiled, compile, stack, type Tensor, tensor, withEngine } from '@posttrain/core-tensor';
-import { custom, type Given, oneOf, options, PosttrainError } from '@posttrain/interfaces';
+import { custom, type Given, oneOf, options } from '@posttrain/interfaces';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { Weights } from '../model/layers.js';
 import { roundUpToPowerOfTwo } from '../model/sizes.js';
 import { mostLikelyTokens } from '../sampling/report-token.js';
-import { type Logits, tokenDistribution } from '../sampling/sampler.js';
-import { TokenHistory } from '../sampling/token-history.js';
+import type { Logits } from '../sampling/sampler.js';
 import { MedusaHeads, medusaHead } from './medusa-heads.js';
 import { NO_PROPOSAL, type Proposal, type ProposalRequest, type Proposer } from './proposer.js';
-import { type TokenDistribution, tokenAt } from './token-distribution.js';
+import { drawWithoutReplacement, isPaths, prune, type TreeNode, treeOf } from './token-tree.js';
 import type { Acceptance } from './typical-acceptance.js';
-import { positionUniforms } from './verify-proposal.js';
-
-const isPaths = (value: unknown): boolean => Array.isArray(value) && value.every((path) => Array.isArray(path));
 
 const medusaOptions = options('speculative', {
   /** Trained for this model. */
@@ -40,15 +36,6 @@ const medusaOptions = options('speculative', {
 /** Speculative decoding with heads on the model's own hidden states (Medusa, arXiv 2401.10774). */
 export type MedusaSpeculation = Given<typeof medusaOptions>;
 
-/** A token of the tree. */
-interface Node {
-  /** Which head it is of, from 0. */
-  readonly depth: number;
-  readonly rank: number;
-  /** Its place in the tree's list; −1: it may come next. */
-  readonly parent: number;
-}
-
 /** All paths over so many heads whose ranks + 1 multiply to at most `most`. */
 function defaultChoices(heads: number, most = 3): number[][] {
   const paths: number[][] = [];
@@ -61,37 +48,13 @@ function defaultChoices(heads: number, most = 3): number[][] {
   return paths;
 }
 
-/** The tree of some paths: parents before children, ranks rising among siblings. @throws PosttrainError */
-function treeOf(choices: readonly (readonly number[])[], heads: number, vocabSize: number): Node[] {
-  const fail = (problem: string): never => {
-    throw new PosttrainError('SPECULATIVE', `speculative: choices ${problem}`);
-  };
-  const paths = [...choices].sort((a, b) => a.length - b.length || compare(a, b));
-  const places = new Map(paths.map((path, i) => [path.join(), i]));
-  if (places.size < paths.length || paths.length === 0) fail('must be one path or more, each once');
-  return paths.map((path) => {
-    const shown = JSON.stringify(path);
-    if (path.length === 0 || path.length > heads) fail(`has ${shown}; a path has 1 to ${heads} ranks, one a head`);
-    const isRank = (rank: number) => Number.isInteger(rank) && rank >= 0 && rank < vocabSize;
-    if (!path.every(isRank)) fail(`has ${shown}; ranks are whole numbers from 0`);
-    const parent = path.length === 1 ? -1 : places.get(path.slice(0, -1).join());
-    if (parent === undefined) return fail(`has ${shown}, but not the path that it goes on from`);
-    return { depth: path.length - 1, rank: path.at(-1)!, parent };
-  });
-}
-
-const compare = (a: readonly number[], b: readonly number[]): number => {
-  const at = a.findIndex((rank, i) => rank !== b[i]);
-  return at < 0 ? 0 : a[at]! - b[at]!;
-};
-
 /** Medusa (arXiv 2401.10774): heads on the state that a row's last token was drawn from propose a tree of what follows it. */
 export class Medusa implements Proposer {
   readonly needsHidden = true;
   readonly isExact: boolean;
   readonly #acceptance: Acceptance | undefined;
   readonly #heads: MedusaHeads;
-  readonly #tree: readonly Node[];
+  readonly #tree: readonly TreeNode[];
   readonly #candidates: 'top' | 'sampled';
   readonly #logits: Compiled<[weights: Weights, hidden: Tensor], Tensor>;
   /** Candidates that are asked of each head. */
@@ -106,7 +69,8 @@ export class Medusa implements Proposer {
     const { numHeads, numLayers } = heads;
     this.#heads = heads;
     this.#candidates = candidates;
-    this.#tree = treeOf(choices ?? defaultChoices(numHeads), numHeads, model.network.config.vocabSize);
+    const { vocabSize } = model.network.config;
+    this.#tree = treeOf(choices ?? defaultChoices(numHeads), { heads: numHeads, vocabSize });
     this.#widths = Array.from({ length: numHeads }, (_, depth) =>
       this.#tree.reduce((most, node) => (node.depth === depth ? Math.max(most, node.rank + 1) : most), 0),
     );
@@ -159,66 +123,9 @@ export class Medusa implements Proposer {
       const best = rows.map((logits, depth) => mostLikelyTokens(logits, this.#widths[depth]!));
       return { tokens: nodes.map(({ depth, rank }) => best[depth]![rank]!), parents };
     }
-    const drawn = rows.map((logits, depth) => drawWithoutReplacement(request, logits, depth, this.#widths[depth]!));
+    const drawn = rows.map((logits, depth) =>
+      drawWithoutReplacement(request, logits, { depth, count: this.#widths[depth]! }),
+    );
     return prune(nodes.map(({ depth, rank, parent }) => ({ parent, drawn: drawn[depth]![rank] })));
   }
-}
-
-interface DrawnCandidate {
-  readonly token: number;
-  readonly distribution: TokenDistribution;
-}
-
-/** So many tokens of a head, or as many as there are, and what each was drawn from. */
-function drawWithoutReplacement(
-  { row, state }: ProposalRequest,
-  logits: Logits,
-  depth: number,
-  count: number,
-): DrawnCandidate[] {
-  const uniforms = positionUniforms(row, state.generated.length + depth, count);
-  const { temperature, topK, topP, minP } = row;
-  const settings = { temperature, topK, topP, minP, repetitionPenalty: 1 };
-  const drawn: DrawnCandidate[] = [];
-  let distribution: TokenDistribution | undefined = distributionOf(() =>
-    tokenDistribution(logits, settings, new TokenHistory([])),
-  );
-  for (let i = 0; i < count && distribution; i++) {
-    const token: number = tokenAt(distribution, uniforms.draw(i));
-    drawn.push({ token, distribution });
-    distribution = without(distribution, token);
-  }
-  return drawn;
-}
-
-/** Undefined where a head has nothing to propose: its numbers are not finite. */
-function distributionOf(make: () => TokenDistribution): TokenDistribution | undefined {
-  try {
-    return make();
-  } catch {
-    return undefined;
-  }
-}
-
-/** The distribution given that it is another token; undefined where there is none. */
-function without({ tokens, probabilities }: TokenDistribution, token: number): TokenDistribution | undefined {
-  const total = probabilities.reduce((sum, p, i) => (tokens[i] === token ? sum : sum + p), 0);
-  if (!(total > 0)) return undefined;
-  return { tokens, probabilities: probabilities.map((p, i) => (tokens[i] === token ? 0 : p / total)) };
-}
-
-/** A tree without the tokens that could not be drawn, and what follows them. */
-function prune(nodes: readonly { readonly parent: number; readonly drawn: DrawnCandidate | undefined }[]): Proposal {
-  const places = new Map([[-1, -1]]);
-  const kept = nodes.flatMap(({ parent, drawn }, i) => {
-    const place = places.get(parent);
-    if (!drawn || place === undefined) return [];
-    places.set(i, places.size - 1);
-    return [{ ...drawn, parent: place }];
-  });
-  return {
-    tokens: kept.map(({ token }) => token),
-    parents: kept.map(({ parent }) => parent),
-    distributions: kept.map(({ distribution }) => distribution),
-  };
 }

@@ -54,7 +54,10 @@ describe('model.search', () => {
       maxTokens: 8,
       temperature: 0,
     }));
-    const greedy = (await new LocalGenerator(model).generate(requests)).flat();
+    const greedy = (await new LocalGenerator(model).generate(requests)).flat().map(({ usage, ...completion }) => {
+      const { cachedPromptTokens: _, ...counted } = usage;
+      return { ...completion, usage: counted };
+    });
     const found = (
       await new SearchGenerator(model, { method: 'beamSearch', numBeams: 1 }, { maxBatch: 2 }).generate(requests)
     ).flat();

@@ -365,7 +365,7 @@ describe('the end of a completion', () => {
       const { logProbs, ...rest } = await complete(stop, { speculative });
       expect(rest).toEqual({ ...plain, logProbs: undefined, ...rest, text: plain.text });
       expect(rest.tokenIds).toEqual(plain.tokenIds);
-      expect(rest.usage).toEqual(plain.usage);
+      expect(rest.usage.completionTokens).toBe(plain.usage.completionTokens);
       expect(rest.finishReason).toBe('stop');
       expect(largestDifference(logProbs!, plain.logProbs!)).toBeLessThan(1e-6);
       let text = '';

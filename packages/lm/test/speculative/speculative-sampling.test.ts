@@ -24,8 +24,11 @@ import {
   verifyToken,
 } from '../../src/index.js';
 import { startRow } from '../../src/sampling/draw-next.js';
+import { logSoftmax } from '../../src/sampling/log-softmax.js';
 import { tokenDistribution } from '../../src/sampling/sampler.js';
 import { TokenHistory } from '../../src/sampling/token-history.js';
+import type { EagleSpeculation } from '../../src/speculative/eagle.js';
+import { type Eagle2Settings, eagle2Tree } from '../../src/speculative/eagle-2-tree.js';
 import { SpeculativeDecoding } from '../../src/speculative/speculative-decoding.js';
 import { probabilityOf, type TokenDistribution, tokenAt } from '../../src/speculative/token-distribution.js';
 import { verifyProposal } from '../../src/speculative/verify-proposal.js';
@@ -267,6 +270,15 @@ describe('verifyCandidates', () => {
   });
 });
 
+/** The path of every token of a tree. */
+function pathsOf(tokens: readonly number[], parents: readonly number[]): string[] {
+  const paths: string[] = [];
+  tokens.forEach((token, i) => {
+    paths.push([...(parents[i]! < 0 ? [] : [paths[parents[i]!]!]), token].join());
+  });
+  return paths;
+}
+
 describe('an EAGLE head', () => {
   const folder = join(import.meta.dirname, '../../../../goldens/speculative/eagle');
 
@@ -345,6 +357,88 @@ describe('an EAGLE head', () => {
     expect(() => new LocalGenerator(model, { speculative: { eagle: other } })).toThrow(
       /EagleHead: fc.weight has the shape \[8, 16\], and tiny needs \[16, 32\]/,
     );
+  });
+
+  it('drafts trees of what it says of each path by itself; two trees, or none, are refused', async () => {
+    const model = await tinyModel();
+    const head = await EagleHead.initialize(model, { seed: 3 });
+    const text = [1, 5, 9, 2, 7];
+    const [own] = await hiddenStates(model, [text.slice(0, -1)]);
+    /** log-probabilities behind a path, from passes over all of the text and the path. */
+    const after = async (path: readonly number[]): Promise<Float64Array> => {
+      const features = [...own!];
+      for (let from = text.length - 1; ; from++) {
+        const ids = [...text, ...path].slice(1, from + 1);
+        const flat = Float32Array.from(features.flatMap((feature) => [...feature]));
+        const states = eagleStates(
+          head,
+          head.weights,
+          tensor(Int32Array.from(ids), [1, ids.length]),
+          tensor(flat, [1, ids.length, 16]),
+        );
+        const last = states.slice(1, ids.length - 1).reshape([1, 16]);
+        if (ids.length === text.length - 1 + path.length) {
+          return logSoftmax(await model.network.logits(model.weights, last).toArray());
+        }
+        features.push(Float32Array.from(await last.toArray()));
+      }
+    };
+    const likeliest = (logProbs: Float64Array) => [...logProbs.keys()].sort((a, b) => logProbs[b]! - logProbs[a]!);
+    const proposed = async (options: Partial<EagleSpeculation>) => {
+      const proposer = new SpeculativeDecoding(model, { eagle: head, ...options }).begin(4096);
+      const row = rowOf(text.slice(0, 3), 12);
+      const state = startRow(row);
+      for (const token of text.slice(3)) state.push(token);
+      const [proposal] = await proposer.propose([{ id: 0, row, state, most: 9 }]);
+      proposer.close();
+      return pathsOf(proposal!.tokens, proposal!.parents!);
+    };
+    const choices = [[1], [0], [0, 0], [0, 2], [0, 2, 1]];
+    const wanted: number[][] = [];
+    for (const ranks of choices) {
+      const path: number[] = [];
+      for (const rank of ranks) path.push(likeliest(await after(path))[rank]!);
+      wanted.push(path);
+    }
+    expect(new Set(await proposed({ choices }))).toEqual(new Set(wanted.map(String)));
+
+    // With three tokens of two depths all twelve paths are considered.
+    const first = await after([]);
+    const values: [path: string, value: number][] = [];
+    for (const a of likeliest(first).slice(0, 3)) {
+      const second = await after([a]);
+      values.push([`${a}`, first[a]!]);
+      for (const b of likeliest(second).slice(0, 3)) values.push([`${a},${b}`, first[a]! + second[b]!]);
+    }
+    values.sort((a, b) => b[1] - a[1]);
+    const dynamicTree = { topK: 3, depth: 2, totalTokens: 7 };
+    expect(await proposed({ dynamicTree })).toEqual(values.slice(0, 7).map(([path]) => path));
+
+    const refused = (options: object) =>
+      expect(() => new LocalGenerator(model, { speculative: { eagle: head, ...options } }));
+    refused({ choices, dynamicTree }).toThrow(/two trees; give one/);
+    refused({ choices: [[0, 0]] }).toThrow(/has \[0,0\], but not the path that it goes on from/);
+    refused({ dynamicTree: { topk: 3 } }).toThrow(/Did you mean "topK"/);
+  });
+
+  it('chooses the tokens of EAGLE-2’s tree that SGLang chooses', () => {
+    const file = join(import.meta.dirname, '../../../../goldens/eagle-trees/expected.json');
+    interface Case extends Eagle2Settings {
+      readonly logits: [path: number[], values: number[]][];
+      readonly paths: number[][];
+    }
+    const { cases }: { readonly cases: readonly Case[] } = JSON.parse(readFileSync(file, 'utf8'));
+    for (const { logits, paths, ...settings } of cases) {
+      const said = new Map(logits.map(([path, values]) => [path.join(), Float32Array.from(values)]));
+      const draft = eagle2Tree(settings)({} as never, 99);
+      for (let asked = ['']; asked.length > 0; ) {
+        const next = draft.next(asked.map((path) => said.get(path)!));
+        const all = pathsOf(draft.tokens, draft.parents!);
+        asked = next.map((place) => all[place]!);
+      }
+      const { tokens, parents } = draft.proposal;
+      expect(new Set(pathsOf(tokens, parents!))).toEqual(new Set(paths.map(String)));
+    }
   });
 });
 

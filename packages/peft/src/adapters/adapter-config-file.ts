@@ -22,6 +22,16 @@ const OWN_NAMES: Readonly<Record<string, string>> = { deltaT: 'deltaT', applyGS:
 const snakeCase = (name: string): string =>
   OWN_NAMES[name] ?? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
+const camelCase = (name: string): string => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+
+/** Options that are options of a part of the method, whose names are turned too: `evaConfig`. */
+const isNested = (name: string): boolean => name.endsWith('Config');
+
+const renamed = (value: unknown, by: (name: string) => string): unknown =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).map(([name, one]) => [by(name), one]))
+    : value;
+
 /** adapter_config.json as PEFT writes it: every key, sorted. */
 export function toConfigFile<Config extends object>(
   method: PeftMethod<Config>,
@@ -35,7 +45,12 @@ export function toConfigFile<Config extends object>(
 ): string {
   const fields = {
     ...method.fileDefaults,
-    ...Object.fromEntries(Object.entries(config).map(([name, value]) => [snakeCase(name), value])),
+    ...Object.fromEntries(
+      Object.entries(config).map(([name, value]) => [
+        snakeCase(name),
+        isNested(name) ? renamed(value, snakeCase) : value,
+      ]),
+    ),
     auto_mapping: null,
     base_model_name_or_path: facts.baseModel,
     ...facts.ofMethod,
@@ -66,7 +81,7 @@ export function fromConfigFile<Config extends object>(
   const active: string[] = [];
   for (const [key, value] of Object.entries(json)) {
     const name = names.get(key);
-    if (name !== undefined) config[name] = value;
+    if (name !== undefined) config[name] = isNested(name) ? renamed(value, camelCase) : value;
     else if (key === 'task_type') {
       if (value !== null && value !== taskType)
         active.push(`task_type ${JSON.stringify(value)} (the model is ${taskType})`);

@@ -96,11 +96,15 @@ export async function planAdapter<Config extends object>(
 ): Promise<Planned<Config>> {
   const complete = method.options.read(given);
   const asked: Config = file ? complete : withHead(model, complete);
-  const { config, plan, skipped } = await method.plan(model, asked, file ? 'any entry' : 'every entry');
+  const key = Key.fromSeed(seed);
+  const planned = await (file
+    ? method.plan(model, asked, 'any entry')
+    : method.plan(model, asked, 'every entry', { rows, key }));
+  const { config, plan, skipped } = planned;
   const context: MethodContext<Config> = { config, plan, model: model.config };
   checkSize(model, method, context, file);
-  const key = Key.fromSeed(seed);
-  const prepared = (await method.prepare?.({ ...context, base: model, rows, key, isLoaded: file !== undefined })) ?? {};
+  const made = await method.prepare?.({ ...context, base: model, rows, key, isLoaded: file !== undefined });
+  const prepared = { ...made, ...planned.prepared };
   const own = method.init(context, model, key, prepared);
   const trained: Record<string, Tensor> = { ...own.trained };
   for (const [module, parameter] of plan.biases) trained[parameter] = model.weights[`${module}.bias`]!;

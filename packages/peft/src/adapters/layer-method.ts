@@ -2,6 +2,7 @@ import type { Key, Tensor } from '@posttrain/core-tensor';
 import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
 import type { EmbeddingLayer, LinearLayer, LowRankUpdate, ModuleInfo, RowInputsSpec } from '@posttrain/lm';
 import type { MethodOptions } from './method-options.js';
+import type { AdaptableModel } from './peft-adapter.js';
 
 /** Which modules an adapter enters, as `targetOptions` and its kin declare it. A method has those that PEFT has. */
 export interface TargetedConfig {
@@ -27,6 +28,24 @@ export interface MergedTarget {
 export interface PreparedTarget {
   readonly trained?: Named;
   readonly frozen?: Named;
+}
+
+/** What a new adapter takes from rows of token ids, beside its options. */
+export interface RowStart<Config extends object> {
+  /** The configuration that they decide: ranks by module, fewer targets. */
+  readonly config: Config;
+  /** Initial tensors, by module. */
+  readonly tensors: ReadonlyMap<string, PreparedTarget>;
+}
+
+/** What a start from rows is made of. */
+export interface RowStartContext<Config extends object> {
+  readonly base: AdaptableModel;
+  readonly targets: readonly AdapterTarget[];
+  readonly config: Config;
+  /** The option `rows` of `createAdapter`. */
+  readonly rows: readonly (readonly number[])[];
+  readonly key: Key;
 }
 
 /**
@@ -79,6 +98,19 @@ export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
     config: Config,
     how: { readonly key: Key; readonly isLoaded: boolean },
   ): Promise<PreparedTarget> | undefined;
+  /**
+   * Initial tensors and options that rows of token ids decide, asked of a new adapter only, before `prepare`. Undefined: none.
+   *
+   * @throws AdapterConfigError without the rows that are needed
+   */
+  fromRows?(context: RowStartContext<Config>): Promise<RowStart<Config> | undefined>;
+  /** See `PeftMethod.fileConfig`. */
+  fileConfig?(config: Config): Config | undefined;
+  /**
+   * The tensors of a module in files, where they are others than the trained ones: of every configuration that has a `fileConfig`. Of all its
+   * tensors.
+   */
+  toFile?(module: ModuleInfo, parameters: Named, config: Config): Named;
   /** How many numbers `shared` makes. */
   sharedParameters?(targets: readonly ModuleInfo[], config: Config): number;
   /** Frozen tensors that all targets share, by keys without a module path. Lazy as `init`. */

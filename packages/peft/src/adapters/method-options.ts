@@ -87,3 +87,24 @@ export const patternOption = custom<Readonly<Record<string, number>>>()(
     Object.values(value).every((entry) => typeof entry === 'number'),
   { default: {} },
 );
+
+/**
+ * Options of a part of a method, an object with some of the names of `defaults`; null when not given. Called `…Config`, its names are turned into
+ * snake case in files as those of the method are.
+ */
+export const nestedOption = <T extends object>(
+  defaults: T,
+  valid: { readonly [Name in keyof T]: (value: unknown) => boolean },
+): Option<Partial<T> | null, 'default'> => {
+  const names = Object.keys(defaults) as (keyof T & string)[];
+  const isPart = (value: unknown): boolean =>
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.entries(value).every(
+      ([name, one]) => names.includes(name as keyof T & string) && valid[name as keyof T](one),
+    );
+  return orNull(
+    custom<Partial<T>>()(`an object with ${names.map((name) => `\`${name}\``).join(', ')}`, isPart, { default: {} }),
+  );
+};

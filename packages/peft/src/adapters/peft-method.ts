@@ -38,6 +38,15 @@ export interface PlannedAdapter<Config extends object = object> {
   readonly config: Config;
   readonly plan: AdapterPlan;
   readonly skipped: readonly SkippedModule[];
+  /** Initial tensors that planning has made on the way, beside those of `prepare`. */
+  readonly prepared?: Named;
+}
+
+/** What planning a new adapter may look at, beside the model. */
+export interface PlanData {
+  /** The option `rows` of `createAdapter`. */
+  readonly rows: readonly (readonly number[])[];
+  readonly key: Key;
 }
 
 /**
@@ -59,7 +68,8 @@ export interface PeftMethod<Config extends object = object> {
   facts?(context: MethodContext<Config>): Readonly<Record<string, unknown>>;
   /**
    * The places of a model that a complete configuration means; none for a method without targets. With `'every entry'` each
-   * entry of a list must select something, which PEFT does not ask for; `'any entry'` is for files that PEFT wrote.
+   * entry of a list must select something, which PEFT does not ask for; `'any entry'` is for files that PEFT wrote. Of a new adapter there are
+   * `data`, where rows decide which places or ranks there are.
    *
    * @throws AdapterConfigError, TargetModulesError
    */
@@ -67,6 +77,7 @@ export interface PeftMethod<Config extends object = object> {
     model: AdaptableModel,
     config: Config,
     strictness: 'every entry' | 'any entry',
+    data?: PlanData,
   ): PlannedAdapter<Config> | Promise<PlannedAdapter<Config>>;
   /**
    * How many numbers `init` makes. Where a method says it, a config that asks for absurdly many is refused before anything is
@@ -86,11 +97,16 @@ export interface PeftMethod<Config extends object = object> {
   /** @throws AdapterConfigError for what was read from a file and cannot be made again */
   checkFile?(config: Config): void;
   /**
+   * The configuration that files have, where it is another: one that can be read without what this one was made from. `toFile` has its
+   * tensors. Undefined: this one.
+   */
+  fileConfig?(config: Config): Config | undefined;
+  /**
    * The method's tensors in a file, where they are others than the adapter's: what an encoder computes and not the encoder. Lazy,
    * by names that `fileKey` completes; their types are those of the file. Left out: what is trained, and with `frozenInFile` what
    * is frozen. Biases and modules trained whole are written beside.
    */
-  toFile?(context: MethodContext<Config>, tensors: AdapterTensors): Named;
+  toFile?(context: MethodContext<Config>, tensors: AdapterTensors): Named | undefined;
   /**
    * The method's tensors from those of a file, `stored` by the names of `toFile`, where they are others or where a file can have
    * numbers that cannot be right. `made` are those of `init`. Left out: `stored` in the place of `made`.

@@ -4,9 +4,9 @@ import { showValue } from '@posttrain/interfaces';
 import type { EmbeddingLayer, LayerHooks, LinearLayer, LowRankUpdate, ModuleInfo } from '@posttrain/lm';
 import { targetOf } from './adapter-target.js';
 import { AdapterConfigError, TargetModulesError } from './errors.js';
-import type { LayerMethod, MergedTarget, TargetedConfig } from './layer-method.js';
+import type { LayerMethod, MergedTarget, PreparedTarget, TargetedConfig } from './layer-method.js';
 import type { AdaptableModel, AdapterPlan } from './peft-adapter.js';
-import type { AdapterTensors, MethodContext, PeftMethod } from './peft-method.js';
+import type { AdapterTensors, MethodContext, PeftMethod, PlannedAdapter } from './peft-method.js';
 import { checkPatterns, matchTargets, type TargetMatch } from './targets.js';
 
 const lifted = new WeakMap<object, unknown>();
@@ -25,7 +25,7 @@ export const asPeftMethod = (method: PeftMethod | LayerMethod): PeftMethod =>
 function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftMethod<Config> {
   type Context = MethodContext<Config>;
   const { peftType, options, fileDefaults, parameters, prepare, stochastic, changesBase, penalty, optimizer } = method;
-  const { checkFile, checkFrozen, frozenInFile, merge, unmerge, cannotMerge, rowInputs } = method;
+  const { checkFile, checkFrozen, frozenInFile, merge, unmerge, cannotMerge, rowInputs, fileConfig, toFile } = method;
   const allOf = ({ trained, frozen }: AdapterTensors, module: string): Named => ({
     ...sharedOf(frozen),
     ...localTensors(frozen, module),
@@ -42,6 +42,18 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
     ...(rowInputs && { rowInputs }),
     ...(cannotMerge && { cannotMerge }),
     ...(frozenInFile && { frozenInFile }),
+    ...(fileConfig && { fileConfig }),
+    ...(toFile && {
+      toFile({ config, plan }: Context, tensors: AdapterTensors) {
+        if (!fileConfig?.(config)) return undefined;
+        const stored: Record<string, Tensor> = {};
+        for (const target of plan.targets) {
+          const own = toFile(target, allOf(tensors, target.name), config);
+          for (const [local, value] of Object.entries(own)) stored[`${target.name}.${local}`] = value;
+        }
+        return stored;
+      },
+    }),
     ...(checkFrozen && {
       async fromFile({ config, plan }: Context, stored: Named, made: AdapterTensors) {
         const of = (tensors: Named): Named =>
@@ -60,28 +72,13 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
     }),
     fileKey: (name) => (isShared(name) ? `base_model.${name}` : `base_model.model.${name}`),
 
-    plan(model, given, strictness) {
-      const modules = [...model.network.modules.values()];
-      const { modelType } = model.config;
-      const asked = method.complete?.(given, modelType) ?? given;
-      const match = matchTargets(modules, modelType, asked, strictness, method.defaultTargets);
-      const config: Config = { ...asked, targetModules: match.targetModules };
-      checkKinds(method, match.matched);
-      for (const option of method.modulePatterns ?? []) {
-        checkPatterns(config[option as keyof Config], option, match.matched, strictness === 'every entry');
-      }
-      method.check?.(
-        config,
-        match.matched.map((module) => targetOf(model, module)),
-      );
-      const plan: AdapterPlan = {
-        targets: match.matched,
-        norms: [],
-        saved: match.saved,
-        biases: biasesOf(model, config, match, method.targetBiases ?? 'lora_only'),
-        carried: carriedWeights(model, config, match.matched),
-      };
-      return { config, plan, skipped: match.skipped };
+    async plan(model, given, strictness, data) {
+      const planned = planOf(method, model, given, strictness);
+      const base = planned.plan.targets.map((module) => targetOf(model, module));
+      const start = data && (await method.fromRows?.({ base: model, targets: base, config: planned.config, ...data }));
+      if (!start) return planned;
+      const again = planOf(method, model, start.config, strictness);
+      return { ...again, prepared: preparedOf(start.tensors) };
     },
 
     ...(parameters && {
@@ -95,14 +92,12 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
     ...(prepare && {
       async prepare({ config, plan, base, key, isLoaded }) {
         const names = [...base.network.modules.keys()];
-        const prepared: Record<string, Tensor> = {};
+        const prepared = new Map<string, PreparedTarget>();
         for (const module of plan.targets) {
           const how = { key: key.child(names.indexOf(module.name)), isLoaded };
-          const { trained = {}, frozen = {} } = (await prepare(targetOf(base, module), config, how)) ?? {};
-          for (const [local, value] of Object.entries(trained)) prepared[`trained ${module.name}.${local}`] = value;
-          for (const [local, value] of Object.entries(frozen)) prepared[`frozen ${module.name}.${local}`] = value;
+          prepared.set(module.name, (await prepare(targetOf(base, module), config, how)) ?? {});
         }
-        return prepared;
+        return preparedOf(prepared);
       },
     }),
 
@@ -175,6 +170,46 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
       },
     }),
   };
+}
+
+/** The modules that a configuration means, with all that the method refuses. */
+function planOf<Config extends TargetedConfig>(
+  method: LayerMethod<Config>,
+  model: AdaptableModel,
+  given: Config,
+  strictness: 'every entry' | 'any entry',
+): PlannedAdapter<Config> {
+  const modules = [...model.network.modules.values()];
+  const { modelType } = model.config;
+  const asked = method.complete?.(given, modelType) ?? given;
+  const match = matchTargets(modules, modelType, asked, strictness, method.defaultTargets);
+  const config: Config = { ...asked, targetModules: match.targetModules };
+  checkKinds(method, match.matched);
+  for (const option of method.modulePatterns ?? []) {
+    checkPatterns(config[option as keyof Config], option, match.matched, strictness === 'every entry');
+  }
+  method.check?.(
+    config,
+    match.matched.map((module) => targetOf(model, module)),
+  );
+  const plan: AdapterPlan = {
+    targets: match.matched,
+    norms: [],
+    saved: match.saved,
+    biases: biasesOf(model, config, match, method.targetBiases ?? 'lora_only'),
+    carried: carriedWeights(model, config, match.matched),
+  };
+  return { config, plan, skipped: match.skipped };
+}
+
+/** Initial tensors by module under names that say whether they are trained, which `init` takes apart. */
+function preparedOf(targets: ReadonlyMap<string, PreparedTarget>): Named {
+  const prepared: Record<string, Tensor> = {};
+  for (const [module, { trained = {}, frozen = {} }] of targets) {
+    for (const [local, value] of Object.entries(trained)) prepared[`trained ${module}.${local}`] = value;
+    for (const [local, value] of Object.entries(frozen)) prepared[`frozen ${module}.${local}`] = value;
+  }
+  return prepared;
 }
 
 /** Shared tensors have no module path. */

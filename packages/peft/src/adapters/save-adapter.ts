@@ -40,7 +40,7 @@ export async function saveAdapter<Config extends object>(
   const context = { config, plan, model };
   const tensors = Object.entries(toFileTensors(method, context, { trained: parameters, frozen }));
   const ofMethod = method.facts?.(context) ?? {};
-  const json = toConfigFile(method, config, { baseModel, taskType, ofMethod });
+  const json = toConfigFile(method, method.fileConfig?.(config) ?? config, { baseModel, taskType, ofMethod });
   await writeAtomically(async (files) => {
     await files.stage(join(folder, CONFIG), (write) => write(new TextEncoder().encode(json)));
     await stageSafetensors(

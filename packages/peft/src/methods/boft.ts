@@ -1,6 +1,6 @@
-import { ones, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { iota, ones, type Tensor, tensor, uniform, where, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { boolean, integer, oneOf, type Read } from '@posttrain/interfaces';
+import { boolean, integer, number, oneOf, type Read } from '@posttrain/interfaces';
 import type { ModuleInfo } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { normalWith } from '../adapters/initial.js';
@@ -23,6 +23,11 @@ const boftOptions = methodOptions('BOFT', {
    * falls back without CUDA. Default 1.
    */
   boftNButterflyFactor: integer({ default: 1, min: 1 }),
+  /**
+   * Share of the blocks of one factor, drawn in each pass, that are no rotation in training: ⌊share × blocks⌋ (multiplicative
+   * dropout). Default 0.
+   */
+  boftDropout: number({ default: 0, min: 0, below: 1 }),
   /** Start with no rotation and no scale, so that the model starts as it is. False: random, for tests. Default true. */
   initWeights: boolean({ default: true }),
 });
@@ -39,7 +44,9 @@ export const boft: LayerMethod<BoftConfig> = {
   kinds: ['linear'],
   targetBiases: 'boft_only',
   options: boftOptions,
-  fileDefaults: { boft_dropout: 0 },
+  fileDefaults: {},
+
+  stochastic: ({ boftDropout }) => (boftDropout > 0 ? `boftDropout is ${boftDropout}` : undefined),
 
   check(config, targets) {
     const { boftBlockSize: size, boftBlockNum: number, boftNButterflyFactor: m } = config;
@@ -78,14 +85,14 @@ export const boft: LayerMethod<BoftConfig> = {
     return { [ROTATION]: normalWith(key.child(0), shape, 0.1), [SCALE]: scale };
   },
 
-  apply(x, layer, parameters) {
-    const y = layer.apply(rotated(x, parameters));
+  apply(x, layer, parameters, { boftDropout }, dropoutKey) {
+    const y = layer.apply(rotated(x, parameters, { still: stillBlocks(parameters, boftDropout, dropoutKey) }));
     const scale = parameters[SCALE]!.reshape([y.shape.at(-1)!]);
     return layer.bias ? y.sub(layer.bias).mul(scale).add(layer.bias) : y.mul(scale);
   },
 
   merge: ({ weight, bias }, parameters) => ({
-    weight: rotated(weight, parameters, true).mul(parameters[SCALE]!),
+    weight: rotated(weight, parameters, { back: true }).mul(parameters[SCALE]!),
     bias,
   }),
   unmerge: ({ weight, bias }, parameters) => ({ weight: rotated(weight.div(parameters[SCALE]!), parameters), bias }),
@@ -101,11 +108,37 @@ function sizesOf(
   return size === 0 ? [number, inputs / number] : [inputs / size, size];
 }
 
+/** Which blocks [factors · blocks, 1, 1] of a pass are no rotation: ⌊share × blocks⌋ of one factor. */
+function stillBlocks({ [ROTATION]: trained }: Named, share: number, key: Tensor | undefined): Tensor | undefined {
+  const [m, blocks] = trained!.shape as [number, number, number, number];
+  const count = Math.floor(share * blocks);
+  if (!key || count === 0) return undefined;
+  const draws = uniform(key, [blocks + 1]);
+  const places = draws.slice(0, 0, blocks);
+  const rank = places.expandDims(0).less(places.expandDims(1)).cast('float32').sum(1);
+  const factor = draws
+    .slice(0, blocks, blocks + 1)
+    .mul(m)
+    .floor()
+    .minimum(m - 1);
+  const chosen = iota([m, 1], 0).cast('float32').equal(factor.expandDims(0));
+  return chosen
+    .cast('float32')
+    .mul(rank.less(count).cast('float32').expandDims(0))
+    .greater(0)
+    .reshape([m * blocks, 1, 1]);
+}
+
 /** Rows x [..., in] · R, the last factor first, or · Rᵀ. */
-function rotated(x: Tensor, { [ROTATION]: trained }: Named, back = false): Tensor {
+function rotated(
+  x: Tensor,
+  { [ROTATION]: trained }: Named,
+  { back = false, still }: { readonly back?: boolean; readonly still?: Tensor | undefined } = {},
+): Tensor {
   const [m, blocks, size] = trained!.shape as [number, number, number, number];
   const inputs = blocks * size;
-  const all = cayley(trained!.cast('float32').reshape([m * blocks, size, size])).cast(x.dtype);
+  const turns = cayley(trained!.cast('float32').reshape([m * blocks, size, size]));
+  const all = (still ? where(still, identities(m * blocks, size, 'float32'), turns) : turns).cast(x.dtype);
   const rows = x.size / inputs;
   const turned = (y: Tensor, i: number): Tensor => {
     const factor = all.slice(0, i * blocks, (i + 1) * blocks);

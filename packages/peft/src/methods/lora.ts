@@ -1,6 +1,6 @@
 import { concat, dropout, type Key, type Tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { boolean, custom, integer, listOf, number, oneOf, type Read, showValue } from '@posttrain/interfaces';
+import { boolean, integer, listOf, number, oneOf, type Read, showValue } from '@posttrain/interfaces';
 import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
 import { AdapterConfigError, MergeError } from '../adapters/errors.js';
 import { normalWith, uniformWithin } from '../adapters/initial.js';
@@ -16,8 +16,17 @@ import {
 import { patternValue } from '../adapters/targets.js';
 import { activatedFrom, sinceInvocation } from './alora.js';
 import { doraScale, outputNorms, scaleOutputs } from './dora.js';
-import { oloraFactors } from './olora.js';
-import { pissaFactors } from './pissa.js';
+import {
+  checkStart,
+  completeStart,
+  factorsOfWeight,
+  isOfRows,
+  isOfWeight,
+  plainConfig,
+  startFromRows,
+  startOptions,
+} from './lora-start.js';
+import { orthogonalFactors } from './orthogonal.js';
 
 const loraOptions = methodOptions('LORA', {
   ...targetOptions,
@@ -37,17 +46,7 @@ const loraOptions = methodOptions('LORA', {
   useDora: boolean({ default: false }),
   /** Give B a bias. Default false. */
   loraBias: boolean({ default: false }),
-  /**
-   * True: A uniform in ±1/√in and B zero. `gaussian`: A normal with deviation 1/r and B zero. False: B random too, so
-   * that training starts away from the base (for tests). `pissa`: the leading singular vectors of the weight, which stay in what
-   * is frozen (PiSSA, arXiv 2404.02948). `olora`: the first factors of its QR decomposition, likewise (OLoRA, arXiv 2406.01775).
-   * Default true.
-   */
-  initLoraWeights: custom<boolean | 'gaussian' | 'pissa' | 'olora'>()(
-    'one of true, false, "gaussian", "pissa", "olora"',
-    (value) => [true, false, 'gaussian', 'pissa', 'olora'].includes(value as boolean),
-    { default: true },
-  ),
+  ...startOptions,
   /** Rank by module: a path, its dotted ending, or a regular expression of either; the first that matches. Default: none. */
   rankPattern: patternOption,
   /** `loraAlpha` by module, written as `rankPattern`. Default: none. */
@@ -68,13 +67,10 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
   options: loraOptions,
   fileDefaults: {
     arrow_config: null,
-    corda_config: null,
     ensure_weight_tying: false,
-    eva_config: null,
     kasa_config: null,
     layer_replication: null,
     loftq_config: {},
-    lora_ga_config: null,
     megatron_config: null,
     megatron_core: 'megatron.core',
     monteclora_config: null,
@@ -101,24 +97,16 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
     return r * (inputs + outputs) + (config.useDora || config.loraBias ? outputs : 0);
   },
 
+  complete: completeStart,
+
   check(config, targets) {
-    const { loraDropout, loraBias, useDora, initLoraWeights, aloraInvocationTokens: invocation } = config;
-    const isOfWeight = factorsOfWeight(config) !== undefined;
-    if (isOfWeight && useDora) {
-      throw new AdapterConfigError(`initLoraWeights "${initLoraWeights}" is not supported with useDora`);
-    }
+    const { loraDropout, loraBias, useDora, aloraInvocationTokens: invocation } = config;
     if (loraBias && useDora) throw new AdapterConfigError('loraBias and useDora exclude each other, as in PEFT');
-    if (loraBias && initLoraWeights === 'gaussian') {
-      throw new AdapterConfigError('loraBias needs initLoraWeights true or false, as in PEFT');
-    }
-    if (invocation && (invocation.length === 0 || useDora || loraBias || isOfWeight)) {
-      throw new AdapterConfigError(
-        'aloraInvocationTokens must be tokens, and without useDora, loraBias, "pissa" and "olora"',
-      );
+    if (invocation && (invocation.length === 0 || useDora || loraBias)) {
+      throw new AdapterConfigError('aloraInvocationTokens must be tokens, and without useDora and loraBias');
     }
     for (const target of targets) {
       const { r, alpha } = rankOf(config, target.name);
-      if (isOfWeight) checkFactors(target, config, r);
       if (!Number.isInteger(r) || r < 1)
         throw new AdapterConfigError(`${target.name}: the rank must be 1 or more, not ${showValue(r)}`);
       if (invocation && target.kind !== 'linear') {
@@ -135,19 +123,52 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
         throw new AdapterConfigError(`${target.name}: loraDropout is not supported on the output layer; set it to 0`);
       }
     }
+    checkStart(
+      config,
+      targets.map((target) => ({ target, r: rankOf(config, target.name).r })),
+    );
   },
 
-  async prepare(target, config) {
+  checkFile(config) {
+    if (!isOfRows(config)) return;
+    throw new AdapterConfigError(
+      `init_lora_weights "${config.initLoraWeights}" is over what is left of the base's weights, which the file does not have: in PEFT save it with path_initial_model_for_weight_conversion`,
+    );
+  },
+
+  fromRows: (context) =>
+    startFromRows(
+      { ...context, of: (name) => ({ ...rankOf(context.config, name), s: scalingOf(context.config, name) }) },
+      { trained: namesOf({ kind: 'linear' }), frozen: FROZEN },
+    ),
+
+  async prepare(target, config, { key }) {
+    const { r } = rankOf(config, target.name);
+    const names = namesOf(target);
+    if (config.initLoraWeights === 'orthogonal') {
+      const { inputs, outputs } = linearShape(target);
+      const { a, b } = await orthogonalFactors(key, { r, inputs, outputs });
+      return { trained: { [names.a]: a, [names.b]: b } };
+    }
     const factorsOf = factorsOfWeight(config);
     if (!factorsOf) return {};
     const { transposed } = linearShape(target);
-    const { r } = rankOf(config, target.name);
     const { a, b } = await factorsOf(target.weight, { r, s: scalingOf(config, target.name), transposed });
-    const names = namesOf(target);
     return { trained: { [names.a]: a, [names.b]: b }, frozen: { [FROZEN.a]: a, [FROZEN.b]: b } };
   },
 
-  changesBase: (config) => factorsOfWeight(config) !== undefined,
+  fileConfig: (config) => (isOfRows(config) ? plainConfig(config) : undefined),
+  toFile(module, parameters) {
+    const { a, b } = namesOf(module);
+    // Of a file that has it unconverted, which `checkFile` refuses.
+    if (!parameters[FROZEN.a]) return { [a]: parameters[a]!, [b]: parameters[b]! };
+    return {
+      [a]: concat([parameters[a]!, parameters[FROZEN.a]!], 0),
+      [b]: concat([parameters[b]!, parameters[FROZEN.b]!.neg()], 1),
+    };
+  },
+
+  changesBase: isOfWeight,
 
   init(target, config, key) {
     const { inputs, outputs, transposed } = linearShape(target);
@@ -219,11 +240,7 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
   },
 };
 
-/** Where A and B start as a part of the weight. */
-const factorsOfWeight = ({ initLoraWeights }: LoraConfig): typeof pissaFactors | undefined =>
-  ({ pissa: pissaFactors, olora: oloraFactors })[String(initLoraWeights)];
-
-/** What is taken out of the weight then. */
+/** What is taken out of the weight where A and B start as a part of it. */
 const FROZEN = { a: 'pissa_A', b: 'pissa_B' } as const;
 
 const MAGNITUDE = 'lora_magnitude_vector';
@@ -241,7 +258,7 @@ export function rankOf(config: LoraConfig, module: string): { readonly r: number
 }
 
 /** s = α/r, or α/√r for rsLoRA. */
-function scalingOf(config: LoraConfig, module: string): number {
+export function scalingOf(config: LoraConfig, module: string): number {
   const { r, alpha } = rankOf(config, module);
   return alpha / (config.useRslora ? Math.sqrt(r) : r);
 }
@@ -293,20 +310,6 @@ function updateOf(x: Tensor, layer: LinearLayer, parameters: Named, config: Lora
 
 const doraScaleOf = (layer: LinearLayer | EmbeddingLayer, parameters: Named, config: LoraConfig): Tensor =>
   doraScale(parameters[MAGNITUDE]!, layer.weight.add(delta(layer, parameters, config)), linearShape(layer).transposed);
-
-function checkFactors(
-  { name, kind, inFeatures, outFeatures }: AdapterTarget,
-  { initLoraWeights: start }: LoraConfig,
-  r: number,
-): void {
-  if (kind !== 'linear') {
-    throw new AdapterConfigError(`${name}: initLoraWeights "${start}" is for linear layers`);
-  }
-  if (r > Math.min(inFeatures, outFeatures)) {
-    const few = Math.min(inFeatures, outFeatures);
-    throw new AdapterConfigError(`${name}: the weight has ${few} singular values, not ${r}`);
-  }
-}
 
 function shiftedBias(target: AdapterTarget, parameters: Named, config: LoraConfig, sign: 1 | -1): Tensor | undefined {
   const shift = parameters[BIAS];

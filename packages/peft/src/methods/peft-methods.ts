@@ -12,10 +12,13 @@ import { lnTuning } from './ln-tuning.js';
 import { loha } from './loha.js';
 import { lokr } from './lokr.js';
 import { lora } from './lora.js';
+import { loraXs } from './lora-xs.js';
 import { loReft } from './loreft.js';
 import { miss } from './miss.js';
+import { mole } from './mole.js';
 import { multitaskPromptTuning } from './multitask-prompt-tuning.js';
 import { oft } from './oft.js';
+import { osf } from './osf.js';
 import { pTuning } from './p-tuning.js';
 import { poly } from './poly.js';
 import { prefixTuning } from './prefix-tuning.js';
@@ -26,6 +29,7 @@ import { shira } from './shira.js';
 import { tinyLora } from './tinylora.js';
 import { vbLora } from './vb-lora.js';
 import { vera } from './vera.js';
+import { waveFt } from './waveft.js';
 import { xLora } from './xlora.js';
 
 /** The methods of this package, by `peft_type` of adapter_config.json: those that `loadAdapter` knows. */
@@ -43,10 +47,12 @@ export const peftMethods = {
   ROAD: road,
   C3A: c3a,
   FOURIERFT: fourierFt,
+  WAVEFT: waveFt,
   RANDLORA: randLora,
   SHIRA: shira,
   VBLORA: vbLora,
   TINYLORA: tinyLora,
+  OSF: osf,
   LN_TUNING: lnTuning,
   PROMPT_TUNING: promptTuning,
   MULTITASK_PROMPT_TUNING: multitaskPromptTuning,
@@ -59,4 +65,6 @@ export const peftMethods = {
   BITFIT: bitFit,
   LOREFT: loReft,
   CURLORA: curLora,
+  LORA_XS: loraXs,
+  MOLE: mole,
 } as const;

@@ -11,24 +11,17 @@ import {
   where,
 } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { boolean, custom, integer, number, type Read } from '@posttrain/interfaces';
+import { boolean, integer, number, type Read } from '@posttrain/interfaces';
 import { applyLinear, type LayerHooks, type LowRankUpdate } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { uniformWithin } from '../adapters/initial.js';
 import { methodOptions, orNull } from '../adapters/method-options.js';
-import { type AdapterPlan, NO_PLAN, type PeftAdapter } from '../adapters/peft-adapter.js';
+import type { AdapterPlan } from '../adapters/peft-adapter.js';
 import type { MethodContext, PeftMethod } from '../adapters/peft-method.js';
-import { readAdapter } from '../adapters/read-adapter.js';
-import { lora } from './lora.js';
-
-const isFolders = (value: unknown): boolean =>
-  typeof value === 'object' && value !== null && Object.values(value).every((folder) => typeof folder === 'string');
+import { expertOptions, expertsOf, expertsPlan, expertUpdates, frozenExperts } from './lora-experts.js';
 
 const xLoraOptions = methodOptions('XLORA', {
-  /** Folders of the LoRA adapters that are mixed, by name; PEFT mixes those that are called "0", "1", … It must be given. */
-  adapters: orNull(
-    custom<Readonly<Record<string, string>>>()('folders of adapters by name', isFolders, { default: {} }),
-  ),
+  ...expertOptions,
   /** Width of the model, for the file. Default: the model's. */
   hiddenSize: orNull(integer({ min: 1 })),
   /** Scalings are a softmax over the adapters. Default true. */
@@ -86,27 +79,15 @@ export const xLora: PeftMethod<XLoraConfig> = {
     if (given.hiddenSize !== null && given.hiddenSize !== width) {
       throw new AdapterConfigError(`hiddenSize is ${given.hiddenSize}, and the model's ${width}: leave it out`);
     }
-    const folders = Object.entries(given.adapters ?? {});
-    if (folders.length === 0) throw new AdapterConfigError('adapters must be given: folders of LoRA adapters by name');
+    const planned = await expertsPlan(model, { ...given, hiddenSize: width });
+    const count = expertsOf(planned.plan).length;
     if (given.enableSoftmaxTopk && given.topKLora === null) {
       throw new AdapterConfigError('enableSoftmaxTopk needs topKLora: over how many adapters the softmax is');
     }
-    if ((given.topKLora ?? 1) > folders.length) {
-      throw new AdapterConfigError(`topKLora is ${given.topKLora}, and there are ${folders.length} adapters`);
+    if ((given.topKLora ?? 1) > count) {
+      throw new AdapterConfigError(`topKLora is ${given.topKLora}, and there are ${count} adapters`);
     }
-    const experts: PeftAdapter[] = [];
-    for (const [name, folder] of folders) {
-      const expert = await readAdapter(model, folder, { methods: [lora], name });
-      if (!expert.lowRank) throw new AdapterConfigError(`${folder} does more than add B A x to linear layers`);
-      experts.push(expert);
-    }
-    const entered = new Set(experts.flatMap(({ plan }) => plan.targets.map(({ name }) => name)));
-    const modules = [...model.network.modules.values()];
-    return {
-      config: { ...given, hiddenSize: width },
-      plan: { ...NO_PLAN, experts, targets: modules.filter(({ name }) => entered.has(name)) },
-      skipped: modules.filter(({ name }) => !entered.has(name)).map(({ name }) => ({ name, reason: 'not targeted' })),
-    };
+    return planned;
   },
 
   parameters: (context) => layersOf(context).reduce((sum, { inputs, outputs }) => sum + (inputs + 1) * outputs, 0),
@@ -117,10 +98,7 @@ export const xLora: PeftMethod<XLoraConfig> = {
       trained[`${name}.weight`] = uniformWithin(key.child(2 * i), [outputs, inputs], inputs ** -0.5);
       trained[`${name}.bias`] = uniformWithin(key.child(2 * i + 1), [outputs], inputs ** -0.5);
     });
-    const frozen = expertsOf(context.plan).flatMap((expert, i) =>
-      Object.entries({ ...expert.parameters, ...expert.frozen }).map(([name, value]) => [`${i}.${name}`, value]),
-    );
-    return { trained, frozen: Object.fromEntries(frozen) };
+    return { trained, frozen: frozenExperts(context.plan) };
   },
 
   fileKey: (name) => `base_model.${name}`,
@@ -129,7 +107,7 @@ export const xLora: PeftMethod<XLoraConfig> = {
 
   hooks(context, { trained, frozen }, dropoutKey) {
     const { config, plan } = context;
-    const updates = expertsOf(plan).map((expert, i) => updatesOf(context, expert, part(frozen, `${i}.`)));
+    const updates = expertUpdates(context, frozen);
     const count = updates.length;
     const { scalingPassValue: value } = config;
     const constant = () => chosen(config, tensor(new Float32Array(count).fill(value), [1, 1, count]));
@@ -155,8 +133,6 @@ export const xLora: PeftMethod<XLoraConfig> = {
     };
   },
 };
-
-const expertsOf = ({ experts = [] }: AdapterPlan): readonly PeftAdapter[] => experts;
 
 /** The linear layers of the classifier, by the places that they have in PEFT's sequence of layers. */
 function layersOf({ config, plan, model }: Context) {
@@ -196,20 +172,6 @@ function chosen({ topKLora: k, enableSoftmaxTopk }: XLoraConfig, scalings: Tenso
   const mask = counts.neg().add(1);
   return softmax(kept.add(counts.mul(-1e30))).mul(mask);
 }
-
-/** What an adapter adds, by module. */
-function updatesOf({ model }: Context, expert: PeftAdapter, tensors: Named): Readonly<Record<string, LowRankUpdate>> {
-  const of = (names: Named) => Object.fromEntries(Object.keys(names).map((name) => [name, tensors[name]!]));
-  const { method, config, plan, parameters, frozen } = expert;
-  return method.lowRank!({ config, plan, model }, { trained: of(parameters), frozen: of(frozen) })!;
-}
-
-const part = (tensors: Named, prefix: string): Named =>
-  Object.fromEntries(
-    Object.entries(tensors)
-      .filter(([name]) => name.startsWith(prefix))
-      .map(([name, value]) => [name.slice(prefix.length), value]),
-  );
 
 function mixed(
   { targets }: AdapterPlan,

@@ -1,5 +1,6 @@
 import { boolean, custom, type Given, number, OptionError, options } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
+import { bond, bondAnchor, bondAnchorShape, bondShape } from '../distillation/bond.js';
 import { miniLlm, miniLlmShape } from '../distillation/minillm.js';
 import { onPolicyDistillation, outcomeShape, reverseKlMetric } from '../distillation/on-policy-distillation.js';
 import { type SdftOptions, sdft } from '../distillation/sdft.js';
@@ -17,7 +18,7 @@ import { raoBlackwellizedKl } from '../regulariser/rao-blackwellized-kl.js';
 import { clip, clipShape } from '../surrogate/clip.js';
 import { unclipped } from '../surrogate/unclipped.js';
 import type { PolicyObjectiveParts } from './policy-objective.js';
-import { noRatio, policyGradient, sequenceMean, tokenMean, tokenRatio } from './simple-parts.js';
+import { noRatio, policyGradient, sequenceMean, sequenceSum, tokenMean, tokenRatio } from './simple-parts.js';
 
 const opdOptions = options('on_policy_distillation', { ...teacherShape, ...outcomeShape });
 /** Options of `policyObjectives.on_policy_distillation`. */
@@ -59,6 +60,10 @@ const opsdOptions = options('opsd', {
 });
 /** Options of `policyObjectives.opsd`. */
 export type OpsdOptions = Given<typeof opsdOptions>;
+
+const jBondOptions = options('j_bond', { ...bondShape, ...bondAnchorShape });
+/** Options of `policyObjectives.j_bond`. */
+export type JBondOptions = Given<typeof jBondOptions>;
 
 /** Distillation on what the student samples, as compositions of the five parts (`sdft`: a loss of its own). */
 export const distillationObjectives = {
@@ -102,6 +107,21 @@ export const distillationObjectives = {
         reverseKlMetric(),
         ...(singleStepDecomposition ? [raoBlackwellizedKl({ beta: 1, reference: teacher as CausalLM })] : []),
       ],
+    };
+  },
+  /**
+   * J-BOND (arXiv 2407.14622 §5): the policy follows the best of two samples of an anchor, which follows the policy: half imitation of the
+   * best one, half REINFORCE with the estimated quantile as the reward and the KL to the anchor. Needs no reference.
+   */
+  j_bond: (given: JBondOptions = {}): PolicyObjectiveParts => {
+    const { n, beta, gamma, baseline, ...anchor } = jBondOptions.read(given);
+    return {
+      name: 'j_bond',
+      advantage: bond({ n, beta, gamma, baseline }),
+      annotators: [bondAnchor({ n, ...anchor })],
+      ratio: noRatio(),
+      surrogate: policyGradient(),
+      aggregation: sequenceSum(),
     };
   },
   /**

@@ -16,8 +16,8 @@ export function annotatorContext(request: AnnotatorSampling): AnnotatorContext {
   let calls = 0;
   return {
     ...{ model, adapter, step, key, signal, temperature: request.sampling.temperature ?? 1 },
-    sample: async (prefixes) => {
-      const own = { ...request, key: key.child(calls++) };
+    sample: async (prefixes, by) => {
+      const own = { ...request, ...by, key: key.child(calls++) };
       const results = new Array<SampledRollout[]>(prefixes.length);
       // Prefixes that are sampled alike are sampled together.
       const kinds = alike([...prefixes.keys()], (i) => JSON.stringify([prefixes[i]!.n ?? 1, prefixes[i]!.sampling]));

@@ -61,6 +61,9 @@ export function testAttacks(
   });
 }
 
+/** One attack in eight, for the tests of every run: all of them are `attacks.slow.test.ts`. */
+export const oneInEight = (attacks: readonly Attack[]) => attacks.filter((_, at) => at % 8 === 0);
+
 /** The limit that must have ended it. */
 export const stoppedBy =
   (...stops: SandboxResult['stoppedBy'][]) =>

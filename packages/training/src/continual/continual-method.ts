@@ -1,4 +1,5 @@
 import type { Optimizer } from '@posttrain/core-tensor/optim';
+import type { DecisiveSettings } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
 import type { RowSource } from '../run/row-source.js';
@@ -47,6 +48,8 @@ export interface StageGiven<Row extends object = SftRow> extends ContinualState 
   /** Its place in the stream, from 0. */
   readonly index: number;
   readonly plan: StagePlan;
+  /** Where the run of this task is written to, to go on from what is there; undefined where the stream has no `outputFolder`. */
+  readonly folder?: string | undefined;
 }
 
 /** What a stage gives. */
@@ -62,6 +65,8 @@ export interface StageResult {
  */
 export interface ContinualStage<Row extends object = SftRow> {
   readonly name: string;
+  /** What it was made with, which a resumed stream must share. Left out: the source text of its functions stands for it. */
+  readonly settings?: DecisiveSettings;
   /** The members of a plan that it heeds. A stream refuses a method that has one of the others. */
   readonly takes: readonly (keyof StagePlan)[];
   train(given: StageGiven<Row>): Promise<StageResult>;
@@ -88,10 +93,20 @@ export interface ContinualMethod {
   readonly name: string;
   /** Of the taxonomy of arXiv 2402.01364; `none` is the control. */
   readonly family: 'none' | 'replay' | 'regularisation' | 'architecture';
+  /** What it was made with, which a resumed stream must share. Left out: the source text of its functions stands for it. */
+  readonly settings?: DecisiveSettings;
   /** Before a task. Default: nothing beside it. */
   begin?(
     given: ContinualState & { readonly task: ContinualTask; readonly index: number },
   ): StagePlan | Promise<StagePlan>;
-  /** After it. */
-  end?(learnt: LearntTask): void | Promise<void>;
+  /**
+   * After it, before tasks are measured. What it gives is measured and learns the next task, in the place of what was trained: an average, or
+   * a merged model with a new adapter.
+   */
+  // biome-ignore lint/suspicious/noConfusingVoidType: most give nothing
+  end?(learnt: LearntTask): ContinualState | void | Promise<ContinualState | void>;
+  /** All that it remembers between two tasks: JSON, typed arrays, tensors. A method with an `end` needs it for an `outputFolder`. */
+  state?(): unknown;
+  /** Restores what `state` gave. */
+  load?(state: unknown): void | Promise<void>;
 }

@@ -1,11 +1,13 @@
-import { Key } from '@posttrain/core-tensor';
-import type { Named } from '@posttrain/core-tensor/optim';
-import { LocalGenerator } from '@posttrain/lm';
+import { Key, realize } from '@posttrain/core-tensor';
+import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
+import { type DecisiveSettings, OptionError, settingsOf } from '@posttrain/interfaces';
+import { type CausalLM, LocalGenerator, withParameters } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
 import type { SftRow } from '../sft/tokenize-rows.js';
+import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import { gem } from '../update/gem.js';
 import { aGemRule } from './a-gem.js';
-import type { ContinualMethod, LearntTask, StagePlan } from './continual-method.js';
+import type { ContinualMethod, ContinualState, LearntTask, StagePlan } from './continual-method.js';
 import { ewc } from './ewc.js';
 import { experienceReplay } from './experience-replay.js';
 import { fisherDiagonal } from './fisher-diagonal.js';
@@ -13,6 +15,7 @@ import { type GenerativeReplaySettings, generativeReplay } from './generative-re
 import { l2Sp } from './l2-sp.js';
 import { learningWithoutForgetting } from './lwf.js';
 import { masImportance } from './mas.js';
+import { oLora } from './o-lora.js';
 import { addImportance } from './online-ewc.js';
 import { drawWithout, type ReplayBuffer, ringBuffer } from './replay-buffer.js';
 import { normalised } from './row-means.js';
@@ -31,19 +34,46 @@ function drawnRows({ trainingRows, index }: LearntTask, { rowsPerTask = 64, seed
   return drawWithout(Key.fromSeed(seed).child(index), rows.length, rowsPerTask).map((i) => rows[i]!);
 }
 
+/** What a method was made with, by name. */
+const madeWith = (given: object): DecisiveSettings => settingsOf({ ...given }) as DecisiveSettings;
+
+/** How a stream goes on with another adapter. */
+interface NextAdapter {
+  /** The model with the adapter in its weights, and a new adapter that changes nothing yet, for the task `index`. */
+  readonly next: (
+    learnt: { readonly model: CausalLM; readonly adapter: TrainableAdapter },
+    index: number,
+  ) => Promise<ContinualState>;
+}
+
+function adapterOf({ adapter }: LearntTask, name: string): TrainableAdapter {
+  if (adapter) return adapter;
+  throw new OptionError(
+    'INVALID_OPTION',
+    'trainStream',
+    'method',
+    `${name} needs an adapter, and the stream trains all weights; give it one.`,
+  );
+}
+
 /** What penalties about the last parameters share: importances that are added up, and the plan of them. */
 function importanceMethod(
   name: string,
+  given: object,
   lambda: number,
   importanceOf: (learnt: LearntTask, before: Named | undefined) => Promise<Named>,
 ): ContinualMethod & { begin(): StagePlan } {
   let known: { readonly anchors: Named; readonly fisher: Named } | undefined;
   return {
-    ...{ name, family: 'regularisation' },
+    ...{ name, family: 'regularisation', settings: madeWith(given) },
     begin: () => (known ? { penalties: [{ ...ewc({ ...known, lambda }), name }] } : {}),
     async end(learnt) {
       const fisher = await importanceOf(learnt, known?.fisher);
       known = { anchors: await learnt.trainer.copyParameters(), fisher };
+    },
+    state: () => known ?? null,
+    load(state) {
+      known = (state as typeof known | null) ?? undefined;
     },
   };
 }
@@ -51,14 +81,21 @@ function importanceMethod(
 /** A rule for updates that is made of remembered rows of every earlier task. */
 function memoryMethod(
   name: string,
+  given: object,
   options: OfTask,
   ruleOf: (memories: readonly (readonly TrainingRow[])[]) => StagePlan['update'],
 ): ContinualMethod {
-  const memories: TrainingRow[][] = [];
+  let memories: readonly (readonly TrainingRow[])[] = [];
   return {
-    ...{ name, family: 'replay' },
-    begin: () => (memories.length > 0 ? { update: ruleOf([...memories])! } : {}),
-    end: (learnt) => void memories.push(normalised(drawnRows(learnt, options))),
+    ...{ name, family: 'replay', settings: madeWith(given) },
+    begin: () => (memories.length > 0 ? { update: ruleOf(memories)! } : {}),
+    end(learnt) {
+      memories = [...memories, normalised(drawnRows(learnt, options))];
+    },
+    state: () => memories,
+    load(state) {
+      memories = state as typeof memories;
+    },
   };
 }
 
@@ -67,35 +104,80 @@ function memoryMethod(
  * without any of them.
  */
 export const continualMethods = {
+  /**
+   * An adapter of its own for every task: `next` merges what was learnt into the model and makes the next adapter for that. The stream's
+   * `adapter` is that of the first task. With OSF of `@posttrain/peft` it is orthogonal subspace fine-tuning (arXiv 2504.07097), with LoRA
+   * the control of `o_lora`.
+   */
+  adapter_per_task: ({ next }: NextAdapter): ContinualMethod => ({
+    ...{ name: 'adapter-per-task', family: 'architecture' },
+    end: (learnt) => next({ model: learnt.model, adapter: adapterOf(learnt, 'adapter-per-task') }, learnt.index + 1),
+  }),
+
+  /** The same with LoRA, whose new directions stay apart from those of every earlier task: `oLora` (arXiv 2310.14152). */
+  o_lora({ lambda, next }: NextAdapter & { readonly lambda: number }): ContinualMethod {
+    const earlier: Named[] = [];
+    return {
+      ...{ name: 'o-lora', family: 'regularisation' },
+      begin: () => (earlier.length > 0 ? { penalties: [oLora({ earlier: [...earlier], lambda })] } : {}),
+      async end(learnt) {
+        const adapter = adapterOf(learnt, 'o-lora');
+        earlier.push(await learnt.trainer.copyParameters());
+        return next({ model: learnt.model, adapter }, learnt.index + 1);
+      },
+    };
+  },
+
+  /** CoMA: after each task but the first θ ← λ θ_before + (1 − λ) θ (arXiv 2312.08977). Default λ 0.5. */
+  coma({ lambda = 0.5 }: { readonly lambda?: number } = {}): ContinualMethod {
+    let before: Named | undefined;
+    return {
+      ...{ name: 'coma', family: 'regularisation', settings: madeWith({ lambda }) },
+      async begin({ model, adapter, index }) {
+        before = index > 0 ? (adapter?.parameters ?? model.weights) : undefined;
+        return {};
+      },
+      async end({ model, adapter }) {
+        if (!before) return undefined;
+        const own = adapter?.parameters ?? model.weights;
+        const mean = mapNamed(own, (x, name) => x.mul(1 - lambda).add(before![name]!.mul(lambda)));
+        await realize(Object.values(mean), { engine: model.network.engine });
+        if (adapter) return { model, adapter: withParameters(adapter, mean) };
+        return { model: model.withWeights(mean), adapter };
+      },
+      state: () => null,
+      load() {},
+    };
+  },
+
   /** The control: fine-tuning on one task after the other. */
   naive: (): ContinualMethod => ({ name: 'naive', family: 'none' }),
 
   /** `ewc` about the parameters after every earlier task, a penalty each (arXiv 1612.00796). */
-  ewc({
-    lambda,
-    samples,
-    ...options
-  }: OfTask & { readonly lambda: number; readonly samples?: number }): ContinualMethod {
-    const known: { readonly anchors: Named; readonly fisher: Named }[] = [];
+  ewc(given: OfTask & { readonly lambda: number; readonly samples?: number }): ContinualMethod {
+    const { lambda, samples, ...options } = given;
+    let known: readonly { readonly anchors: Named; readonly fisher: Named }[] = [];
     return {
-      ...{ name: 'ewc', family: 'regularisation' },
+      ...{ name: 'ewc', family: 'regularisation', settings: madeWith(given) },
       begin: () => ({ penalties: known.map((task) => ewc({ ...task, lambda })) }),
       async end(learnt) {
         const labels = { seed: options.seed ?? 0, ...(samples !== undefined && { samples }) };
         const fisher = await fisherDiagonal(learnt.trainer, drawnRows(learnt, options), labels);
-        known.push({ anchors: await learnt.trainer.copyParameters(), fisher });
+        known = [...known, { anchors: await learnt.trainer.copyParameters(), fisher }];
+      },
+      state: () => known,
+      load(state) {
+        known = state as typeof known;
       },
     };
   },
 
   /** One penalty about the last parameters, whose Fisher information fades by γ (online EWC, arXiv 1805.06370). Default γ 1. */
-  online_ewc({
-    lambda,
-    gamma = 1,
-    samples,
-    ...options
-  }: OfTask & { readonly lambda: number; readonly gamma?: number; readonly samples?: number }): ContinualMethod {
-    return importanceMethod('online-ewc', lambda, async (learnt, before) => {
+  online_ewc(
+    given: OfTask & { readonly lambda: number; readonly gamma?: number; readonly samples?: number },
+  ): ContinualMethod {
+    const { lambda, gamma = 1, samples, ...options } = given;
+    return importanceMethod('online-ewc', given, lambda, async (learnt, before) => {
       const labels = { seed: options.seed ?? 0, ...(samples !== undefined && { samples }) };
       const { engine } = learnt.model.network;
       const fisher = await fisherDiagonal(learnt.trainer, drawnRows(learnt, options), labels);
@@ -105,14 +187,14 @@ export const continualMethods = {
 
   /** λ Σ Ω (θ - θ*)² with the importances of MAS, added up over tasks (arXiv 1711.09601). */
   mas: ({ lambda, ...options }: OfTask & { readonly lambda: number }): ContinualMethod =>
-    importanceMethod('mas', 2 * lambda, async (learnt, before) => {
+    importanceMethod('mas', { lambda, ...options }, 2 * lambda, async (learnt, before) => {
       const { engine } = learnt.model.network;
       return addImportance(before, await masImportance(learnt.trainer, drawnRows(learnt, options)), { engine });
     }),
 
   /** c Σ Ω (θ - θ*)² with the path integrals of synaptic intelligence (arXiv 1703.04200). Default ξ 0.1. */
   si({ c, xi = 0.1 }: { readonly c: number; readonly xi?: number }): ContinualMethod {
-    const { begin, ...method } = importanceMethod('si', 2 * c, ({ trainer }, previous) =>
+    const { begin, ...method } = importanceMethod('si', { c, xi }, 2 * c, ({ trainer }, previous) =>
       synapticImportance(trainer, { xi, ...(previous && { previous }) }),
     );
     return { ...method, begin: () => ({ ...begin(), optimizer: pathIntegral as StagePlan['optimizer'] & object }) };
@@ -122,10 +204,14 @@ export const continualMethods = {
   l2_sp({ alpha }: { readonly alpha: number }): ContinualMethod {
     let anchors: Named | undefined;
     return {
-      ...{ name: 'l2-sp', family: 'regularisation' },
+      ...{ name: 'l2-sp', family: 'regularisation', settings: { alpha } },
       begin: () => (anchors ? { penalties: [l2Sp({ anchors, alpha })] } : {}),
       async end({ trainer }) {
         anchors = await trainer.copyParameters();
+      },
+      state: () => anchors ?? null,
+      load(state) {
+        anchors = (state as Named | null) ?? undefined;
       },
     };
   },
@@ -139,7 +225,7 @@ export const continualMethods = {
     readonly temperature?: number;
   } = {}): ContinualMethod {
     return {
-      ...{ name: 'lwf', family: 'regularisation' },
+      ...{ name: 'lwf', family: 'regularisation', settings: { lambda, temperature } },
       begin({ model, adapter, index, task }) {
         if (index === 0) return {};
         const { network, weights } = model;
@@ -163,19 +249,21 @@ export const continualMethods = {
     readonly seed?: number;
   } = {}): ContinualMethod {
     return {
-      ...{ name: 'replay', family: 'replay' },
+      ...{ name: 'replay', family: 'replay', settings: { buffer: buffer.name, gamma, seed } },
       begin: ({ task, index }) =>
         index > 0 ? { rows: experienceReplay(task.rows, { buffer, gamma, adds: false, seed }) } : {},
       end({ task }) {
         buffer.add(task.rows, task.name);
       },
+      state: () => buffer.state(),
+      load: (state) => buffer.load(state),
     };
   },
 
   /** Rows that the model before the task generates among those of the task (arXiv 1705.08690, 1909.03329). */
   generative_replay(options: Omit<GenerativeReplaySettings, 'generatorName'> = {}): ContinualMethod {
     return {
-      ...{ name: 'generative-replay', family: 'replay' },
+      ...{ name: 'generative-replay', family: 'replay', settings: madeWith(options) },
       begin({ model, adapter, task, index }) {
         if (index === 0) return {};
         const generator = new LocalGenerator(model, adapter ? { adapter: () => adapter } : {});
@@ -186,11 +274,11 @@ export const continualMethods = {
 
   /** Steps that point against no earlier task (arXiv 1706.08840). Default γ 0.5. */
   gem: ({ memoryStrength = 0.5, ...options }: OfTask & { readonly memoryStrength?: number } = {}): ContinualMethod =>
-    memoryMethod('gem', options, (memories) => gem({ memories, memoryStrength })),
+    memoryMethod('gem', { memoryStrength, ...options }, options, (memories) => gem({ memories, memoryStrength })),
 
   /** Steps that do not point against what is remembered as a whole (arXiv 1812.00420). Default: 8 rows for every update. */
   a_gem: ({ batchSize = 8, ...options }: OfTask & { readonly batchSize?: number } = {}): ContinualMethod =>
-    memoryMethod('a-gem', options, (memories) =>
+    memoryMethod('a-gem', { batchSize, ...options }, options, (memories) =>
       aGemRule({ memory: memories.flat(), batchSize, seed: options.seed ?? 0 }),
     ),
 } as const;

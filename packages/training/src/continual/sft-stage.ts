@@ -1,7 +1,9 @@
+import { type Given, options } from '@posttrain/interfaces';
 import { negativeLogLikelihood, type TokenLoss } from '../loss/token-loss.js';
 import { chosenOptimizer } from '../run/training-options.js';
+import { trlNames } from '../run/trl-names.js';
 import { sft, toTrainingRows } from '../sft/sft.js';
-import type { SftOptions } from '../sft/sft-options.js';
+import { type SftOptions, sftOptions } from '../sft/sft-options.js';
 import { type SftRow, tokenizeRows } from '../sft/tokenize-rows.js';
 import type { ContinualStage } from './continual-method.js';
 
@@ -10,6 +12,9 @@ export type SftStageOptions = Omit<
   SftOptions,
   'model' | 'adapter' | 'rows' | 'evaluationRows' | 'penalties' | 'update' | 'loss' | 'outputFolder' | 'resume'
 >;
+
+const { model: _model, rows: _rows, ...stageShape } = sftOptions.shape;
+const stageOptions = options('sftStage', stageShape, trlNames(stageShape, {}));
 
 /** The likelihood, with the number of rows of which every trained token is the most likely one. */
 const measured: TokenLoss = {
@@ -25,18 +30,19 @@ const measured: TokenLoss = {
 
 /**
  * `sft` as a stage of a stream, for continual pretraining (rows with a `text`) and instruction tuning. Every task has its own run,
- * with its own schedule. Where a method brings a source of rows, there are as many updates as without it.
+ * with its own schedule; in a stream with an `outputFolder` it is written there, and goes on from its last checkpoint (`saveSteps`). Where a method brings a source of rows, there are as many updates as without it.
  *
  * Scores are `loss`, `perplexity` and `mean_token_accuracy` over the trained tokens, and `exact_match`, the share of rows of which
  * every trained token is the most likely one.
  */
-export function sftStage(options: SftStageOptions = {}): ContinualStage<SftRow> {
-  const { optimizer, weightDecay, epochs = 3, steps, ...others } = options;
-  const { batchSize = 8 } = options;
+export function sftStage(given: SftStageOptions = {}): ContinualStage<SftRow> {
+  const { optimizer, weightDecay, epochs = 3, steps, ...others } = given;
+  const { batchSize = 8 } = given;
   return {
     name: 'sft',
+    settings: { ...stageOptions.settings(given as Given<typeof stageOptions>), ...(steps === undefined && { epochs }) },
     takes: ['rows', 'penalties', 'loss', 'update', 'optimizer'],
-    async train({ model, adapter, task, plan }) {
+    async train({ model, adapter, task, plan, folder }) {
       const { optimizer: around, ...planned } = plan;
       const updates = steps ?? Math.ceil(epochs * Math.ceil(task.rows.length / batchSize));
       const settings = { ...(optimizer && { optimizer }), ...(weightDecay !== undefined && { weightDecay }) };
@@ -44,6 +50,7 @@ export function sftStage(options: SftStageOptions = {}): ContinualStage<SftRow> 
         ...{ ...others, model, rows: task.rows, steps: updates, ...(adapter && { adapter }) },
         ...(around ? { optimizer: around(chosenOptimizer('sft', settings)) } : settings),
         ...planned,
+        ...(folder !== undefined && { outputFolder: folder, resume: true }),
       });
       return { trainer, adapter: trained };
     },

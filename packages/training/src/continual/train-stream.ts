@@ -1,10 +1,14 @@
-import { custom, type Given, OptionError, options, PosttrainError } from '@posttrain/interfaces';
+import type { Named } from '@posttrain/core-tensor/optim';
+import { boolean, custom, type Given, OptionError, options, PosttrainError, type Read } from '@posttrain/interfaces';
 import { type CausalLM, withParameters } from '@posttrain/lm';
+import { lockFolder } from '../run/run-lock.js';
+import { warn } from '../run/run-options.js';
 import type { Metrics } from '../tracking/metrics.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import { Trainer } from '../trainer/trainer.js';
 import type { ContinualMethod, ContinualStage, ContinualState, ContinualTask, StagePlan } from './continual-method.js';
 import { sftStage } from './sft-stage.js';
+import { folderOfTask, loadStream, refuseForgetful, refuseUsed, saveStream, streamIdentity } from './stream-folder.js';
 
 const WHERE = 'trainStream';
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
@@ -36,6 +40,24 @@ const streamOptions = options(WHERE, {
     (value) => isObject(value) && typeof value.train === 'function',
     { optional: true, decisive: false },
   ),
+  /**
+   * Where the stream is written to: the run of task N in `task-N/`, and `checkpoint-N/` with what N tasks have left of parameters, scores and
+   * the method. Default: nothing is written.
+   */
+  outputFolder: custom<string>()('the path of a folder', (value) => typeof value === 'string' && value !== '', {
+    optional: true,
+    decisive: false,
+  }),
+  /**
+   * Go on from what is in `outputFolder`, within a task too: the stream ends with the very weights and scores that it would have had
+   * without the interruption. Default false.
+   */
+  resume: boolean({ default: false, decisive: false }),
+  /** Something is odd but not wrong. Default: a Node process warning. */
+  onWarning: custom<(message: string) => void>()('a function', (value) => typeof value === 'function', {
+    optional: true,
+    decisive: false,
+  }),
   /** Told of the scores of all tasks after each of them. */
   onTask: custom<
     (learnt: { readonly task: string; readonly index: number; readonly scores: readonly Metrics[] }) => void
@@ -59,12 +81,29 @@ export interface TrainStreamResult extends ContinualState {
 /**
  * Continual learning of one task after the other, with all tasks measured before the first and after each: the matrix R[i, j] of GEM
  * (arXiv 1706.08840) and, where tasks are domains of texts, of continual pretraining (arXiv 2402.17400). Scores that not every task has
- * are left out. A stream is one run: it is begun anew where it was interrupted.
+ * are left out. With an `outputFolder` a stream that was killed goes on where it was, across tasks and within one.
  *
- * @throws OptionError where the tasks, or a method and the stages, do not fit; what the stages throw
+ * @throws OptionError where the tasks, or a method and the stages, do not fit; CheckpointError, RunLockedError; what the stages throw
  */
 export async function trainStream(given: TrainStreamOptions): Promise<TrainStreamResult> {
-  const { tasks: all, method, stage, onTask, ...start } = streamOptions.read(given as Given<typeof streamOptions>);
+  const settings = streamOptions.read(given as Given<typeof streamOptions>);
+  const { outputFolder } = settings;
+  if (outputFolder === undefined) {
+    if (settings.resume) throw wrong('resume', 'resume needs an outputFolder; say which stream goes on.');
+    return runStream(settings);
+  }
+  refuseForgetful(WHERE, settings.method);
+  const lock = await lockFolder(outputFolder, (message) => warn(settings, message));
+  try {
+    if (!settings.resume) await refuseUsed(outputFolder);
+    return await runStream(settings);
+  } finally {
+    lock.release();
+  }
+}
+
+async function runStream(settings: Read<typeof streamOptions>): Promise<TrainStreamResult> {
+  const { tasks: all, method, stage, onTask, outputFolder, ...start } = settings;
   const tasks = all as readonly ContinualTask[];
   const names = tasks.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) < i);
@@ -86,21 +125,22 @@ export async function trainStream(given: TrainStreamOptions): Promise<TrainStrea
   };
 
   let state: ContinualState = { model: start.model, adapter: start.adapter };
-  const untrained = await Trainer.create(state.model, {
-    optimizer: 'sgd',
-    ...(state.adapter && { adapter: state.adapter }),
-  });
-  const before = await scoresOf(untrained, state);
-  const rows: Metrics[][] = [];
+  const identity = outputFolder === undefined ? {} : await streamIdentity(state, tasks, method, stageOf);
+  const saved = outputFolder === undefined ? undefined : await loadStream(outputFolder, method, identity);
+  const before = saved?.baseline ?? (await scoresOf(await measuring(state), state));
+  const rows: (readonly Metrics[])[] = [...(saved?.scores ?? [])];
+  if (saved) state = withTrained(state, saved.parameters);
   for (const [index, task] of tasks.entries()) {
+    if (index < rows.length) continue;
     const own = stageOf(task);
     const plan = (await method.begin?.({ ...state, task, index })) ?? {};
     refuseUnheeded(plan, own, method, task);
-    const { trainer, adapter } = await own.train({ ...state, task, index, plan });
+    const folder = outputFolder === undefined ? undefined : folderOfTask(outputFolder, index);
+    const { trainer, adapter } = await own.train({ ...state, task, index, plan, folder });
     state = adapter
       ? { model: state.model, adapter: withParameters(adapter, await trainer.copyParameters()) }
       : { model: trainer.model, adapter: undefined };
-    await method.end?.({
+    const changed = await method.end?.({
       ...{ ...state, trainer, task, index },
       trainingRows() {
         if (own.trainingRows) return own.trainingRows(state, task.rows);
@@ -108,8 +148,17 @@ export async function trainStream(given: TrainStreamOptions): Promise<TrainStrea
         throw wrong('method', `${problem}; give it trainingRows, or take another method.`);
       },
     });
-    const scores = await scoresOf(trainer, state);
+    if (changed) state = changed;
+    const scores = await scoresOf(changed ? await measuring(state) : trainer, state);
     rows.push(scores);
+    if (outputFolder !== undefined) {
+      const progress = {
+        baseline: before,
+        scores: rows,
+        parameters: changed ? changedBy(changed) : await trainer.copyParameters(),
+      };
+      await saveStream(outputFolder, progress, method, identity);
+    }
     onTask?.({ task: task.name, index, scores });
   }
   const shared = Object.keys(before[0]!).filter((name) =>
@@ -127,6 +176,17 @@ export async function trainStream(given: TrainStreamOptions): Promise<TrainStrea
     matrix: each((name) => rows.map((scores) => line(scores, name))),
   };
 }
+
+/** A trainer that trains nothing. */
+const measuring = ({ model, adapter }: ContinualState): Promise<Trainer> =>
+  Trainer.create(model, { optimizer: 'sgd', ...(adapter && { adapter }) });
+
+const changedBy = ({ model, adapter }: ContinualState): Named => adapter?.parameters ?? model.weights;
+
+const withTrained = ({ model, adapter }: ContinualState, parameters: Named): ContinualState =>
+  adapter
+    ? { model, adapter: withParameters(adapter, parameters) }
+    : { model: model.withWeights({ ...model.weights, ...parameters }), adapter: undefined };
 
 const wrong = (option: string, problem: string) => new OptionError('INVALID_OPTION', WHERE, option, problem);
 

@@ -4,9 +4,13 @@ import { collectRows } from '../run/collect-rows.js';
 import { rowsIdentity } from '../run/identity.js';
 import { RowOrder } from '../run/row-order.js';
 import { isRowSource, type RowSource, rowsOfSource } from '../run/row-source.js';
+import { packedStream } from './packed-stream.js';
 import { type PackedRow, packRows } from './packing.js';
 import type { SftSettings } from './sft-options.js';
 import { type SftRow, type TokenizedRow, type TokenizedRows, tokenizeRows } from './tokenize-rows.js';
+
+/** Rows of a source that are packed together, as `datasets` gives them to TRL. */
+const PACKING_BUFFER = 1000;
 
 /** What became of the rows. */
 export type RowsReport = Omit<TokenizedRows, 'rows'> & { readonly trainedRows: number };
@@ -20,8 +24,9 @@ export interface SftFeed {
   readonly stepsPerEpoch: number | undefined;
   /** @param step counted from 0 */
   take(step: number): Promise<readonly (TokenizedRow | PackedRow)[]>;
-  /** As `RowSource` has them. */
-  readonly source: RowSource<SftRow> | undefined;
+  /** All that the next rows depend on beside the step, as `RowSource` has it; undefined where there is nothing. */
+  state?(): unknown;
+  load?(state: unknown): void | Promise<void>;
 }
 
 /** The rows of a run of `sft`: from a list, or from a source that is asked anew. @throws OptionError, SftRowError, PosttrainError */
@@ -41,11 +46,14 @@ async function fromRows(settings: SftSettings & { readonly maxLength: number }):
   const order = new RowOrder(rows.length, seed);
   const stepsPerEpoch = Math.ceil(rows.length / batchSize);
   if (settings.sampling === 'poisson') checkPoisson(settings, rows.length);
+  if (settings.packingBuffer !== undefined) {
+    const problem = 'packingBuffer is of rows of a source; rows of a list are packed all together. Leave it out.';
+    throw new OptionError('INVALID_OPTION', 'sft', 'packingBuffer', problem);
+  }
   return {
     identity: rowsIdentity(rows),
     report: { ...counts, trainedRows: rows.length },
     stepsPerEpoch,
-    source: undefined,
     async take(step) {
       if (settings.sampling === 'poisson') return drawn(rows, batchSize / rows.length, Key.fromSeed(seed).child(step));
       const [epoch, position] = [Math.floor(step / stepsPerEpoch), step % stepsPerEpoch];
@@ -80,34 +88,50 @@ async function fromSource(
   source: RowSource<SftRow>,
   settings: SftSettings & { readonly maxLength: number },
 ): Promise<SftFeed> {
-  const { model, batchSize: count, seed, maxLength } = settings;
-  const wrong = (option: string, problem: string) =>
-    new OptionError('INVALID_OPTION', 'sft', option, `${problem} Rows of a source (${source.name}) have no epochs.`);
-  if (settings.sampling === 'poisson') throw wrong('sampling', 'sampling "poisson" draws from a list.');
-  if (settings.packing) throw wrong('packing', 'packing needs all rows before the first step.');
-  if (settings.steps === undefined) throw wrong('steps', 'steps is missing; say how many updates there are.');
+  const { model, batchSize: count, seed, maxLength, packing, packingBuffer: buffer = PACKING_BUFFER } = settings;
+  const wrong = (option: string, problem: string) => new OptionError('INVALID_OPTION', 'sft', option, problem);
+  const noEpochs = `Rows of a source (${source.name}) have no epochs.`;
+  if (settings.sampling === 'poisson') throw wrong('sampling', `sampling "poisson" draws from a list. ${noEpochs}`);
+  if (settings.steps === undefined)
+    throw wrong('steps', `steps is missing; say how many updates there are. ${noEpochs}`);
   if ((source.state === undefined) !== (source.load === undefined)) {
     throw wrong('rows', 'state() and load() come together: a resumed run would go on from something else.');
   }
-  const identity: Record<string, DecisiveSettings[string]> = { maxLength };
+  const identity: Record<string, DecisiveSettings[string]> = { maxLength, ...(packing && { packingBuffer: buffer }) };
   addSettings(identity, 'rows', settingsOf(source));
   const report = { truncated: 0, dropped: 0, retokenizedPrompts: 0, trainedRows: 0 };
+  const { packingStrategy: strategy = 'bfd' } = settings;
+  const keepLong = packing && strategy !== 'bfd';
+  const tokenize = (given: readonly SftRow[], step: number): readonly TokenizedRow[] => {
+    const { rows, truncated, dropped, retokenizedPrompts } = tokenizeRows(model, given, { ...settings, keepLong });
+    report.truncated += truncated;
+    report.dropped += dropped;
+    report.retokenizedPrompts += retokenizedPrompts;
+    if (rows.length > 0) return rows;
+    const problem = `truncation to maxLength ${maxLength} leaves none of ${given.length} rows of the source a trained token`;
+    throw new PosttrainError('SFT_ROWS', `sft, step ${step}: no rows are left to train on: ${problem}`);
+  };
+  const counted = <T>(rows: readonly T[]): readonly T[] => {
+    report.trainedRows += rows.length;
+    return rows;
+  };
+  const shared = { identity, report, stepsPerEpoch: undefined };
+  if (packing) {
+    const stream = packedStream(source, { buffer, capacity: maxLength, strategy, seed, tokenize });
+    return { ...stream, ...shared, take: async (step) => counted(await stream.take(step, count)) };
+  }
   return {
-    ...{ identity, report, stepsPerEpoch: undefined, source },
+    ...shared,
+    ...(source.state && { state: () => source.state!() }),
+    ...(source.load && { load: (state) => source.load!(state) }),
     async take(step) {
       const given = await rowsOfSource('sft', source, { count, step, key: Key.fromSeed(seed).child(step) });
-      const { rows, truncated, dropped, retokenizedPrompts } = tokenizeRows(
-        model,
-        given.map(({ row }) => row),
-        settings,
+      return counted(
+        tokenize(
+          given.map(({ row }) => row),
+          step,
+        ),
       );
-      report.truncated += truncated;
-      report.dropped += dropped;
-      report.retokenizedPrompts += retokenizedPrompts;
-      report.trainedRows += rows.length;
-      if (rows.length > 0) return rows;
-      const problem = `truncation to maxLength ${maxLength} leaves none of ${count} rows of the source a trained token`;
-      throw new PosttrainError('SFT_ROWS', `sft, step ${step}: no rows are left to train on: ${problem}`);
     },
   };
 }

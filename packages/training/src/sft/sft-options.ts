@@ -55,6 +55,8 @@ const shape = {
    * `wrapped` (one after the other, cut anywhere; they see what comes before). Default `bfd`, as in TRL.
    */
   packingStrategy: oneOf(['bfd', 'bfd_split', 'wrapped'], { optional: true }),
+  /** Rows of a source that are packed together, with `packing`: one such buffer is in memory at a time. Default 1000. */
+  packingBuffer: integer({ optional: true, min: 1, decisive: false }),
   /**
    * Which rows an update has: `shuffle`, every row once an epoch; `poisson`, each row with the probability batchSize / number of
    * rows, drawn anew for every update, which is what `privacySpent` assumes. Then batchSize is the mean only, an update may have

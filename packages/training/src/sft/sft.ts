@@ -81,7 +81,7 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
     trainedRows += batch.length;
     state.totalLoss += loss;
     state.numTokens += tokens;
-    if (feed.source?.state) state.source = await copyState(await feed.source.state(), SOURCE_STATE);
+    if (feed.state) state.source = await copyState(await feed.state(), SOURCE_STATE);
     const latest = { grad_norm: gradNorm, learning_rate: learningRate, num_tokens: state.numTokens };
     return { loss, ...metrics, ...latest, ...(stepsPerEpoch && { epoch: (index + 1) / stepsPerEpoch }) };
   };
@@ -93,7 +93,7 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
       ...{ stage: 'sft', trainer, model, adapter: settings.adapter, steps, state, step, evaluation },
       async begin(at) {
         firstStep = at;
-        if (at > 0) await feed.source?.load?.(await copyState(state.source, SOURCE_STATE));
+        if (at > 0) await feed.load?.(await copyState(state.source, SOURCE_STATE));
       },
       settings: async () => ({
         ...trainingIdentity('sft', sftOptions.settings({ ...options, steps }), settings),

@@ -90,7 +90,7 @@ export async function trainAdapters(given: TrainAdaptersOptions): Promise<TrainA
   const { maxLength = Math.min(1024, contextOf(model.config, adapter)) } = settings;
   const feeds: SftFeed[] = [];
   for (const one of all) feeds.push(await sftFeedOf({ ...one, maxLength }));
-  const sourced = names.find((_, i) => feeds[i]!.source);
+  const sourced = names.find((_, i) => feeds[i]!.stepsPerEpoch === undefined);
   if (sourced !== undefined) {
     const problem = `rows of ${sourced} come from a source, which is for one adapter at a time.`;
     throw new OptionError('INVALID_OPTION', 'trainAdapters', 'jobs', problem);

@@ -57,8 +57,11 @@ export const quantizedRules: Readonly<Record<string, KernelRule>> = {
   },
 
   int4Matmul: product((x, node, lowering) => {
-    const [, ...parts] = node.inputs.map((input) => lowering.name(input));
+    const [, ...operands] = node.inputs.map((input) => lowering.name(input));
     const layout = configOf<Int4Layout>(node);
+    const zeros = node.inputs[3];
+    if (zeros && specOf(zeros).dtype === 'float32') return withNumbersAsZeros(lowering, x, node, layout);
+    const parts = operands;
     const { shape, blockSize } = layout;
     const { builder } = lowering;
     const sizes = { K: shape[1]!, N: shape[0]!, bits: 4, block_size: blockSize };
@@ -109,13 +112,41 @@ export const quantizedRules: Readonly<Record<string, KernelRule>> = {
   }),
 };
 
-/** x [rows, in] as `Int4Activations` rounds it. */
-function roundedToInt8({ builder }: Lowering, x: string, shape: readonly number[], blockSize: number): string {
+/**
+ * x · Wᵀ where zeros z are no codes: as with the zero 8, whose products are packed, and for each block of a row the sum of
+ * its x times (8 − z) · scale.
+ */
+function withNumbersAsZeros(lowering: Lowering, x: string, node: GraphNode<'kernel'>, layout: Int4Layout): string {
+  const { builder } = lowering;
+  const { shape, blockSize } = layout;
+  const [out, width] = shape as [number, number];
+  const [, codes, scales, zeros] = node.inputs.map((input) => lowering.name(input));
+  const sizes = { K: width, N: out, bits: 4, block_size: blockSize };
+  const main = builder.byRows(x, node.outputs[0]!.shape, (rows) =>
+    builder.op('MatMulNBits', [rows, codes!, scales!], sizes),
+  );
+  const { blocks, apart } = inBlocks(lowering, x, specOf(node.inputs[0]!).shape, blockSize);
+  const sums = builder.op('ReduceSum', [apart, builder.ints([2])], { keepdims: 0 });
+  const shift = builder.op('Sub', [builder.constant('float32', [], [8]), zeros!]);
+  const perBlock = builder.reshape(builder.op('Mul', [shift, scales!]), [out, blocks]);
+  const rest = builder.matmul(sums, builder.op('Transpose', [perBlock], { perm: [1, 0] }));
+  return builder.op('Add', [main, rest]);
+}
+
+/** x [rows, in] as [rows, blocks, blockSize], padded with zeros. */
+function inBlocks({ builder }: Lowering, x: string, shape: readonly number[], blockSize: number) {
   const [rows, width] = shape as [number, number];
   const blocks = Math.ceil(width / blockSize);
   const missing = blocks * blockSize - width;
   const padded = missing === 0 ? x : builder.op('Pad', [x, builder.ints([0, 0, 0, missing])]);
-  const apart = builder.reshape(padded, [rows, blocks, blockSize]);
+  return { missing, blocks, apart: builder.reshape(padded, [rows, blocks, blockSize]) };
+}
+
+/** x [rows, in] as `Int4Activations` rounds it. */
+function roundedToInt8(lowering: Lowering, x: string, shape: readonly number[], blockSize: number): string {
+  const { builder } = lowering;
+  const [rows, width] = shape as [number, number];
+  const { missing, blocks, apart } = inBlocks(lowering, x, shape, blockSize);
   const number = (value: number) => builder.constant('float32', [], [value]);
   const largest = builder.op('ReduceMax', [builder.op('Abs', [apart]), builder.ints([2])], { keepdims: 1 });
   // A block of zeros is multiplied by a large number that is finite, which leaves it zeros.

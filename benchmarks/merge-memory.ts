@@ -1,0 +1,102 @@
+/**
+ * Peak memory of `mergeModels` beside what it is meant to need, the largest tensor of each model and 1 GiB:
+ * `npx tsx benchmarks/merge-memory.ts [MEGABYTES METHOD …]`. Two fine-tunes of one base, random numbers in bfloat16 shards, made in a
+ * temporary folder (three times MEGABYTES on disk, and as much again for the result); the merge has a process of its own.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Key } from '@posttrain/core-tensor';
+import { saveSafetensors } from '@posttrain/core-tensor/io';
+import { type MergeRecipe, mergeModels } from '@posttrain/peft';
+
+const MODELS = ['base', 'first', 'second'];
+
+const [first = '600', ...methods] = process.argv.slice(2);
+if (first === 'child') await merge(methods as [string, string]);
+else if (first === 'make') await make(methods);
+else {
+  const root = mkdtempSync(join(tmpdir(), 'posttrain-merge-'));
+  process.once('exit', () => rmSync(root, { recursive: true, force: true }));
+  const child = (...args: string[]) =>
+    execFileSync(process.execPath, ['--import', 'tsx', fileURLToPath(import.meta.url), ...args], { encoding: 'utf8' });
+  process.stdout.write(child('make', root, first));
+  for (const method of methods.length > 0 ? methods : ['linear', 'ties', 'dare_ties'])
+    process.stdout.write(child('child', root, method));
+}
+
+/** A base and two others: an embedding of 50 MB and layers of the shape of Llama, as many as it takes. */
+async function make([root, megabytes]: readonly string[]): Promise<void> {
+  const [width, inner, vocabulary] = [1024, 2816, 25_600];
+  const perLayer = 4 * width * width + 3 * width * inner + 2 * width;
+  const count = Math.max(1, Math.round((Number(megabytes) * 1e6) / 2 / perLayer - (vocabulary * width) / perLayer));
+  const shapes: Record<string, number[]> = { 'model.embed_tokens.weight': [vocabulary, width] };
+  for (let i = 0; i < count; i++) {
+    const at = `model.layers.${i}`;
+    for (const name of ['q', 'k', 'v', 'o']) shapes[`${at}.self_attn.${name}_proj.weight`] = [width, width];
+    for (const name of ['gate', 'up']) shapes[`${at}.mlp.${name}_proj.weight`] = [inner, width];
+    shapes[`${at}.mlp.down_proj.weight`] = [width, inner];
+    for (const name of ['input', 'post_attention']) shapes[`${at}.${name}_layernorm.weight`] = [width];
+  }
+  shapes['model.norm.weight'] = [width];
+  const config = {
+    ...{ model_type: 'llama', architectures: ['LlamaForCausalLM'], torch_dtype: 'bfloat16', tie_word_embeddings: true },
+    ...{ vocab_size: vocabulary, hidden_size: width, intermediate_size: inner, num_hidden_layers: count },
+    ...{ num_attention_heads: 16, num_key_value_heads: 16, max_position_embeddings: 2048, rms_norm_eps: 1e-5 },
+  };
+  for (const [m, name] of MODELS.entries()) {
+    const folder = join(root!, name);
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+    const tensors = Object.entries(shapes).map(([key, shape], i) => ({
+      ...{ name: key, dtype: 'bfloat16' as const, shape },
+      data: () =>
+        toBfloat16(
+          numbers(
+            shape.reduce((a, b) => a * b),
+            100 * m + i,
+          ),
+        ),
+    }));
+    await saveSafetensors(folder, tensors, { maxShardBytes: 100e6 });
+  }
+  const bytes = Object.values(shapes).reduce((sum, shape) => sum + 2 * shape.reduce((a, b) => a * b), 0);
+  const largest = 2 * vocabulary * width;
+  console.log(`${MODELS.length} models of ${mib(bytes)} in shards of 95 MiB; the largest tensor is ${mib(largest)}`);
+}
+
+/** Random enough, and quick: a slice of one row of normal numbers for each tensor. */
+function numbers(size: number, seed: number): Float32Array {
+  const period = Key.fromSeed(seed).normalHost(65_521);
+  return Float32Array.from({ length: size }, (_, i) => 0.02 * period[i % 65_521]!);
+}
+
+function toBfloat16(values: Float32Array): Uint16Array {
+  const bits = new Uint32Array(values.buffer);
+  return Uint16Array.from(bits, (one) => one >>> 16);
+}
+
+async function merge([root, method]: readonly [string, string]): Promise<void> {
+  const [base, ...others] = MODELS.map((name) => join(root, name)) as [string, ...string[]];
+  const recipe: MergeRecipe = {
+    ...{ merge_method: method, dtype: 'bfloat16', models: others.map((model) => ({ model })) },
+    ...(method !== 'linear' && { base_model: base }),
+    parameters: { weight: 0.5, ...(method !== 'linear' && { density: 0.5 }) },
+  };
+  const before = process.resourceUsage().maxRSS * 1024;
+  const start = performance.now();
+  await mergeModels(recipe, { output: join(root, `merged-${method}`) });
+  const peak = process.resourceUsage().maxRSS * 1024;
+  const seconds = (performance.now() - start) / 1000;
+  const allowed = (others.length + Number(method !== 'linear')) * 2 * 25_600 * 1024;
+  console.log(
+    `${method}: peak ${mib(peak)}, of which ${mib(before)} were there before; allowed ${mib(allowed)} + 1024 MiB; ${seconds.toFixed(0)} s`,
+  );
+  rmSync(join(root, `merged-${method}`), { recursive: true });
+}
+
+function mib(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+}
