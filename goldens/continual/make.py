@@ -121,9 +121,31 @@ def projection() -> list[dict]:
     return cases
 
 
+def rehearsal() -> dict:
+    """
+    What SSR selects of planted clusters that k-means cannot mistake, as the authors' script does: vectors of length 1, of each cluster its rounded share,
+    the nearest to its centre.
+    """
+    generator = torch.Generator().manual_seed(47)
+    sizes, count = [20, 12, 8], 10
+    labels = torch.cat([torch.full((size,), c) for c, size in enumerate(sizes)])
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    vectors = 4 * torch.eye(5, dtype=torch.float64)[labels]
+    vectors = vectors + 0.6 * torch.randn(vectors.shape, generator=generator, dtype=torch.float64)
+    vectors = (vectors * (1 + labels[:, None])).round(decimals=4)
+    unit = vectors / vectors.norm(dim=1, keepdim=True)
+    selected = []
+    for cluster, size in enumerate(sizes):
+        members = torch.nonzero(labels == cluster)[:, 0]
+        distances = (unit[members] - unit[members].mean(0)).norm(dim=1)
+        selected += members[distances.argsort()[: round(count * size / len(labels))]].tolist()
+    return {"vectors": vectors.tolist(), "count": count, "clusters": len(sizes), "selected": sorted(selected)}
+
+
 def main() -> None:
     rows = sequences()
     facts = {"importances": importances(rows), "penalties": penalties(), "lwf": forgetting(rows), "a_gem": projection()}
+    facts["ssr"] = rehearsal()
     write_json(output_folder(__file__) / "continual.json", {"sequences": rows, "shown": SHOWN, **facts})
 
 

@@ -9,6 +9,7 @@ export default {
     estimators: 'src/estimators/index.ts',
     ledger: 'src/ledger/index.ts',
     node: 'src/node/index.ts',
+    vectors: 'src/vectors/index.ts',
     verifiers: 'src/verifiers/index.ts',
     random: 'src/random/index.ts',
     testing: 'src/testing/index.ts',

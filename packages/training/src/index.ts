@@ -27,6 +27,13 @@ export { type ContinualMethodName, continualMethods } from './continual/methods.
 export { type OLoraOptions, oLora } from './continual/o-lora.js';
 export { type AddImportanceOptions, addImportance } from './continual/online-ewc.js';
 export { type ReplayBuffer, reservoirBuffer, ringBuffer } from './continual/replay-buffer.js';
+export {
+  type RehearsalRow,
+  refineOutputs,
+  type SynthesizeInstancesOptions,
+  selectByClusters,
+  synthesizeInstances,
+} from './continual/self-synthesized-rehearsal.js';
 export { type SftStageOptions, sftStage } from './continual/sft-stage.js';
 export {
   type PathIntegralState,

@@ -42,9 +42,12 @@ import {
   type Penalty,
   type ReplayBuffer,
   type RowSource,
+  refineOutputs,
   reservoirBuffer,
   ringBuffer,
+  selectByClusters,
   sft,
+  synthesizeInstances,
   Trainer,
   type TrainingRow,
   tokenizeRows,
@@ -101,6 +104,12 @@ const facts = JSON.parse(readFileSync(join(goldens, 'continual/continual.json'),
     readonly nll: number;
     readonly distillation: number;
     readonly gradient: readonly number[];
+  };
+  readonly ssr: {
+    readonly vectors: readonly (readonly number[])[];
+    readonly count: number;
+    readonly clusters: number;
+    readonly selected: readonly number[];
   };
   readonly a_gem: readonly {
     readonly g: readonly number[];
@@ -619,6 +628,69 @@ describe('generative replay', () => {
   ])('sft refuses it with %s', async (_, options, message) => {
     const rows = generativeReplay<object>(tasks.next, { generator: scripted([]), generatorName: 'scripted' });
     await expect(sft({ model: await tinyModel('llama'), rows: rows as never, ...options })).rejects.toThrow(message);
+  });
+});
+
+describe('self-synthesized rehearsal', () => {
+  /** Writes sums, of which some are no instance, and of which every answer is wrong. */
+  const scripted = (asked: string[], isSilent = false): Generator => ({
+    name: 'scripted',
+    async generate(requests) {
+      asked.push(...requests.map(({ prompt }) => prompt as string));
+      return requests.map((_, i) => {
+        const sum = `${i % 5}+${i % 7}`;
+        const text = isSilent || i % 11 === 0 ? ` ${sum}` : ` ${sum}\nOutput: wrong\n\nInput: 1+1`;
+        return [{ text, finishReason: 'stop', usage: { promptTokens: 1, completionTokens: 1 } }];
+      });
+    },
+  });
+  const embedder = { name: 'first summand', embed: async (texts: readonly string[]) => texts.map(firstOf) };
+  const firstOf = (text: string) => Float32Array.from({ length: 5 }, (_, i) => Number(i === Number(text[0])));
+  const demonstrations = ['a', 'b', 'c'].map((prompt) => ({ prompt, completion: `${prompt}!` }));
+  const options = (asked: string[]) => ({ base: scripted(asked), embedder, count: 10, clusters: 5, seed: 3 });
+
+  it('selects of planted clusters what the script of the authors does, whatever the first centres', () => {
+    const { vectors, count, clusters, selected } = facts.ssr;
+    for (const seed of [0, 1, 2]) {
+      expect(selectByClusters(vectors, { count, clusters, seed }).sort((a, b) => a - b)).toEqual(selected);
+    }
+    expect(selectByClusters(vectors, { count: 100, clusters, seed: 0 })).toHaveLength(vectors.length);
+    expect(selectByClusters([[1, 0], [1, 0]], { count: 1, clusters: 2, seed: 0 })).toHaveLength(1); // biome-ignore format: rows
+  });
+
+  it('shows other demonstrations each time, keeps diverse inputs once, and takes its answers from the latest model', async () => {
+    const asked: string[] = [];
+    const written = await synthesizeInstances(demonstrations, options(asked));
+    expect(asked).toHaveLength(30);
+    const shown = /^Input: ([abc])\nOutput: \1!\n\nInput: ([abc])\nOutput: \2!\n\nInput:$/;
+    for (const prompt of asked) expect(prompt).toMatch(shown);
+    // Both orders of every two.
+    expect(new Set(asked).size).toBe(6);
+    expect(new Set(written.map(({ prompt }) => prompt)).size).toBe(10);
+    // As many of each first summand as there are, which differ by one.
+    const counts = [0, 1, 2, 3, 4].map((first) => written.filter(({ prompt }) => prompt.startsWith(`${first}`)).length);
+    expect(counts).toEqual([2, 2, 2, 2, 2]);
+    const latest: Generator = {
+      name: 'adds',
+      generate: async (requests) =>
+        requests.map(({ prompt, temperature }) => {
+          expect(temperature).toBe(0);
+          const [a, b] = (prompt as string).split('+').map(Number) as [number, number];
+          const text = a === 0 ? ' ' : `${a + b}`;
+          return [{ text, finishReason: 'stop', usage: { promptTokens: 1, completionTokens: 1 } }];
+        }),
+    };
+    const refined = await refineOutputs(written, latest);
+    expect(refined).toHaveLength(8);
+    for (const { prompt, completion } of refined) {
+      expect(completion).toBe(`${prompt.split('+').reduce((sum, x) => sum + Number(x), 0)}`);
+    }
+  });
+
+  it('says what it cannot write', async () => {
+    await expect(synthesizeInstances(demonstrations.slice(2), options([]))).rejects.toThrow(/1 demonstrations, and shots/);
+    const silent = { ...options([]), base: scripted([], true) };
+    await expect(synthesizeInstances(demonstrations, silent)).rejects.toThrow(/None of 30 texts of scripted is an instance/);
   });
 });
 

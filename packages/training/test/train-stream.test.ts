@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import type { Named } from '@posttrain/core-tensor/optim';
+import type { Generator } from '@posttrain/interfaces';
 import { perplexity, sequenceLogProbs } from '@posttrain/lm';
 import { createAdapter, lora, mergeAdapter, type PeftAdapter } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -30,6 +31,21 @@ const tasks: readonly ContinualTask[] = ['abc', 'gfe', 'dcb'].map((name) => ({ n
 const stage = sftStage({ steps: 3, batchSize: 3, learningRate: 0.05, schedule: 'constant', optimizer: 'sgd' });
 const stream = async (options: Partial<TrainStreamOptions>): Promise<TrainStreamResult> =>
   trainStream({ model: await tinyPolicy(1), tasks, stage, ...options });
+
+/** Knows the letters of the first task, and no answer. */
+const base: Generator = {
+  name: 'scripted',
+  generate: async (requests) =>
+    requests.map((_, i) => {
+      const text = ` ${'abc'[i % 3]}\nOutput: ?`;
+      return [{ text, finishReason: 'stop', usage: { promptTokens: 1, completionTokens: 1 } }];
+    }),
+};
+const embedder = {
+  name: 'letters',
+  embed: async (texts: readonly string[]) => texts.map((text) => Float32Array.of(1, text.charCodeAt(0))),
+};
+const synthesis = { base, embedder, count: 3, shots: 1, clusters: 2, answers: { maxTokens: 2 } };
 
 describe('a stream of tasks', () => {
   let naive: TrainStreamResult;
@@ -58,7 +74,7 @@ describe('a stream of tasks', () => {
     }
   });
 
-  const { ewc, online_ewc, mas, si, l2_sp, lwf, replay, generative_replay, gem, a_gem, coma } = continualMethods;
+  const { ewc, online_ewc, mas, si, l2_sp, lwf, replay, generative_replay, gem, a_gem, coma, ssr } = continualMethods;
   it.each<[string, () => ContinualMethod]>([
     ['ewc', () => ewc({ lambda: 0 })],
     ['online EWC', () => online_ewc({ lambda: 0 })],
@@ -83,6 +99,7 @@ describe('a stream of tasks', () => {
     ['LwF', () => lwf()],
     ['replay', () => replay({ buffer: reservoirBuffer(4) })],
     ['generative replay', () => generative_replay({ gamma: 1, sampling: { maxTokens: 2 }, prompts: ['a', 'g'] })],
+    ['SSR', () => ssr(synthesis)],
     ['GEM', () => gem()],
     ['A-GEM', () => a_gem({ batchSize: 2 })],
     ['CoMA', () => coma()],

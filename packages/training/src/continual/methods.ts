@@ -1,6 +1,6 @@
 import { Key, realize } from '@posttrain/core-tensor';
 import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
-import { type DecisiveSettings, OptionError, settingsOf } from '@posttrain/interfaces';
+import { type DecisiveSettings, OptionError, type SamplingParams, settingsOf } from '@posttrain/interfaces';
 import { type CausalLM, LocalGenerator, withParameters } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
 import type { SftRow } from '../sft/tokenize-rows.js';
@@ -17,8 +17,14 @@ import { learningWithoutForgetting } from './lwf.js';
 import { masImportance } from './mas.js';
 import { oLora } from './o-lora.js';
 import { addImportance } from './online-ewc.js';
-import { drawWithout, type ReplayBuffer, ringBuffer } from './replay-buffer.js';
+import { drawWithout, type ReplayBuffer, reservoirBuffer, ringBuffer } from './replay-buffer.js';
 import { normalised } from './row-means.js';
+import {
+  type RehearsalRow,
+  refineOutputs,
+  type SynthesizeInstancesOptions,
+  synthesizeInstances,
+} from './self-synthesized-rehearsal.js';
 import { pathIntegral, synapticImportance } from './synaptic-intelligence.js';
 
 /** How many rows of a task a method looks at, or keeps. */
@@ -36,6 +42,13 @@ function drawnRows({ trainingRows, index }: LearntTask, { rowsPerTask = 64, seed
 
 /** What a method was made with, by name. */
 const madeWith = (given: object): DecisiveSettings => settingsOf({ ...given }) as DecisiveSettings;
+
+/** Options of SSR. */
+interface SsrOptions extends SynthesizeInstancesOptions {
+  readonly demonstrations?: number;
+  readonly answers?: SamplingParams;
+  readonly gamma?: number;
+}
 
 /** How a stream goes on with another adapter. */
 interface NextAdapter {
@@ -268,6 +281,47 @@ export const continualMethods = {
         if (index === 0) return {};
         const generator = new LocalGenerator(model, adapter ? { adapter: () => adapter } : {});
         return { rows: generativeReplay(task.rows, { ...options, generator, generatorName: `before ${task.name}` }) };
+      },
+    };
+  },
+
+  /**
+   * SSR: a base model writes instances of each task when it has been learnt, shown a few of its rows, and the model before the next
+   * tasks answers them anew; they stand among the rows of the task (arXiv 2403.01244). Of a task no row is kept, and its rows must be texts with a
+   * `prompt` and a `completion`. Default: 8 rows are shown, and every instance is rehearsed as often as a fresh row is learnt.
+   *
+   * @param options as `synthesizeInstances`; `demonstrations`: how many rows of a task the base model is shown, K of them at a time;
+   *   `answers`: how the model before a task answers, by default greedily; `gamma`: rehearsed rows for each fresh one
+   */
+  ssr({ demonstrations = 8, answers = {}, gamma, ...options }: SsrOptions): ContinualMethod {
+    let instances: readonly RehearsalRow[] = [];
+    const { base, embedder, seed = 42, ...numbers } = options;
+    const settings = madeWith({ ...numbers, base: base.name, embedder: embedder.name, seed, demonstrations, answers });
+    return {
+      ...{ name: 'ssr', family: 'replay', settings: gamma === undefined ? settings : { ...settings, gamma } },
+      async begin({ model, adapter, task }) {
+        if (instances.length === 0) return {};
+        const latest = new LocalGenerator(model, adapter ? { adapter: () => adapter } : {});
+        const rehearsed = await refineOutputs(instances, latest, answers);
+        if (rehearsed.length === 0) return {};
+        const buffer = reservoirBuffer<SftRow>(rehearsed.length);
+        buffer.add(rehearsed.map((row) => ({ ...row })));
+        const share = gamma ?? rehearsed.length / task.rows.length;
+        return { rows: experienceReplay(task.rows, { buffer, gamma: share, adds: false, seed }) };
+      },
+      async end({ task, index }) {
+        const rows = task.rows.map(({ prompt, completion }) => ({ prompt, completion }));
+        if (!rows.every((row): row is RehearsalRow => Object.values(row).every((part) => typeof part === 'string'))) {
+          const problem = `ssr shows rows as texts with a prompt and a completion, and ${task.name} has others.`;
+          throw new OptionError('INVALID_OPTION', 'trainStream', 'method', problem);
+        }
+        const drawn = drawWithout(Key.fromSeed(seed).child(index), rows.length, demonstrations);
+        const shown = drawn.map((i) => rows[i]!);
+        instances = [...instances, ...(await synthesizeInstances(shown, { ...options, seed: seed + index }))];
+      },
+      state: () => instances,
+      load(state) {
+        instances = state as typeof instances;
       },
     };
   },

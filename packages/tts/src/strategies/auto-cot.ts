@@ -1,5 +1,6 @@
 import { custom, type Embedder, type Given, integer, listOf, text } from '@posttrain/interfaces';
-import { createRandom, type Random } from '@posttrain/interfaces/random';
+import { createRandom } from '@posttrain/interfaces/random';
+import { kMeans } from '@posttrain/interfaces/vectors';
 import { hasMethod } from '../arguments.js';
 import { ContractError } from '../errors.js';
 import { questionOf, withQuestion } from '../prompting.js';
@@ -28,54 +29,6 @@ const autoCotOptions = strategyOptions('auto-cot', {
 export type AutoCotOptions = Given<typeof autoCotOptions>;
 
 /**
- * Lloyd's k-means of vectors from centres by k-means++: for each cluster the indices of its vectors, the nearest to its centre first. Clusters that stay
- * empty are left out.
- */
-function clusterByCentre(vectors: readonly ArrayLike<number>[], k: number, random: Random): number[][] {
-  const distance = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
-    let sum = 0;
-    for (let i = 0; i < a.length; i++) sum += (a[i]! - b[i]!) ** 2;
-    return sum;
-  };
-  const centres: ArrayLike<number>[] = [];
-  while (centres.length < Math.min(k, vectors.length)) {
-    const far = vectors.map((it) => (centres.length === 0 ? 1 : Math.min(...centres.map((c) => distance(it, c)))));
-    let left = random.float() * far.reduce((sum, it) => sum + it, 0);
-    const at = far.findIndex((it) => {
-      left -= it;
-      return it > 0 && left <= 0;
-    });
-    if (at < 0) break;
-    centres.push(vectors[at]!);
-  }
-  let places: number[] = [];
-  for (let round = 0; round < 100; round++) {
-    const next = vectors.map((it) => {
-      const far = centres.map((centre) => distance(it, centre));
-      return far.indexOf(Math.min(...far));
-    });
-    if (next.every((place, i) => place === places[i])) break;
-    places = next;
-    for (const c of centres.keys()) {
-      const own = vectors.filter((_, i) => places[i] === c);
-      if (own.length > 0) {
-        centres[c] = Array.from(
-          { length: own[0]!.length },
-          (_, d) => own.reduce((sum, it) => sum + it[d]!, 0) / own.length,
-        );
-      }
-    }
-  }
-  return centres
-    .map((centre, c) =>
-      [...vectors.keys()]
-        .filter((i) => places[i] === c)
-        .sort((a, b) => distance(vectors[a]!, centre) - distance(vectors[b]!, centre)),
-    )
-    .filter((members) => members.length > 0);
-}
-
-/**
  * Auto-CoT (arXiv 2210.03493 §4): demonstrations without a person who writes them.
  *
  * 1. cluster `questions` by their embeddings into k (k-means);
@@ -99,7 +52,7 @@ export async function autoCot(problem: Problem, options: AutoCotOptions): Promis
   }
   const trigger = reasoningTriggers['zero-shot-cot'];
   const found = await Promise.all(
-    clusterByCentre(vectors, clusters, createRandom(sampling?.seed ?? 0, where)).map(async (members) => {
+    kMeans(vectors, clusters, createRandom(sampling?.seed ?? 0, where)).map(async (members) => {
       const short = members.map((i) => questions[i]!).filter((it) => it.split(/\s+/).length <= maxWords);
       for (const question of short.slice(0, tries)) {
         const prompt = withQuestion(problem.prompt, `Q: ${question}\nA:`);

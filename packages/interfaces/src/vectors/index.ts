@@ -1,0 +1,2 @@
+/** What is done with vectors of texts, whoever embedded them. */
+export { kMeans } from './k-means.js';
