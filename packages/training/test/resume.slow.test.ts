@@ -1,12 +1,27 @@
-/** Every way of continual learning, killed at every place of a stream: what `train-stream.test.ts` does for two of them. */
-import { mkdtemp, rm } from 'node:fs/promises';
+/**
+ * Every way of continual learning, killed at every place of a stream: what `train-stream.test.ts` does for two of them. A run whose
+ * optimizer's states are in a file.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyPolicy } from '../../rl/src/testing/index.js';
-import { type ContinualMethod, continualMethods, reservoirBuffer, sftStage, trainStream } from '../src/index.js';
+import {
+  type ContinualMethod,
+  continualMethods,
+  reservoirBuffer,
+  type SftOptions,
+  sft,
+  sftStage,
+  trainStream,
+} from '../src/index.js';
+import { contents, wideModel } from './model.js';
+import { countingRows, smallRun } from './sft-run.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -57,5 +72,33 @@ describe('a stream that is killed', () => {
     for (const [key, value] of Object.entries(whole.model.weights)) {
       expect(await rest.model.weights[key]!.toArray(), key).toEqual(await value.toArray());
     }
+  });
+});
+
+describe('offloadOptimizer', () => {
+  it('a run that is killed at any moment ends with the same weights and states, bit for bit, and leaves no file', async () => {
+    const [straight, killed, nvmePath] = ['straight', 'killed', 'states'].map((name) => join(folder, name));
+    await smallRun({ outputFolder: straight! });
+    const program = join(import.meta.dirname, 'sft-run.ts');
+    for (const fatalStep of ['2', '5', '0']) {
+      const args = ['--import', 'tsx', program, killed!, fatalStep, nvmePath!];
+      const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+      expect(await once(child, 'exit')).toEqual(fatalStep === '0' ? [0, null] : [null, 'SIGKILL']);
+      expect(await readdir(nvmePath!)).toEqual([]);
+    }
+    for (const file of ['optimizer.safetensors', 'adapter_model.safetensors']) {
+      const bytes = (run: string) => readFile(join(run, 'checkpoint-12', file));
+      expect((await bytes(killed!)).equals(await bytes(straight!))).toBe(true);
+    }
+  });
+
+  it.each(['adam', 'adamw_8bit', 'lion_32bit', 'lion_8bit'] as const)('has the same numbers: %s', async (optimizer) => {
+    const model = await wideModel();
+    const run = async (options: Partial<SftOptions>) => {
+      const settings = { batchSize: 4, steps: 2, learningRate: 0.01, optimizer, ...options };
+      return contents((await sft({ model, rows: countingRows, ...settings })).trainer);
+    };
+    const offloadOptimizer = { device: 'nvme', nvmePath: join(folder, optimizer), subGroupSize: 6000 } as const;
+    expect(await run({ offloadOptimizer })).toEqual(await run({}));
   });
 });
