@@ -1,7 +1,7 @@
 import { allocate, type DType, encodeNumbers, matchesDType, type TypedArray } from './dtype.js';
 import { DTypeError, ShapeError } from './errors.js';
 import { checkShape, normalizeAxis, sizeOf } from './shape.js';
-import { apply, fromHost, type Tensor } from './tensor.js';
+import { apply, fromElsewhere, fromHost, type Tensor } from './tensor.js';
 
 /** Numbers nested as deep as the tensor has axes. */
 export type NestedNumbers = number | readonly NestedNumbers[];
@@ -94,3 +94,10 @@ export const iota = (shape: readonly number[], axis = 0, dtype: 'int32' | 'float
 /** Zeros in memory of their own, as donated state (a cache, an optimizer's moments) needs. */
 export const zerosBuffer = (shape: readonly number[], dtype: DType = 'float32'): Tensor =>
   fromHost(allocate(dtype, sizeOf(shape)), shape, dtype);
+
+/**
+ * A tensor whose elements are elsewhere (in a file): `read` gives them each time somebody asks, in an array that is not used again, and
+ * nothing is held in between. An engine that computes with it takes a copy, and from then on has that.
+ */
+export const tensorElsewhere = (read: () => TypedArray, shape: readonly number[], dtype: DType = 'float32'): Tensor =>
+  fromElsewhere(read, shape, dtype);

@@ -185,7 +185,8 @@ export async function readHost(x: Pending): Promise<TypedArray> {
     if (!isOp(node, 'data')) throw new DTypeError('data', [specOf(x.value).dtype], 'the tensor was not realised');
     const { storage } = node.attributes;
     if (storage.consumed) throw new DonatedTensorError('reading a tensor', storage.consumed);
-    if (storage.host) return storage.host;
+    const { host } = storage;
+    if (host) return host;
     const { engine: home, buffer } = storage.device!;
     const data = await home.read(buffer);
     if (isSmallOnDevice(home, storage)) {
@@ -205,7 +206,7 @@ export interface CapturedGraph {
 
 /** Whether a leaf is so small that graphs hold it as a constant. */
 export const isSmallLeaf = (storage: Storage): boolean =>
-  storage.host !== undefined && !storage.consumed && sizeOf(storage.spec.shape) <= EMBEDDED_LEAF_SIZE;
+  sizeOf(storage.spec.shape) <= EMBEDDED_LEAF_SIZE && !storage.consumed && storage.host !== undefined;
 
 /**
  * The graph of `outputs` over the explicit placeholders `inputs`. Leaves with data of their own become further

@@ -337,6 +337,21 @@ export function fromHost(host: TypedArray, shape: readonly number[], dtype: DTyp
   return apply('data', [], { storage });
 }
 
+/** A leaf whose elements `read` gives, until they have moved to an engine. */
+export function fromElsewhere(read: () => TypedArray, shape: readonly number[], dtype: DType): Tensor {
+  let host: (() => TypedArray) | undefined = read;
+  const storage: Storage = {
+    spec: { shape, dtype },
+    get host() {
+      return host?.();
+    },
+    set host(given) {
+      host = given && (() => given);
+    },
+  };
+  return apply('data', [], { storage });
+}
+
 /** where(condition, a, b): elements of `a` where the bool condition holds, of `b` elsewhere; broadcasts. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   const like = a instanceof Tensor ? a : b instanceof Tensor ? b : undefined;

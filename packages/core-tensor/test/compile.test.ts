@@ -12,6 +12,7 @@ import {
   softmax,
   type Tensor,
   tensor,
+  tensorElsewhere,
   zeros,
   zerosBuffer,
 } from '../src/index.js';
@@ -219,5 +220,24 @@ describe('traces', () => {
       for (let step = 0; step < 64; step++) await scaled(zerosBuffer([2]), step);
       await expect(scaled(zerosBuffer([2]), 64)).rejects.toThrow(/traced for 64 different inputs.*scalar\(x\)/);
     });
+  });
+
+  it('reads a tensor that is elsewhere when it is asked, until an engine has a copy', async () => {
+    const file = [1, 2];
+    let reads = 0;
+    const read = () => {
+      reads++;
+      return Float32Array.from(file);
+    };
+    const x = tensorElsewhere(read, [2]);
+    expect([String(x), reads]).toEqual(['Tensor(float32[2])', 0]);
+    expect(await x.toArray()).toEqual([1, 2]);
+    file[0] = 5;
+    expect([await x.toArray(), reads]).toEqual([[5, 2], 2]);
+    const state = tensorElsewhere(read, [2]);
+    const twice = compile((y: Tensor) => ({ y: y.mul(2) }), { donate: { 0: 'y' } });
+    expect(await (await twice(state)).y.toArray()).toEqual([10, 4]);
+    expect(await x.toArray()).toEqual([5, 2]);
+    await expect(state.data()).rejects.toThrow(/donated/);
   });
 });

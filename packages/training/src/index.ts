@@ -234,6 +234,7 @@ export { type CoupledLoss, evaluateCoupled, forwardBackwardCoupled } from './tra
 export type { Curvature } from './trainer/curvature.js';
 export { type AnyLoss, liftTokenLoss } from './trainer/lift-token-loss.js';
 export { NonFiniteError } from './trainer/non-finite-error.js';
+export type { OffloadOptimizerOptions } from './trainer/offload-options.js';
 export type { ForwardBackwardResult } from './trainer/pass-sum.js';
 export { type Penalty, penaltyNames } from './trainer/penalty.js';
 export type { GradientReduction } from './trainer/row-gradients.js';

@@ -1,4 +1,6 @@
+import { CausalLM, parseModelConfig } from '@posttrain/lm';
 import { expect } from 'vitest';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import type { TrainableModel, Trainer, TrainingRow } from '../src/index.js';
 
 export { modelOf } from '../../peft/test/model.js';
@@ -24,4 +26,26 @@ export function expectClose(actual: readonly number[], expected: readonly number
   actual.forEach((value, i) => {
     expect(Math.abs(value - expected[i]!), `${i}: ${value}, not ${expected[i]}`).toBeLessThanOrEqual(tolerance);
   });
+}
+
+/** Wide enough for moments in 8 bits, which start at 4096 elements. */
+export async function wideModel(): Promise<CausalLM> {
+  const { tokenizer } = await tinyModel('llama');
+  return CausalLM.initialize(
+    {
+      config: parseModelConfig({
+        model_type: 'llama',
+        vocab_size: 80,
+        hidden_size: 64,
+        intermediate_size: 64,
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+        max_position_embeddings: 32,
+        initializer_range: 0.1,
+      }),
+      tokenizer,
+      name: 'wide',
+    },
+    0,
+  );
 }

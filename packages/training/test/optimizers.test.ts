@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, ones, referenceEngine, scalar, setEngine, tensor, zeros } from '@posttrain/core-tensor';
@@ -13,20 +13,22 @@ import {
   optimizers,
   sgd,
 } from '@posttrain/core-tensor/optim';
-import { CausalLM, loadWeights, parseModelConfig } from '@posttrain/lm';
+import { loadWeights } from '@posttrain/lm';
 import { createAdapter, lora, loraFa, loraPlus } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
   latestCheckpoint,
   negativeLogLikelihood,
+  type OffloadOptimizerOptions,
+  type SftOptions,
   sft,
   type TokenLoss,
   Trainer,
   type TrainingRow,
 } from '../src/index.js';
 import { decaysInTransformers } from '../src/trainer/decay.js';
-import { modelOf } from './model.js';
+import { contents, modelOf, wideModel } from './model.js';
 import { countingRows } from './sft-run.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens');
@@ -50,28 +52,6 @@ const choices: Readonly<Record<string, OptimizerChoice>> = {
   loraPlus: loraPlus({ learningRateRatio: 4 }),
   loraFa: loraFa(),
 };
-
-/** Wide enough for moments in 8 bits, which start at 4096 elements. */
-async function wideModel(): Promise<CausalLM> {
-  const { tokenizer } = await tinyModel('llama');
-  return CausalLM.initialize(
-    {
-      config: parseModelConfig({
-        model_type: 'llama',
-        vocab_size: 80,
-        hidden_size: 64,
-        intermediate_size: 64,
-        num_hidden_layers: 1,
-        num_attention_heads: 2,
-        max_position_embeddings: 32,
-        initializer_range: 0.1,
-      }),
-      tokenizer,
-      name: 'wide',
-    },
-    0,
-  );
-}
 
 describe.each(Object.entries(choices))('sft with %s', (name, optimizer) => {
   const isLora = name.startsWith('lora');
@@ -111,6 +91,110 @@ describe.each(Object.entries(choices))('sft with %s', (name, optimizer) => {
     for (const [key, p] of Object.entries(whole.trainer.parameters)) {
       expect(await resumed.trainer.parameters[key]!.toArray(), key).toEqual(await p.toArray());
     }
+  });
+});
+
+describe('offloadOptimizer', () => {
+  // Several groups, one of which is a parameter that is larger.
+  const nvme = () => ({ device: 'nvme', nvmePath: join(folder, 'offloaded'), subGroupSize: 3000 }) as const;
+  const places: readonly (readonly [OptimizerChoice, OffloadOptimizerOptions['device']])[] = [
+    ['adamw_torch', 'nvme'],
+    ['adamw_torch', 'cpu'],
+    ['adafactor', 'nvme'],
+    [{ name: 'sgd', momentum: 0.9 }, 'nvme'],
+  ];
+
+  it.each(places)(
+    '%o with its states on %s: the same numbers, from either to the other too',
+    async (optimizer, device) => {
+      const model = await tinyModel('llama');
+      const offloadOptimizer = device === 'cpu' ? { device, subGroupSize: 3000 } : nvme();
+      const make = (isOffloaded: boolean) =>
+        Trainer.create(model, { optimizer, ...(isOffloaded && { offloadOptimizer }) });
+      const steps = async (trainer: Trainer) => {
+        for (let i = 0; i < 2; i++) {
+          await trainer.forwardBackward(rows, negativeLogLikelihood);
+          await trainer.optimStep({ learningRate: 0.01 });
+        }
+        return contents(trainer);
+      };
+      const [plain, offloaded, plainThen, offloadedThen] = await Promise.all([false, true, false, true].map(make));
+      expect(await contents(offloaded!)).toEqual(await contents(plain!));
+      const half = await steps(plain!);
+      expect(await steps(offloaded!)).toEqual(half);
+      offloadedThen!.restore(plain!.snapshot());
+      plainThen!.restore(offloaded!.snapshot());
+      expect(await contents(offloadedThen!)).toEqual(half);
+      const [a, b] = [await steps(offloadedThen!), await steps(plainThen!)];
+      expect(a).not.toEqual(half);
+      expect(b).toEqual(a);
+      // As a run that goes back to its best weights.
+      offloadedThen!.restore(offloadedThen!.snapshot());
+      expect(await steps(offloadedThen!)).toEqual(await steps(plainThen!));
+    },
+  );
+
+  it('makes the checkpoints that there are without it, byte for byte, and goes on from them', async () => {
+    const model = await tinyModel('llama');
+    const run = (name: string, options: Partial<SftOptions>) => {
+      const settings = { batchSize: 4, steps: 3, saveSteps: 2, learningRate: 0.01, outputFolder: join(folder, name) };
+      return sft({ model, rows: countingRows, ...settings, ...options });
+    };
+    const states = (name: string, step: number) =>
+      readFile(join(folder, name, `checkpoint-${step}`, 'optimizer.safetensors'));
+    await run('kept', {});
+    await run('offloaded-run', { offloadOptimizer: nvme() });
+    for (const step of [2, 3])
+      expect((await states('offloaded-run', step)).equals(await states('kept', step))).toBe(true);
+    for (const [name, options] of [
+      ['kept', { offloadOptimizer: nvme() }],
+      ['offloaded-run', {}],
+    ] as const) {
+      await rm(join(folder, name, 'checkpoint-3'), { recursive: true });
+      await run(name, { ...options, resume: true });
+    }
+    expect((await states('offloaded-run', 3)).equals(await states('kept', 3))).toBe(true);
+    // The file has no name.
+    expect(await readdir(join(folder, 'offloaded'))).toEqual([]);
+  });
+
+  it('reads no state that an update has replaced, and none of an update that failed', async () => {
+    const model = await tinyModel('llama');
+    const trainer = await Trainer.create(model, { optimizer: adamW(), offloadOptimizer: nvme() });
+    const step = async () => {
+      await trainer.forwardBackward(rows, negativeLogLikelihood);
+      return trainer.optimStep({ learningRate: 0.01 });
+    };
+    await step();
+    const { mean } = trainer.optimizerState['model.norm.weight']!;
+    const { tensors } = trainer.snapshot();
+    const kept = await contents(trainer);
+    await step();
+    await expect(mean!.data()).rejects.toThrow(/mean\.model\.norm\.weight .* an update has been made since/);
+    // What was restored is somebody's: here it can be read no more, so the update stops half-way.
+    trainer.restore({
+      step: 1,
+      tensors: {
+        ...trainer.snapshot().tensors,
+        'state.mean.model.norm.weight': tensors['state.mean.model.norm.weight']!,
+      },
+    });
+    await expect(step()).rejects.toThrow(/an update has been made since/);
+    expect(() => trainer.snapshot()).toThrow(/resume from the last checkpoint/);
+    expect(kept['state.step']).toEqual([1]);
+  });
+
+  it.each([
+    ['muon', { device: 'cpu' }, /muon does not say that it updates every parameter by itself/],
+    ['galore_adamw', { device: 'cpu' }, /galore does not say/],
+    ['adamw_torch', { device: 'nvme' }, /needs nvmePath/],
+    ['adamw_torch', { device: 'cpu', nvmePath: 'x' }, /leave nvmePath out/],
+    ['adamw_torch', { device: 'disk' }, /device/],
+  ] as const)('refuses %s with %o', async (optimizer, offloadOptimizer, problem) => {
+    const model = await tinyModel('llama');
+    await expect(Trainer.create(model, { optimizer, offloadOptimizer: offloadOptimizer as never })).rejects.toThrow(
+      problem,
+    );
   });
 });
 

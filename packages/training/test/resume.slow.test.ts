@@ -1,5 +1,7 @@
 /** Runs and streams that are killed go on as if nothing had been, whatever is minimised and whatever keeps what was learnt. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setEngine } from '@posttrain/core-tensor';
@@ -24,6 +26,8 @@ import {
   trainStream,
 } from '../src/index.js';
 import { lettersModel } from './letters.js';
+import { contents, wideModel } from './model.js';
+import { countingRows, smallRun } from './sft-run.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -144,4 +148,30 @@ describe('whole runs, of every loss of sft and of every way to distil', () => {
       expect(losses(whole).at(-1)).not.toBe(losses(whole)[0]);
     },
   );
+describe('offloadOptimizer', () => {
+  it('a run that is killed at any moment ends with the same weights and states, bit for bit, and leaves no file', async () => {
+    const [straight, killed, nvmePath] = ['straight', 'killed', 'states'].map((name) => join(folder, name));
+    await smallRun({ outputFolder: straight! });
+    const program = join(import.meta.dirname, 'sft-run.ts');
+    for (const fatalStep of ['2', '5', '0']) {
+      const args = ['--import', 'tsx', program, killed!, fatalStep, nvmePath!];
+      const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+      expect(await once(child, 'exit')).toEqual(fatalStep === '0' ? [0, null] : [null, 'SIGKILL']);
+      expect(await readdir(nvmePath!)).toEqual([]);
+    }
+    for (const file of ['optimizer.safetensors', 'adapter_model.safetensors']) {
+      const bytes = (run: string) => readFile(join(run, 'checkpoint-12', file));
+      expect((await bytes(killed!)).equals(await bytes(straight!))).toBe(true);
+    }
+  });
+
+  it.each(['adam', 'adamw_8bit', 'lion_32bit', 'lion_8bit'] as const)('has the same numbers: %s', async (optimizer) => {
+    const model = await wideModel();
+    const run = async (options: Partial<SftOptions>) => {
+      const settings = { batchSize: 4, steps: 2, learningRate: 0.01, optimizer, ...options };
+      return contents((await sft({ model, rows: countingRows, ...settings })).trainer);
+    };
+    const offloadOptimizer = { device: 'nvme', nvmePath: join(folder, optimizer), subGroupSize: 6000 } as const;
+    expect(await run({ offloadOptimizer })).toEqual(await run({}));
+  });
 });

@@ -35,12 +35,14 @@ export async function smallRun(options: Partial<SftOptions> = {}): Promise<SftRe
 
 // As a program: runs into a folder, going on where an earlier run was killed, and says each step. With a third argument
 // it kills itself a moment after that step, wherever it then is: in the next step, or writing a checkpoint.
-const [, program, outputFolder, fatalStep] = process.argv;
+// With a fourth, the states of the optimizer are in that folder.
+const [, program, outputFolder, fatalStep, nvmePath] = process.argv;
 if (program?.endsWith('sft-run.ts') && outputFolder !== undefined) {
   await smallRun({
     outputFolder,
     saveSteps: 1,
     resume: true,
+    ...(nvmePath !== undefined && { offloadOptimizer: { device: 'nvme', nvmePath, subGroupSize: 500 } }),
     onProgress: ({ done }) => {
       process.stdout.write(`${done}\n`);
       if (done === Number(fatalStep)) setTimeout(() => process.kill(process.pid, 'SIGKILL'), Math.random() * 15);

@@ -48,6 +48,7 @@ export function adafactor(given: AdafactorOptions = {}): Optimizer<AdafactorStat
   return {
     name: 'adafactor',
     settings: adafactorOptions.settings(given),
+    isPerParameter: true,
     init: (parameters) => ({
       step: zerosBuffer([], 'int32'),
       rows: means(parameters, -1),

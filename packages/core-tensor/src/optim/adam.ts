@@ -16,6 +16,7 @@ export function adam(given: AdamOptions = {}): Optimizer<AdamWState> {
     ...inner,
     name: 'adam',
     settings: adamOptions.settings(given),
+    isPerParameter: true,
     update(parameters, gradients, state, learningRate) {
       const penalised = mapNamed(gradients, (g, name) => {
         const p = parameters[name]!;

@@ -26,6 +26,7 @@ export function adamW(given: AdamWOptions = {}): Optimizer<AdamWState> {
   return {
     name: 'adamw',
     settings: adamWOptions.settings(given),
+    isPerParameter: true,
     init: (parameters) => ({
       step: zerosBuffer([], 'int32'),
       mean: mapNamed(parameters, (p) => zerosBuffer(p.shape)),

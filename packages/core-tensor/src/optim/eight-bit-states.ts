@@ -35,6 +35,7 @@ function eightBitStates<State extends object>(
   return {
     name: `${rule.name}8bit`,
     settings: rule.settings,
+    isPerParameter: rule.isPerParameter ?? false,
     init(parameters) {
       const large = pick(parameters, (p) => !isSmall(p));
       const forEach = (make: (p: Tensor) => Tensor) =>

@@ -27,6 +27,7 @@ export function lion(given: LionOptions = {}): Optimizer<LionState> {
   return {
     name: 'lion',
     settings: lionOptions.settings(given),
+    isPerParameter: true,
     init: (parameters) => ({ mean: mapNamed(parameters, (p) => zerosBuffer(p.shape)) }),
     update(parameters, gradients, state, learningRate) {
       const mean = { ...state.mean };

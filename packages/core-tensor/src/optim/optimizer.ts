@@ -34,6 +34,11 @@ export interface Optimizer<State> {
   readonly trains?: ParameterFilter;
   /** Whose gradients the rule clips itself: the norm that a trainer clips by leaves them out. Left out: none. */
   readonly clips?: ParameterFilter;
+  /**
+   * Whether the update of a parameter depends on its own gradient and state only (and a count of updates): then groups of them may be
+   * updated one after the other, the states of the others being elsewhere. Left out: no.
+   */
+  readonly isPerParameter?: boolean;
 }
 
 /** Applies `f` to every entry. */

@@ -29,6 +29,7 @@ export function sgd(given: SgdOptions = {}): Optimizer<SgdState> {
   return {
     name: 'sgd',
     settings: sgdOptions.settings(given),
+    isPerParameter: true,
     init: (parameters) => ({ velocity: momentum === 0 ? {} : mapNamed(parameters, (p) => zerosBuffer(p.shape)) }),
     update(parameters, gradients, state, learningRate) {
       const velocity: Record<string, Tensor> = { ...state.velocity };

@@ -89,12 +89,14 @@ export function createTrainer<M extends TrainableModel>(
   settings: TrainingSettings<M> & Partial<Pick<TrainerSettings, 'neftuneNoiseAlpha'>>,
 ): Promise<Trainer<M>> {
   const { model, adapter, maxGradNorm, maxTokensPerPass, gradientCheckpointing, fp16, seed, lossScaling } = settings;
+  const { offloadOptimizer, neftuneNoiseAlpha } = settings;
   return Trainer.create(model, {
     ...{ maxGradNorm, maxTokensPerPass, gradientCheckpointing, fp16, seed },
     optimizer: chosenOptimizer(where, settings),
     ...(adapter && { adapter }),
     ...(lossScaling && { lossScaling }),
-    ...(settings.neftuneNoiseAlpha && { neftuneNoiseAlpha: settings.neftuneNoiseAlpha }),
+    ...(offloadOptimizer && { offloadOptimizer }),
+    ...(neftuneNoiseAlpha && { neftuneNoiseAlpha }),
   });
 }
 

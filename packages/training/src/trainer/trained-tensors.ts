@@ -1,7 +1,10 @@
 import { type Compiled, compile, leavesOf, scalar, Tensor } from '@posttrain/core-tensor';
 import { globalNorm, mapNamed, type Named, type Optimizer } from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
+import { type OffloadOptimizerOptions, readOffloadOptions } from './offload-options.js';
+import { type CompiledUpdate, OffloadedState } from './offloaded-state.js';
 import { copiesOf, firstUnlike } from './parameters.js';
+import { hostStore, type StateStore } from './state-store.js';
 
 /** The optimizer's state is a tree of tensors by what they are, with those of parameters by name. */
 export interface Trained {
@@ -30,21 +33,33 @@ export interface GradientNorms {
 /** torch's: what is added to the norm that gradients are divided by. */
 const CLIP_EPSILON = 1e-6;
 
+/** Where the state is between updates, and how many elements of the parameters are updated together. */
+export interface Offload {
+  readonly store: StateStore;
+  readonly subGroupSize: number;
+}
+
+/** What options say of it. @throws OptionError, FileError */
+export async function offloadOf(given: OffloadOptimizerOptions): Promise<Offload> {
+  const { nvmePath, subGroupSize } = readOffloadOptions(given);
+  // A browser has no files.
+  const store = nvmePath === undefined ? hostStore() : await (await import('./state-file.js')).fileStore(nvmePath);
+  return { store, subGroupSize };
+}
+
 /** What is trained, and the rule that changes it. */
 export class TrainedTensors {
-  #trained: Trained;
+  #parameters: Named;
+  #state: object | OffloadedState;
   readonly #optimizer: Optimizer<object>;
   readonly #maxGradNorm: number;
   readonly #norms: Compiled<[gradients: Named], { readonly all: Tensor; readonly clipped: Tensor }>;
-  readonly #update: Compiled<
-    [trained: Trained, gradients: Named, factors: Named, learningRate: Tensor],
-    { trained: Trained }
-  >;
+  readonly #update: CompiledUpdate;
 
-  constructor(optimizer: Optimizer<object>, maxGradNorm: number, parameters: Named) {
+  constructor(optimizer: Optimizer<object>, maxGradNorm: number, parameters: Named, offload?: Offload) {
     this.#optimizer = optimizer;
     this.#maxGradNorm = maxGradNorm;
-    this.#trained = { parameters, state: optimizer.init(parameters) };
+    this.#parameters = parameters;
     const clips = (name: string, like: Tensor) => optimizer.clips?.(name, like) ?? false;
     this.#norms = compile(
       (gradients) => {
@@ -54,26 +69,34 @@ export class TrainedTensors {
       },
       { name: 'gradNorm' },
     );
-    this.#update = compile(
-      ({ parameters: current, state }, gradients, factors, learningRate) => {
-        const used = mapNamed(gradients, (g, name) => g.mul(clips(name, g) ? factors.unscale! : factors.clip!));
-        return { trained: optimizer.update(current, used, state, learningRate) };
-      },
-      { name: 'optimStep', donate: { 0: 'trained' } },
-    );
+    const compileUpdate = (): CompiledUpdate =>
+      compile(
+        ({ parameters: current, state }, gradients, factors, learningRate) => {
+          const used = mapNamed(gradients, (g, name) => g.mul(clips(name, g) ? factors.unscale! : factors.clip!));
+          return { trained: optimizer.update(current, used, state, learningRate) };
+        },
+        { name: 'optimStep', donate: { 0: 'trained' } },
+      );
+    this.#update = compileUpdate();
+    this.#state = offload
+      ? new OffloadedState(optimizer, parameters, { ...offload, compileUpdate })
+      : optimizer.init(parameters);
   }
 
   get parameters(): Named {
-    return this.#trained.parameters;
+    return this.#parameters;
   }
 
   /** All that a resumed run needs. */
   get saved(): Trained {
-    return this.#trained;
+    const state = this.#state instanceof OffloadedState ? this.#state.saved : this.#state;
+    return { parameters: this.#parameters, state };
   }
 
-  restore(trained: Trained): void {
-    this.#trained = trained;
+  restore({ parameters, state }: Trained): void {
+    this.#parameters = parameters;
+    if (this.#state instanceof OffloadedState) this.#state.restore(state);
+    else this.#state = state;
   }
 
   /** Puts copies of other numbers in the place of the trained tensors. @throws PosttrainError PARAMETERS */
@@ -84,7 +107,7 @@ export class TrainedTensors {
       throw new PosttrainError('PARAMETERS', `step ${step}: ${problem}`);
     }
     const own = Object.fromEntries(Object.keys(this.parameters).map((name) => [name, parameters[name]!]));
-    this.#trained = { ...this.#trained, parameters: await copiesOf(own) };
+    this.#parameters = await copiesOf(own);
   }
 
   async norms(gradients: Named): Promise<GradientNorms> {
@@ -98,17 +121,22 @@ export class TrainedTensors {
     { norm, scale, learningRate, step }: Readonly<Record<'norm' | 'scale' | 'learningRate' | 'step', number>>,
   ): Promise<void> {
     const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (norm + CLIP_EPSILON)) : 1;
-    const { parameters, state } = this.#trained;
-    const ready = (await this.#optimizer.refresh?.(gradients, state, step)) ?? state;
     const factors = { clip: scalar(clip / scale), unscale: scalar(1 / scale) };
-    const { trained } = await this.#update({ parameters, state: ready }, gradients, factors, scalar(learningRate));
-    this.#trained = trained;
+    const [parameters, state, rate] = [this.#parameters, this.#state, scalar(learningRate)];
+    if (state instanceof OffloadedState) {
+      this.#parameters = await state.update(parameters, gradients, factors, rate);
+      return;
+    }
+    const ready = (await this.#optimizer.refresh?.(gradients, state, step)) ?? state;
+    const { trained } = await this.#update({ parameters, state: ready }, gradients, factors, rate);
+    this.#parameters = trained.parameters;
+    this.#state = trained.state;
   }
 
   /** The optimizer state, by parameter. */
   get optimizerState(): Readonly<Record<string, ParameterState>> {
     const state: Record<string, Record<string, Tensor>> = mapNamed(this.parameters, () => ({}));
-    collect(this.#trained.state, '', {}, state);
+    collect(this.saved.state, '', {}, state);
     return state;
   }
 }

@@ -1,5 +1,6 @@
 import type { LossScalerOptions, OptimizerChoice } from '@posttrain/core-tensor/optim';
 import { boolean, custom, type Given, integer, number, options, type Read, settingsOf } from '@posttrain/interfaces';
+import type { OffloadOptimizerOptions } from './offload-options.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
@@ -43,6 +44,18 @@ export const trainerShape = {
     'true, or options of the loss scaler',
     (value) => value === true || isObject(value),
     { optional: true },
+  ),
+  /**
+   * Where the states of the optimizer are between updates: in a file (`{ device: 'nvme', nvmePath }`) or in the host's memory (`{ device:
+   * 'cpu' }`, where the engine has one of its own). The numbers are the same. Default: where the parameters are.
+   */
+  offloadOptimizer: custom<OffloadOptimizerOptions>()(
+    "{ device: 'nvme', nvmePath: folder } or { device: 'cpu' }",
+    isObject,
+    {
+      optional: true,
+      decisive: false,
+    },
   ),
 };
 

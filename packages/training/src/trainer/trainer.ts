@@ -33,7 +33,7 @@ import type {
 } from './step-options.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
 import type { TrainableModel } from './trainable-model.js';
-import { type ParameterState, type Trained, TrainedTensors } from './trained-tensors.js';
+import { type Offload, offloadOf, type ParameterState, type Trained, TrainedTensors } from './trained-tensors.js';
 import { type TrainerOptions, type TrainerSettings, trainerOptions } from './trainer-options.js';
 
 /**
@@ -61,14 +61,16 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     const asked = optimizerOf(options.optimizer, { decays: decaysInTransformers });
     const optimizer = options.adapter?.optimizer?.(asked) ?? asked;
     const parameters = await copiesOf(start);
+    const offload = options.offloadOptimizer && (await offloadOf(options.offloadOptimizer));
     // What it compiles is for the model's engine, whichever was set while the parameters were read.
-    return withEngine(model.network.engine, () => new Trainer(model, { ...options, optimizer }, parameters));
+    return withEngine(model.network.engine, () => new Trainer(model, { ...options, optimizer }, parameters, offload));
   }
 
   private constructor(
     model: M,
     settings: TrainerSettings & { readonly optimizer: Optimizer<object> },
     parameters: Named,
+    offload?: Offload,
   ) {
     const { optimizer, adapter, seed, maxGradNorm, maxTokensPerPass, gradientCheckpointing, fp16, neftuneNoiseAlpha } =
       settings;
@@ -87,7 +89,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
       trains: (name: string) => trained.has(name),
     };
     this.#graph = new PassGraph(this.#base, adapter, passSettings);
-    this.#trained = new TrainedTensors(optimizer, maxGradNorm, parameters);
+    this.#trained = new TrainedTensors(optimizer, maxGradNorm, parameters, offload);
     this.#accumulated = new GradientAccumulator(this.#graph, parameters);
     this.#scaling = new LossScaling(settings.lossScaling ?? (fp16 || undefined));
     const planning = { dropout: Key.fromSeed(seed), maxTokensPerPass };
