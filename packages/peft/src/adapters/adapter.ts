@@ -142,7 +142,7 @@ async function adapterOf<Config extends object>(
     ...{ name, method, config, plan, parameters, frozen },
     ...{ model: model.config, baseModel: model.name, taskType: taskTypeOf(model) },
     report: {
-      matched: [...plan.targets, ...plan.norms].map((module) => module.name),
+      matched: [...plan.targets, ...partsOf(plan), ...plan.norms].map((module) => module.name),
       skipped,
       trainableParameters,
       totalParameters: model.storage.parameters + trainableParameters,
@@ -161,6 +161,9 @@ async function adapterOf<Config extends object>(
   };
   return adapter;
 }
+
+const partsOf = ({ fused = [] }: MethodContext['plan']) =>
+  fused.flatMap(({ members }) => members.map(({ module }) => module));
 
 /** The options that decide what an adapter computes. */
 const decisiveOf = <Config extends object>({ options: { shape } }: PeftMethod<Config>, config: Config): object =>

@@ -1,6 +1,7 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
 import type { Adapter, CausalLM, LayerHooks, ModelConfig, ModuleInfo, NormInfo } from '@posttrain/lm';
+import type { FusedParameter } from './fused-parameters.js';
 import type { PeftMethod } from './peft-method.js';
 import type { SkippedModule } from './targets.js';
 
@@ -24,6 +25,8 @@ export type TaskType = 'CAUSAL_LM' | 'SEQ_CLS' | 'TOKEN_CLS';
 export interface AdapterPlan {
   /** Modules the method enters. */
   readonly targets: readonly ModuleInfo[];
+  /** Parameters the method enters that stand for several modules, which are not among `targets`. */
+  readonly fused?: readonly FusedParameter[];
   /** Normalisations the method enters. */
   readonly norms: readonly NormInfo[];
   /** Modules trained whole. */
