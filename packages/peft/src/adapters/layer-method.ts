@@ -4,6 +4,7 @@ import type { EmbeddingLayer, LinearLayer, LowRankUpdate, ModuleInfo, RowInputsS
 import type { FusedMember, FusedParameter } from './fused-parameters.js';
 import type { MethodOptions } from './method-options.js';
 import type { AdaptableModel } from './peft-adapter.js';
+import type { TokenIndices } from './trainable-tokens.js';
 
 /** Which modules an adapter enters, as `targetOptions` and its kin declare it. A method has those that PEFT has. */
 export interface TargetedConfig {
@@ -12,6 +13,8 @@ export interface TargetedConfig {
   readonly layersToTransform?: readonly number[] | number | null;
   readonly layersPattern?: readonly string[] | string | null;
   readonly modulesToSave?: readonly string[] | null;
+  /** Tokens whose embeddings are trained: `tokensOption`. */
+  readonly trainableTokenIndices?: TokenIndices | null;
   /** Weights of experts that are one parameter in transformers, and routers: of methods with `fused`. */
   readonly targetParameters?: readonly string[] | null;
   /** Which biases of the base are trained, as copies: those of the targets (the method's own word), all, or none. */

@@ -4,6 +4,7 @@ import type { Adapter, CausalLM, LayerHooks, ModelConfig, ModuleInfo, NormInfo }
 import type { FusedParameter } from './fused-parameters.js';
 import type { PeftMethod } from './peft-method.js';
 import type { SkippedModule } from './targets.js';
+import type { TokenRows } from './trainable-tokens.js';
 
 /** What an adapter entered, what it left out, and how much of the model it trains. */
 export interface AdapterReport {
@@ -31,6 +32,10 @@ export interface AdapterPlan {
   readonly norms: readonly NormInfo[];
   /** Modules trained whole. */
   readonly saved: readonly ModuleInfo[];
+  /** Normalisations trained whole. */
+  readonly savedNorms?: readonly NormInfo[];
+  /** Rows of embeddings that are trained. */
+  readonly tokens?: readonly TokenRows[];
   /** Parameter name of each bias that is trained, by module path. */
   readonly biases: ReadonlyMap<string, string>;
   /** Adapters that the method mixes, whose tensors are among its own. */

@@ -1,14 +1,15 @@
 import { randomBits, type Tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { showValue } from '@posttrain/interfaces';
-import type { EmbeddingLayer, LayerHooks, LinearLayer, LowRankUpdate, ModuleInfo } from '@posttrain/lm';
+import type { EmbeddingLayer, LayerHooks, LinearLayer, LowRankUpdate, ModuleInfo, NormInfo } from '@posttrain/lm';
 import { targetOf } from './adapter-target.js';
 import { AdapterConfigError, TargetModulesError } from './errors.js';
 import { type FusedMember, type FusedParameter, matchParameters, refuseOverlap } from './fused-parameters.js';
 import type { LayerMethod, MergedTarget, PreparedTarget, TargetedConfig } from './layer-method.js';
 import type { AdaptableModel, AdapterPlan } from './peft-adapter.js';
 import type { AdapterTensors, MethodContext, PeftMethod, PlannedAdapter } from './peft-method.js';
-import { checkPatterns, matchSaved, matchTargets, type TargetMatch } from './targets.js';
+import { checkPatterns, matchSaved, matchSavedNorms, matchTargets, type TargetMatch } from './targets.js';
+import { matchTokens } from './trainable-tokens.js';
 
 const lifted = new WeakMap<object, unknown>();
 
@@ -194,8 +195,11 @@ function planOf<Config extends TargetedConfig>(
   const { modelType } = model.config;
   const asked = method.complete?.(given, modelType) ?? given;
   const fused = matchParameters(modules, asked.targetParameters ?? [], strictness);
-  const match = targetsBeside(fused, modules, asked, () =>
-    matchTargets(modules, modelType, asked, strictness, method.defaultTargets),
+  const savedNorms = matchSavedNorms(model.network.norms.values(), asked.modulesToSave ?? null);
+  const savedModules = withoutNorms(asked.modulesToSave ?? null, modules, savedNorms);
+  const beside = { ...asked, modulesToSave: savedModules };
+  const match = targetsBeside(fused, modules, beside, () =>
+    matchTargets(modules, modelType, beside, strictness, method.defaultTargets),
   );
   const config: Config = { ...asked, targetModules: match.targetModules };
   if (fused.length > 0) method.fused?.check(config);
@@ -211,13 +215,28 @@ function planOf<Config extends TargetedConfig>(
   const plan: AdapterPlan = {
     targets: match.matched,
     ...(fused.length > 0 && { fused }),
+    ...(savedNorms.length > 0 && { savedNorms }),
+    ...(asked.trainableTokenIndices && {
+      tokens: matchTokens(model, asked.trainableTokenIndices, [...match.matched, ...match.saved]),
+    }),
     norms: [],
     saved: match.saved,
-    biases: biasesOf(model, config, match, method.targetBiases ?? 'lora_only'),
+    biases: biasesOf(model, config, { ...match, saved: [...match.saved, ...savedNorms] }, method.targetBiases ?? 'lora_only'),
     carried: carriedWeights(model, config, match.matched),
   };
   const entered = new Set(enteredBy(plan).map(({ name }) => name));
   return { config, plan, skipped: match.skipped.filter(({ name }) => !entered.has(name)) };
+}
+
+/** Entries of `modulesToSave` but those that mean normalisations and nothing else. */
+function withoutNorms(
+  entries: readonly string[] | null,
+  modules: readonly ModuleInfo[],
+  norms: readonly NormInfo[],
+): readonly string[] | null {
+  const isOf = (entry: string, places: readonly { readonly name: string }[]) =>
+    places.some(({ name }) => name.endsWith(entry));
+  return entries && entries.filter((entry) => !isOf(entry, norms) || isOf(entry, modules));
 }
 
 /** A module that a method enters, by itself or as a part of a parameter. */
@@ -315,7 +334,7 @@ function carriedWeights(
 function biasesOf(
   model: AdaptableModel,
   { bias = 'none' }: TargetedConfig,
-  { matched, saved }: TargetMatch,
+  { matched, saved }: Pick<TargetMatch, 'matched'> & { readonly saved: readonly { readonly name: string }[] },
   targetBiases: string,
 ): Map<string, string> {
   if (!['none', 'all', targetBiases].includes(bias)) {

@@ -15,6 +15,7 @@ import {
   targetOptions,
 } from '../adapters/method-options.js';
 import { patternValue } from '../adapters/targets.js';
+import { tokensOption } from '../adapters/trainable-tokens.js';
 import { activatedFrom, sinceInvocation } from './alora.js';
 import { doraScale, outputNorms, scaleOutputs } from './dora.js';
 import {
@@ -57,6 +58,7 @@ const loraOptions = methodOptions('LORA', {
    * (`mlp.experts.gate_up_proj`, `mlp.experts.down_proj`) and of its router (`gate.weight`), by whole paths or dotted endings. Default: none.
    */
   targetParameters: orNull(custom<readonly string[]>()('a list of texts', isTexts, { default: [] })),
+  ...tokensOption,
   /** aLoRA (arXiv 2504.12397): act from these tokens on, which a sequence must contain. Default: act everywhere. */
   aloraInvocationTokens: orNull(listOf(integer({ min: 0 }), { default: [] })),
 });
@@ -81,7 +83,6 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
     megatron_core: 'megatron.core',
     monteclora_config: null,
     qalora_group_size: 16,
-    trainable_token_indices: null,
     use_bdlora: null,
     use_qalora: false,
     velora_config: null,
