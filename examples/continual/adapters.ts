@@ -1,5 +1,5 @@
 /** `npx tsx examples/continual/adapters.ts [--write] [arm …]`: methods that merge after every task, on the stream. See README.md. */
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
@@ -92,21 +92,27 @@ if (process.argv[1]?.endsWith('adapters.ts')) {
     process.argv.includes('--tune') ? [1] : SEEDS,
     process.argv.slice(2).filter((word) => word in ADAPTER_ARMS),
   ];
-  const results: Record<string, ArmRun[]> = {};
+  const file = join(import.meta.dirname, 'results', 'adapters.json');
+  // With --write a run that was cut goes on: what the file has is not run again.
+  const results: Record<string, ArmRun[]> = isWritten && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
   for (const arm of named.length > 0 ? named : Object.keys(ADAPTER_ARMS)) {
-    results[arm] = [];
+    results[arm] ??= [];
     for (const seed of seeds) {
+      if (results[arm]!.some((run) => run.seed === seed)) continue;
       const run = await runAdapterArm(arm, seed);
       const rows = run.matrix.map((row) => row.map((x) => x.toFixed(2)).join(' ')).join(' | ');
       console.log(`${arm.padEnd(10)} seed ${seed}: OP ${overallOf(run).toFixed(2)}, R ${rows}`);
       results[arm]!.push(run);
+      if (isWritten) writeFileSync(file, asFile(results));
     }
   }
-  if (isWritten) {
-    const lines = Object.entries(results).map(
-      ([arm, runs]) => ` ${JSON.stringify(arm)}: [\n${runs.map((run) => `  ${JSON.stringify(run)}`).join(',\n')}\n ]`,
-    );
-    writeFileSync(join(import.meta.dirname, 'results', 'adapters.json'), `{\n${lines.join(',\n')}\n}\n`);
-  }
   if (seeds.length > 1 && named.length === 0) console.log(`\n${adapterTable(results)}`);
+}
+
+/** A line a run, arms in the order of the table. */
+function asFile(results: Readonly<Record<string, readonly ArmRun[]>>): string {
+  const lines = Object.keys(ADAPTER_ARMS)
+    .filter((arm) => results[arm])
+    .map((arm) => ` ${JSON.stringify(arm)}: [\n${results[arm]!.map((run) => `  ${JSON.stringify(run)}`).join(',\n')}\n ]`);
+  return `{\n${lines.join(',\n')}\n}\n`;
 }

@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Arms, STUDIES, type StudyName } from '../sft/studies.js';
 import { SEEDS as SFT_SEEDS, table as sftTable } from '../sft/table.js';
+import { ADAPTER_ARMS, adapterTable } from './adapters.js';
 import { type GapArm, type GapRun, gapTable, runGaps, splits } from './generalisation.js';
 import { ARMS, type ArmRun, JOINT, runArm, SEEDS, summary, table } from './study.js';
 import { taskStream } from './tasks.js';
 
 const read = (name: string) => readFileSync(join(import.meta.dirname, name), 'utf8');
 const results = JSON.parse(read('results/stream.json')) as Record<string, ArmRun[]>;
+const merged = JSON.parse(read('results/adapters.json')) as Record<string, ArmRun[]>;
 const gaps = JSON.parse(read('results/generalisation.json')) as Record<GapArm | 'base', GapRun>[];
 
 describe('the stream', () => {
@@ -39,6 +41,20 @@ describe('the stream', () => {
   it('is in the README as it came out', () => {
     expect(read('README.md')).toContain(table(results));
     expect(read('README.md')).toContain(gapTable(gaps));
+  });
+
+  it('is not kept by merging after every task: the null results of the README, over three seeds', () => {
+    expect(read('README.md')).toContain(adapterTable(merged));
+    expect(Object.keys(merged)).toEqual(Object.keys(ADAPTER_ARMS));
+    for (const runs of Object.values(merged)) expect(runs.map(({ seed }) => seed)).toEqual(SEEDS);
+    // What both studies have is the same run.
+    expect(merged.naive).toEqual(results.naive);
+    for (const [arm, { control }] of Object.entries(ADAPTER_ARMS)) {
+      if (arm === control) continue;
+      const [low, high] = summary(merged[arm]!, merged[control]!).apart.interval;
+      expect(low, arm).toBeLessThan(0);
+      expect(high, arm).toBeGreaterThan(0);
+    }
   });
 
   it('runs, in small, with a method and with all tasks at once', async () => {

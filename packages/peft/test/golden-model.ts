@@ -7,10 +7,13 @@ import { modelOf } from './model.js';
 
 export const goldens = join(import.meta.dirname, '../../../goldens');
 
+/** Below the goldens: a name alone is one of `models`. */
+export const folderOf = (name: string): string => (name.includes('/') ? name : `models/${name}`);
+
 const bases = new Map<string, Promise<CausalLM>>();
 /** The model of a golden, by the name that its expected.json has. */
 export function baseOf(name: string): Promise<CausalLM> {
-  const load = async () => modelOf(await loadWeights(join(goldens, 'models', name)), `models/${name}`);
+  const load = async () => modelOf(await loadWeights(join(goldens, folderOf(name))), folderOf(name));
   if (!bases.has(name)) bases.set(name, load());
   return bases.get(name)!;
 }

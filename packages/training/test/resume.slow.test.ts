@@ -148,6 +148,8 @@ describe('whole runs, of every loss of sft and of every way to distil', () => {
       expect(losses(whole).at(-1)).not.toBe(losses(whole)[0]);
     },
   );
+});
+
 describe('offloadOptimizer', () => {
   it('a run that is killed at any moment ends with the same weights and states, bit for bit, and leaves no file', async () => {
     const [straight, killed, nvmePath] = ['straight', 'killed', 'states'].map((name) => join(folder, name));

@@ -1,7 +1,6 @@
 import { type Engine, Key, realize, type Tensor, tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { custom, type Given, integer, options, text } from '@posttrain/interfaces';
-import { copiedTensors } from './adapter-target.js';
 import { assertMethod, assertModel } from './arguments.js';
 import { AdapterConfigError, AdapterFileError } from './errors.js';
 import { storedNumbers } from './file-tensors.js';
@@ -12,7 +11,7 @@ import type { AdapterTensors, MethodContext, PeftMethod } from './peft-method.js
 import { asPeftMethod } from './per-layer.js';
 import { saveAdapter } from './save-adapter.js';
 import type { SkippedModule } from './targets.js';
-import { withWholeModules } from './whole-modules.js';
+import { initialCopies, trainsCopies, withWholeModules } from './whole-modules.js';
 
 const isRows = (value: unknown): boolean =>
   Array.isArray(value) && value.every((row) => Array.isArray(row) && row.every(Number.isInteger));
@@ -106,10 +105,7 @@ export async function planAdapter<Config extends object>(
   const made = await method.prepare?.({ ...context, base: model, rows, key, isLoaded: file !== undefined });
   const prepared = { ...made, ...planned.prepared };
   const own = method.init(context, model, key, prepared);
-  const trained: Record<string, Tensor> = { ...own.trained };
-  for (const [module, parameter] of plan.biases) trained[parameter] = model.weights[`${module}.bias`]!;
-  for (const module of plan.saved) Object.assign(trained, copiedTensors(model, module));
-  const initial = { trained, frozen: own.frozen };
+  const initial = { trained: { ...own.trained, ...initialCopies(model, plan) }, frozen: own.frozen };
   return { initial, context, adapter: (tensors) => adapterOf(model, method, { name, context, skipped, tensors }) };
 }
 
@@ -133,7 +129,7 @@ async function adapterOf<Config extends object>(
     return withWholeModules(plan, trained, own);
   };
   const hooks = (trained: Named) => hooksWith(trained);
-  const isPlain = plan.saved.length === 0 && plan.biases.size === 0;
+  const isPlain = !trainsCopies(plan);
   const lowRank = (trained: Named) => (isPlain ? method.lowRank?.(context, { trained, frozen }) : undefined);
   const virtualTokens = method.virtualTokens?.(config);
   const rowInputs = method.rowInputs?.(config);
@@ -142,7 +138,7 @@ async function adapterOf<Config extends object>(
     ...{ name, method, config, plan, parameters, frozen },
     ...{ model: model.config, baseModel: model.name, taskType: taskTypeOf(model) },
     report: {
-      matched: [...plan.targets, ...plan.norms].map((module) => module.name),
+      matched: [...plan.targets, ...partsOf(plan), ...plan.norms].map((module) => module.name),
       skipped,
       trainableParameters,
       totalParameters: model.storage.parameters + trainableParameters,
@@ -161,6 +157,9 @@ async function adapterOf<Config extends object>(
   };
   return adapter;
 }
+
+const partsOf = ({ fused = [] }: MethodContext['plan']) =>
+  fused.flatMap(({ members }) => members.map(({ module }) => module));
 
 /** The options that decide what an adapter computes. */
 const decisiveOf = <Config extends object>({ options: { shape } }: PeftMethod<Config>, config: Config): object =>

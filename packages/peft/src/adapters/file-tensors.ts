@@ -2,6 +2,7 @@ import type { DType, Tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import type { AdapterPlan } from './peft-adapter.js';
 import type { AdapterTensors, MethodContext, PeftMethod } from './peft-method.js';
+import { namesOfCopies } from './whole-modules.js';
 
 /** Numbers of a tensor as files have them. */
 export interface StoredNumbers {
@@ -48,8 +49,8 @@ export async function fromFileTensors<Config extends object>(
 }
 
 /** The method's own tensors, and the biases and modules that are trained as copies. */
-function apart({ saved, biases }: AdapterPlan, tensors: Named): { readonly own: Named; readonly whole: Named } {
-  const copies = new Set([...biases.values(), ...saved.flatMap(({ name }) => [`${name}.weight`, `${name}.bias`])]);
+function apart(plan: AdapterPlan, tensors: Named): { readonly own: Named; readonly whole: Named } {
+  const copies = new Set(namesOfCopies(plan));
   const [own, whole]: [Record<string, Tensor>, Record<string, Tensor>] = [{}, {}];
   for (const [name, value] of Object.entries(tensors)) (copies.has(name) ? whole : own)[name] = value;
   return { own, whole };

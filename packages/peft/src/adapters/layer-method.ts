@@ -1,8 +1,10 @@
 import type { Key, Tensor } from '@posttrain/core-tensor';
 import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
 import type { EmbeddingLayer, LinearLayer, LowRankUpdate, ModuleInfo, RowInputsSpec } from '@posttrain/lm';
+import type { FusedMember, FusedParameter } from './fused-parameters.js';
 import type { MethodOptions } from './method-options.js';
 import type { AdaptableModel } from './peft-adapter.js';
+import type { TokenIndices } from './trainable-tokens.js';
 
 /** Which modules an adapter enters, as `targetOptions` and its kin declare it. A method has those that PEFT has. */
 export interface TargetedConfig {
@@ -11,6 +13,10 @@ export interface TargetedConfig {
   readonly layersToTransform?: readonly number[] | number | null;
   readonly layersPattern?: readonly string[] | string | null;
   readonly modulesToSave?: readonly string[] | null;
+  /** Tokens whose embeddings are trained: `tokensOption`. */
+  readonly trainableTokenIndices?: TokenIndices | null;
+  /** Weights of experts that are one parameter in transformers, and routers: of methods with `fused`. */
+  readonly targetParameters?: readonly string[] | null;
   /** Which biases of the base are trained, as copies: those of the targets (the method's own word), all, or none. */
   readonly bias?: string;
 }
@@ -46,6 +52,16 @@ export interface RowStartContext<Config extends object> {
   /** The option `rows` of `createAdapter`. */
   readonly rows: readonly (readonly number[])[];
   readonly key: Key;
+}
+
+/** How a method enters parameters that stand for several modules: `TargetedConfig.targetParameters`. */
+export interface FusedForm<Config extends object> {
+  /** Throws for options that cannot be with such parameters. */
+  check(config: Config): void;
+  /** New tensors for all members of one, named as `LayerMethod.init` names them. */
+  init(parameter: FusedParameter, config: Config, key: Key): Named;
+  /** Those of one member out of them, as `apply` and its kin take them. */
+  ofMember(parameter: FusedParameter, member: FusedMember, parameters: Named): Named;
 }
 
 /**
@@ -137,6 +153,8 @@ export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
   unmerge?(merged: AdapterTarget, parameters: Named, config: Config): MergedTarget;
   /** See `PeftMethod.changesBase`. */
   changesBase?(config: Config): boolean;
+  /** See `FusedForm`. `apply` and its kin get a member under the name of the parameter. Left out: `targetParameters` is not an option. */
+  readonly fused?: FusedForm<Config>;
   /** A scalar that is added to the loss once a step. `trained` by whole keys. */
   penalty?(trained: Named, config: Config): Tensor;
   /** See `PeftMethod.optimizer`. */

@@ -5,6 +5,7 @@ import { CausalLM, type LayerHooks, networkOf } from '@posttrain/lm';
 import { assertAdapter, assertModel } from './arguments.js';
 import { MergeError } from './errors.js';
 import type { AdaptableModel, PeftAdapter } from './peft-adapter.js';
+import { mergedCopies, trainsCopies } from './whole-modules.js';
 
 const mergeOptions = options('mergeAdapter', {
   /** Token ids on which the merged model is compared with the adapter. Default: 32 ids drawn with a fixed seed. */
@@ -38,15 +39,11 @@ export async function mergeAdapter<Config extends object>(
   const { method, config, plan, parameters, frozen } = adapter;
   const why = method.merge ? method.cannotMerge?.(config) : 'computes what no weights of the model compute';
   if (!method.merge || why !== undefined) throw new MergeError(`${method.peftType} ${why}, so it cannot be merged.`);
-  const changed: Record<string, Tensor> = {};
-  for (const [module, parameter] of plan.biases) changed[`${module}.bias`] = parameters[parameter]!;
-  for (const { name } of plan.saved) {
-    changed[`${name}.weight`] = parameters[`${name}.weight`]!;
-    if (parameters[`${name}.bias`]) changed[`${name}.bias`] = parameters[`${name}.bias`]!;
-  }
+  const changed: Record<string, Tensor> = { ...mergedCopies(model, plan, parameters) };
   const context = { config, plan, model: model.config };
   Object.assign(changed, method.merge(context, { trained: parameters, frozen }, baseWith(model, changed)));
-  const merged = await withChangedWeights(model, changed);
+  const isTied = (plan.tokens ?? []).some(({ tied }) => tied !== undefined);
+  const merged = await withChangedWeights(model, changed, isTied);
   const [before, after] = await Promise.all([
     logitsOf(model, probe, adapter.hooks(parameters)),
     logitsOf(merged, probe, {}),
@@ -74,9 +71,9 @@ export async function unmergeAdapter<Config extends object>(
   const { unmerge } = method;
   refuseQuantized(merged);
   if (!unmerge) throw new MergeError(`${method.peftType} has no inverse of merging. Keep the base model.`);
-  if (plan.saved.length > 0 || plan.biases.size > 0) {
+  if (trainsCopies(plan)) {
     throw new MergeError(
-      'modulesToSave and trained biases replace tensors of the base, which cannot be taken out. Keep the base model.',
+      'modulesToSave, trained tokens and biases replace tensors of the base, which cannot be taken out. Keep the base model.',
     );
   }
   const context = { config, plan, model: merged.config };
@@ -97,10 +94,12 @@ const baseWith = ({ name, config, network, weights, storage }: AdaptableModel, c
   return { name, config, network, weights: { ...weights, ...changed }, storage };
 };
 
-async function withChangedWeights(model: CausalLM, changed: Named): Promise<CausalLM> {
+/** `isTied`: the output layer has what changes of the embedding, and stays of the same weight. */
+async function withChangedWeights(model: CausalLM, changed: Named, isTied = false): Promise<CausalLM> {
   const head = model.network.modules.get('lm_head');
   const tiedTo = head?.tiedTo;
-  const untie = tiedTo !== undefined && (`${tiedTo}.weight` in changed || 'lm_head.weight' in changed);
+  const untie =
+    tiedTo !== undefined && !isTied && (`${tiedTo}.weight` in changed || 'lm_head.weight' in changed);
   const own: Named = untie ? { 'lm_head.weight': model.weights[`${tiedTo}.weight`]! } : {};
   const weights = { ...model.weights, ...own, ...changed };
   await realize(Object.values(weights), { engine: model.engine });

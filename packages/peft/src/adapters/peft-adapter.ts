@@ -1,8 +1,10 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
 import type { Adapter, CausalLM, LayerHooks, ModelConfig, ModuleInfo, NormInfo } from '@posttrain/lm';
+import type { FusedParameter } from './fused-parameters.js';
 import type { PeftMethod } from './peft-method.js';
 import type { SkippedModule } from './targets.js';
+import type { TokenRows } from './trainable-tokens.js';
 
 /** What an adapter entered, what it left out, and how much of the model it trains. */
 export interface AdapterReport {
@@ -24,10 +26,16 @@ export type TaskType = 'CAUSAL_LM' | 'SEQ_CLS' | 'TOKEN_CLS';
 export interface AdapterPlan {
   /** Modules the method enters. */
   readonly targets: readonly ModuleInfo[];
+  /** Parameters the method enters that stand for several modules, which are not among `targets`. */
+  readonly fused?: readonly FusedParameter[];
   /** Normalisations the method enters. */
   readonly norms: readonly NormInfo[];
   /** Modules trained whole. */
   readonly saved: readonly ModuleInfo[];
+  /** Normalisations trained whole. */
+  readonly savedNorms?: readonly NormInfo[];
+  /** Rows of embeddings that are trained. */
+  readonly tokens?: readonly TokenRows[];
   /** Parameter name of each bias that is trained, by module path. */
   readonly biases: ReadonlyMap<string, string>;
   /** Adapters that the method mixes, whose tensors are among its own. */

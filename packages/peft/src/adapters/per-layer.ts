@@ -1,13 +1,15 @@
 import { randomBits, type Tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { showValue } from '@posttrain/interfaces';
-import type { EmbeddingLayer, LayerHooks, LinearLayer, LowRankUpdate, ModuleInfo } from '@posttrain/lm';
+import type { EmbeddingLayer, LayerHooks, LinearLayer, LowRankUpdate, ModuleInfo, NormInfo } from '@posttrain/lm';
 import { targetOf } from './adapter-target.js';
 import { AdapterConfigError, TargetModulesError } from './errors.js';
+import { type FusedMember, type FusedParameter, matchParameters, refuseOverlap } from './fused-parameters.js';
 import type { LayerMethod, MergedTarget, PreparedTarget, TargetedConfig } from './layer-method.js';
 import type { AdaptableModel, AdapterPlan } from './peft-adapter.js';
 import type { AdapterTensors, MethodContext, PeftMethod, PlannedAdapter } from './peft-method.js';
-import { checkPatterns, matchTargets, type TargetMatch } from './targets.js';
+import { checkPatterns, matchSaved, matchSavedNorms, matchTargets, type TargetMatch } from './targets.js';
+import { matchTokens } from './trainable-tokens.js';
 
 const lifted = new WeakMap<object, unknown>();
 
@@ -26,10 +28,12 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
   type Context = MethodContext<Config>;
   const { peftType, options, fileDefaults, parameters, prepare, stochastic, changesBase, penalty, optimizer } = method;
   const { checkFile, checkFrozen, frozenInFile, merge, unmerge, cannotMerge, rowInputs, fileConfig, toFile } = method;
-  const allOf = ({ trained, frozen }: AdapterTensors, module: string): Named => ({
+  const allOf = ({ trained, frozen }: AdapterTensors, { name, fused }: Entered): Named => ({
     ...sharedOf(frozen),
-    ...localTensors(frozen, module),
-    ...localTensors(trained, module),
+    ...localTensors(frozen, name),
+    ...(fused
+      ? method.fused!.ofMember(fused.parameter, fused.member, localTensors(trained, fused.parameter.place))
+      : localTensors(trained, name)),
   });
 
   return {
@@ -48,7 +52,7 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
         if (!fileConfig?.(config)) return undefined;
         const stored: Record<string, Tensor> = {};
         for (const target of plan.targets) {
-          const own = toFile(target, allOf(tensors, target.name), config);
+          const own = toFile(target, allOf(tensors, target), config);
           for (const [local, value] of Object.entries(own)) stored[`${target.name}.${local}`] = value;
         }
         return stored;
@@ -85,7 +89,8 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
       parameters: ({ config, plan }: Context) =>
         plan.targets.reduce(
           (sum, target) => sum + parameters(target, config),
-          method.sharedParameters?.(plan.targets, config) ?? 0,
+          (method.sharedParameters?.(plan.targets, config) ?? 0) +
+            (plan.fused ?? []).reduce((sum, one) => sum + one.experts * parameters(one, config), 0),
         ),
     }),
 
@@ -108,6 +113,10 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
         const own = method.init(targetOf(base, module), config, key.child(names.indexOf(module.name)));
         for (const [local, value] of Object.entries(own)) trained[`${module.name}.${local}`] = value;
       }
+      for (const [i, parameter] of (plan.fused ?? []).entries()) {
+        const own = method.fused!.init(parameter, config, key.child(names.length + 1 + i));
+        for (const [local, value] of Object.entries(own)) trained[`${parameter.place}.${local}`] = value;
+      }
       const given = (kind: string) =>
         Object.fromEntries(
           Object.entries(prepared)
@@ -120,12 +129,14 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
     },
 
     hooks({ config, plan }, tensors, dropoutKey): LayerHooks {
-      const ofTarget = new Map(plan.targets.map(({ name }) => [name, allOf(tensors, name)]));
+      const ofTarget = new Map(enteredBy(plan).map((one) => [one.name, allOf(tensors, one)]));
+      const named = namesIn(plan);
       const dropoutKeys = dropoutKey && keysByModule(plan, dropoutKey);
       return {
         linear(x: Tensor, layer: LinearLayer) {
           const local = ofTarget.get(layer.name);
-          return local ? method.apply(x, layer, local, config, dropoutKeys?.get(layer.name)) : layer.apply(x);
+          if (!local) return layer.apply(x);
+          return method.apply(x, named(layer), local, config, dropoutKeys?.get(layer.name));
         },
         embedding(tokens: Tensor, layer: EmbeddingLayer) {
           const local = ofTarget.get(layer.name);
@@ -140,8 +151,9 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
 
     lowRank({ config, plan }, tensors) {
       const updates: Record<string, LowRankUpdate> = {};
-      for (const target of plan.targets) {
-        const update = method.lowRank?.(target, allOf(tensors, target.name), config);
+      const named = namesIn(plan);
+      for (const target of enteredBy(plan)) {
+        const update = method.lowRank?.(named(target), allOf(tensors, target), config);
         if (!update) return undefined;
         updates[target.name] = update;
       }
@@ -151,9 +163,9 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
     ...(merge && {
       merge({ config, plan }: Context, tensors: AdapterTensors, base: AdaptableModel) {
         const changed: Record<string, Tensor> = {};
-        for (const module of plan.targets) {
-          const { name } = module;
-          put(changed, name, merge(targetOf(base, module), allOf(tensors, name), config));
+        const named = namesIn(plan);
+        for (const module of enteredBy(plan)) {
+          put(changed, module.name, merge(named(targetOf(base, module)), allOf(tensors, module), config));
         }
         return changed;
       },
@@ -162,9 +174,9 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
     ...(unmerge && {
       unmerge({ config, plan }: Context, tensors: AdapterTensors, merged: AdaptableModel) {
         const changed: Record<string, Tensor> = {};
-        for (const module of plan.targets) {
-          const { name } = module;
-          put(changed, name, unmerge(targetOf(merged, module), allOf(tensors, name), config));
+        const named = namesIn(plan);
+        for (const module of enteredBy(plan)) {
+          put(changed, module.name, unmerge(named(targetOf(merged, module)), allOf(tensors, module), config));
         }
         return changed;
       },
@@ -182,11 +194,19 @@ function planOf<Config extends TargetedConfig>(
   const modules = [...model.network.modules.values()];
   const { modelType } = model.config;
   const asked = method.complete?.(given, modelType) ?? given;
-  const match = matchTargets(modules, modelType, asked, strictness, method.defaultTargets);
+  const fused = matchParameters(modules, asked.targetParameters ?? [], strictness);
+  const savedNorms = matchSavedNorms(model.network.norms.values(), asked.modulesToSave ?? null);
+  const savedModules = withoutNorms(asked.modulesToSave ?? null, modules, savedNorms);
+  const beside = { ...asked, modulesToSave: savedModules };
+  const match = targetsBeside(fused, modules, beside, () =>
+    matchTargets(modules, modelType, beside, strictness, method.defaultTargets),
+  );
   const config: Config = { ...asked, targetModules: match.targetModules };
+  if (fused.length > 0) method.fused?.check(config);
+  refuseOverlap(fused, [...match.matched, ...match.saved]);
   checkKinds(method, match.matched);
   for (const option of method.modulePatterns ?? []) {
-    checkPatterns(config[option as keyof Config], option, match.matched, strictness === 'every entry');
+    checkPatterns(config[option as keyof Config], option, [...match.matched, ...fused], strictness === 'every entry');
   }
   method.check?.(
     config,
@@ -194,12 +214,66 @@ function planOf<Config extends TargetedConfig>(
   );
   const plan: AdapterPlan = {
     targets: match.matched,
+    ...(fused.length > 0 && { fused }),
+    ...(savedNorms.length > 0 && { savedNorms }),
+    ...(asked.trainableTokenIndices && {
+      tokens: matchTokens(model, asked.trainableTokenIndices, [...match.matched, ...match.saved]),
+    }),
     norms: [],
     saved: match.saved,
-    biases: biasesOf(model, config, match, method.targetBiases ?? 'lora_only'),
+    biases: biasesOf(model, config, { ...match, saved: [...match.saved, ...savedNorms] }, method.targetBiases ?? 'lora_only'),
     carried: carriedWeights(model, config, match.matched),
   };
-  return { config, plan, skipped: match.skipped };
+  const entered = new Set(enteredBy(plan).map(({ name }) => name));
+  return { config, plan, skipped: match.skipped.filter(({ name }) => !entered.has(name)) };
+}
+
+/** Entries of `modulesToSave` but those that mean normalisations and nothing else. */
+function withoutNorms(
+  entries: readonly string[] | null,
+  modules: readonly ModuleInfo[],
+  norms: readonly NormInfo[],
+): readonly string[] | null {
+  const isOf = (entry: string, places: readonly { readonly name: string }[]) =>
+    places.some(({ name }) => name.endsWith(entry));
+  return entries && entries.filter((entry) => !isOf(entry, norms) || isOf(entry, modules));
+}
+
+/** A module that a method enters, by itself or as a part of a parameter. */
+type Entered = ModuleInfo & {
+  readonly fused?: { readonly parameter: FusedParameter; readonly member: FusedMember };
+};
+
+const enteredBy = ({ targets, fused = [] }: AdapterPlan): readonly Entered[] => [
+  ...targets,
+  ...fused.flatMap((parameter) =>
+    parameter.members.map((member) => ({ ...member.module, fused: { parameter, member } })),
+  ),
+];
+
+/** A module under the name that options by module know it by: members of a parameter have the parameter's. */
+function namesIn({ fused = [] }: AdapterPlan): <Module extends ModuleInfo>(module: Module) => Module {
+  const names = new Map(fused.flatMap(({ name, members }) => members.map(({ module }) => [module.name, name])));
+  return (module) => {
+    const name = names.get(module.name);
+    return name === undefined ? module : { ...module, name };
+  };
+}
+
+/** As in PEFT, parameters may be all that is targeted: without `targetModules`, or with an empty list of them. */
+function targetsBeside(
+  fused: readonly FusedParameter[],
+  modules: readonly ModuleInfo[],
+  { targetModules, modulesToSave = null }: TargetedConfig,
+  matched: () => TargetMatch,
+): TargetMatch {
+  if (fused.length === 0 || (targetModules !== null && targetModules.length > 0)) return matched();
+  const saved = matchSaved(modules, { modulesToSave }, 'any entry');
+  const isSaved = new Set(saved.map(({ name }) => name));
+  const skipped = modules.map(({ name }) => {
+    return { name, reason: isSaved.has(name) ? ('in modulesToSave' as const) : ('not targeted' as const) };
+  });
+  return { matched: [], skipped, saved, targetModules: [] };
 }
 
 /** Initial tensors by module under names that say whether they are trained, which `init` takes apart. */
@@ -260,7 +334,7 @@ function carriedWeights(
 function biasesOf(
   model: AdaptableModel,
   { bias = 'none' }: TargetedConfig,
-  { matched, saved }: TargetMatch,
+  { matched, saved }: Pick<TargetMatch, 'matched'> & { readonly saved: readonly { readonly name: string }[] },
   targetBiases: string,
 ): Map<string, string> {
   if (!['none', 'all', targetBiases].includes(bias)) {

@@ -15,6 +15,7 @@ import { assertAdapter } from './arguments.js';
 import { AdapterConfigError } from './errors.js';
 import type { PeftAdapter } from './peft-adapter.js';
 import { inputOf } from './row-inputs.js';
+import { trainsCopies } from './whole-modules.js';
 
 /** Which adapter a sequence is for: its place in the stack. */
 const ADAPTER = 'adapter';
@@ -111,9 +112,9 @@ function checkStackable(adapter: PeftAdapter, first: PeftAdapter): void {
           ? 'reads or adds something of its own at every sequence'
           : adapter.penalty || adapter.optimizer
             ? 'has a penalty or an optimizer of its own'
-            : plan.saved.length > 0 || plan.biases.size > 0
+            : trainsCopies(plan)
               ? 'trains modules or biases whole'
-              : isElsewhere || plan.targets.length === 0
+              : isElsewhere || plan.fused || plan.targets.length === 0
                 ? 'does not only enter linear layers and embeddings'
                 : /[/\\]/.test(name) || name === '' || /^\.+$/.test(name)
                   ? 'has a name that is no name of a folder'

@@ -114,6 +114,15 @@ export function matchSaved(
   return all.filter(({ name }) => isSaved(name));
 }
 
+/**
+ * The normalisations that `modulesToSave` means. PEFT takes any ending of a path, with or without a dot: `norm` is `model.norm` and
+ * every `input_layernorm`.
+ */
+export const matchSavedNorms = <Place extends TargetPlace>(
+  norms: Iterable<Place>,
+  modulesToSave: readonly string[] | null,
+): readonly Place[] => [...norms].filter(({ name }) => (modulesToSave ?? []).some((entry) => name.endsWith(entry)));
+
 function savedMatcher(
   modulesToSave: readonly string[] | null,
   all: readonly TargetPlace[],

@@ -17,6 +17,7 @@ import { assertAdapter, assertModel } from '../adapters/arguments.js';
 import { MergeError } from '../adapters/errors.js';
 import type { AdaptableModel, PeftAdapter } from '../adapters/peft-adapter.js';
 import { leadingSingular } from '../adapters/singular.js';
+import { trainsCopies } from '../adapters/whole-modules.js';
 import { type LoraConfig, lora, rankOf } from '../methods/lora.js';
 import { among, largest } from './largest.js';
 
@@ -116,9 +117,11 @@ function checkMergeable(adapter: PeftAdapter<LoraConfig>): void {
       ? `is ${method.peftType}, not LORA`
       : config.useDora || config.loraBias || config.aloraInvocationTokens || Object.keys(frozen).length > 0
         ? 'has more than the factors A and B (DoRA, loraBias, invocation tokens, or a start in the weights)'
-        : plan.saved.length > 0 || plan.biases.size > 0
-          ? 'trains modules or biases whole'
-          : undefined;
+        : trainsCopies(plan)
+          ? 'trains modules, tokens or biases whole'
+          : plan.fused
+            ? 'has factors of targetParameters'
+            : undefined;
   if (problem !== undefined) throw new MergeError(`adapter "${name}" ${problem}: it cannot be merged with others`);
 }
 

@@ -1,12 +1,13 @@
 import { concat, dropout, type Key, type Tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { boolean, integer, listOf, number, oneOf, type Read, showValue } from '@posttrain/interfaces';
+import { boolean, custom, integer, listOf, number, oneOf, type Read, showValue } from '@posttrain/interfaces';
 import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
 import { AdapterConfigError, MergeError } from '../adapters/errors.js';
 import { normalWith, uniformWithin } from '../adapters/initial.js';
 import { type AdapterTarget, type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import {
   excludeOption,
+  isTexts,
   layerOptions,
   methodOptions,
   orNull,
@@ -14,6 +15,7 @@ import {
   targetOptions,
 } from '../adapters/method-options.js';
 import { patternValue } from '../adapters/targets.js';
+import { tokensOption } from '../adapters/trainable-tokens.js';
 import { activatedFrom, sinceInvocation } from './alora.js';
 import { doraScale, outputNorms, scaleOutputs } from './dora.js';
 import {
@@ -51,6 +53,12 @@ const loraOptions = methodOptions('LORA', {
   rankPattern: patternOption,
   /** `loraAlpha` by module, written as `rankPattern`. Default: none. */
   alphaPattern: patternOption,
+  /**
+   * Weights that are one parameter in transformers and several modules here, with one A and one B for all: those of a layer's experts
+   * (`mlp.experts.gate_up_proj`, `mlp.experts.down_proj`) and of its router (`gate.weight`), by whole paths or dotted endings. Default: none.
+   */
+  targetParameters: orNull(custom<readonly string[]>()('a list of texts', isTexts, { default: [] })),
+  ...tokensOption,
   /** aLoRA (arXiv 2504.12397): act from these tokens on, which a sequence must contain. Default: act everywhere. */
   aloraInvocationTokens: orNull(listOf(integer({ min: 0 }), { default: [] })),
 });
@@ -75,8 +83,6 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
     megatron_core: 'megatron.core',
     monteclora_config: null,
     qalora_group_size: 16,
-    target_parameters: null,
-    trainable_token_indices: null,
     use_bdlora: null,
     use_qalora: false,
     velora_config: null,
@@ -141,6 +147,32 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
       { ...context, of: (name) => ({ ...rankOf(context.config, name), s: scalingOf(context.config, name) }) },
       { trained: namesOf({ kind: 'linear' }), frozen: FROZEN },
     ),
+
+  fused: {
+    check({ loraDropout, loraBias, useDora, initLoraWeights, aloraInvocationTokens }) {
+      const isPlain = [true, false, 'gaussian'].includes(initLoraWeights as never);
+      if (loraDropout === 0 && !loraBias && !useDora && isPlain && !aloraInvocationTokens) return;
+      throw new AdapterConfigError(
+        'targetParameters is without loraDropout, loraBias, useDora and aloraInvocationTokens, as in PEFT, and with initLoraWeights true, false or "gaussian"',
+      );
+    },
+    // PEFT has the factors of all experts in one linear layer: their sizes are those of a rank of experts · r.
+    init(parameter, config, key) {
+      const { inFeatures: inputs, outFeatures: outputs, experts } = parameter;
+      const { a, b } = initialFactors(parameter, config, {
+        ...{ r: experts * rankOf(config, parameter.name).r, inputs, outputs, key },
+      });
+      return { 'lora_A.weight': a, 'lora_B.weight': b };
+    },
+    ofMember: ({ experts }, { module, expert, from }, { 'lora_A.weight': a, 'lora_B.weight': b }) => {
+      const r = a!.shape[0]! / experts;
+      const rows = b!.slice(0, from, from + module.outFeatures).reshape([module.outFeatures, r, experts]);
+      return {
+        'lora_A.weight': a!.slice(0, expert * r, (expert + 1) * r),
+        'lora_B.weight': rows.slice(2, expert, expert + 1).reshape([module.outFeatures, r]),
+      };
+    },
+  },
 
   async prepare(target, config, { key }) {
     const { r } = rankOf(config, target.name);
@@ -264,7 +296,7 @@ export function scalingOf(config: LoraConfig, module: string): number {
 }
 
 function initialFactors(
-  { kind }: AdapterTarget,
+  { kind }: Pick<AdapterTarget, 'kind'>,
   { initLoraWeights }: LoraConfig,
   { r, inputs, outputs, key }: { r: number; inputs: number; outputs: number; key: Key },
 ): { a: Tensor; b: Tensor } {
