@@ -2,7 +2,16 @@ import { Key, referenceEngine, tensor } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { type CausalLM, ModelRunner } from '@posttrain/lm';
 import { describe, expect, it } from 'vitest';
-import { createAdapter, type LoraConfig, lora, mergeAdapter, withAdapterParameters } from '../src/index.js';
+import {
+  boft,
+  createAdapter,
+  type LoraConfig,
+  lora,
+  mergeAdapter,
+  oft,
+  type PeftAdapter,
+  withAdapterParameters,
+} from '../src/index.js';
 import { TINY_MODEL_TYPES, tinyModel } from '../src/testing/tiny-model.js';
 
 /** With numbers that are nowhere zero. */
@@ -64,3 +73,94 @@ describe.each(TINY_MODEL_TYPES)('rows of one pass over %s', (modelType) => {
       }
     }));
 });
+
+/** Logits of all steps of some rows, which are one pass, by row. */
+async function stepsOf(
+  model: CausalLM,
+  adapters: readonly (PeftAdapter | undefined)[],
+  steps: readonly (readonly number[])[],
+  runner = new ModelRunner(model, { prefixReuse: false }),
+): Promise<number[][]> {
+  const rows = adapters.map((adapter) => ({ sequence: runner.start(), ...(adapter && { adapter }) }));
+  const logits = rows.map((): number[] => []);
+  for (const tokens of steps) {
+    const results = await runner.extend(rows.map((row) => ({ ...row, tokens })));
+    for (const [i, { logits: last }] of results.entries()) logits[i]!.push(...last[0]!);
+  }
+  for (const { sequence } of rows) runner.release(sequence);
+  return logits;
+}
+
+const STEPS = [[3, 1, 4, 1, 5], [9], [2], [6]];
+const furthest = (a: readonly number[], b: readonly number[]) => Math.max(...a.map((x, i) => Math.abs(x - b[i]!)));
+
+it.each([
+  ['OFT', oft, { oftBlockSize: 4 }],
+  ['BOFT', boft, { boftBlockSize: 4, boftNButterflyFactor: 2 }],
+] as const)('what %s makes of its numbers alone is made once an adapter, and changes nothing', (_, method, config) =>
+  onEngine(referenceEngine(), async () => {
+    const model = await tinyModel('llama');
+    const given = { targetModules: ['q_proj', 'down_proj'], initWeights: false, ...config };
+    const made: PeftAdapter = await createAdapter(model, method as never, given as never, { seed: 1 });
+    let times = 0;
+    const derived = (parameters: PeftAdapter['parameters']) => {
+      times++;
+      return made.derived!(parameters);
+    };
+    const adapter = { ...made, derived };
+    const [plain] = await stepsOf(model, [{ ...made, derived: undefined } as never], STEPS);
+    const runner = new ModelRunner(model, { prefixReuse: false });
+    const [alone] = await stepsOf(model, [adapter], STEPS, runner);
+    const other = await randomAdapter(model, { r: 2 }, 1);
+    const mixed = await stepsOf(model, [undefined, adapter, other, adapter], STEPS, runner);
+    expect(times).toBe(1);
+    for (const own of [alone!, mixed[1]!, mixed[3]!]) expect(furthest(own, plain!)).toBeLessThan(1e-5);
+    const [base] = await stepsOf(model, [undefined], STEPS);
+    expect(furthest(plain!, base!)).toBeGreaterThan(1e-2);
+    // Other numbers are another adapter.
+    const zeros = Object.fromEntries(Object.entries(made.parameters).map(([name, x]) => [name, x.mul(0)]));
+    const still = {
+      ...zeros,
+      ...Object.fromEntries(
+        Object.entries(zeros)
+          .filter(([n]) => n.endsWith('_s'))
+          .map(([n, x]) => [n, x.add(1)]),
+      ),
+    };
+    const [unchanged] = await stepsOf(model, [withAdapterParameters(adapter, still)], STEPS, runner);
+    expect(furthest(unchanged!, base!)).toBeLessThan(1e-5);
+    expect(times).toBe(2);
+  }),
+);
+
+it.each(['lora_A', 'lora_B'])(
+  'a LoRA adapter with NaN in %s reaches no row but its own, nor who has its blocks after it',
+  (part) =>
+    onEngine(referenceEngine(), async () => {
+      const model = await tinyModel('llama');
+      const [ann, bob] = await Promise.all([1, 2].map((seed) => randomAdapter(model, { r: 2 }, seed)));
+      const broken = Object.entries(ann!.parameters).map(
+        ([name, x], i) => [name, i < 2 && name.includes(part) ? x.mul(Number.NaN) : x] as const,
+      );
+      expect(broken.some(([name, x]) => x !== ann!.parameters[name])).toBe(true);
+      const nan = withAdapterParameters(ann!, Object.fromEntries(broken));
+      const expected = [await stepsOf(model, [bob], STEPS), await stepsOf(model, [undefined], STEPS)].map(
+        ([row]) => row!,
+      );
+      const runner = new ModelRunner(model, { prefixReuse: false });
+      // Ann is there before it breaks, so that there is a stack that she is in.
+      await stepsOf(model, [bob, ann, undefined], STEPS, runner);
+      for (let turn = 0; turn < 2; turn++) {
+        const rows = await stepsOf(model, turn === 0 ? [bob, nan, undefined] : [nan, undefined, bob], STEPS, runner);
+        const own = turn === 0 ? rows : [rows[2]!, rows[0]!, rows[1]!];
+        expect(own[1]!.every(Number.isNaN)).toBe(true);
+        expect(furthest(own[0]!, expected[0]!)).toBeLessThan(1e-5);
+        expect(furthest(own[2]!, expected[1]!)).toBeLessThan(1e-5);
+      }
+      // In the blocks that were the broken row's.
+      for (const adapter of [bob, undefined]) {
+        const after = await stepsOf(model, [adapter, adapter, adapter], [[3], [1]], runner);
+        expect(after.flat().every(Number.isFinite)).toBe(true);
+      }
+    }),
+);

@@ -57,6 +57,11 @@ export interface Adapter<Parameters = unknown> {
    * such adapters share two products a layer, however many adapters there are.
    */
   lowRank?(parameters: Parameters): Readonly<Record<string, LowRankUpdate>>;
+  /**
+   * The parameters with what `hooks` would make of them alone at every pass (the rotations of OFT), lazy. `hooks` take these
+   * as well and give the same; where only the rows change from pass to pass, it is computed once. Left out: nothing.
+   */
+  derived?(parameters: Parameters): Parameters;
 }
 
 /** What "no adapter" is: the base model. */

@@ -1,4 +1,4 @@
-import { type Engine, mapTree, zerosBuffer } from '@posttrain/core-tensor';
+import { type Engine, leavesOf, mapTree, realize, zerosBuffer } from '@posttrain/core-tensor';
 import { type Adapter, sameAdapter } from '../model/adapter.js';
 import { stackLowRank } from './low-rank-stack.js';
 import { isBase, mixAdapters } from './mixed-adapters.js';
@@ -10,6 +10,7 @@ const MOST_ADAPTERS = 8;
 interface Place {
   readonly hooks: Adapter['hooks'];
   readonly lowRank: Adapter['lowRank'];
+  readonly derived: Adapter['derived'];
   readonly rowInputs: readonly string[];
   /** Who has it now. Not kept longer than it is used: its numbers may be given away. */
   adapter: Adapter | undefined;
@@ -39,11 +40,12 @@ export class AdapterLists {
   areApart = false;
   readonly #lists: List[] = [];
   readonly #engine: Engine;
+  readonly #derived = new WeakMap<object, Map<Adapter['derived'], Promise<unknown>>>();
+  #now = 0;
 
   constructor(engine: Engine) {
     this.#engine = engine;
   }
-  #now = 0;
 
   /** The rows of each pass, if all of them fit into one, for rows with these adapters. Places hold until the next call. */
   groups(adapters: readonly Adapter[]): number[][] {
@@ -67,17 +69,40 @@ export class AdapterLists {
   /** The adapter of a pass of `count` rows, where those that are of use are at `at` and have these adapters. */
   async mixed(adapters: readonly Adapter[], at: readonly number[], count: number): Promise<Adapter> {
     const [first] = adapters as [Adapter];
-    if (adapters.every((adapter) => sameAdapter(adapter, first))) return first;
+    if (adapters.every((adapter) => sameAdapter(adapter, first))) {
+      return first.derived ? { ...first, parameters: await this.#derivedOf(first) } : first;
+    }
     const one = adapters.find((adapter) => !isBase(adapter))!;
     const list = this.#lists.find((list) => placeIn(list, one) >= 0)!;
     const rows = new Int32Array(count).fill(-1);
     for (const [i, row] of at.entries()) rows[row] = placeIn(list, adapters[i]!);
     const { stack, isStacked } = await stackOf(list, this.#engine);
-    const others = list.places.flatMap((place, index) =>
-      isStacked[index] ? [] : [{ index, hooks: place.hooks, parameters: parametersOf(place) }],
+    const apart = list.places.flatMap((place, index) => (isStacked[index] ? [] : [{ index, place }]));
+    const others = await Promise.all(
+      apart.map(async ({ index, place }) => {
+        const { hooks, derived } = place;
+        return { index, hooks, parameters: await this.#derivedOf({ derived, parameters: parametersOf(place) }) };
+      }),
     );
     const inputs = new Set(list.places.flatMap((place, index) => (isStacked[index] ? [] : place.rowInputs)));
     return mixAdapters(stack, others, rows, [...inputs].sort());
+  }
+
+  /** `Adapter.derived` of these numbers, computed once and kept as long as they are. */
+  #derivedOf({ derived, parameters }: Pick<Adapter, 'derived' | 'parameters'>): Promise<unknown> {
+    if (!derived) return Promise.resolve(parameters);
+    const known = this.#derived.get(parameters as object) ?? new Map<Adapter['derived'], Promise<unknown>>();
+    this.#derived.set(parameters as object, known);
+    const made = known.get(derived) ?? this.#computed(derived(parameters) as object);
+    known.set(derived, made);
+    made.catch(() => known.delete(derived));
+    return made;
+  }
+
+  async #computed(tree: object): Promise<object> {
+    const tensors = leavesOf(tree).map(({ tensor }) => tensor);
+    await realize(tensors, { engine: this.#engine });
+    return tree;
   }
 
   #place(adapters: readonly Adapter[]): void {
@@ -94,9 +119,9 @@ export class AdapterLists {
     // Who has hooks that are compiled goes first, so that nobody else takes the place.
     const strangers = unplaced(newcomers, ({ hooks }) => free().find((place) => place.hooks === hooks));
     for (const adapter of strangers) {
-      const { hooks, lowRank } = adapter;
+      const { hooks, lowRank, derived } = adapter;
       const rowInputs = adapter.rowInputs?.names ?? [];
-      const place: Place = { hooks, lowRank, rowInputs, adapter, idle: undefined, lastUsed: now };
+      const place: Place = { hooks, lowRank, derived, rowInputs, adapter, idle: undefined, lastUsed: now };
       const roomy = this.#lists.find((list) => list.places.length < MOST_ADAPTERS);
       const [oldest] = free().sort((a, b) => a.lastUsed - b.lastUsed);
       if (roomy) roomy.places.push(place);

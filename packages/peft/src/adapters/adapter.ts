@@ -150,6 +150,12 @@ async function adapterOf<Config extends object>(
     ...(rowInputs && { rowInputs }),
     ...(method.earlierPass?.(config) && { earlierPass: true }),
     ...(lowRank(parameters) && { lowRank: (trained) => lowRank(trained)! }),
+    ...(method.derive && {
+      derived: (trained) => ({
+        ...trained,
+        ...method.derive!(context, { trained, frozen: inTypeOf(trained, frozen) }),
+      }),
+    }),
     ...(method.changesBase?.(config) && { reference: { name: `${name} as it was made`, parameters, hooks } }),
     ...(penalty && { penalty: (trained) => penalty(trained, config) }),
     ...(optimizer && { optimizer: (inner) => optimizer(inner, config) }),

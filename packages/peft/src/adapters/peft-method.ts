@@ -123,6 +123,8 @@ export interface PeftMethod<Config extends object = object> {
     context: MethodContext<Config>,
     tensors: AdapterTensors,
   ): Readonly<Record<string, LowRankUpdate>> | undefined;
+  /** Beside the trained tensors, what `hooks` makes of them alone and takes where it is there. Left out: nothing. See `Adapter.derived`. */
+  derive?(context: MethodContext<Config>, tensors: AdapterTensors): Named;
   /** The weights of the model that change, with which it computes what `hooks` does. Left out: nothing can be merged. */
   merge?(context: MethodContext<Config>, tensors: AdapterTensors, base: AdaptableModel): Named;
   /** Why nothing can be merged with this configuration, to follow the name of the method. Undefined or left out: it can. */

@@ -160,6 +160,17 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
       return updates;
     },
 
+    ...(method.derive && {
+      derive({ config, plan }: Context, tensors: AdapterTensors) {
+        const own = plan.targets.flatMap((module) =>
+          Object.entries(method.derive!(module, allOf(tensors, module.name), config)).map(
+            ([local, value]) => [`${module.name}.${local}`, value] as const,
+          ),
+        );
+        return Object.fromEntries(own);
+      },
+    }),
+
     ...(merge && {
       merge({ config, plan }: Context, tensors: AdapterTensors, base: AdaptableModel) {
         const changed: Record<string, Tensor> = {};

@@ -91,6 +91,8 @@ export const boft: LayerMethod<BoftConfig> = {
     return layer.bias ? y.sub(layer.bias).mul(scale).add(layer.bias) : y.mul(scale);
   },
 
+  derive: (_, parameters) => ({ [TURNS]: turnsOf(parameters) }),
+
   merge: ({ weight, bias }, parameters) => ({
     weight: rotated(weight, parameters, { back: true }).mul(parameters[SCALE]!),
     bias,
@@ -99,6 +101,13 @@ export const boft: LayerMethod<BoftConfig> = {
 };
 
 const [ROTATION, SCALE] = ['boft_R', 'boft_s'];
+const TURNS = 'turns';
+
+/** The Q of all factors, float32 [m · blocks, b, b]. */
+function turnsOf({ [ROTATION]: trained }: Named): Tensor {
+  const [m, blocks, size] = trained!.shape as [number, number, number, number];
+  return cayley(trained!.cast('float32').reshape([m * blocks, size, size]));
+}
 
 function sizesOf(
   target: ModuleInfo,
@@ -132,12 +141,12 @@ function stillBlocks({ [ROTATION]: trained }: Named, share: number, key: Tensor 
 /** Rows x [..., in] · R, the last factor first, or · Rᵀ. */
 function rotated(
   x: Tensor,
-  { [ROTATION]: trained }: Named,
+  parameters: Named,
   { back = false, still }: { readonly back?: boolean; readonly still?: Tensor | undefined } = {},
 ): Tensor {
-  const [m, blocks, size] = trained!.shape as [number, number, number, number];
+  const [m, blocks, size] = parameters[ROTATION]!.shape as [number, number, number, number];
   const inputs = blocks * size;
-  const turns = cayley(trained!.cast('float32').reshape([m * blocks, size, size]));
+  const turns = parameters[TURNS] ?? turnsOf(parameters);
   const all = (still ? where(still, identities(m * blocks, size, 'float32'), turns) : turns).cast(x.dtype);
   const rows = x.size / inputs;
   const turned = (y: Tensor, i: number): Tensor => {

@@ -61,6 +61,8 @@ export const oft: LayerMethod<OftConfig> = {
 
   apply: (x, layer, parameters, config) => layer.apply(rotated(x, layer, parameters, config)),
 
+  derive: (target, parameters, config) => ({ [ROTATIONS]: rotationsOf(target, parameters, config) }),
+
   merge(target, parameters, config) {
     const { transposed } = linearShape(target);
     // y = W R x: each row of W is turned back.
@@ -71,6 +73,7 @@ export const oft: LayerMethod<OftConfig> = {
 };
 
 const WEIGHT = 'oft_R.weight';
+const ROTATIONS = 'rotations';
 
 function sizesOf(target: ModuleInfo, { r, oftBlockSize }: OftConfig): readonly [blocks: number, size: number] {
   const { inputs } = linearShape(target);
@@ -85,7 +88,7 @@ function shapeOf(target: ModuleInfo, config: OftConfig): readonly [number, numbe
 /** x [..., in] · R, or · Rᵀ. */
 function rotated(x: Tensor, target: ModuleInfo, parameters: Named, config: OftConfig, back = false): Tensor {
   const [blocks, size] = sizesOf(target, config);
-  const one = rotations(parameters[WEIGHT]!, size, config.numCayleyNeumannTerms);
+  const one = parameters[ROTATIONS] ?? rotationsOf(target, parameters, config);
   const all = config.blockShare
     ? concat(
         Array.from({ length: blocks }, () => one),
@@ -97,6 +100,9 @@ function rotated(x: Tensor, target: ModuleInfo, parameters: Named, config: OftCo
   const turned = split.matmul(back ? all.transpose([0, 2, 1]) : all);
   return turned.transpose([1, 0, 2]).reshape([...x.shape]);
 }
+
+const rotationsOf = (target: ModuleInfo, { [WEIGHT]: triangles }: Named, config: OftConfig): Tensor =>
+  rotations(triangles!, sizesOf(target, config)[1], config.numCayleyNeumannTerms);
 
 /** [blocks, b, b] of upper triangles: PEFT's truncated series, whose last term counts once. */
 function rotations(triangles: Tensor, size: number, terms: number): Tensor {
