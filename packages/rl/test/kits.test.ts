@@ -98,7 +98,7 @@ const advantages: readonly (readonly [() => Advantage, TestAdvantageOptions?])[]
     () => importanceWeighted(leaveOneOut()),
     { shiftInvariant: 'group', extras: (_, i) => ({ 'prioritized-replay.weight': 1 / (2 + i) }) },
   ],
-  [() => gdpo(), { shiftInvariant: 'step' }],
+  [() => gdpo(), { shiftInvariant: 'group' }],
   [() => gfpo({ keep: 2 }), { shiftInvariant: 'group', scaleInvariant: true, tolerance: 5e-3 }],
   [() => gfpo({ keep: 2, metric: 'token-efficiency' }), { scaleInvariant: true, tolerance: 5e-3 }],
   [() => maxRl(), { scaleInvariant: true }],

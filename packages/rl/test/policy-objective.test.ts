@@ -249,7 +249,9 @@ describe('what came after GRPO', () => {
     const whole = groupNormalized().compute(outcomes);
     processGrpo({ stepTokens: [9] })
       .compute(outcomes)
-      .forEach((own, i) => expectClose(Array.from(own as number[]), [whole[i], whole[i]] as number[], 1e-9));
+      .forEach((own, i) => {
+        expectClose(Array.from(own as number[]), [whole[i], whole[i]] as number[], 1e-9);
+      });
   });
 
   it('the KL with its bias corrected has value and gradient of the KL, by enumeration of what another policy sampled', async () => {
