@@ -233,6 +233,7 @@ export { type XpoLossOptions, xpoLoss } from './preference/xpo.js';
 export { gspoTokenRatio } from './ratio/gspo-token.js';
 export { type IcePopOptions, icePop } from './ratio/ice-pop.js';
 export type { Ratio } from './ratio/ratio.js';
+export { type MismatchCriterion, type RejectMismatchOptions, rejectMismatch } from './ratio/reject-mismatch.js';
 export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
 export { type AdaptiveKlOptions, adaptiveKl } from './regulariser/adaptive-kl.js';
 export { type EchoOptions, echo } from './regulariser/echo.js';
@@ -244,6 +245,12 @@ export { type KlInRewardOptions, klInReward } from './regulariser/kl-in-reward.j
 export { type PositiveExamplesOptions, positiveExamples } from './regulariser/positive-examples.js';
 export { type RaoBlackwellizedKlOptions, raoBlackwellizedKl } from './regulariser/rao-blackwellized-kl.js';
 export type { PassOfLoss, Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
+export {
+  type SamplerHeadOptions,
+  type ScoreCenteringOptions,
+  samplerHead,
+  scoreCentering,
+} from './regulariser/score-centering.js';
 export { type SquaredLogRatioOptions, squaredLogRatio } from './regulariser/squared-log-ratio.js';
 export { type ContrastiveRewardOptions, contrastiveReward } from './rewards/contrastive-reward.js';
 export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
@@ -309,6 +316,7 @@ export {
   seedOf,
 } from './rollout/rollout-source.js';
 export type { RowSource, SourcedRow } from './rollout/row-source.js';
+export { type SamplerMismatch, samplerMismatch } from './rollout/sampler-mismatch.js';
 export { type SingleTurnOptions, singleTurn } from './rollout/single-turn.js';
 export { type EnvironmentTool, toolEnvironment } from './rollout/tool-environment.js';
 export { toolReplies } from './rollout/tool-replies.js';

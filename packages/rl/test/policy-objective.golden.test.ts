@@ -1,4 +1,4 @@
-import { referenceEngine, setEngine, stopGradient } from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, stopGradient, type Tensor, tensor, valueAndGrad } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Advantage,
@@ -7,16 +7,23 @@ import {
   type GrpoOptions,
   gdpo,
   groupNormalized,
+  icePop,
   klInLoss,
   klInReward,
   leaveOneOut,
+  type MismatchCriterion,
   noRatio,
   offPolicyMask,
   type PolicyObjectiveParts,
   policyGradient,
   policyObjective,
   policyObjectives,
+  type Ratio,
   type Rollout,
+  rejectMismatch,
+  type ScoreCenteringOptions,
+  samplerMismatch,
+  scoreCentering,
   sequenceMean,
   sequenceSum,
   squaredLogRatio,
@@ -382,5 +389,143 @@ describe('advantages against TRL', () => {
     });
     const { advantages } = objective.annotate(rollouts, { maxCompletionLength: 3 });
     expectClose(advantages as number[], test.advantages, 1e-6);
+  });
+});
+
+describe('a sampler that is not the policy, as verl sees it', () => {
+  const { inputs } = readGolden<{ inputs: LossGolden['inputs'] & { sampler_logps: number[][] } }>(
+    'losses.json',
+    'policy-losses',
+  );
+  const golden = readGolden<{
+    rejections: { modes: string; thresholds: string; kept: number[][] }[];
+    weights: { level: 'token' | 'sequence'; threshold: string; weights: number[][]; metrics: Record<string, number> }[];
+    report: Record<string, number>;
+  }>('mismatch.json', 'policy-losses');
+  const rollouts = rolloutsOf(inputs, inputs.mask, inputs.old_logps, inputs.sampler_logps);
+  const grid = (rows: Grid) => tensor(Float32Array.from(rows.flat()), [rows.length, rows[0]!.length]);
+  const mask = grid(inputs.mask);
+  const logRatio = grid(inputs.old_logps).sub(grid(inputs.sampler_logps)).mul(mask);
+  const corrected = (ratio: Ratio) => ratio.correct!(logRatio, mask).mul(mask).toArray();
+
+  it.each(golden.rejections)('rejects by $modes ($thresholds)', async ({ modes, thresholds, kept }) => {
+    const bounds = thresholds.split(',').map((one) => one.split('_').map(Number));
+    const criteria = modes.split(',').map((statistic, i) => {
+      const [low, high] = bounds[i]!;
+      return { statistic, ...(high === undefined ? { high: low } : { low, high }) } as MismatchCriterion;
+    });
+    const found = await corrected(rejectMismatch(noRatio(), { criteria }));
+    expect(found).toEqual(kept.flat());
+    expect(kept.flat().filter(Boolean).length).not.toBe(inputs.mask.flat().filter(Boolean).length);
+  });
+
+  it.each(golden.weights)('weighs each $level, $threshold', async ({ level, threshold, weights, metrics }) => {
+    const [low, high] = threshold.split('_').map(Number);
+    const tis = truncatedImportance(noRatio(), { level, cap: low! });
+    if (high === undefined) expectClose(await corrected(tis), weights.flat(), 1e-5);
+    else if (level === 'token')
+      expectClose(await corrected(icePop(noRatio(), { low: low!, high })), weights.flat(), 1e-5);
+    else {
+      // Of a sequence their two bounds are a rejection of the product beside the weight itself.
+      const all = truncatedImportance(noRatio(), { level, cap: 1e6 });
+      const criteria = [{ statistic: 'seq_sum_k1', low: 1 / high, high: 1 / low! }] as const;
+      expectClose(await corrected(rejectMismatch(all, { criteria })), weights.flat(), 1e-5);
+    }
+    expect(metrics.rollout_is_eff_sample_size).toBeLessThan(1);
+  });
+
+  it('reports what they report, and 0 of one and the same', () => {
+    const found = samplerMismatch(rollouts);
+    const { kl, k3_kl, chi2_token, chi2_seq, log_ppl_diff } = golden.report;
+    expectClose(
+      [found.v1, found.k3, found.chi2Token, found.chi2Sequence, found.logPerplexityGap],
+      [kl!, k3_kl!, chi2_token!, chi2_seq!, log_ppl_diff!],
+      1e-7,
+    );
+    const same = samplerMismatch(rollouts.map((rollout) => ({ ...rollout, samplerLogProbs: rollout.oldLogProbs })));
+    const { tokens, effectiveSampleSize, ...others } = same;
+    expect([tokens, effectiveSampleSize, ...Object.values(others).map(Math.abs)]).toEqual([
+      19, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ]);
+    expect(() => samplerMismatch([])).toThrow(/no rollout has a trained token/);
+    expect(() => samplerMismatch([unscored(0)])).toThrow(/rollout 0 has no samplerLogProbs/);
+  });
+
+  it('the estimates are those of the distributions, by all tokens of two of them', () => {
+    const [p, q] = [
+      [0.5, 0.3, 0.2],
+      [0.25, 0.25, 0.5],
+    ];
+    // Each token as often as the sampler draws it.
+    const draws = [0, 1, 2, 2].map((a): Rollout => {
+      return { ...unscored(0), oldLogProbs: [Math.log(p[a]!)], samplerLogProbs: [Math.log(q[a]!)] };
+    });
+    const found = samplerMismatch(draws);
+    const kl = q.reduce((sum, x, a) => sum + x * Math.log(x / p[a]!), 0);
+    const chi2 = p.reduce((sum, x, a) => sum + x ** 2 / q[a]!, 0) - 1;
+    expectClose([found.v1, found.k3, found.chi2Token, found.chi2Geometric], [kl, kl, chi2, chi2], 1e-12);
+    expect(found.effectiveSampleSize).toBeCloseTo(1 / (1 + chi2), 12);
+  });
+
+  it.each([
+    [{ statistic: 'seq_max_k1', high: 2 }, /seq_max_k2, seq_max_k3/],
+    [{ statistic: 'token_k2', low: 0.1, high: 2 }, /token_k2: only k1 has a low/],
+    [{ statistic: 'token_k1', low: 3, high: 2 }, /low must be above 0 and not above high, and is 3/],
+    [{ statistic: 'token_k1', high: 0 }, /high must be above 0, not 0/],
+  ])('refuses %o', (criterion, message) => {
+    expect(() => rejectMismatch(noRatio(), { criteria: [criterion as MismatchCriterion] })).toThrow(message);
+  });
+});
+
+describe('score centering', () => {
+  const [V, A] = [5, 1.5];
+  const logits = [0.3, -0.2, 1.1, 0, -0.7];
+  const q = [0.3, 0.15, 0.25, 0.2, 0.1];
+  const softmaxOf = (x: Tensor) => x.sub(x.exp().sum().log());
+  /** E_q over all tokens of the gradient by logits, with an importance weight that is learnt from, and without or with the centring. */
+  const expected = async (
+    given: ScoreCenteringOptions | undefined,
+    head: readonly number[],
+    weight: (ratio: number) => number,
+  ) => {
+    const p = await softmaxOf(tensor(logits)).exp().toArray();
+    const { gradient } = valueAndGrad((x: Tensor) => {
+      const logProbs = softmaxOf(x);
+      const f = tensor(q.map((one, v) => one * weight(p[v]! / one)));
+      const policy = logProbs.mul(f).sum().mul(-A);
+      if (!given) return policy;
+      const own = logProbs.reshape([1, 1, V]).takeAlongAxis(tensor(Int32Array.from(head), [1, 1, head.length]), 2);
+      const one = tensor([[1]]);
+      const { loss } = scoreCentering({ k: head.length, ...given }).compute({
+        ...{ logProbs: one, entropies: one, oldLogProbs: one, ratio: one, weights: one, tokenMean: one },
+        ...{ temperature: 1, referenceLogProbs: undefined },
+        annotations: {
+          advantages: tensor([[A]]),
+          sampler_head_probabilities: tensor(head.map((v) => q[v]!)).reshape([1, 1, head.length]),
+        },
+        pass: { read: () => own, segments: one } as never,
+      });
+      return policy.add(loss!);
+    })(tensor(logits));
+    return gradient.toArray();
+  };
+  const largest = (values: readonly number[]) => Math.max(...values.map(Math.abs));
+  const all = [0, 1, 2, 3, 4];
+
+  it('a constant advantage moves nothing where the sampler is known whole, without importance sampling and with a truncated one', async () => {
+    expect(largest(await expected(undefined, all, () => 1))).toBeGreaterThan(0.1);
+    expect(largest(await expected({}, all, () => 1))).toBeLessThan(1e-6);
+    const truncated = (ratio: number) => Math.min(1.1, ratio);
+    expect(largest(await expected(undefined, all, truncated))).toBeGreaterThan(0.02);
+    expect(largest(await expected({ high: 1.1 }, all, truncated))).toBeLessThan(1e-6);
+  });
+
+  it('takes the most of it with a head of the sampler, and is nothing beside importance sampling that is not truncated', async () => {
+    const head = [0, 2, 3];
+    expect(largest(await expected({}, head, () => 1))).toBeLessThan(
+      0.5 * largest(await expected(undefined, head, () => 1)),
+    );
+    const exact = await expected(undefined, head, (ratio) => ratio);
+    expectClose(await expected({ high: 1e6 }, head, (ratio) => ratio), exact, 1e-6);
   });
 });

@@ -265,7 +265,7 @@ describe('what came after GRPO', () => {
       const objective = policyObjective({ ...parts, aggregation: sequenceSum(), advantage: batchMean() });
       const given = old.map((p, a) => ({ ...rollout(0, 1, Math.log(p), Math.log(reference[a]!)) }));
       const { rows } = objective.annotate(given, { maxCompletionLength: 1 });
-      const weighted = rows.map((row, a) => ({ ...row, weights: row.weights.map(() => old[a]!) }));
+      const weighted = rows.map((row, a) => ({ ...row, weights: Array.from(row.weights, () => old[a]!) }));
       const { loss, gradient } = await evaluateLoss(
         objective.loss,
         weighted,
