@@ -16,6 +16,7 @@ export {
   type VerifierResult,
 } from '@posttrain/interfaces/verifiers';
 export type { Advantage, RolloutNeed } from './advantage/advantage.js';
+export { type ClipCovOptions, clipCov } from './advantage/clip-cov.js';
 export {
   type GaeOptions,
   type GaeStepOptions,
@@ -26,9 +27,16 @@ export {
   type RolloutSteps,
   stepsOf,
 } from './advantage/gae.js';
+export { type GdpoOptions, gdpo } from './advantage/gdpo.js';
+export { type GfpoOptions, gfpo } from './advantage/gfpo.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
+export { type LogPartitionOptions, logPartition } from './advantage/log-partition.js';
+export { maxRl } from './advantage/max-rl.js';
+export { type ProcessGrpoOptions, processGrpo } from './advantage/process-grpo.js';
 export { type ReinforcePlusPlusOptions, reinforcePlusPlus } from './advantage/reinforce-plus-plus.js';
 export { greedyBaseline, reMax } from './advantage/remax.js';
+export { type TokenCovariance, tokenCovariances } from './advantage/token-covariances.js';
+export { policyEntropies, type TopEntropyOptions, tokenEntropies, topEntropy } from './advantage/top-entropy.js';
 export { type VinePpoOptions, type VineValuesOptions, vinePpo, vineValues } from './advantage/vineppo.js';
 export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
@@ -80,6 +88,25 @@ export {
   type PolicyObjectiveParts,
   policyObjective,
 } from './objective/policy-objective.js';
+export type {
+  CispoObjectiveOptions,
+  ClipCovObjectiveOptions,
+  DppoObjectiveOptions,
+  GdpoObjectiveOptions,
+  GfpoObjectiveOptions,
+  GmpoObjectiveOptions,
+  GspoTokenOptions,
+  KlCovObjectiveOptions,
+  LitePpoOptions,
+  LuspoOptions,
+  MaxRlOptions,
+  MirrorDescentOptions,
+  ProcessGrpoObjectiveOptions,
+  SapoObjectiveOptions,
+  TopEntropyObjectiveOptions,
+  VapoOptions,
+  VespoObjectiveOptions,
+} from './objective/policy-variants.js';
 export {
   type PolicyObjectiveName,
   type PpoOptions,
@@ -203,16 +230,28 @@ export {
 export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
 export { type WpoLossOptions, wpoLoss } from './preference/wpo.js';
 export { type XpoLossOptions, xpoLoss } from './preference/xpo.js';
+export { gspoTokenRatio } from './ratio/gspo-token.js';
 export { type IcePopOptions, icePop } from './ratio/ice-pop.js';
 export type { Ratio } from './ratio/ratio.js';
+export { type MismatchCriterion, type RejectMismatchOptions, rejectMismatch } from './ratio/reject-mismatch.js';
 export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
+export { type AdaptiveKlOptions, adaptiveKl } from './regulariser/adaptive-kl.js';
 export { type EchoOptions, echo } from './regulariser/echo.js';
 export { type EntropyBonusOptions, entropyBonus } from './regulariser/entropy-bonus.js';
+export { type KlCovOptions, klCov } from './regulariser/kl-cov.js';
 export { type KlEstimator, klEstimators } from './regulariser/kl-estimators.js';
 export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
 export { type KlInRewardOptions, klInReward } from './regulariser/kl-in-reward.js';
+export { type PositiveExamplesOptions, positiveExamples } from './regulariser/positive-examples.js';
 export { type RaoBlackwellizedKlOptions, raoBlackwellizedKl } from './regulariser/rao-blackwellized-kl.js';
 export type { PassOfLoss, Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
+export {
+  type SamplerHeadOptions,
+  type ScoreCenteringOptions,
+  samplerHead,
+  scoreCentering,
+} from './regulariser/score-centering.js';
+export { type SquaredLogRatioOptions, squaredLogRatio } from './regulariser/squared-log-ratio.js';
 export { type ContrastiveRewardOptions, contrastiveReward } from './rewards/contrastive-reward.js';
 export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
 export { groupReward } from './rewards/group-reward.js';
@@ -277,6 +316,7 @@ export {
   seedOf,
 } from './rollout/rollout-source.js';
 export type { RowSource, SourcedRow } from './rollout/row-source.js';
+export { type SamplerMismatch, samplerMismatch } from './rollout/sampler-mismatch.js';
 export { type SingleTurnOptions, singleTurn } from './rollout/single-turn.js';
 export { type EnvironmentTool, toolEnvironment } from './rollout/tool-environment.js';
 export { toolReplies } from './rollout/tool-replies.js';
@@ -294,9 +334,15 @@ export {
   minimumRiskRows,
 } from './sequence-level/minimum-risk.js';
 export type { Stateful } from './stateful.js';
+export { type CispoOptions, cispo } from './surrogate/cispo.js';
 export { type ClipOptions, clip } from './surrogate/clip.js';
+export { type DppoOptions, dppo } from './surrogate/dppo.js';
+export { type GmpoOptions, gmpo } from './surrogate/gmpo.js';
+export { type OffPolicyMaskOptions, offPolicyMask } from './surrogate/off-policy-mask.js';
+export { type SapoOptions, sapo } from './surrogate/sapo.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
 export { unclipped } from './surrogate/unclipped.js';
+export { type VespoOptions, vespo } from './surrogate/vespo.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
 export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';

@@ -8,28 +8,41 @@ import { failuresOf } from '../../../testing/failures-of.js';
 import {
   type Advantage,
   type Annotator,
+  adaptiveKl,
   batchMean,
+  cispo,
   clip,
+  clipCov,
   constantLength,
   criticValues,
   difficultyCurriculum,
+  dppo,
   type Environment,
   entropyBonus,
   externalSampler,
   gae,
+  gdpo,
+  gfpo,
+  gmpo,
   greedyBaseline,
   groupNormalized,
+  gspoTokenRatio,
   importanceWeighted,
   klInLoss,
   klInReward,
   leaveOneOut,
   localTokenMean,
+  logPartition,
+  maxRl,
   multiTurn,
   noBaseline,
   noRatio,
+  offPolicyMask,
   type PromptRow,
+  policyEntropies,
   policyGradient,
   prioritizedReplay,
+  processGrpo,
   type Rollout,
   type RolloutSource,
   type RowSource,
@@ -37,17 +50,21 @@ import {
   reinforcePlusPlus,
   reMax,
   restartBuffer,
+  sapo,
   sequenceMean,
   sequenceRatio,
   sequenceSum,
   sequenceSumRatio,
   singleTurn,
+  squaredLogRatio,
   stepRewards,
   tokenMean,
   tokenRatio,
+  topEntropy,
   truncatedImportance,
   unclipped,
   valueModelCritic,
+  vespo,
   vinePpo,
   vineValues,
 } from '../src/index.js';
@@ -81,7 +98,24 @@ const advantages: readonly (readonly [() => Advantage, TestAdvantageOptions?])[]
     () => importanceWeighted(leaveOneOut()),
     { shiftInvariant: 'group', extras: (_, i) => ({ 'prioritized-replay.weight': 1 / (2 + i) }) },
   ],
+  [() => gdpo(), { shiftInvariant: 'group' }],
+  [() => gfpo({ keep: 2 }), { shiftInvariant: 'group', scaleInvariant: true, tolerance: 5e-3 }],
+  [() => gfpo({ keep: 2, metric: 'token-efficiency' }), { scaleInvariant: true, tolerance: 5e-3 }],
+  [() => maxRl(), { scaleInvariant: true }],
+  [() => logPartition({ tau: 0.5 }), { shiftInvariant: 'group' }],
+  [() => processGrpo({ stepTokens: [2] }), { scaleInvariant: true, tolerance: 5e-3 }],
+  [
+    () => topEntropy(leaveOneOut(), { topEntropyQuantile: 0.4 }),
+    {
+      shiftInvariant: 'group',
+      extras: ({ completionTokens }, i) => ({
+        'rl.token_entropies': completionTokens.map((_, t) => Math.sin(i + t) + 1),
+      }),
+    },
+  ],
+  [() => clipCov(leaveOneOut(), { clipCovRatio: 1, clipCovLow: 0 }), { shiftInvariant: 'group' }],
   [() => gae(), { scaleInvariant: true }],
+  [() => gae({ lengthAlpha: 0.5 }), { scaleInvariant: true }],
   [() => gae({ whiten: false, turnRewards: true, gamma: 0.9 })],
   [() => gae({ whitenRewards: true, endState: true, lambda: 0.5 })],
 ];
@@ -106,6 +140,7 @@ describe('our own parts pass the kits', () => {
   testRolloutSource(it, () => multiTurn(calculator, { maxTurns: 3 }), chat);
 
   testAnnotator(it, () => greedyBaseline());
+  testAnnotator(it, () => policyEntropies());
   testAnnotator(it, () => vineValues({ stepTokens: [0, 1], mcRollouts: 2 }));
   testAnnotator(it, () => criticValues(tableCritic()));
   testAnnotator(it, async () =>
@@ -134,18 +169,27 @@ describe('our own parts pass the kits', () => {
     }),
   );
 
-  for (const ratio of [noRatio, tokenRatio, sequenceRatio, sequenceSumRatio]) testPolicyPart(it, 'ratio', ratio);
+  for (const ratio of [noRatio, tokenRatio, sequenceRatio, sequenceSumRatio, gspoTokenRatio])
+    testPolicyPart(it, 'ratio', ratio);
   testPolicyPart(it, 'ratio', () => truncatedImportance(tokenRatio()));
   testPolicyPart(it, 'ratio', () =>
     truncatedImportance(sequenceRatio(), { level: 'sequence', mode: 'mask', cap: 1.5 }),
   );
   for (const surrogate of [policyGradient, unclipped, clip]) testPolicyPart(it, 'surrogate', () => surrogate());
+  for (const surrogate of [cispo, sapo, vespo, gmpo, dppo]) testPolicyPart(it, 'surrogate', () => surrogate());
+  testPolicyPart(it, 'surrogate', () => dppo({ divergence: 'kl', low: 0.01, high: 0.01 }));
+  testPolicyPart(it, 'surrogate', () => offPolicyMask(clip(), { threshold: 0.1 }));
   testPolicyPart(it, 'surrogate', () => clip({ epsilon: 0.1, epsilonHigh: 0.3, delta: 1.5 }));
   for (const aggregation of [sequenceMean, sequenceSum, tokenMean, constantLength, localTokenMean]) {
     testPolicyPart(it, 'aggregation', () => aggregation());
   }
   testPolicyPart(it, 'aggregation', () => localTokenMean({ localBatchSize: 2 }), { anyOrder: false });
   testPolicyPart(it, 'regulariser', () => entropyBonus({ entropyCoef: 0.1 }));
+  testPolicyPart(it, 'regulariser', () => klInLoss({ beta: 0.3, biasCorrection: true }));
+  testPolicyPart(it, 'regulariser', () => adaptiveKl());
+  for (const level of ['token', 'sequence'] as const) {
+    testPolicyPart(it, 'regulariser', () => squaredLogRatio({ tau: 0.3, level }));
+  }
   for (const estimator of ['k1', 'k2', 'k3'] as const) {
     testPolicyPart(it, 'regulariser', () => klInLoss({ beta: 0.3, estimator }));
     if (estimator !== 'k2') testPolicyPart(it, 'regulariser', () => klInReward({ beta: 0.3, estimator }));

@@ -3,20 +3,37 @@ import { annotationSpec, negativeLogLikelihood, type TrainingRow } from '@posttr
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type AnyPolicyObjective,
+  adaptiveKl,
   batchMean,
+  cispo,
+  clip,
+  dppo,
   type GrpoOptions,
+  gfpo,
+  gmpo,
   groupNormalized,
   klEstimators,
+  klInLoss,
   type LossObjective,
   leaveOneOut,
   localTokenMean,
+  maxRl,
   noRatio,
   type PolicyObjectiveParts,
+  policyGradient,
   policyObjective,
   policyObjectives,
+  positiveExamples,
+  processGrpo,
   type Regulariser,
   type Rollout,
+  sapo,
+  sequenceMean,
+  sequenceRatio,
+  sequenceSum,
+  tokenCovariances,
   tokenMean,
+  vespo,
 } from '../src/index.js';
 import { evaluateLoss, expectClose } from './goldens.js';
 import { inGroups } from './toy.js';
@@ -56,6 +73,275 @@ const withRewards = (groups: (number | null)[][]) => inGroups(groups.map((group)
 
 const rewards = [1, 0, 0.5, 2];
 const anyGroup = () => [rewards.map((reward, i) => rollout(reward, i + 1, -0.5 * (i + 1)))];
+
+/** Value and gradient by log π of tokens at which the policy has moved from the one that sampled. */
+async function moved(parts: Partial<PolicyObjectiveParts>, A: number[], old: number[][], now: number[][]) {
+  const advantage = { name: 'given', compute: () => A };
+  const objective = policyObjective({ ...policyObjectives.grpo(), aggregation: sequenceSum(), ...parts, advantage });
+  const given = old.map(
+    (own, i): Rollout => ({
+      ...rollout(A[i]!, own.length),
+      oldLogProbs: own,
+      samplerLogProbs: own,
+      referenceLogProbs: own.map(() => -1),
+    }),
+  );
+  const { rows } = objective.annotate(given, { maxCompletionLength: 8 });
+  return evaluateLoss(
+    objective.loss,
+    rows,
+    now,
+    now.map((row) => row.map(() => 0)),
+  );
+}
+
+describe('what came after GRPO', () => {
+  it('CISPO learns from a token whose ratio is far outside: with the largest weight, where the clip has none', async () => {
+    const of = async (surrogate: PolicyObjectiveParts['surrogate']) =>
+      (await moved({ surrogate }, [1.5], [[-3, -3]], [[-1, -3]])).gradient;
+    expectClose(await of(cispo({ epsilonHigh: 5 })), [-1.5 * 5, -1.5], 1e-5);
+    expectClose(await of(clip()), [0, -1.5], 1e-5);
+    expect(() => cispo({ epsilonLow: 6 })).toThrow(/epsilonLow is 6, above epsilonHigh, which is 5/);
+  });
+
+  it.each([
+    [1, 1],
+    [-1, 1.05],
+  ])('SAPO with the advantage %d: slope 1 at ρ = 1, half of its height there, never 0', async (A, tau) => {
+    const slope = async (ratio: number) => {
+      const { loss, gradient } = await moved({ surrogate: sapo() }, [A], [[-4]], [[-4 + Math.log(ratio)]]);
+      return { loss, slope: (gradient[0]! / ratio) * -A };
+    };
+    const at = await slope(1);
+    expect(at.slope).toBeCloseTo(1, 5);
+    expect(at.loss).toBeCloseTo((-A * 2) / tau, 5);
+    for (const ratio of [0.2, 0.5, 2, 4]) {
+      const away = (await slope(ratio)).slope;
+      expect(away).toBeLessThan(1);
+      expect(away).toBeGreaterThan(0.01);
+    }
+  });
+
+  it('VESPO weighs a completion most where its ratio is k/λ, by 1 on policy, and the same however it is cut into tokens', async () => {
+    const weight = async (A: number, ratios: number[]) => {
+      const old = ratios.map(() => -3);
+      const { gradient } = await moved({ surrogate: vespo() }, [A], [old], [ratios.map((r) => -3 + Math.log(r))]);
+      return -gradient[0]! / A;
+    };
+    expect(await weight(2, [1])).toBeCloseTo(1, 5);
+    for (const [A, peak] of [
+      [1, 2 / 3],
+      [-1, 3 / 2],
+    ] as const) {
+      const best = await weight(A, [peak]);
+      for (const by of [0.9, 1.1]) expect(await weight(A, [peak * by])).toBeLessThan(best);
+      expect(await weight(A, [peak / 2, 2])).toBeCloseTo(best, 5);
+    }
+  });
+
+  it('GMPO of tokens that have all moved alike is GSPO; one outlier is clipped by itself', async () => {
+    const [old, alike] = [
+      [-2, -2, -2],
+      [-1.9, -1.9, -1.9],
+    ];
+    const aggregation = sequenceMean();
+    const gmpo_ = await moved({ surrogate: gmpo(), aggregation }, [1], [old], [alike]);
+    const gspo = await moved({ ratio: sequenceRatio(), aggregation }, [1], [old], [alike]);
+    expectClose([gmpo_.loss, ...gmpo_.gradient], [gspo.loss, ...gspo.gradient], 1e-6);
+    const { gradient } = await moved({ surrogate: gmpo({ epsilon: 0.4 }), aggregation }, [1], [old], [[-1, -2, -2]]);
+    expect(gradient[0]).toBe(0);
+    expectClose([gradient[1]!], [-Math.exp(0.4 / 3) / 3], 1e-6);
+  });
+
+  it.each([
+    ['tv', (p: number, old: number) => Math.abs(p - old)],
+    ['kl', (p: number, old: number) => old * Math.log(old / p) + (1 - old) * Math.log((1 - old) / (1 - p))],
+  ] as const)(
+    'DPPO (%s) lets go of a token by how far its probability has moved, not by its ratio',
+    async (divergence, of) => {
+      const cases = [
+        [0.001, 0.01],
+        [0.5, 0.9],
+        [0.9, 0.5],
+        [0.3, 0.35],
+        [0.4, 0.1],
+      ] as const;
+      for (const side of ['advantage', 'both'] as const) {
+        for (const A of [1, -1]) {
+          const surrogate = dppo({ divergence, low: 0.1, high: 0.15, side });
+          const old = cases.map(([before]) => Math.log(before));
+          const { gradient } = await moved({ surrogate }, [A], [old], [cases.map(([, p]) => Math.log(p))]);
+          cases.forEach(([before, p], t) => {
+            const isUp = p > before;
+            const counts = side === 'both' || isUp === A > 0;
+            const hasLeft = counts && of(p, before) > (isUp ? 0.15 : 0.1);
+            expect(gradient[t], `${side} ${A} ${before} → ${p}`).toBeCloseTo(hasLeft ? 0 : -A * (p / before), 4);
+          });
+        }
+      }
+    },
+  );
+
+  it('the mirror descent of Kimi k1.5 stands still at π_old e^(r/τ) / Z, every completion by itself', async () => {
+    const [tau, rewards] = [0.4, [1, 0, 0.5, -1]];
+    const parts = policyObjectives.mirror_descent({ tau, baseline: 'log-partition' });
+    // Each of four answers is drawn once: the group's mean is the expectation under a π_old that is uniform over them.
+    const old = rewards.map(() => [Math.log(0.5), Math.log(0.5)]);
+    const Z = rewards.reduce((sum, r) => sum + Math.exp(r / tau) / 4, 0);
+    const objective = policyObjective(parts);
+    const given = rewards.map((r, i): Rollout => ({ ...rollout(r, 2), oldLogProbs: old[i]! }));
+    const { rows } = objective.annotate(given, { maxCompletionLength: 2 });
+    const at = (scale: number) => rewards.map((r, i) => old[i]!.map((p) => p + (scale * (r / tau - Math.log(Z))) / 2));
+    const zeros = old.map(() => [0, 0]);
+    const still = await evaluateLoss(objective.loss, rows, at(1), zeros);
+    expectClose(
+      still.gradient,
+      still.gradient.map(() => 0),
+      1e-6,
+    );
+    const before = await evaluateLoss(objective.loss, rows, at(0), zeros);
+    expect(Math.max(...before.gradient.map(Math.abs))).toBeGreaterThan(0.05);
+  });
+
+  it('MaxRL has the gradient of log p up to the order N - 1 of its series, by all outcomes of N draws', () => {
+    const [p, N] = [0.2, 5];
+    let mean = 0;
+    for (let outcome = 0; outcome < 2 ** N; outcome++) {
+      const won = Array.from({ length: N }, (_, i) => (outcome >> i) & 1);
+      const chance = won.reduce((product, w) => product * (w ? p : 1 - p), 1);
+      const advantages = maxRl().compute(won.map((w) => rollout(w))) as number[];
+      // ∂ log π / ∂ logit is 1 - p of a success, and -p of a failure.
+      mean += (chance * won.reduce((sum, w, i) => sum + advantages[i]! * (w - p), 0)) / N;
+    }
+    const series = Array.from({ length: N - 1 }, (_, k) => (1 - p) ** k).reduce((a, b) => a + b);
+    expect(mean).toBeCloseTo(series * p * (1 - p), 12);
+  });
+
+  it('GFPO keeps the shortest, or those with the most reward for a token', () => {
+    const group = [rollout(1, 6), rollout(0, 2), rollout(1, 3), rollout(0.5, 4), rollout(null, 1)];
+    const short = gfpo({ keep: 2 }).compute(group) as number[];
+    expectClose(short, [0, -Math.SQRT1_2, Math.SQRT1_2, 0, 0], 2e-4);
+    const dense = gfpo({ keep: 2, metric: 'token-efficiency' }).compute(group) as number[];
+    // 1/3 and 1/6 a token: two right ones, with nothing between them.
+    expectClose(dense, [0, 0, 0, 0, 0], 1e-9);
+    expect(() => gfpo({ keep: 1 })).toThrow(/keep/);
+  });
+
+  it('process GRPO: rewards of steps to go, normalised over the steps of a group; with one step it is GRPO', () => {
+    const steps = (tokens: number[], tokenRewards: number[], reward = 0): Rollout => ({
+      ...rollout(reward, tokens.length),
+      ...{ completionTokens: tokens, tokenRewards },
+    });
+    const group = [steps([5, 9, 6, 9], [0, 1, 0, 3]), steps([5, 9, 7], [0, 2, 0])];
+    const std = Math.sqrt(5 / 3) + 1e-4;
+    const found = processGrpo({ stepTokens: [9] }).compute(group);
+    expectClose(
+      Array.from(found[0] as number[]),
+      [1, 1, 1.5, 1.5].map((x) => x / std),
+      1e-9,
+    );
+    expectClose(
+      Array.from(found[1] as number[]),
+      [-1, -1, -1.5].map((x) => x / std),
+      1e-9,
+    );
+    const outcomes = [1, 0, 0.25].map((reward) => steps([5, 6], [0, 0], reward));
+    const whole = groupNormalized().compute(outcomes);
+    processGrpo({ stepTokens: [9] })
+      .compute(outcomes)
+      .forEach((own, i) => {
+        expectClose(Array.from(own as number[]), [whole[i], whole[i]] as number[], 1e-9);
+      });
+  });
+
+  it('the KL with its bias corrected has value and gradient of the KL, by enumeration of what another policy sampled', async () => {
+    const [policy, old, reference] = [
+      [0.5, 0.3, 0.2],
+      [0.2, 0.2, 0.6],
+      [0.3, 0.3, 0.4],
+    ];
+    const expected = async (biasCorrection: boolean) => {
+      const parts = { ...policyObjectives.grpo(), regularisers: [klInLoss({ beta: 1, biasCorrection })] };
+      const objective = policyObjective({ ...parts, aggregation: sequenceSum(), advantage: batchMean() });
+      const given = old.map((p, a) => ({ ...rollout(0, 1, Math.log(p), Math.log(reference[a]!)) }));
+      const { rows } = objective.annotate(given, { maxCompletionLength: 1 });
+      const weighted = rows.map((row, a) => ({ ...row, weights: Array.from(row.weights, () => old[a]!) }));
+      const { loss, gradient } = await evaluateLoss(
+        objective.loss,
+        weighted,
+        policy.map((p) => [Math.log(p)]),
+        [[0], [0], [0]],
+      );
+      const sum = gradient.reduce((a, b) => a + b);
+      return { loss, logits: gradient.map((g, k) => g - sum * policy[k]!) };
+    };
+    const kl = policy.reduce((sum, p, a) => sum + p * Math.log(p / reference[a]!), 0);
+    const corrected = await expected(true);
+    expect(corrected.loss).toBeCloseTo(kl, 6);
+    expectClose(
+      corrected.logits,
+      policy.map((p, a) => p * (Math.log(p / reference[a]!) - kl)),
+      1e-6,
+    );
+    expect(Math.abs((await expected(false)).loss - kl)).toBeGreaterThan(0.01);
+  });
+
+  it('the mean of the covariances of tokens is what a step along the advantages takes of the entropy', () => {
+    const [policy, A, eta] = [[0.5, 0.25, 0.25], [1, 0, -1], 1e-4];
+    const draws = [0, 0, 1, 2].map((a) => ({ ...rollout(A[a]!, 1, Math.log(policy[a]!)) }));
+    const covariances = tokenCovariances(
+      draws,
+      draws.map(({ reward }) => reward!),
+    );
+    const mean = covariances.reduce((sum, { covariance }) => sum + covariance, 0) / 4;
+    const entropy = (p: number[]) => -p.reduce((sum, x) => sum + x * Math.log(x), 0);
+    const after = softmax(policy.map((p, a) => Math.log(p) + eta * A[a]!));
+    expect((entropy(after) - entropy(policy)) / eta).toBeCloseTo(-mean, 3);
+  });
+
+  it('positive examples: the likelihood of tokens of what was right, and of nothing else', async () => {
+    const parts = { ...policyObjectives.grpo(), regularisers: [positiveExamples({ mu: 0.5 })], advantage: batchMean() };
+    const objective = policyObjective({
+      ...parts,
+      surrogate: { ...policyGradient(), compute: ({ logProbs }) => ({ loss: logProbs.mul(0) }) },
+    });
+    const { rows } = objective.annotate([rollout(1, 2), rollout(0, 2), rollout(null, 2), rollout(2, 2)], {
+      maxCompletionLength: 2,
+    });
+    const at = rows.map(() => [-1, -2]);
+    const { loss, gradient } = await evaluateLoss(
+      objective.loss,
+      rows,
+      at,
+      at.map(() => [0, 0]),
+    );
+    expectClose(
+      gradient,
+      [-1, -1, 0, 0, 0, 0, -1, -1].map((x) => x / 8),
+      1e-6,
+    );
+    expect(loss).toBeCloseTo(0.5 * 1.5, 6);
+  });
+
+  it('the adaptive controller brings the KL to its target, where one weight has another KL for each reward', () => {
+    const [reference, target] = [[0.4, 0.3, 0.2, 0.1], 0.3];
+    // A policy that is always at its optimum, π_ref e^(r/β) / Z, for the β of the step.
+    const divergence = (beta: number, scale: number) => {
+      const policy = softmax(reference.map((p, a) => Math.log(p) + (scale * [0, 0.2, 1, 0.5][a]!) / beta));
+      return policy.reduce((sum, p, a) => sum + p * Math.log(p / reference[a]!), 0);
+    };
+    for (const scale of [0.3, 1, 3]) {
+      const controller = adaptiveKl({ initKlCoef: 1, target, horizon: 40 });
+      const beta = () => (controller.state!() as { beta: number }).beta;
+      for (let step = 0; step < 200; step++) {
+        const kl = divergence(beta(), scale);
+        controller.learn!(Array.from({ length: 8 }, () => rollout(0, 1, 0, -kl)));
+      }
+      expect(divergence(beta(), scale)).toBeCloseTo(target, 2);
+    }
+    expect(Math.abs(divergence(1, 0.3) - divergence(1, 3))).toBeGreaterThan(target);
+  });
+});
 
 describe('policyObjective', () => {
   it.each([1, -2])(

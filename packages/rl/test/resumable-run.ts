@@ -1,4 +1,4 @@
-import { namedReward, policyObjectives, trainPolicy } from '../src/index.js';
+import { adaptiveKl, klInLoss, namedReward, policyObjectives, trainPolicy } from '../src/index.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
 
 /** A run with everything that a checkpoint must hold. The child process that gets killed and the test share it. */
@@ -6,7 +6,11 @@ export async function resumableRun(outputFolder: string, onStep: (step: number) 
   const { trainer } = await trainPolicy({
     model: await toyModel(1),
     rows: prompts,
-    objective: policyObjectives.grpo({ beta: 0.05 }),
+    objective: {
+      ...policyObjectives.grpo(),
+      // A weight that moves in every step by up to a fifth.
+      regularisers: [klInLoss({ beta: 0.05 }), adaptiveKl({ initKlCoef: 0.2, target: 0.1, horizon: 8 })],
+    },
     // Named, since the child and the test compile its text differently.
     rewards: { fraction_of_c: namedReward('halves', {}, (text) => Math.round(fractionOfC(text) * 2) / 2) },
     steps: 6,

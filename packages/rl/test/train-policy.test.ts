@@ -24,6 +24,7 @@ import {
   policyObjectives,
   type Regulariser,
   type Rollout,
+  type RolloutSource,
   type RowSource,
   raoBlackwellizedKl,
   rolloutField,
@@ -118,11 +119,35 @@ describe('trainPolicy', () => {
         ...['mean', 'min', 'max'].map((name) => `completions/${name}_terminated_length`),
         ...['low_mean', 'low_min', 'high_mean', 'high_max', 'region_mean'].map((name) => `clip_ratio/${name}`),
         ...['mean', 'max'].map((name) => `sampling/sampling_logp_difference/${name}`),
+        ...['v1', 'v2', 'k3'].map((name) => `sampling/kl_${name}`),
+        ...['chi2_token', 'chi2_sequence', 'effective_sample_size', 'log_perplexity_gap'].map(
+          (name) => `sampling/${name}`,
+        ),
       ].sort(),
     );
     expect(metrics.kl).toBeCloseTo(0, 5);
     expect(Math.abs(metrics.policy_loss!)).toBeLessThan(1e-5);
     expect(metrics['sampling/sampling_logp_difference/max']).toBeLessThan(1e-5);
+  });
+
+  it('fails above the stated difference of sampler and trainer, and not where they are one', async () => {
+    const off = (by: number): RolloutSource => ({
+      ...singleTurn(),
+      name: 'off',
+      async sample(request) {
+        const rollouts = await singleTurn().sample(request);
+        return rollouts.map((rollout) => ({
+          ...rollout,
+          samplerLogProbs: Array.from(rollout.samplerLogProbs, (p, t) => p - (t === 0 ? by : 0)),
+        }));
+      },
+    });
+    const bounded = (by: number) =>
+      run({ steps: 1, oldLogProbs: 'recomputed', maxLogProbDifference: 1e-4, rollouts: off(by) });
+    expect((await bounded(0)).history[0]!.metrics['sampling/kl_v2']).toBeLessThan(1e-9);
+    await expect(bounded(0.01)).rejects.toThrow(/differ by 0\.01.*above maxLogProbDifference, 0\.0001/);
+    const unseen = run({ steps: 1, maxLogProbDifference: 1, oldLogProbs: 'sampler' });
+    await expect(unseen).rejects.toThrow(/nothing is compared with the sampler unless oldLogProbs is "recomputed"/);
   });
 
   it.each(['sampler', 'recomputed'] as const)(

@@ -7,6 +7,11 @@ export const gaeShape = {
   gamma: number({ default: 1, min: 0, max: 1 }),
   /** λ: 0 is δ (least variance, biased by the critic), 1 the return minus the value (unbiased). Default 0.95. */
   lambda: number({ default: 0.95, min: 0, max: 1 }),
+  /**
+   * Length-adaptive λ (VAPO, arXiv 2504.05118): α in λ = 1 - 1 / (α l) of a completion with l trained tokens, not below 0, in the place of
+   * `lambda`, so that Σ λ^t is α l whatever the length. Default: none.
+   */
+  lengthAlpha: number({ optional: true, above: 0 }),
   /** Pay the turns' rewards where they were earned; leave them out of `reward` then. Default false. */
   turnRewards: boolean({ default: false }),
   /**
@@ -115,7 +120,9 @@ export function gaeSteps(rollouts: readonly Rollout[], given: GaeStepOptions = {
   return all.map((steps) => {
     const whitened = steps.rewards.map((r) => (r - mean) / divisor + mean);
     const rewards = settings.whitenRewards ? whitened : steps.rewards;
-    return { ...steps, rewards, advantages: generalizedAdvantages(rewards, steps.values, settings) };
+    const { gamma, lambda, lengthAlpha } = settings;
+    const own = lengthAlpha === undefined ? lambda : Math.max(0, 1 - 1 / (lengthAlpha * steps.at.length));
+    return { ...steps, rewards, advantages: generalizedAdvantages(rewards, steps.values, { gamma, lambda: own }) };
   });
 }
 

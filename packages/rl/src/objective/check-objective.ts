@@ -44,9 +44,10 @@ export function furtherAnnotations(
   { name, annotations = [], annotate: give }: Regulariser,
   rollout: Rollout,
   all: readonly Rollout[],
+  advantages: ReturnType<Advantage['compute']>,
 ): Record<string, readonly number[]> {
   if (annotations.length === 0) return {};
-  const given = give?.(rollout, all) ?? {};
+  const given = give?.(rollout, all, advantages) ?? {};
   return Object.fromEntries(
     annotations.map((one) => {
       const { name: annotation, per, width = 1 } = annotationSpec(one);

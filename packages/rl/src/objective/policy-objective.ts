@@ -113,7 +113,7 @@ export function policyObjective(
   const needsReference = regularisers.some((regulariser) => regulariser.needsReference);
   const annotations = [
     ...['advantages', 'old_log_probs', 'token_mean', 'clip_mean'],
-    ...(ratio.correct ? ['sampler_log_probs'] : []),
+    ...(ratio.correct || surrogate.needsSampler ? ['sampler_log_probs'] : []),
     ...(needsReference ? ['reference_log_probs'] : []),
   ];
   const further = regularisers.flatMap((regulariser) => regulariser.annotations ?? []);
@@ -175,9 +175,11 @@ function lossObjective(
   };
 }
 
-function refuseIncomplete({ name, advantage, ratio }: PolicyObjectiveParts, needsReference: boolean, rollout: Rollout) {
+function refuseIncomplete(parts: PolicyObjectiveParts, needsReference: boolean, rollout: Rollout) {
+  const { name, advantage, ratio, surrogate } = parts;
   for (const need of advantage.needs ?? []) refuseMissing(name, rollout, need, `the advantage ${advantage.name}`);
   if (ratio.correct) refuseMissing(name, rollout, 'samplerLogProbs', `the ratio ${ratio.name}`);
+  if (surrogate.needsSampler) refuseMissing(name, rollout, 'samplerLogProbs', `the surrogate ${surrogate.name}`);
   if (needsReference) refuseMissing(name, rollout, 'referenceLogProbs', 'a regulariser');
 }
 
@@ -208,7 +210,7 @@ function annotate(
   rollouts: readonly Rollout[],
   context: AggregationContext,
 ): AnnotatedRollouts {
-  const { name, advantage, aggregation, ratio, regularisers = [] } = parts;
+  const { name, advantage, aggregation, ratio, surrogate, regularisers = [] } = parts;
   for (const rollout of rollouts) refuseIncomplete(parts, needsReference, rollout);
   const masks = rollouts.map(trainedTokens);
   const lengths = masks.map((mask) => mask.reduce((a: number, b) => a + b, 0));
@@ -238,9 +240,12 @@ function annotate(
           old_log_probs: place((t) => oldLogProbs[t]!),
           token_mean: place(() => 1 / tokens),
           clip_mean: place(() => (ratio.level === 'sequence' ? 1 / (rollouts.length * lengths[i]!) : 1 / tokens)),
-          ...(ratio.correct ? { sampler_log_probs: place((t) => samplerLogProbs![t]!) } : {}),
+          ...(ratio.correct || surrogate.needsSampler ? { sampler_log_probs: place((t) => samplerLogProbs![t]!) } : {}),
           ...(needsReference ? { reference_log_probs: place((t) => referenceLogProbs![t]!) } : {}),
-          ...Object.assign({}, ...regularisers.map((one) => furtherAnnotations(name, one, rollout, rollouts))),
+          ...Object.assign(
+            {},
+            ...regularisers.map((one) => furtherAnnotations(name, one, rollout, rollouts, advantages)),
+          ),
         },
       },
     ];
@@ -262,11 +267,13 @@ function computeLoss(
   const oldLogProbs = annotations.old_log_probs!;
   const logRatio = logProbs.sub(oldLogProbs);
   const advantages = annotations.advantages!;
+  const samplerLogProbs = annotations.sampler_log_probs;
+  const ratios = ratio.compute(logRatio, mask);
   const { loss: uncorrected, clipped } = surrogate.compute({
-    ...{ logProbs, advantages },
-    ratio: ratio.compute(logRatio, mask),
+    ...{ logProbs, advantages, oldLogProbs, samplerLogProbs, mask },
+    ratio: ratios,
   });
-  const correction = ratio.correct?.(oldLogProbs.sub(annotations.sampler_log_probs!), mask);
+  const correction = ratio.correct?.(oldLogProbs.sub(samplerLogProbs!), mask);
   const policyLoss = weightedSum(correction ? uncorrected.mul(correction) : uncorrected, weights);
   const metrics: Record<string, Tensor> = {
     policy_loss: policyLoss,
@@ -288,7 +295,7 @@ function computeLoss(
   const referenceLogProbs = annotations.reference_log_probs;
   for (const regulariser of regularisers) {
     const term = regulariser.compute({
-      ...{ logProbs, entropies, oldLogProbs, referenceLogProbs, weights, tokenMean },
+      ...{ logProbs, entropies, oldLogProbs, referenceLogProbs, weights, tokenMean, ratio: ratios },
       ...{ temperature, annotations, pass },
     });
     if (term.loss) loss = loss.add(term.loss);

@@ -21,6 +21,7 @@ import { trpo, trpoShape } from '../update/trpo.js';
 import { distillationObjectives } from './distillation-presets.js';
 import { bnpo, dapo, drGrpo, groupNormalized, groupNormalizedShape, grpo } from './grpo.js';
 import type { PolicyObjectiveParts } from './policy-objective.js';
+import { policyVariants } from './policy-variants.js';
 import {
   batchMean,
   noBaseline,
@@ -222,6 +223,7 @@ export const policyObjectives = {
     aggregation: sequenceSum(),
     regularisers: regularisersOf(remaxOptions.read(options), klInReward),
   }),
+  ...policyVariants,
   ...distillationObjectives,
 } as const;
 

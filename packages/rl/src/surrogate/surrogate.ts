@@ -6,6 +6,12 @@ export interface SurrogateInputs {
   readonly logProbs: Tensor;
   readonly ratio: Tensor;
   readonly advantages: Tensor;
+  /** log π_old, 0 outside the mask. */
+  readonly oldLogProbs: Tensor;
+  /** log p when it was sampled, 0 outside the mask. Present when `needsSampler`. */
+  readonly samplerLogProbs: Tensor | undefined;
+  /** 1 on trained tokens. */
+  readonly mask: Tensor;
 }
 
 /** What is minimised per token, so that its gradient improves the policy. */
@@ -15,6 +21,10 @@ export interface Surrogate {
   readonly settings?: DecisiveSettings;
   /** Its gradient flows through the ratio, so the ratio must not be `noRatio`. */
   readonly needsRatio: boolean;
+  /** It reads `samplerLogProbs`, which rollouts must then have. Default false. */
+  readonly needsSampler?: boolean;
+  /** What the loss of a token depends on: itself, or its whole completion. Default `token`. */
+  readonly level?: 'token' | 'sequence';
   compute(inputs: SurrogateInputs): {
     readonly loss: Tensor;
     /** Bool [b, t]: tokens whose gradient was clipped away for a ratio too low or too high. */

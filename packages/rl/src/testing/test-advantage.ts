@@ -154,7 +154,17 @@ export function testAdvantage(
     check(`sees a number added to rewards unless to all of a ${shiftInvariant}`, () => {
       const rollouts = someRollouts(needs, extras);
       const added = (by: (rollout: Rollout) => number) =>
-        compute(rollouts.map((rollout) => ({ ...rollout, reward: rollout.reward! + by(rollout) })));
+        compute(
+          rollouts.map((rollout) => {
+            const [own, reward] = [by(rollout), rollout.reward! + by(rollout)];
+            const { first, second } = rollout.rewards ?? {};
+            return {
+              ...rollout,
+              reward,
+              ...(rollout.rewards && { rewards: { first: first! + own, second: second! + own } }),
+            };
+          }),
+        );
       const of = { group: ({ group }: Rollout) => 1 + group, step: () => 2, none: () => 0 }[shiftInvariant];
       assertSame(added(of), compute(rollouts), tolerance, `shifted (${shiftInvariant})`);
       const wider = { group: undefined, step: ({ group }: Rollout) => 1 + group, none: () => 2 }[shiftInvariant];

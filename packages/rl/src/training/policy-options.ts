@@ -134,6 +134,11 @@ const shape = {
    * computed again before the first update (one more forward pass; also logs the largest difference). Default `sampler`.
    */
   oldLogProbs: oneOf(['sampler', 'recomputed'], { default: 'sampler' }),
+  /**
+   * The run fails where the sampler's log-probability of a token differs from the trainer's by more than this: another precision, kernel,
+   * chat template or set of weights than was meant. Needs `oldLogProbs: 'recomputed'`. Default: it is only logged.
+   */
+  maxLogProbDifference: number({ optional: true, min: 0 }),
   /** Peak learning rate. Default 1e-6, which is for full fine-tuning; adapters want about 1e-4 and more. */
   learningRate: number({ default: 1e-6, min: 0 }),
   /** Most tokens of a completion. Default 512. */
@@ -259,7 +264,11 @@ export function samplingOf(
 
 /** Refuses options that make no sense together. @throws OptionError; PosttrainError DROPOUT, ADAPTER_INPUTS */
 export function checkPolicyOptions(settings: PolicySettings): void {
-  const { objective, completionsPerPrompt, adapter, rewards, rollouts, oldLogProbs } = settings;
+  const { objective, completionsPerPrompt, adapter, rewards, rollouts, oldLogProbs, maxLogProbDifference } = settings;
+  if (maxLogProbDifference !== undefined && oldLogProbs === 'sampler') {
+    const problem = 'nothing is compared with the sampler unless oldLogProbs is "recomputed".';
+    throw new OptionError('INVALID_OPTION', 'trainPolicy', 'maxLogProbDifference', problem);
+  }
   refuseDropout('trainPolicy', adapter);
   refuseRowInputs('trainPolicy', adapter);
   weightedRewardsOf(rewards);

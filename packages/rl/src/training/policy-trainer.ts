@@ -18,7 +18,13 @@ import {
   warn,
 } from '@posttrain/training';
 import type { PolicyLoss } from '../loss-objective.js';
-import { type AnnotatedRollouts, type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
+import {
+  type AnnotatedRollouts,
+  type AnyPolicyObjective,
+  isLossObjective,
+  type PolicyObjective,
+  policyObjective,
+} from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
 import { checkRollouts } from '../rollout/check-rollouts.js';
 import { singleTurn } from '../rollout/single-turn.js';
@@ -218,6 +224,9 @@ export async function learnFrom(
   for (const { annotator, context } of annotators) {
     learnt.push(checkMetrics(annotator.name, (await annotator.learn?.(seen, advantages, context)) ?? {}));
   }
+  for (const regulariser of regularisersOf(options.objective)) {
+    learnt.push(checkMetrics(regulariser.name, regulariser.learn?.(seen) ?? {}));
+  }
   const metrics = { ...meanMetrics(updates), ...samplerMetrics, ...Object.assign({}, ...learnt) };
   return { annotated, advantages, rollouts, metrics, skipped };
 }
@@ -249,6 +258,9 @@ function annotatorsOf(run: LearningPolicy, step: number, signal: AbortSignal | u
     context: annotatorContext(samplingRequest(run, step, key.child(LAST_ANNOTATOR - i), signal)),
   }));
 }
+
+const regularisersOf = (objective: AnyPolicyObjective) =>
+  isLossObjective(objective) ? [] : (objective.regularisers ?? []);
 
 /** What annotators have to say before the first step. @throws what they refuse a run with */
 export async function prepareAnnotators(run: LearningPolicy, step: number, signal: AbortSignal | undefined) {

@@ -1,5 +1,7 @@
+import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, sequenceLogProbs } from '@posttrain/lm';
 import type { Metrics, Trainer } from '@posttrain/training';
+import { samplerMismatch } from '../rollout/sampler-mismatch.js';
 import { type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { type PolicySettings, referenceOf } from './policy-options.js';
 
@@ -30,14 +32,36 @@ export async function withLogProbs(
     };
   });
   if (!recomputed) return { rollouts, metrics: {} };
-  const differences = scored.flatMap((rollout, i) =>
-    trainedTokens(rollout).flatMap((isTrained, t) =>
-      isTrained ? [Math.abs((rollout.oldLogProbs ?? rollout.samplerLogProbs)[t]! - recomputed[i]![t]!)] : [],
-    ),
-  );
-  const metrics = {
-    'sampling/sampling_logp_difference/mean': differences.reduce((a, b) => a + b, 0) / differences.length,
-    'sampling/sampling_logp_difference/max': differences.reduce((a, b) => Math.max(a, b), 0),
+  // A source with another sampler has said what the policy itself thinks: that is compared.
+  const compared = scored.map((rollout, i) => ({
+    ...rollout,
+    oldLogProbs: recomputed[i]!,
+    samplerLogProbs: rollout.oldLogProbs ?? rollout.samplerLogProbs,
+  }));
+  return { rollouts, metrics: mismatchMetrics(compared, options) };
+}
+
+/** What sampler and trainer say of the same tokens. @throws PosttrainError SAMPLER_MISMATCH above the stated bound */
+function mismatchMetrics(
+  rollouts: Parameters<typeof samplerMismatch>[0],
+  { maxLogProbDifference: bound }: PolicySettings,
+): Metrics {
+  if (!rollouts.some((rollout) => trainedTokens(rollout).includes(1))) return {};
+  const found = samplerMismatch(rollouts);
+  if (bound !== undefined && !(found.max <= bound)) {
+    const problem = `the sampler and the trainer differ by ${found.max} in the log-probability of a token (mean ${found.v1}, half the mean square ${found.v2})`;
+    const remedy = `above maxLogProbDifference, ${bound}; make them compute alike, or raise it and correct by truncatedImportance or rejectMismatch`;
+    throw new PosttrainError('SAMPLER_MISMATCH', `trainPolicy: ${problem}, ${remedy}`);
+  }
+  return {
+    'sampling/sampling_logp_difference/mean': found.mean,
+    'sampling/sampling_logp_difference/max': found.max,
+    'sampling/kl_v1': found.v1,
+    'sampling/kl_v2': found.v2,
+    'sampling/kl_k3': found.k3,
+    'sampling/chi2_token': found.chi2Token,
+    'sampling/chi2_sequence': found.chi2Sequence,
+    'sampling/effective_sample_size': found.effectiveSampleSize,
+    'sampling/log_perplexity_gap': found.logPerplexityGap,
   };
-  return { rollouts, metrics };
 }

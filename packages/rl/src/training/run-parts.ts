@@ -42,9 +42,11 @@ export class RunParts {
   /** @throws OptionError for a part that learns and whose state a checkpoint could not hold */
   constructor({ objective, rollouts, rows }: Pick<PolicySettings, 'objective' | 'rollouts' | 'rows'>) {
     const { annotators = [] } = objective;
+    const regularisers = isLossObjective(objective) ? [] : (objective.regularisers ?? []);
     const all: readonly (readonly [string, Partial<Stateful> & Pick<Annotator, 'trainers'>])[] = [
       ['advantage', isLossObjective(objective) ? {} : objective.advantage],
       ...annotators.map((annotator, i) => [`annotator ${i} (${annotator.name})`, annotator] as const),
+      ...regularisers.map((regulariser, i) => [`regulariser ${i} (${regulariser.name})`, regulariser] as const),
       ['rollouts', rollouts ?? {}],
       ['rows', rows as Partial<Stateful>],
     ];

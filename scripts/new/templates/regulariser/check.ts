@@ -9,7 +9,7 @@ describe('myMethod', () => {
   it('does not see which of the two policies is the reference', async () => {
     const of = async (own: number, reference: number) => {
       const [x, ones] = [tensor([[own]]), tensor([[1]])];
-      const policy = { logProbs: x, oldLogProbs: x, entropies: ones, weights: ones, tokenMean: ones };
+      const policy = { logProbs: x, oldLogProbs: x, entropies: ones, weights: ones, tokenMean: ones, ratio: ones };
       const inputs = { ...policy, temperature: 1, annotations: {}, pass: undefined };
       return myMethod({ beta: 2 })
         .compute({ ...inputs, referenceLogProbs: tensor([[reference]]) })

@@ -8,7 +8,9 @@ describe('myMethod', () => {
 
   it('is least where the ratio is epsilon away, on the side of the advantage', async () => {
     const of = async (ratio: number, advantage: number) => {
-      const inputs = { logProbs: tensor([[0]]), ratio: tensor([[ratio]]), advantages: tensor([[advantage]]) };
+      const [zero, mask] = [tensor([[0]]), tensor([[1]])];
+      const others = { logProbs: zero, oldLogProbs: zero, samplerLogProbs: undefined, mask };
+      const inputs = { ...others, ratio: tensor([[ratio]]), advantages: tensor([[advantage]]) };
       return myMethod({ epsilon: 0.2 }).compute(inputs).loss.item();
     };
     for (const advantage of [2, -0.5]) {
