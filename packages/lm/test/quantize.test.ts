@@ -463,6 +463,15 @@ describe('quantising and pruning by calibration', () => {
     await expect(model.quantize({ ...gptqOptions, rows: [] })).rejects.toThrow(/rows is .*list of lists of token ids/);
     await expect(model.quantize({ ...gptqOptions, skip: ['q_prj'] })).rejects.toThrow(/Did you mean "q_proj"/);
     await expect(model.quantize({ ...gptqOptions, groupSize: 24 })).rejects.toThrow(/24 is not one of/);
+    for (const method of ['gptq', 'awq', 'smoothquant'] as const) {
+      const other = model.quantize({ method, rows: [[1], [2, model.network.config.vocabSize]] });
+      await expect(other, method).rejects.toThrow(/calibration, rows\[1\], position 1: \d+ is no token id/);
+    }
+    const long = model.prune({ method: 'wanda', sparsity: 0.5, rows: [new Array(1000).fill(1)] });
+    await expect(long).rejects.toThrow(/rows\[0\] has 1000 tokens, and the model's context 256; cut it/);
+    await expect(model.prune({ method: 'magnitude', sparsity: 0.5, dampening: 1 })).rejects.toThrow(
+      /dampening is of method "sparsegpt"/,
+    );
     const quantized = await model.quantize({ method: 'int4', blockSize: 16 });
     await expect(quantized.quantize(gptqOptions)).rejects.toThrow(/quantised already/);
     const load = loadWeights(modelFolder('llama'), {

@@ -323,6 +323,21 @@ describe('options', () => {
     await expect(createAdapter(model, lora, options as Partial<LoraConfig>)).rejects.toThrow(message);
   });
 
+  it.each([
+    [
+      [
+        [1, 2],
+        [3, 1e6],
+      ],
+      /createAdapter, rows\[1\], position 1: 1000000 is no token id; ids are whole numbers/,
+    ],
+    [[[1], []], /rows\[1\] has 0 tokens; it needs 1 to/],
+    [[new Array(5000).fill(1)], /rows\[0\] has 5000 tokens; it needs 1 to/],
+  ])('rows that no model of this vocabulary and context can read are refused', async (rows, message) => {
+    const made = createAdapter(await tinyModel('llama'), lora, { initLoraWeights: 'corda' }, { rows });
+    await expect(made).rejects.toThrow(message);
+  });
+
   it('refuses bias "all" where biases are out of reach', async () => {
     await expect(createAdapter(await tinyModel('gpt2'), lora, { bias: 'all' })).rejects.toThrow(
       /transformer.h.0.ln_1.bias belongs to no linear layer/,

@@ -29,12 +29,13 @@ export async function allowedAdapterFolder(
   const inside = await realOf(root, missing);
   const real = await realOf(folder, missing);
   if (!isWithin(inside, real)) throw outside(path);
-  const config = await realOf(join(real, CONFIG), missing);
-  const tensors = await realpath(join(real, TENSORS)).catch(() => undefined);
-  for (const file of [config, tensors]) if (file !== undefined && !isWithin(inside, file)) throw outside(path);
-  for (const other of await namedFolders(config)) {
-    const target = await realpath(resolve(other)).catch(() => resolve(other));
-    if (!isWithin(inside, target)) throw outside(other);
+  await realOf(join(real, CONFIG), missing);
+  for (const one of [real, ...(await namedFolders(join(real, CONFIG)))]) {
+    for (const part of [one, join(one, CONFIG), join(one, TENSORS)]) {
+      const found = resolve(part);
+      const target = await realpath(found).catch(() => found);
+      if (!isWithin(inside, target) && !isWithin(resolve(root), target)) throw outside(one === real ? path : one);
+    }
   }
   return real;
 }

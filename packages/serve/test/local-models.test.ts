@@ -217,6 +217,9 @@ describe('localModels', () => {
       await mkdir(join(root, 'mixture'));
       const mixture = { peft_type: 'XLORA', adapters: { 0: join(outside, 'v1') } };
       await writeFile(join(root, 'mixture', 'adapter_config.json'), JSON.stringify(mixture));
+      await mkdir(join(root, 'links'));
+      const linked = { peft_type: 'MOLE', adapters: { 0: join(root, 'files') } };
+      await writeFile(join(root, 'links', 'adapter_config.json'), JSON.stringify(linked));
       const refused = async (status: number, problem: RegExp, ...[name, path, more]: [string, string?, object?]) => {
         const answer = await change('load', name, path, more);
         expect([answer.status, answer.text], path).toEqual([status, expect.stringMatching(problem)]);
@@ -227,6 +230,7 @@ describe('localModels', () => {
         'link',
         'files',
         'mixture',
+        'links',
         '/etc',
         '..',
       ]) {

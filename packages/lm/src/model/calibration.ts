@@ -1,6 +1,7 @@
 import { iota, realize, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { FloatMatrix, Hessian, InputStatistics } from '@posttrain/core-tensor/quantization';
 import { custom, listOf, text } from '@posttrain/interfaces';
+import { assertTokenIds } from '../tokenizer/token-ids.js';
 import { transposed } from '../transposed.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
 import type { Network } from './network.js';
@@ -11,6 +12,17 @@ export const isRows = (value: unknown): boolean =>
   Array.isArray(value) &&
   value.length > 0 &&
   value.every((row) => Array.isArray(row) && row.length > 0 && row.every((id) => Number.isSafeInteger(id) && id >= 0));
+
+/** @throws ModelQuantizationError for a row longer than the context, TokenIdError for what is no id of the vocabulary: another tokenizer's */
+export function checkRows({ config }: Pick<Network, 'config'>, rows: readonly (readonly number[])[]): void {
+  const { vocabSize, maxPositionEmbeddings: longest } = config;
+  rows.forEach((row, i) => {
+    assertTokenIds(vocabSize, row, `calibration, rows[${i}]`);
+    if (row.length <= longest) return;
+    const problem = `rows[${i}] has ${row.length} tokens, and the model's context ${longest}; cut it`;
+    throw new ModelQuantizationError(`calibration: ${problem}.`);
+  });
+}
 
 /** What every method that looks at the model's inputs takes. */
 export const calibrationShape = {
@@ -60,7 +72,7 @@ interface Sums {
 /**
  * The inputs of layers over all tokens of the rows; those of one length are a pass together.
  *
- * @throws ModelQuantizationError for a layer that no token reaches
+ * @throws ModelQuantizationError for a layer that no token reaches; what `checkRows` throws
  */
 export async function inputStatistics(
   network: Network,
@@ -68,6 +80,7 @@ export async function inputStatistics(
   modules: readonly ModuleInfo[],
   rows: readonly (readonly number[])[],
 ): Promise<ReadonlyMap<string, LayerInputs>> {
+  checkRows(network, rows);
   const names = new Set(modules.map(({ name }) => name));
   const sums = new Map<string, Sums>();
   for (const batch of batchesOf(rows)) {

@@ -16,7 +16,7 @@ const pruneOptions = options('prune', {
   }),
   ...sparsityShape,
   /** λ of H + λ·mean(diag H)·I, of `sparsegpt`. Default 0.01. */
-  dampening: number({ default: 0.01, min: 0 }),
+  dampening: number({ optional: true, min: 0 }),
   /** Linear layers to leave as they are: module paths or dotted endings of them. Default: none. */
   skip: listOf(text({}), { default: [] }),
 });
@@ -35,11 +35,17 @@ export async function pruneWeights(network: Network, weights: Weights, given: Pr
   if (method !== 'magnitude' && !rows) {
     throw new ModelQuantizationError(`prune: method "${method}" looks at inputs: give rows of token ids.`);
   }
+  if (method !== 'sparsegpt' && dampening !== undefined) {
+    throw new ModelQuantizationError(
+      `prune: dampening is of method "sparsegpt"; "${method}" inverts nothing. Leave it out.`,
+    );
+  }
   const how = { ...(sparsity !== undefined && { sparsity }), ...(pattern && { pattern }) } as Sparsity;
   const prune = (weight: FloatMatrix, inputs: LayerInputs | undefined): FloatMatrix => {
     if (!inputs) return wanda(weight, new Array<number>(weight.shape[1]!).fill(1), how);
     const { gram } = inputs;
-    if (method === 'sparsegpt') return sparseGpt(weight, gram, { ...how, dampening }).weight;
+    const damped = dampening === undefined ? how : { ...how, dampening };
+    if (method === 'sparsegpt') return sparseGpt(weight, gram, damped).weight;
     return wanda(
       weight,
       Float64Array.from({ length: gram.size }, (_, j) => Math.sqrt(gram.data[j * (gram.size + 1)]!)),

@@ -9,6 +9,7 @@ import type { LayerMethod, TargetedConfig } from './layer-method.js';
 import type { AdaptableModel, PeftAdapter, TaskType } from './peft-adapter.js';
 import type { AdapterTensors, MethodContext, PeftMethod } from './peft-method.js';
 import { asPeftMethod } from './per-layer.js';
+import { checkRows } from './row-passes.js';
 import { saveAdapter } from './save-adapter.js';
 import type { SkippedModule } from './targets.js';
 import { initialCopies, trainsCopies, withWholeModules } from './whole-modules.js';
@@ -94,6 +95,7 @@ export async function planAdapter<Config extends object>(
   { seed = 0, name, rows = [], file }: PlanOptions,
 ): Promise<Planned<Config>> {
   const complete = method.options.read(given);
+  checkRows(model, rows);
   const asked: Config = file ? complete : withHead(model, complete);
   const key = Key.fromSeed(seed);
   const planned = await (file

@@ -1,12 +1,22 @@
 import { iota, realize, type Tensor, tensor, tokenLogProbs, valueAndGrad, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import type { LayerHooks } from '@posttrain/lm';
+import { assertTokenIds, type LayerHooks } from '@posttrain/lm';
 import type { Dense } from './dense.js';
 import { AdapterConfigError } from './errors.js';
 import type { AdapterTarget } from './layer-method.js';
 import type { AdaptableModel } from './peft-adapter.js';
 
 // What the base says of rows of token ids, for initial values that are made of it. One row is one pass.
+
+/** @throws AdapterConfigError for an empty row and one longer than the context, TokenIdError for another tokenizer's ids */
+export function checkRows({ config }: Pick<AdaptableModel, 'config'>, rows: readonly (readonly number[])[]): void {
+  const { vocabSize, maxPositionEmbeddings: longest } = config;
+  rows.forEach((row, i) => {
+    assertTokenIds(vocabSize, row, `createAdapter, rows[${i}]`);
+    if (row.length > 0 && row.length <= longest) return;
+    throw new AdapterConfigError(`rows[${i}] has ${row.length} tokens; it needs 1 to ${longest}, the model's context`);
+  });
+}
 
 function inputOf(row: readonly number[]) {
   const shape = [1, row.length];
