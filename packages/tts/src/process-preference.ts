@@ -16,7 +16,7 @@ export interface ValuedNode {
  *
  * - up to two are positive: those of highest Q below which a right solution lies; up to two are negative: those of lowest Q below which
  *   a wrong one lies. Where there is only one of a kind, up to four are taken of the other;
- * - each positive makes a pair with each negative that has a lower Q, if also the mean Q along the best way to a right solution from the one is
+ * - each positive makes a pair with each negative of another text that has a lower Q, if also the mean Q along the best way to a right solution from the one is
  *   above that along the worst way to a wrong one from the other.
  *
  * Q is only put in order by it and never a label, which it is too noisy for: the loss is −ln σ(r(positive) − r(negative)), a Bradley–Terry model.
@@ -32,7 +32,7 @@ export function processPreferences(root: ValuedNode): (readonly [chosen: ValuedN
     const chosen = right.slice(0, wrong.length === 1 ? 4 : 2);
     const rejected = wrong.slice(0, right.length === 1 ? 4 : 2);
     for (const better of chosen) {
-      for (const worse of rejected) {
+      for (const worse of rejected.filter(({ node }) => node.text !== better.node.text)) {
         if (better.value > worse.value && meanAlong(better, true) > meanAlong(worse, false))
           pairs.push([better, worse]);
       }
