@@ -17,7 +17,7 @@ out = output_folder(__file__)
 generator = np.random.RandomState(0)
 # What published.py, authors.py and searches.py take from elsewhere is not made again.
 here = Path(__file__).resolve().parent
-for name in ("game-of-24", "rest-mcts", "lite-search", "search-and-learn", "rebase-searches", "sc-mcts", "r-star"):
+for name in ("game-of-24", "rest-mcts", "lite-search", "search-and-learn", "rebase-searches", "sc-mcts", "r-star", "process-preferences"):
     if out != here:
         shutil.copy(here / f"{name}.json", out)
 

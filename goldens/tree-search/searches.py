@@ -1,8 +1,9 @@
-"""What searches over steps find over a table in the place of models, by the code of their authors: python searches.py SAL REBASE SC RSTAR, the
+"""What searches over steps find over a table in the place of models, by the code of their authors: python searches.py SAL REBASE SC RSTAR MATH, the
 folders of huggingface/search-and-learn at commit 6f81cac8b1ca4c4be9fabefc27a856c928f3ae7f (beam search and DVTS over steps, votes), of
 thu-wyz/inference_scaling at commit 0fe7da96f406bfad57381228329a507e2397bdea (REBASE, arXiv 2408.00724), of zitian-gao/SC-MCTS at commit
-62afe6a1c5a85f00e0d2cba8e8db341bfe0a861b (SC-MCTS*, arXiv 2410.01707) and of zhentingqi/rStar at commit
-cab41df656bddc4d4b61ac87721315dd48b45b48 (rStar, arXiv 2408.06195). None is a package; of each only the modules of its search are loaded."""
+62afe6a1c5a85f00e0d2cba8e8db341bfe0a861b (SC-MCTS*, arXiv 2410.01707) of zhentingqi/rStar at commit
+cab41df656bddc4d4b61ac87721315dd48b45b48 (rStar, arXiv 2408.06195) and of microsoft/rStar at commit b3c1846185f4af877e1e441a67c4c5fcfed9d442 (the
+pairs of rStar-Math's process preference model, arXiv 2501.04519). None is a package; of each only the modules of its search are loaded."""
 
 import contextlib
 import importlib.util
@@ -17,8 +18,8 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from golden import output_folder, write_json  # noqa: E402
 
-folders = [Path(sys.argv.pop(1)) for _ in range(4)]
-sal, rebase_folder, sc, rstar = folders
+folders = [Path(sys.argv.pop(1)) for _ in range(5)]
+sal, rebase_folder, sc, rstar, star_math = folders
 out = output_folder(__file__)
 
 
@@ -407,4 +408,48 @@ write_json(
         ],
         "scores": [scored(seed, size) for seed, size in enumerate((1, 3, 4, 6, 9))] + [scored(99, 2)],
     },
+)
+
+# The process preference model of rStar-Math
+
+stand_in("pebble", ProcessPool=None)
+stand_in("rstar_deepthink")
+stand_in("rstar_deepthink.agents")
+stand_in("rstar_deepthink.agents.utils")
+stand_in("eval_output", InferNode=object, TOO_MANY_CODE_ERRORS="errors", is_valid_final_answer_node=lambda node: node.is_solution)
+sys.modules["eval_output"].__dict__.update(argparse=__import__("argparse"), Dict=dict, Any=object, Optional=__import__("typing").Optional)
+preferences = load("extra_rm_file", star_math / "extra_rm_file.py")
+
+
+def preference_run(seed, depth, width):
+    draw = random.Random(f"preferences {seed}")
+    nodes = []
+
+    def grown(parent, text, level):
+        node = types.SimpleNamespace(
+            **dict(parent=parent, text=text, children=[], final_correct=0, final_wrong=0, final_answer="", extra_info="", visit_count=1),
+        )
+        row = {"parent": -1 if parent is None else parent.id, "text": text}
+        node.id = len(nodes)
+        nodes.append(row)
+        node.is_solution = level == depth or (level > 1 and draw.random() < 0.2)
+        if node.is_solution:
+            node.q_value = draw.choice((1, -1))
+            row["score"] = node.q_value
+        else:
+            for i in range(width if level == 0 else draw.randint(1, width)):
+                node.children.append(grown(node, "abcdef"[i], level + 1))
+            node.q_value = round(draw.uniform(-1, 1), 6)
+        row["q"] = node.q_value
+        return node
+
+    root = grown(None, "", 0)
+    found = preferences.search_all_traces(root)
+    pairs = [[row["prefix"].split("with code.")[-1], row["chosen_step"], row["rejected_step"], row["step_margin"]] for row in found]
+    return {"nodes": nodes, "pairs": pairs}
+
+
+write_json(
+    out / "process-preferences.json",
+    {"runs": [preference_run(41, 3, 3), preference_run(42, 3, 5), preference_run(43, 4, 4)]},
 )

@@ -12,6 +12,7 @@ import {
   knockoutTournament,
   lats,
   mctSelfRefine,
+  mcts,
   multiAgentTreeOfThoughts,
   rag,
   react,
@@ -23,6 +24,7 @@ import {
   sequentialRevision,
   skeletonOfThought,
   swissTournament,
+  traceRows,
 } from '@posttrain/tts';
 import { proof } from './proof.mjs';
 
@@ -212,3 +214,20 @@ for (const [rows, isJudged] of [
     });
   }
 }
+
+proof('what a search knows of steps becomes pairs for a process preference model', async () => {
+  const { generator } = script();
+  const verifier = {
+    name: 'even',
+    verify: async (all) => all.map(({ completion }) => ({ score: 1 - (completion.at(-1) % 2) })),
+  };
+  const { trace } = await mcts(
+    { prompt: 'What is the digit?' },
+    { generator, verifier, n: 24, width: 3, stop, sampling: { seed: 3, maxTokens: 8 } },
+  );
+  const rows = traceRows(trace, { kind: 'process-preference' });
+  assert.ok(rows.length > 0);
+  for (const { prompt, chosen, rejected, chosen_value, rejected_value } of rows) {
+    assert.ok(prompt.startsWith('What is the digit?') && chosen_value > rejected_value && chosen !== rejected);
+  }
+});

@@ -1,5 +1,6 @@
 import { assertArgument, type ChatMessage, type Prompt } from '@posttrain/interfaces';
 import { assertTrace } from './arguments.js';
+import { processPreferences, type ValuedNode } from './process-preference.js';
 import { type Trace, type TraceNode, traceTexts } from './trace.js';
 
 /** A solution to be imitated: a prompt–completion row of supervised fine-tuning. */
@@ -45,19 +46,23 @@ interface Kinds {
   readonly preference: SiblingRow;
   readonly chain: StepRow;
   readonly 'step-value': StepValueRow;
+  readonly 'process-preference': StepValueRow;
   readonly stepwise: StepwiseRow;
 }
 
 /** What a trace is made into. */
 export interface TraceRowsOptions<Kind extends keyof Kinds = keyof Kinds> {
   readonly kind: Kind;
-  /** Of `completion`, `stepwise` and `chain`: the score that a solution has at least. Default: only the chosen one, whatever its score. */
+  /**
+   * Of `completion`, `stepwise` and `chain`: the score that a solution has at least. Default: only the chosen one, whatever its score. Of
+   * `process-preference`: the score that a right solution has at least, default 1.
+   */
   readonly minScore?: number;
   /** Of `preference` and `step-value`: by how much a score or value must be higher. Default 0: higher at all. */
   readonly minMargin?: number;
 }
 
-const KINDS = ['completion', 'preference', 'chain', 'step-value', 'stepwise'] as const;
+const KINDS = ['completion', 'preference', 'chain', 'step-value', 'process-preference', 'stepwise'] as const;
 
 /**
  * The rows that a search has to teach (distillation of test-time compute into the model): what it found, what it preferred and what it
@@ -69,11 +74,14 @@ const KINDS = ['completion', 'preference', 'chain', 'step-value', 'stepwise'] as
  *   same place that is on no such way, behind the steps before it;
  * - `step-value`: step-level value preferences (SVPO, arXiv 2406.10858): of all steps from one place, each against each that Q (payload `q`), or
  *   the score where there is none, holds for worse, behind the steps before them, with both values;
+ * - `process-preference`: what the process preference model of rStar-Math is trained on (PPM, arXiv 2501.04519; `processPreferences`): the two steps
+ *   from one place of highest Q that lead to a right solution, each against the two of lowest Q that lead to a wrong one;
  * - `stepwise`: the same solutions by steps, with Q (payload `q`) or score of each as its label; a solution one of whose steps has
  *   none is left out.
  *
  * Texts that answered another prompt (evaluations, reflections) or another generator are no part of it. A conversation's rows are
- * messages; the problem's prefix is part of what the model said. `chain` and `step-value` need a prompt that is a text, which steps can stand behind.
+ * messages; the problem's prefix is part of what the model said. `chain`, `step-value` and `process-preference`
+ * need a prompt that is a text, which steps can stand behind.
  */
 export function traceRows<Kind extends keyof Kinds>(trace: Trace, options: TraceRowsOptions<Kind>): Kinds[Kind][] {
   assertTrace('traceRows', trace);
@@ -85,6 +93,7 @@ export function traceRows<Kind extends keyof Kinds>(trace: Trace, options: Trace
     preference: () => reader.preferences(minMargin),
     chain: () => reader.chains(reader.solutions(minScore)),
     'step-value': () => reader.stepValues(minMargin),
+    'process-preference': () => reader.processPreferences(minScore ?? 1, minMargin),
     stepwise: () => reader.solutions(minScore).flatMap((node) => reader.steps(node) ?? []),
   };
   return rows[kind]() as Kinds[Kind][];
@@ -148,11 +157,32 @@ class TraceReader {
         const worse = siblings.filter((it) => it.text !== chosen.text && margin(it) > 0 && margin(it) >= minMargin);
         return worse.map((rejected) => [chosen, rejected] as const);
       });
-      const rows = this.#pairs(pairs);
-      return rows.map((row, i) => {
-        const [chosen_value, rejected_value] = pairs[i]!.map((node) => knownValue(node)!) as [number, number];
-        return { ...row, chosen_value, rejected_value };
-      });
+      return this.#valuedPairs(pairs);
+    });
+  }
+
+  processPreferences(minScore: number, minMargin: number): StepValueRow[] {
+    const below = new Map<number, TraceNode[]>();
+    for (const node of this.#trace.nodes) {
+      if (!this.#isOfProblem(node) || typeof knownValue(node) !== 'number') continue;
+      below.set(node.parent!, [...(below.get(node.parent!) ?? []), node]);
+    }
+    const valued = (node: TraceNode): ValuedNode => ({
+      ...{ node, value: knownValue(node) ?? 0, children: (below.get(node.id) ?? []).map(valued) },
+      isRight:
+        node.parent !== null && node.stop === undefined && typeof node.score === 'number'
+          ? node.score >= minScore
+          : undefined,
+    });
+    const pairs = processPreferences(valued(this.#trace.nodes[0]!));
+    const wide = pairs.filter(([chosen, rejected]) => chosen.value - rejected.value >= minMargin);
+    return this.#valuedPairs(wide.map(([chosen, rejected]) => [chosen.node, rejected.node]));
+  }
+
+  #valuedPairs(pairs: readonly (readonly [chosen: TraceNode, rejected: TraceNode])[]): StepValueRow[] {
+    return this.#pairs(pairs).map((row, i) => {
+      const [chosen_value, rejected_value] = pairs[i]!.map((node) => knownValue(node)!) as [number, number];
+      return { ...row, chosen_value, rejected_value };
     });
   }
 

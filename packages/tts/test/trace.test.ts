@@ -20,7 +20,7 @@ import {
   traceToSvg,
   treeOfThoughts,
 } from '../src/index.js';
-import { LETTERS, scripted, stepper, table, values } from './doubles.js';
+import { goldenOf, LETTERS, scripted, stepper, table, values } from './doubles.js';
 
 const search = (texts: readonly string[], n = texts.length) =>
   bestOfN(
@@ -397,7 +397,7 @@ describe('traceRows', () => {
     const [steps] = traceRows(beam, { kind: 'stepwise' });
     expect(steps).toMatchObject({ completions: [expect.stringMatching(/^a\n$/), expect.any(String)], labels: [1, 1] });
     expect(() => traceRows(trace, { kind: 'rows' as never })).toThrow(
-      /one of completion, preference, chain, step-value, stepwise/,
+      /one of completion, preference, chain, step-value, process-preference, stepwise/,
     );
   });
 
@@ -436,6 +436,51 @@ describe('traceRows', () => {
     expect(sorted(pairs)).toEqual(sorted(all));
     const asked = { ...trace, prompt: [{ role: 'user' as const, content: 'What?' }] };
     expect(() => traceRows(asked, { kind: 'chain' })).toThrow(/one whose prompt is a text/);
+  });
+
+  interface Run {
+    readonly nodes: readonly { parent: number; text: string; q: number; score?: number }[];
+    readonly pairs: readonly [before: string, chosen: string, rejected: string, margin: number][];
+  }
+  it.each(goldenOf<{ runs: Run[] }>('process-preferences').runs)(
+    'are the pairs that the code of rStar-Math takes, each of the better of two steps by what lies below',
+    async ({ nodes, pairs }) => {
+      const { trace } = await tree();
+      const grown = nodes.map(({ parent, text, q, score }, id) => ({
+        ...{ id, parent: id === 0 ? null : parent, text, payload: { q }, status: 'dropped' as const, answer: null },
+        ...{ promptTokens: 0, completionTokens: 1, finishReason: id === 0 ? null : ('stop' as const) },
+        ...(score === undefined ? { stop: '\n' } : { score }),
+      }));
+      const planted: Trace = { ...trace, prompt: 'P', prefix: '', nodes: grown };
+      const rows = traceRows(planted, { kind: 'process-preference' });
+      const wanted = pairs.map(([before, chosen, rejected]) => [`P${before}`, chosen, rejected]);
+      expect(rows.map(({ prompt, chosen, rejected }) => [prompt, chosen, rejected])).toEqual(wanted);
+      rows.forEach(({ chosen_value, rejected_value }, i) => {
+        expect(chosen_value - rejected_value).toBeCloseTo(pairs[i]![3], 9);
+      });
+      expect(rows.length).toBeGreaterThan(2);
+      // Nothing is right at a score that none has, and no margin is as wide as all values.
+      expect(traceRows(planted, { kind: 'process-preference', minScore: 2 })).toEqual([]);
+      expect(traceRows(planted, { kind: 'process-preference', minMargin: 2.1 })).toEqual([]);
+    },
+  );
+
+  it('take at most two a side of one place, four where the other side has one, and none where all lead to the same', async () => {
+    const { trace } = await tree();
+    const siblings = (scores: readonly number[], q: readonly number[]) => {
+      const row = { status: 'dropped' as const, answer: null, promptTokens: 0, completionTokens: 1 };
+      const root = { ...row, id: 0, parent: null, text: '', finishReason: null };
+      const below = scores.map((score, i) => ({
+        ...{ ...row, id: i + 1, parent: 0, text: 'abcdef'[i]!, finishReason: 'stop' as const, score },
+        payload: { q: q[i]! },
+      }));
+      const rows = traceRows({ ...trace, prompt: 'P', nodes: [root, ...below] }, { kind: 'process-preference' });
+      return rows.map(({ chosen, rejected }) => chosen + rejected);
+    };
+    expect(siblings([1, 1, 1, 0, 0, 0], [0.7, 0.9, 0.8, 0.3, 0.1, 0.2])).toEqual(['be', 'bf', 'ce', 'cf']);
+    expect(siblings([1, 0, 0, 0, 0, 0], [0.9, 0.5, 0.4, 0.3, 0.2, 0.1])).toEqual(['af', 'ae', 'ad', 'ac']);
+    expect(siblings([1, 1, 1], [0.7, 0.9, 0.8])).toEqual([]);
+    expect(siblings([1, 0], [0.2, 0.4])).toEqual([]);
   });
 
   it('leave out what answered another prompt', async () => {
