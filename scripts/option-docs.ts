@@ -224,7 +224,8 @@ const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>
 export function renderPeftMethods(): string {
   const sections = Object.entries(METHOD_FILES).map(([type, names]) => {
     const { options } = peftMethods[type as keyof typeof peftMethods] as { readonly options: MethodOptions<object> };
-    const files = [`${PEFT}/adapters/method-options.ts`, ...names.map((name) => `${PEFT}/methods/${name}.ts`)];
+    const shared = ['method-options', 'trainable-tokens'].map((name) => `${PEFT}/adapters/${name}.ts`);
+    const files = [...shared, ...names.map((name) => `${PEFT}/methods/${name}.ts`)];
     return `## ${type}\n\n${tableOf({ shape: options.shape, files }, false)}`;
   });
   return `# Options of PEFT methods

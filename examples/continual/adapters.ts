@@ -113,6 +113,8 @@ if (process.argv[1]?.endsWith('adapters.ts')) {
 function asFile(results: Readonly<Record<string, readonly ArmRun[]>>): string {
   const lines = Object.keys(ADAPTER_ARMS)
     .filter((arm) => results[arm])
-    .map((arm) => ` ${JSON.stringify(arm)}: [\n${results[arm]!.map((run) => `  ${JSON.stringify(run)}`).join(',\n')}\n ]`);
+    .map(
+      (arm) => ` ${JSON.stringify(arm)}: [\n${results[arm]!.map((run) => `  ${JSON.stringify(run)}`).join(',\n')}\n ]`,
+    );
   return `{\n${lines.join(',\n')}\n}\n`;
 }

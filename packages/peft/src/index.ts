@@ -7,8 +7,10 @@ export {
   MergeError,
   TargetModulesError,
 } from './adapters/errors.js';
+export type { FusedMember, FusedParameter } from './adapters/fused-parameters.js';
 export type {
   AdapterTarget,
+  FusedForm,
   LayerMethod,
   MergedTarget,
   PreparedTarget,
@@ -40,6 +42,7 @@ export { saveAdapter } from './adapters/save-adapter.js';
 export { type StackedAdapter, stackAdapters } from './adapters/stack-adapters.js';
 export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targets.js';
 export { matchTargets } from './adapters/targets.js';
+export type { TokenIndices, TokenRows } from './adapters/trainable-tokens.js';
 export type { LoadAdapterOptions } from './load-adapter.js';
 export { loadAdapter } from './load-adapter.js';
 export { type ExtractedLora, type ExtractLoraOptions, extractLora } from './merging/extract-lora.js';

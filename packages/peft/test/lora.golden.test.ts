@@ -1,7 +1,17 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Key, normal, realize, referenceEngine, setEngine, type Tensor, tensor, tokenLogProbs, valueAndGrad } from '@posttrain/core-tensor';
+import {
+  Key,
+  normal,
+  realize,
+  referenceEngine,
+  setEngine,
+  type Tensor,
+  tensor,
+  tokenLogProbs,
+  valueAndGrad,
+} from '@posttrain/core-tensor';
 import { openSafetensors, type SafetensorsFile } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import type { Named } from '@posttrain/core-tensor/optim';
@@ -161,12 +171,19 @@ describe('targetParameters', () => {
     const [inner, outer] = ['base_layer.lora', 'lora'].map((name) => `model.layers.0.mlp.experts.${name}`);
     expect(made.parameters[`${inner}_B.weight`]!.shape).toEqual([24, 12]);
     expect(new Set(await made.parameters[`${outer}_B.weight`]!.toArray())).toEqual(new Set([0]));
-    const moved = Object.entries(made.parameters).map(([name, x]) => [name, normal(Key.fromSeed(name.length).toTensor(), x.shape)]);
+    const moved = Object.entries(made.parameters).map(([name, x]) => [
+      name,
+      normal(Key.fromSeed(name.length).toTensor(), x.shape),
+    ]);
     const adapter = withAdapterParameters(made, Object.fromEntries(moved) as Named);
     const { model } = await mergeAdapter(base, adapter);
     const [a, b] = await Promise.all(['A', 'B'].map((f) => adapter.parameters[`${inner}_${f}.weight`]!.toArray()));
     // Experts 6, rank 2, width 16; 12 outputs of the gate, then 12 of the up projection. B has the expert last, A first.
-    for (const [projection, from] of [['gate_proj', 0], ['up_proj', 12]] as const) { // biome-ignore format: pairs
+    for (const [projection, from] of [
+      ['gate_proj', 0],
+      ['up_proj', 12],
+    ] as const) {
+      // biome-ignore format: pairs
       const key = `model.layers.0.mlp.experts.4.${projection}.weight`;
       const [before, after] = [await base.weights[key]!.toArray(), await model.weights[key]!.toArray()];
       const change = after.map((x, i) => x - before[i]!);
@@ -189,7 +206,9 @@ describe('targetParameters', () => {
 
   it('are of models with experts, and not in stacks', async () => {
     const llama = await baseOf('llama');
-    await expect(createAdapter(llama, lora, { targetParameters })).rejects.toThrow(/the model has no weights of experts/);
+    await expect(createAdapter(llama, lora, { targetParameters })).rejects.toThrow(
+      /the model has no weights of experts/,
+    );
     const adapter = await createAdapter(await moe, lora, { r: 1, targetModules: ['q_proj'], targetParameters });
     expect(() => stackAdapters([adapter])).toThrow(/does not only enter linear layers/);
   });
@@ -218,7 +237,10 @@ describe('trainableTokenIndices', () => {
     [{ trainableTokenIndices: [3, 3] }, /model.embed_tokens: 3, and it is there twice/],
     [{ trainableTokenIndices: [999] }, /999, and there are 256 tokens/],
     [{ trainableTokenIndices: { embed_token: [3] } }, /Did you mean "embed_tokens"\?/],
-    [{ trainableTokenIndices: [3], targetModules: ['embed_tokens'] }, /is among targetModules or modulesToSave already/],
+    [
+      { trainableTokenIndices: [3], targetModules: ['embed_tokens'] },
+      /is among targetModules or modulesToSave already/,
+    ],
     [{ trainableTokenIndices: [3], modulesToSave: ['lm_head'] }, /lm_head is among targetModules or modulesToSave/],
     [{ trainableTokenIndices: [-1] }, /it must be a list of token ids/],
   ])('refuses %j', async (options, message) => {

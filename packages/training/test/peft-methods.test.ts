@@ -60,7 +60,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const model = tinyModel("llama");
+const model = tinyModel('llama');
 const STEPS = 24;
 
 /** Each with a learning rate at which so small a run learns. */
@@ -221,9 +221,9 @@ it.each(Object.entries(OTHERS))('%s learns in sft', async (name, [learningRate, 
   const rows = countingRows.slice(0, 2).map(({ input_ids: ids }) => ids);
   const targets = { targetModules: ['q_proj', 'down_proj'] };
   const config = name === 'MoLE' ? { adapters: await twoExperts() } : { ...targets, ...options };
-  const adapter = await createAdapter(await small, method as never, config as never, { rows });
+  const adapter = await createAdapter(await model, method as never, config as never, { rows });
   // The same four rows each time, so that five updates say it.
-  const { history } = await run(learningRate, adapter, { model: await small, rows: countingRows.slice(0, 4), steps: 5 });
+  const { history } = await run(learningRate, adapter, { rows: countingRows.slice(0, 4), steps: 5 });
   const losses = history.map(({ metrics }) => metrics.loss!);
   expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.02);
 });

@@ -98,8 +98,7 @@ const baseWith = ({ name, config, network, weights, storage }: AdaptableModel, c
 async function withChangedWeights(model: CausalLM, changed: Named, isTied = false): Promise<CausalLM> {
   const head = model.network.modules.get('lm_head');
   const tiedTo = head?.tiedTo;
-  const untie =
-    tiedTo !== undefined && !isTied && (`${tiedTo}.weight` in changed || 'lm_head.weight' in changed);
+  const untie = tiedTo !== undefined && !isTied && (`${tiedTo}.weight` in changed || 'lm_head.weight' in changed);
   const own: Named = untie ? { 'lm_head.weight': model.weights[`${tiedTo}.weight`]! } : {};
   const weights = { ...model.weights, ...own, ...changed };
   await realize(Object.values(weights), { engine: model.engine });

@@ -30,7 +30,8 @@ export const orNull = <T>(option: Option<T>): Option<T | null, 'default'> =>
     default: null,
   }) as Option<T | null, 'default'>;
 
-export const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every((entry) => typeof entry === 'string');
+export const isTexts = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((entry) => typeof entry === 'string');
 
 const patterns = orNull(
   custom<readonly string[] | string>()(

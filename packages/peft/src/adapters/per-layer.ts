@@ -232,7 +232,12 @@ function planOf<Config extends TargetedConfig>(
     }),
     norms: [],
     saved: match.saved,
-    biases: biasesOf(model, config, { ...match, saved: [...match.saved, ...savedNorms] }, method.targetBiases ?? 'lora_only'),
+    biases: biasesOf(
+      model,
+      config,
+      { ...match, saved: [...match.saved, ...savedNorms] },
+      method.targetBiases ?? 'lora_only',
+    ),
     carried: carriedWeights(model, config, match.matched),
   };
   const entered = new Set(enteredBy(plan).map(({ name }) => name));
@@ -247,7 +252,7 @@ function withoutNorms(
 ): readonly string[] | null {
   const isOf = (entry: string, places: readonly { readonly name: string }[]) =>
     places.some(({ name }) => name.endsWith(entry));
-  return entries && entries.filter((entry) => !isOf(entry, norms) || isOf(entry, modules));
+  return entries?.filter((entry) => !isOf(entry, norms) || isOf(entry, modules)) ?? null;
 }
 
 /** A module that a method enters, by itself or as a part of a parameter. */

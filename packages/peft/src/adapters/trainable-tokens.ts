@@ -101,7 +101,9 @@ export const tokenRowsOf = ({ weights }: AdaptableModel, rows: readonly TokenRow
 /** Hooks that have the trained rows in the place of the model's. */
 export function withTokenRows(rows: readonly TokenRows[], parameters: Named, own: LayerHooks): LayerHooks {
   if (rows.length === 0) return own;
-  const places = new Map(rows.flatMap((one) => [one.module.name, one.tied ?? one.module.name].map((name) => [name, one])));
+  const places = new Map(
+    rows.flatMap((one) => [one.module.name, one.tied ?? one.module.name].map((name) => [name, one])),
+  );
   return {
     ...own,
     embedding(tokens, layer) {

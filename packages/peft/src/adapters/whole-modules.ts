@@ -27,9 +27,7 @@ export const namesOfCopies = ({ saved, savedNorms = [], tokens = [], biases }: A
 export const initialCopies = (model: AdaptableModel, plan: AdapterPlan): Named => ({
   ...Object.fromEntries([...plan.biases].map(([module, name]) => [name, model.weights[`${module}.bias`]!])),
   ...Object.assign({}, ...plan.saved.map((module) => copiedTensors(model, module))),
-  ...Object.fromEntries(
-    (plan.savedNorms ?? []).flatMap(tensorsOfNorm).map((name) => [name, model.weights[name]!]),
-  ),
+  ...Object.fromEntries((plan.savedNorms ?? []).flatMap(tensorsOfNorm).map((name) => [name, model.weights[name]!])),
   ...tokenRowsOf(model, plan.tokens ?? []),
 });
 
@@ -37,7 +35,10 @@ export const initialCopies = (model: AdaptableModel, plan: AdapterPlan): Named =
 export const mergedCopies = (model: AdaptableModel, plan: AdapterPlan, parameters: Named): Named => ({
   ...Object.fromEntries([...plan.biases].map(([module, name]) => [`${module}.bias`, parameters[name]!])),
   ...Object.fromEntries(
-    [...plan.saved.flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]), ...(plan.savedNorms ?? []).flatMap(tensorsOfNorm)]
+    [
+      ...plan.saved.flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]),
+      ...(plan.savedNorms ?? []).flatMap(tensorsOfNorm),
+    ]
       .filter((name) => parameters[name])
       .map((name) => [name, parameters[name]!]),
   ),
