@@ -81,7 +81,8 @@ export class AdapterLists {
     const others = await Promise.all(
       apart.map(async ({ index, place }) => {
         const { hooks, derived } = place;
-        return { index, hooks, parameters: await this.#derivedOf({ derived, parameters: parametersOf(place) }) };
+        const own = { parameters: parametersOf(place), ...(derived && { derived }) };
+        return { index, hooks, parameters: await this.#derivedOf(own) };
       }),
     );
     const inputs = new Set(list.places.flatMap((place, index) => (isStacked[index] ? [] : place.rowInputs)));

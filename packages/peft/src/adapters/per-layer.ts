@@ -162,8 +162,8 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
 
     ...(method.derive && {
       derive({ config, plan }: Context, tensors: AdapterTensors) {
-        const own = plan.targets.flatMap((module) =>
-          Object.entries(method.derive!(module, allOf(tensors, module.name), config)).map(
+        const own = enteredBy(plan).flatMap((module) =>
+          Object.entries(method.derive!(module, allOf(tensors, module), config)).map(
             ([local, value]) => [`${module.name}.${local}`, value] as const,
           ),
         );
