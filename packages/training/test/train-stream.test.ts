@@ -192,6 +192,30 @@ describe('a stream in a folder', () => {
     },
   );
 
+  it.each<[string, object, RegExp]>([
+    ['coma', { lamda: 0.9 }, /continualMethods.coma: unknown option "lamda". Did you mean "lambda"/],
+    ['coma', { lambda: 2 }, /lambda is 2; it must be a number from 0 to 1/],
+    ['ewc', {}, /continualMethods.ewc: lambda is missing/],
+    ['online_ewc', { lambda: 1, gamma: NaN }, /gamma is NaN/],
+    ['mas', { lambda: 1, rowsPerTsk: 3 }, /unknown option "rowsPerTsk"/],
+    ['si', { c: 1, xi: 0 }, /xi is 0; it must be a number above 0/],
+    ['l2_sp', { alpha: '1' }, /alpha is "1"/],
+    ['lwf', { temprature: 1 }, /Did you mean "temperature"/],
+    ['replay', { buffer: 32 }, /buffer is 32; it must be a replay buffer/],
+    ['generative_replay', { attempt: 1 }, /Did you mean "attempts"/],
+    ['gem', { memoryStrenght: 1 }, /Did you mean "memoryStrength"/],
+    ['a_gem', { batchSize: 0 }, /batchSize is 0/],
+    ['o_lora', { lambda: 1 }, /next is missing/],
+    ['adapter_per_task', {}, /next is missing/],
+  ])('%s cannot be made with %o', (name, given, message) => {
+    const make = continualMethods[name as 'coma'];
+    expect(() => make(given)).toThrow(message);
+  });
+
+  it('a stage cannot be made with what the stream says', () => {
+    expect(() => sftStage({ outputFolder: '/tmp/all-tasks' } as never)).toThrow(/unknown option "outputFolder"/);
+  });
+
   const forgetful = { name: 'mine', family: 'replay', end() {} } as const;
   it.each<[string, Partial<TrainStreamOptions>, RegExp]>([
     ['another method', { method: continualMethods.si({ c: 11 }), resume: true }, /method.c was 10 and is 11/],
