@@ -337,6 +337,7 @@ describe('densityRatio', () => {
       /label.*true \(desirable\) or false/,
     );
     await expect(ratios([row('a', true), row('bc', false)], { embedder: of })).rejects.toThrow(/lengths 1, 2/);
+    expect(() => densityRatio({ embedder: of, minDensityRatio: 11 })).toThrow(/is 11 and maxDensityRatio 10/);
   });
 
   testDataStep(it, () => densityRatio({ embedder: embedder((prompt) => [prompt.length]) }), {

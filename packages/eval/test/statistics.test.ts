@@ -306,6 +306,9 @@ describe('reward over-optimisation', () => {
       return { kl: d * d, reward: d * (alpha - beta * (law === 'rl' ? Math.log(d) : d)) };
     });
     const exact = fitOverOptimization([{ kl: 0, reward: 0 }, ...points], { law });
+    // A peak at e^{α/β − 1} that no number can say.
+    const far = [1, 4].map((kl) => ({ kl, reward: 1000 * Math.sqrt(kl) - 0.05 * Math.log(kl) }));
+    expect(fitOverOptimization(far, { law: 'rl' }).peak).toBeNull();
     expect([exact.alpha, exact.beta]).toEqual([expect.closeTo(alpha, 10), expect.closeTo(beta, 10)]);
     expect(exact.predict(0)).toBe(0);
     const noisy = points.map(({ kl, reward }) => ({
@@ -334,8 +337,21 @@ describe('reward over-optimisation', () => {
 
   it.each([
     [() => fitOverOptimization([{ kl: 1, reward: 1 }], { law: 'rl' }), /two KLs above 0/],
+    [() => fitOverOptimization([null as never], { law: 'rl' }), /point 0 is null; a KL is at least 0/],
+    [
+      () =>
+        Array.from({ length: 8 }, (_, seed) =>
+          fitOverOptimization(
+            [1, 4].map((kl) => ({ kl, reward: kl })),
+            { law: 'rl', resamples: 1, seed },
+          ),
+        ),
+      /none of 1 resamples of 2 points has two KLs/,
+    ],
     [() => fitOverOptimization([{ kl: -1, reward: 1 }], { law: 'rl' }), /point 0 is .* a KL is at least 0/],
     [() => overOptimizationCurve([{ proxy: [1], gold: [] }], [1]), /problem 0 needs a proxy and a gold number/],
+    [() => overOptimizationCurve([null as never], [1]), /problem 0 needs a proxy and a gold number/],
+    [() => overOptimizationCurve([{ proxy: [1], gold: [1] }], 1 as never), /ns is 1; it must be a list/],
     [() => overOptimizationCurve([{ proxy: [1], gold: [1] }], [2]), /n is 2; it must be a whole number from 1 to 1/],
   ])('refuses what has no answer %#', (ask, message) => {
     expect(ask).toThrow(message);

@@ -609,6 +609,7 @@ describe('LoftQ', () => {
     await expect(loftq(model, { useDora: true })).rejects.toThrow(/plain LoRA: leave out useDora/);
     await expect(loftq(model, { initLoraWeights: 'pissa' })).rejects.toThrow(/plain LoRA/);
     await expect(loftq(model, { targetModules: ['lm_head'] })).rejects.toThrow(/lm_head is not quantised/);
+    await expect(loftq(model, { r: 99 })).rejects.toThrow(/q_proj: the weight has \d+ singular values, not 99/);
     await expect(loftq(model, {}, { iterations: 0 })).rejects.toThrow(/iterations is 0/);
     await expect(loftq(await model.quantize({ method: 'nf4' }))).rejects.toThrow(/quantised already/);
   });

@@ -454,6 +454,7 @@ describe('lengths', () => {
     const reward = lcpo({ correct, mode, alpha: 0.02 });
     expect(await scoreOf(reward, '', contextOf({ target_tokens: 40 }, tokens))).toBeCloseTo(score, 12);
     await expect(scoreOf(reward, '', contextOf({}, tokens))).rejects.toThrow(/column "target_tokens" of the row/);
+    await expect(scoreOf(reward, '', contextOf({ target_tokens: NaN }, tokens))).rejects.toThrow(/It is NaN/);
     const silent = lcpo({ correct: { name: 'none', verify: async () => [{ score: null }] } });
     expect(await scoreOf(silent, '', contextOf({ target_tokens: 40 }, tokens))).toBeNull();
   });

@@ -268,6 +268,10 @@ describe('values of every token', () => {
       expect(at!).toBeLessThan(Math.min(below!, above!));
       expect(Math.abs(above! - below!)).toBeLessThan(2e-4);
     }
+    const odd = labelled.map((row, i) => (i === 1 ? { ...row, annotations: { label: [2] } } : row));
+    await expect(trainer.forwardBackward(odd, fudgeLoss())).rejects.toThrow(
+      /training row 1: label\[0\] is 2, and the loss takes 0 to 1/,
+    );
     expect(() => fudgeLoss({ target: 'odds' as never })).toThrow(/target is "odds"/);
   });
 

@@ -25,7 +25,7 @@ import {
   type Trainer,
   trainStream,
 } from '../src/index.js';
-import { lettersModel } from './letters.js';
+import { lettersModel, synthesis } from './letters.js';
 import { contents, wideModel } from './model.js';
 import { countingRows, smallRun } from './sft-run.js';
 
@@ -54,7 +54,8 @@ describe('a stream that is killed', () => {
     });
   };
 
-  const { naive, ewc, online_ewc, mas, si, l2_sp, lwf, replay, generative_replay, gem, a_gem, coma } = continualMethods;
+  const { naive, ewc, online_ewc, mas, si, l2_sp, lwf, replay, generative_replay, gem, a_gem, coma, ssr } =
+    continualMethods;
   const sampling = { maxTokens: 2 };
   // What a folder does not keep, a merged model, is refused: train-stream.test.ts.
   type Kept = Exclude<keyof typeof continualMethods, 'adapter_per_task' | 'o_lora'>;
@@ -71,6 +72,7 @@ describe('a stream that is killed', () => {
     gem: () => gem(),
     a_gem: () => a_gem({ batchSize: 2 }),
     coma: () => coma(),
+    ssr: () => ssr(synthesis),
   };
   it.each(Object.entries(methods))('goes on to the same weights and scores, bit for bit: %s', async (name, make) => {
     const whole = await run(make());

@@ -284,6 +284,9 @@ describe('what no formula says', () => {
     // Without the swaps the rates are those of the items too: 0.4 / 0.2.
     expect((looks[1]! * liked[1]!) / (looks[0]! * liked[0]!)).toBe(2);
     expect(() => estimatePropensities([{ swappedWith: 1, position: 1, clicked: true }])).toThrow(/places are 1 and/);
+    expect(() => estimatePropensities([])).toThrow(/the log is empty/);
+    const wordy = { swappedWith: 2, position: 1, clicked: 'no' as never };
+    expect(() => estimatePropensities([wordy])).toThrow(/entry 0: clicked is "no"; it must be true or false/);
     expect(() => estimatePropensities(log.filter(({ position }) => position > 1))).toThrow(/no click at place 1/);
   });
 

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import type { Named } from '@posttrain/core-tensor/optim';
-import type { Generator } from '@posttrain/interfaces';
 import { perplexity, sequenceLogProbs } from '@posttrain/lm';
 import { createAdapter, lora, mergeAdapter, type PeftAdapter } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -22,6 +21,7 @@ import {
   type TrainStreamResult,
   trainStream,
 } from '../src/index.js';
+import { synthesis } from './letters.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -31,21 +31,6 @@ const tasks: readonly ContinualTask[] = ['abc', 'gfe', 'dcb'].map((name) => ({ n
 const stage = sftStage({ steps: 3, batchSize: 3, learningRate: 0.05, schedule: 'constant', optimizer: 'sgd' });
 const stream = async (options: Partial<TrainStreamOptions>): Promise<TrainStreamResult> =>
   trainStream({ model: await tinyPolicy(1), tasks, stage, ...options });
-
-/** Knows the letters of the first task, and no answer. */
-const base: Generator = {
-  name: 'scripted',
-  generate: async (requests) =>
-    requests.map((_, i) => {
-      const text = ` ${'abc'[i % 3]}\nOutput: ?`;
-      return [{ text, finishReason: 'stop', usage: { promptTokens: 1, completionTokens: 1 } }];
-    }),
-};
-const embedder = {
-  name: 'letters',
-  embed: async (texts: readonly string[]) => texts.map((text) => Float32Array.of(1, text.charCodeAt(0))),
-};
-const synthesis = { base, embedder, count: 3, shots: 1, clusters: 2, answers: { maxTokens: 2 } };
 
 describe('a stream of tasks', () => {
   let naive: TrainStreamResult;
@@ -208,6 +193,30 @@ describe('a stream in a folder', () => {
       }
     },
   );
+
+  it.each<[string, object, RegExp]>([
+    ['coma', { lamda: 0.9 }, /continualMethods.coma: unknown option "lamda". Did you mean "lambda"/],
+    ['coma', { lambda: 2 }, /lambda is 2; it must be a number from 0 to 1/],
+    ['ewc', {}, /continualMethods.ewc: lambda is missing/],
+    ['online_ewc', { lambda: 1, gamma: NaN }, /gamma is NaN/],
+    ['mas', { lambda: 1, rowsPerTsk: 3 }, /unknown option "rowsPerTsk"/],
+    ['si', { c: 1, xi: 0 }, /xi is 0; it must be a number above 0/],
+    ['l2_sp', { alpha: '1' }, /alpha is "1"/],
+    ['lwf', { temprature: 1 }, /Did you mean "temperature"/],
+    ['replay', { buffer: 32 }, /buffer is 32; it must be a replay buffer/],
+    ['generative_replay', { attempt: 1 }, /Did you mean "attempts"/],
+    ['gem', { memoryStrenght: 1 }, /Did you mean "memoryStrength"/],
+    ['a_gem', { batchSize: 0 }, /batchSize is 0/],
+    ['o_lora', { lambda: 1 }, /next is missing/],
+    ['adapter_per_task', {}, /next is missing/],
+  ])('%s cannot be made with %o', (name, given, message) => {
+    const make = continualMethods[name as 'coma'];
+    expect(() => make(given)).toThrow(message);
+  });
+
+  it('a stage cannot be made with what the stream says', () => {
+    expect(() => sftStage({ outputFolder: '/tmp/all-tasks' } as never)).toThrow(/unknown option "outputFolder"/);
+  });
 
   const forgetful = { name: 'mine', family: 'replay', end() {} } as const;
   it.each<[string, Partial<TrainStreamOptions>, RegExp]>([

@@ -1,4 +1,4 @@
-import { custom, type Embedder, type Given, integer, number, options } from '@posttrain/interfaces';
+import { custom, type Embedder, type Given, integer, number, OptionError, options } from '@posttrain/interfaces';
 import { DataStepError, RowError } from '../errors.js';
 import { kindOf, ownValue, type Row } from '../rows.js';
 import { checkedVectors, inBatches } from '../selection/feature-requests.js';
@@ -52,6 +52,10 @@ export function densityRatio<R extends object = Row>(
 ): DataStep<R, R & WithDensityRatio, DensityRatioPlan> {
   const settings = densityRatioOptions.read(given);
   const { embedder, promptSampleSize, minDensityRatio: least, maxDensityRatio: most, batchSize } = settings;
+  if (least > most) {
+    const problem = `minDensityRatio is ${least} and maxDensityRatio ${most}; the first must not be above the second.`;
+    throw new OptionError('INVALID_OPTION', 'densityRatio', 'minDensityRatio', problem);
+  }
   const name = 'density ratio';
   const embedded = async (prompts: readonly string[]) =>
     checkedVectors(embedder.name, await embedder.embed(prompts), prompts.length);

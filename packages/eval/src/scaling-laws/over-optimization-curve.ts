@@ -34,9 +34,11 @@ export function overOptimizationCurve(
 ): OverOptimizationRow[] {
   const where = 'overOptimizationCurve';
   assertArgument(where, 'problems', problems, Array.isArray(problems) && problems.length > 0, 'a list of samples');
-  for (const [i, { proxy, gold }] of problems.entries()) {
-    const isNumbers = [...proxy, ...gold].every(Number.isFinite);
-    if (proxy.length > 0 && proxy.length === gold.length && isNumbers) continue;
+  assertArgument(where, 'ns', ns, Array.isArray(ns), 'a list of whole numbers');
+  for (const [i, samples] of problems.entries()) {
+    const { proxy, gold }: Partial<ProxiedSamples> = samples ?? {};
+    const isNumbers = Array.isArray(proxy) && Array.isArray(gold) && [...proxy, ...gold].every(Number.isFinite);
+    if (isNumbers && proxy.length > 0 && proxy.length === gold.length) continue;
     throw new EvaluationError(
       'BAD_SAMPLES',
       `${where}: problem ${i} needs a proxy and a gold number for every sample.`,

@@ -27,7 +27,7 @@ export interface OverOptimizationLaw {
   readonly beta: number;
   /** Root of the mean squared residual. */
   readonly residual: number;
-  /** Where the gold reward is highest, and how high; `null` where β ≤ 0: it never falls. */
+  /** Where the gold reward is highest, and how high; `null` where β ≤ 0, so that it never falls, or at no KL that is a number. */
   readonly peak: { readonly kl: number; readonly reward: number } | null;
   /** 95 % bootstrap intervals, when resamples were asked for. */
   readonly intervals?: Readonly<Record<'alpha' | 'beta', readonly [low: number, high: number]>>;
@@ -48,7 +48,7 @@ const bend = { 'best-of-n': (d: number) => d * d, rl: (d: number) => d * Math.lo
  * by least squares, which is linear in α and β. Rewards are differences from the initial policy's, whose point (KL 0, reward 0) every
  * law goes through and adds nothing to the fit.
  *
- * @throws OptionError; EvaluationError `TOO_FEW_POINTS` with fewer than two KLs above 0, `BAD_POINT` for a negative KL or what is no number
+ * @throws OptionError; EvaluationError `TOO_FEW_POINTS` with fewer than two KLs above 0, in the points or in all resamples; `BAD_POINT` for a negative KL or what is no number
  */
 export function fitOverOptimization(
   points: readonly OverOptimizationPoint[],
@@ -57,7 +57,10 @@ export function fitOverOptimization(
   const { law, resamples, seed } = overOptimizationOptions.read(given);
   const { where } = overOptimizationOptions;
   assertArgument(where, 'points', points, Array.isArray(points), 'a list of { kl, reward }');
-  const odd = points.findIndex(({ kl, reward }) => !(Number.isFinite(kl) && kl >= 0 && Number.isFinite(reward)));
+  const odd = points.findIndex((point: Partial<OverOptimizationPoint> | null) => {
+    const { kl, reward } = point ?? {};
+    return !(Number.isFinite(kl) && kl! >= 0 && Number.isFinite(reward));
+  });
   if (odd >= 0) {
     throw new EvaluationError(
       'BAD_POINT',
@@ -72,7 +75,7 @@ export function fitOverOptimization(
   };
   const squares = moved.map(({ kl, reward }) => (reward - predict(kl)) ** 2);
   const peakAt = law === 'best-of-n' ? alpha / (2 * beta) : Math.exp(alpha / beta - 1);
-  const hasPeak = beta > 0 && (law === 'rl' || alpha > 0);
+  const hasPeak = beta > 0 && (law === 'rl' || alpha > 0) && Number.isFinite(predict(peakAt ** 2));
   const fitted: OverOptimizationLaw = {
     ...{ alpha, beta, predict },
     residual: Math.sqrt(squares.reduce((a, b) => a + b, 0) / squares.length),
@@ -87,6 +90,12 @@ export function fitOverOptimization(
       law,
     ),
   ).filter((fit) => fit !== undefined);
+  if (fits.length === 0) {
+    throw new EvaluationError(
+      'TOO_FEW_POINTS',
+      `${where}: none of ${resamples} resamples of ${moved.length} points has two KLs; give more resamples or points.`,
+    );
+  }
   const interval = (name: 'alpha' | 'beta') => {
     const sorted = fits.map((fit) => fit[name]).sort((a, b) => a - b);
     const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;

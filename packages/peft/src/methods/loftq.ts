@@ -41,7 +41,7 @@ export interface LoftqResult {
  * where B = U √(S / s) and A = √(S / s) Vᵀ. With `loraAlpha` = `r`, so s = 1, it is PEFT's `init_lora_weights="loftq"`, which has no s.
  * Layers that the adapter does not target are quantised only.
  *
- * @throws AdapterConfigError for `useDora`, `loraBias` and another `initLoraWeights`, or a target that is not quantised; and what
+ * @throws AdapterConfigError for `useDora`, `loraBias` and another `initLoraWeights`, a target that is not quantised, or a rank above its singular values; and what
  * `createAdapter` and `CausalLM.quantize` throw
  */
 export async function loftq(
@@ -57,6 +57,11 @@ export async function loftq(
   let base = await model.quantize(quantization);
   const start = await createAdapter(base, lora, config, { seed, name });
   const targets = targetsOf(base, start);
+  for (const target of targets) {
+    const few = Math.min(target.inFeatures, target.outFeatures);
+    const r = start.parameters[namesOf(target).a]!.shape[0]!;
+    if (r > few) throw new AdapterConfigError(`loftq: ${target.name}: the weight has ${few} singular values, not ${r}`);
+  }
   let parameters: Named = start.parameters;
   const errors: Record<string, { base: number; withAdapter: number }> = {};
   for (let round = 0; round < iterations; round++) {

@@ -1,4 +1,13 @@
-import { type Given, type HasSettings, number, oneOf, options, text, type Verifier } from '@posttrain/interfaces';
+import {
+  type Given,
+  type HasSettings,
+  number,
+  oneOf,
+  options,
+  showValue,
+  text,
+  type Verifier,
+} from '@posttrain/interfaces';
 import { VerifierInputError } from '@posttrain/interfaces/verifiers';
 import { verdictsOf, verifierOption } from './members.js';
 import { tokensOf } from './tokens.js';
@@ -38,9 +47,10 @@ export function lcpo(given: LcpoOptions): Verifier & HasSettings {
       return verdicts.map(({ score }, i) => {
         const request = requests[i]!;
         const target = request.row?.[column];
-        if (typeof target !== 'number') {
+        if (typeof target !== 'number' || !(Number.isFinite(target) && target >= 0)) {
+          const found = target === undefined ? '' : ` It is ${showValue(target)}.`;
           throw new VerifierInputError(
-            `lcpo needs the tokens that were asked for in the column "${column}" of the row.`,
+            `lcpo needs the tokens that were asked for in the column "${column}" of the row, a number of at least 0.${found}`,
           );
         }
         if (score === null) return { score };

@@ -18,7 +18,7 @@ import type { RowSource } from '../run/row-source.js';
 /** Samples have seeds that meet by rare chance only. */
 const seedOf = (key: Key): number => key.uniformHost(1)[0]! * 2 ** 48;
 
-const replayOptions = options('generativeReplay', {
+export const generativeReplayShape = {
   /** γ of LAMOL: replayed rows for each fresh one. Default 0.2, as there. */
   gamma: number({ default: 0.2, min: 0 }),
   /** How the old generator samples: `maxTokens`, `temperature`, `topK`, `stop`. Its seed is drawn. Default: the generator's own. */
@@ -39,7 +39,8 @@ const replayOptions = options('generativeReplay', {
   attempts: integer({ default: 3, min: 1 }),
   /** Seed of the order of fresh rows. Default 42. */
   seed: integer({ default: 42, min: 0 }),
-});
+};
+const replayOptions = options('generativeReplay', generativeReplayShape);
 /** Options of `generativeReplay` that are declared. */
 export type GenerativeReplaySettings = Given<typeof replayOptions>;
 

@@ -1,6 +1,15 @@
 import { Key, realize } from '@posttrain/core-tensor';
 import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
-import { type DecisiveSettings, OptionError, type SamplingParams, settingsOf } from '@posttrain/interfaces';
+import {
+  custom,
+  type DecisiveSettings,
+  integer,
+  number,
+  OptionError,
+  options,
+  type SamplingParams,
+  settingsOf,
+} from '@posttrain/interfaces';
 import { type CausalLM, LocalGenerator, withParameters } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
 import type { SftRow } from '../sft/tokenize-rows.js';
@@ -11,7 +20,7 @@ import type { ContinualMethod, ContinualState, LearntTask, StagePlan } from './c
 import { ewc } from './ewc.js';
 import { experienceReplay } from './experience-replay.js';
 import { fisherDiagonal } from './fisher-diagonal.js';
-import { type GenerativeReplaySettings, generativeReplay } from './generative-replay.js';
+import { type GenerativeReplaySettings, generativeReplay, generativeReplayShape } from './generative-replay.js';
 import { l2Sp } from './l2-sp.js';
 import { learningWithoutForgetting } from './lwf.js';
 import { masImportance } from './mas.js';
@@ -26,6 +35,36 @@ import {
   synthesizeInstances,
 } from './self-synthesized-rehearsal.js';
 import { pathIntegral, synapticImportance } from './synaptic-intelligence.js';
+
+const rowsShape = { rowsPerTask: integer({ default: 64, min: 1 }), seed: integer({ default: 0, min: 0 }) };
+const lambda = number({ min: 0 });
+const fisherShape = { lambda, ...rowsShape, samples: integer({ default: 1, min: 1 }) };
+const next = custom<NextAdapter['next']>()('a function', (value) => typeof value === 'function', { decisive: false });
+const isBuffer = (value: unknown) => typeof (value as Partial<ReplayBuffer<SftRow>> | null)?.add === 'function';
+const unit = { min: 0, max: 1 };
+const { generatorName: _named, ...generativeShape } = generativeReplayShape;
+const declared = {
+  adapter_per_task: options('continualMethods.adapter_per_task', { next }),
+  o_lora: options('continualMethods.o_lora', { lambda, next }),
+  coma: options('continualMethods.coma', { lambda: number({ default: 0.5, ...unit }) }),
+  ewc: options('continualMethods.ewc', fisherShape),
+  online_ewc: options('continualMethods.online_ewc', { ...fisherShape, gamma: number({ default: 1, ...unit }) }),
+  mas: options('continualMethods.mas', { lambda, ...rowsShape }),
+  si: options('continualMethods.si', { c: number({ min: 0 }), xi: number({ default: 0.1, above: 0 }) }),
+  l2_sp: options('continualMethods.l2_sp', { alpha: number({ min: 0 }) }),
+  lwf: options('continualMethods.lwf', {
+    lambda: number({ default: 1, min: 0 }),
+    temperature: number({ default: 2, above: 0 }),
+  }),
+  replay: options('continualMethods.replay', {
+    buffer: custom<ReplayBuffer<SftRow>>()('a replay buffer', isBuffer, { optional: true, decisive: false }),
+    gamma: number({ default: 1, min: 0 }),
+    seed: integer({ default: 0, min: 0 }),
+  }),
+  generative_replay: options('continualMethods.generative_replay', generativeShape),
+  gem: options('continualMethods.gem', { memoryStrength: number({ default: 0.5, min: 0 }), ...rowsShape }),
+  a_gem: options('continualMethods.a_gem', { batchSize: integer({ default: 8, min: 1 }), ...rowsShape }),
+};
 
 /** How many rows of a task a method looks at, or keeps. */
 interface OfTask {
@@ -114,7 +153,7 @@ function memoryMethod(
 
 /**
  * Methods of continual learning for `trainStream`, each a function that makes one for one stream. The first task of a stream is learnt
- * without any of them.
+ * without any of them. Each throws OptionError for what it cannot be made with.
  */
 export const continualMethods = {
   /**
@@ -122,13 +161,17 @@ export const continualMethods = {
    * `adapter` is that of the first task. With OSF of `@posttrain/peft` it is orthogonal subspace fine-tuning (arXiv 2504.07097), with LoRA
    * the control of `o_lora`.
    */
-  adapter_per_task: ({ next }: NextAdapter): ContinualMethod => ({
-    ...{ name: 'adapter-per-task', family: 'architecture' },
-    end: (learnt) => next({ model: learnt.model, adapter: adapterOf(learnt, 'adapter-per-task') }, learnt.index + 1),
-  }),
+  adapter_per_task(given: NextAdapter): ContinualMethod {
+    const { next } = declared.adapter_per_task.read(given);
+    return {
+      ...{ name: 'adapter-per-task', family: 'architecture' },
+      end: (learnt) => next({ model: learnt.model, adapter: adapterOf(learnt, 'adapter-per-task') }, learnt.index + 1),
+    };
+  },
 
   /** The same with LoRA, whose new directions stay apart from those of every earlier task: `oLora` (arXiv 2310.14152). */
-  o_lora({ lambda, next }: NextAdapter & { readonly lambda: number }): ContinualMethod {
+  o_lora(given: NextAdapter & { readonly lambda: number }): ContinualMethod {
+    const { lambda, next } = declared.o_lora.read(given);
     const earlier: Named[] = [];
     return {
       ...{ name: 'o-lora', family: 'regularisation' },
@@ -142,7 +185,8 @@ export const continualMethods = {
   },
 
   /** CoMA: after each task but the first θ ← λ θ_before + (1 − λ) θ (arXiv 2312.08977). Default λ 0.5. */
-  coma({ lambda = 0.5 }: { readonly lambda?: number } = {}): ContinualMethod {
+  coma(given: { readonly lambda?: number } = {}): ContinualMethod {
+    const { lambda } = declared.coma.read(given);
     let before: Named | undefined;
     return {
       ...{ name: 'coma', family: 'regularisation', settings: madeWith({ lambda }) },
@@ -168,6 +212,7 @@ export const continualMethods = {
 
   /** `ewc` about the parameters after every earlier task, a penalty each (arXiv 1612.00796). */
   ewc(given: OfTask & { readonly lambda: number; readonly samples?: number }): ContinualMethod {
+    declared.ewc.read(given);
     const { lambda, samples, ...options } = given;
     let known: readonly { readonly anchors: Named; readonly fisher: Named }[] = [];
     return {
@@ -189,6 +234,7 @@ export const continualMethods = {
   online_ewc(
     given: OfTask & { readonly lambda: number; readonly gamma?: number; readonly samples?: number },
   ): ContinualMethod {
+    declared.online_ewc.read(given);
     const { lambda, gamma = 1, samples, ...options } = given;
     return importanceMethod('online-ewc', given, lambda, async (learnt, before) => {
       const labels = { seed: options.seed ?? 0, ...(samples !== undefined && { samples }) };
@@ -199,14 +245,18 @@ export const continualMethods = {
   },
 
   /** λ Σ Ω (θ - θ*)² with the importances of MAS, added up over tasks (arXiv 1711.09601). */
-  mas: ({ lambda, ...options }: OfTask & { readonly lambda: number }): ContinualMethod =>
-    importanceMethod('mas', { lambda, ...options }, 2 * lambda, async (learnt, before) => {
+  mas(given: OfTask & { readonly lambda: number }): ContinualMethod {
+    declared.mas.read(given);
+    const { lambda, ...options } = given;
+    return importanceMethod('mas', given, 2 * lambda, async (learnt, before) => {
       const { engine } = learnt.model.network;
       return addImportance(before, await masImportance(learnt.trainer, drawnRows(learnt, options)), { engine });
-    }),
+    });
+  },
 
   /** c Σ Ω (θ - θ*)² with the path integrals of synaptic intelligence (arXiv 1703.04200). Default ξ 0.1. */
-  si({ c, xi = 0.1 }: { readonly c: number; readonly xi?: number }): ContinualMethod {
+  si(given: { readonly c: number; readonly xi?: number }): ContinualMethod {
+    const { c, xi } = declared.si.read(given);
     const { begin, ...method } = importanceMethod('si', { c, xi }, 2 * c, ({ trainer }, previous) =>
       synapticImportance(trainer, { xi, ...(previous && { previous }) }),
     );
@@ -214,7 +264,8 @@ export const continualMethods = {
   },
 
   /** α/2 ‖θ - θ*‖², θ* being the parameters where the task begins (arXiv 1802.01483). */
-  l2_sp({ alpha }: { readonly alpha: number }): ContinualMethod {
+  l2_sp(given: { readonly alpha: number }): ContinualMethod {
+    const { alpha } = declared.l2_sp.read(given);
     let anchors: Named | undefined;
     return {
       ...{ name: 'l2-sp', family: 'regularisation', settings: { alpha } },
@@ -230,13 +281,8 @@ export const continualMethods = {
   },
 
   /** LwF: a divergence from the model before the task, on the rows of the task (arXiv 1606.09282). */
-  lwf({
-    lambda = 1,
-    temperature = 2,
-  }: {
-    readonly lambda?: number;
-    readonly temperature?: number;
-  } = {}): ContinualMethod {
+  lwf(given: { readonly lambda?: number; readonly temperature?: number } = {}): ContinualMethod {
+    const { lambda, temperature } = declared.lwf.read(given);
     return {
       ...{ name: 'lwf', family: 'regularisation', settings: { lambda, temperature } },
       begin({ model, adapter, index, task }) {
@@ -252,15 +298,10 @@ export const continualMethods = {
   },
 
   /** Rows of a memory among those of the task, which is filled between tasks (arXiv 1902.10486). Default: a ring of 32 rows a task, γ 1. */
-  replay({
-    buffer = ringBuffer<SftRow>(32),
-    gamma = 1,
-    seed = 0,
-  }: {
-    readonly buffer?: ReplayBuffer<SftRow>;
-    readonly gamma?: number;
-    readonly seed?: number;
-  } = {}): ContinualMethod {
+  replay(
+    given: { readonly buffer?: ReplayBuffer<SftRow>; readonly gamma?: number; readonly seed?: number } = {},
+  ): ContinualMethod {
+    const { buffer = ringBuffer<SftRow>(32), gamma, seed } = declared.replay.read(given);
     return {
       ...{ name: 'replay', family: 'replay', settings: { buffer: buffer.name, gamma, seed } },
       begin: ({ task, index }) =>
@@ -275,6 +316,7 @@ export const continualMethods = {
 
   /** Rows that the model before the task generates among those of the task (arXiv 1705.08690, 1909.03329). */
   generative_replay(options: Omit<GenerativeReplaySettings, 'generatorName'> = {}): ContinualMethod {
+    declared.generative_replay.read(options);
     return {
       ...{ name: 'generative-replay', family: 'replay', settings: madeWith(options) },
       begin({ model, adapter, task, index }) {
@@ -327,14 +369,22 @@ export const continualMethods = {
   },
 
   /** Steps that point against no earlier task (arXiv 1706.08840). Default γ 0.5. */
-  gem: ({ memoryStrength = 0.5, ...options }: OfTask & { readonly memoryStrength?: number } = {}): ContinualMethod =>
-    memoryMethod('gem', { memoryStrength, ...options }, options, (memories) => gem({ memories, memoryStrength })),
+  gem(given: OfTask & { readonly memoryStrength?: number } = {}): ContinualMethod {
+    declared.gem.read(given);
+    const { memoryStrength = 0.5, ...options } = given;
+    return memoryMethod('gem', { memoryStrength, ...options }, options, (memories) =>
+      gem({ memories, memoryStrength }),
+    );
+  },
 
   /** Steps that do not point against what is remembered as a whole (arXiv 1812.00420). Default: 8 rows for every update. */
-  a_gem: ({ batchSize = 8, ...options }: OfTask & { readonly batchSize?: number } = {}): ContinualMethod =>
-    memoryMethod('a-gem', { batchSize, ...options }, options, (memories) =>
+  a_gem(given: OfTask & { readonly batchSize?: number } = {}): ContinualMethod {
+    declared.a_gem.read(given);
+    const { batchSize = 8, ...options } = given;
+    return memoryMethod('a-gem', { batchSize, ...options }, options, (memories) =>
       aGemRule({ memory: memories.flat(), batchSize, seed: options.seed ?? 0 }),
-    ),
+    );
+  },
 } as const;
 
 /** The name of a method of `continualMethods`. */

@@ -13,7 +13,10 @@ export type SftStageOptions = Omit<
   'model' | 'adapter' | 'rows' | 'evaluationRows' | 'penalties' | 'update' | 'loss' | 'outputFolder' | 'resume'
 >;
 
-const { model: _model, rows: _rows, ...stageShape } = sftOptions.shape;
+// What a stream says: its model, rows and folders, and what its method adds.
+const { model: _model, adapter: _adapter, rows: _rows, evaluationRows: _evaluationRows, ...ofRun } = sftOptions.shape;
+const { penalties: _penalties, update: _update, loss: _loss, ...ofFolder } = ofRun;
+const { outputFolder: _outputFolder, resume: _resume, ...stageShape } = ofFolder;
 const stageOptions = options('sftStage', stageShape, trlNames(stageShape, {}));
 
 /** The likelihood, with the number of rows of which every trained token is the most likely one. */

@@ -36,7 +36,7 @@ export function fudgeLoss(given: FudgeLossOptions = {}): Loss {
   };
   return {
     name: 'fudge',
-    annotations: [{ name: 'label', per: 'row' }],
+    annotations: [{ name: 'label', per: 'row', ...(target === 'log_odds' && { range: [0, 1] }) }],
     computeFrom(read, { weights, annotations }) {
       const z = read(outputs).chosen;
       const label = annotations.label!.expandDims(1);

@@ -13,6 +13,8 @@ export interface AnnotationSpec {
   readonly width?: number;
   /** Default `float32`. */
   readonly dtype?: 'float32' | 'int32';
+  /** What a number may be, both ends included; rows with another are refused. Left out: anything finite. */
+  readonly range?: readonly [least: number, most: number];
 }
 
 /** The full form of an annotation. */

@@ -155,7 +155,7 @@ function checkNumbers(
   i: number,
   what = 'predictions',
 ): void {
-  const { per, width = 1, dtype = 'float32' } = spec ?? { per: 'prediction' };
+  const { per, width = 1, dtype = 'float32', range } = spec ?? ({ per: 'prediction' } as Omit<AnnotationSpec, 'name'>);
   const entries = per === 'row' ? 1 : predictions;
   if (spec && values.length !== entries * width) {
     const wanted = per === 'row' ? 'the row' : `${predictions} ${what}`;
@@ -167,6 +167,8 @@ function checkNumbers(
     if (!Number.isFinite(value)) throw new TrainingRowError(i, `${name}[${t}] is ${value}`);
     if (dtype === 'int32' && (value | 0) !== value)
       throw new TrainingRowError(i, `${name}[${t}] is ${value}, no int32`);
+    if (range && !(value >= range[0] && value <= range[1]))
+      throw new TrainingRowError(i, `${name}[${t}] is ${value}, and the loss takes ${range[0]} to ${range[1]}`);
   }
 }
 

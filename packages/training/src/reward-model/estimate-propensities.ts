@@ -18,9 +18,12 @@ export interface SwapIntervention {
  * Given by place, with p_1 = 1: relative ones are enough for `implicitFeedback`, whose order of answers they do not change. A place without a
  * click has the propensity 0, which no row can have: log more sessions.
  *
- * @throws PosttrainError PROPENSITIES for places that are no swaps, and where place 1 has no click
+ * @throws PosttrainError PROPENSITIES for an empty log, places that are no swaps, clicks that are neither true nor false, and where place 1 has no click
  */
 export function estimatePropensities(log: readonly SwapIntervention[]): ReadonlyMap<number, number> {
+  if (log.length === 0) {
+    throw new PosttrainError('PROPENSITIES', 'estimatePropensities: the log is empty; there is nothing to compare');
+  }
   const counts = new Map<number, { first: [shown: number, clicks: number]; other: [shown: number, clicks: number] }>();
   for (const [i, { swappedWith: k, position, clicked }] of log.entries()) {
     if (!(Number.isInteger(k) && k > 1) || (position !== 1 && position !== k)) {
@@ -29,6 +32,10 @@ export function estimatePropensities(log: readonly SwapIntervention[]): Readonly
         'PROPENSITIES',
         `estimatePropensities: ${problem}; places are 1 and a whole number k > 1`,
       );
+    }
+    if (typeof clicked !== 'boolean') {
+      const problem = `entry ${i}: clicked is ${showValue(clicked)}`;
+      throw new PosttrainError('PROPENSITIES', `estimatePropensities: ${problem}; it must be true or false`);
     }
     const of = counts.get(k) ?? { first: [0, 0], other: [0, 0] };
     const place = position === 1 ? of.first : of.other;
