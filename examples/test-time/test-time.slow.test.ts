@@ -167,10 +167,9 @@ describe('two sizes of a model', () => {
   it('are compared at the same FLOPs, each with its own training tokens', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'sizes-'));
     try {
-      const once = { steps: 1, tokensPerStep: 256, learningRate: 1e-3 };
       const { matched, flops, scale, accuracies } = await runSizesStudy({
         ...{ ...SIZES_SETTINGS, folder, seeds: [1], problems: 6, samples: 4, ratios: [1, 100] },
-        training: { smaller: once, larger: once },
+        training: { steps: 1, tokensPerStep: 256, learningRate: 1e-3 },
       });
       expect(accuracies.map(({ set }) => set)).toEqual(['all', 'bin 1', 'bin 2', 'bin 3']);
       // Three searches on each set, against two ways to answer, at two ratios.

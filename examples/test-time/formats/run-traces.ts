@@ -1,5 +1,5 @@
 /**
- * Training on the traces of searches: `npx tsx examples/test-time/formats/run-traces.ts [--seeds 1,2,3] [--problems 32] [--models FOLDER] [--out FILE]`.
+ * Training on the traces of searches: `npx tsx examples/test-time/formats/run-traces.ts [--seeds 1,2,3] [--problems 16] [--models FOLDER] [--out FILE]`.
  * See README.md.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { runTraceStudy, TRACE_SETTINGS, type TraceArm } from './traces.js';
 const { values: flags } = parseArgs({
   options: {
     seeds: { type: 'string', default: FORMAT_SETTINGS.seeds.join() },
-    problems: { type: 'string', default: String(FORMAT_SETTINGS.problems) },
+    problems: { type: 'string', default: String(TRACE_SETTINGS.problems) },
     models: { type: 'string', default: 'runs/test-time/models' },
     out: { type: 'string', default: 'runs/test-time/traces.json' },
   },

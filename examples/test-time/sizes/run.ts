@@ -43,6 +43,17 @@ for (const { set, search, against, ratio, multiplier, smaller, larger, differenc
     `${set}, R = ${ratio}, ${multiplier.toFixed(1)} answers: ${search} ${percent(smaller)}, larger ${against} ${percent(larger)}, difference ${percent(difference)}`,
   );
 mkdirSync(dirname(flags.out), { recursive: true });
-const rounded = JSON.stringify(study, (_, x) => (typeof x === 'number' ? Number(x.toPrecision(4)) : x), 1);
-writeFileSync(flags.out, `${rounded}\n`);
+/** Estimates as value and standard error, with four digits. */
+const short = (_: string, x: unknown) => {
+  if (typeof x === 'number') return Number(x.toPrecision(4));
+  const { value, standardError, count } = (x ?? {}) as Partial<MeanEstimate>;
+  return count === undefined ? x : { value, standardError };
+};
+// The larger model's accuracy is in `accuracies`, the thirds' curves in what is matched.
+const written = {
+  ...study,
+  curves: study.curves.filter(({ set }) => set === 'all'),
+  matched: study.matched.map(({ larger: _, ...row }) => row),
+};
+writeFileSync(flags.out, `${JSON.stringify(written, short)}\n`);
 console.log(`Wrote ${flags.out} in ${seconds().trim()}.`);

@@ -10,19 +10,20 @@ import {
   type SearchPoint,
   scalingCurve,
 } from '@posttrain/eval';
-import { answersEqual, extractFinalAnswer } from '@posttrain/interfaces/answers';
+import type { Prompt } from '@posttrain/interfaces';
+import { answersEqual } from '@posttrain/interfaces/answers';
 import { ruleVerifier } from '@posttrain/interfaces/verifiers';
 import { type CausalLM, LocalGenerator } from '@posttrain/lm';
 import { answerOf, type Problem, renderExpression } from '../../pretrain-tiny/problem.js';
 import { parametersOf } from '../formats/study.js';
 import { largerModel, type Size, smallerModel, type TrainingSettings } from './models.js';
-import { castingOutNines, heldOutPairs } from './sums.js';
+import { answered, castingOutNines, heldOutPairs } from './sums.js';
 
 /** What a comparison of two sizes is of. */
 export interface SizesSettings {
   readonly smaller: Size;
-  /** Of the smaller model from nothing, and of the larger one from ../../pretrain-tiny. */
-  readonly training: Readonly<Record<'smaller' | 'larger', TrainingSettings>>;
+  /** Of the smaller model, from nothing. */
+  readonly training: TrainingSettings;
   /** Of all draws. */
   readonly seeds: readonly number[];
   /** Held-out problems, the same for all seeds. */
@@ -38,10 +39,7 @@ export interface SizesSettings {
 
 export const SIZES_SETTINGS: Omit<SizesSettings, 'folder'> = {
   smaller: { width: 48, layers: 2 },
-  training: {
-    smaller: { steps: 500, tokensPerStep: 1024, learningRate: 3e-3 },
-    larger: { steps: 24, tokensPerStep: 1024, learningRate: 1e-3 },
-  },
+  training: { steps: 500, tokensPerStep: 1024, learningRate: 3e-3 },
   ...{ seeds: [1, 2, 3], problems: 120, samples: 64, ratios: [0.8, 1, 2, 5, 20, 100] },
 };
 
@@ -55,16 +53,31 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 const isRight = (problem: Problem, answer: string | null): boolean =>
   answer !== null && answersEqual(answer, String(answerOf(problem)));
 
-const drawn = (model: CausalLM, problems: readonly Problem[], samples: number, temperature: number, seed: number) =>
+/** How each is asked: the smaller one in its chats, the larger one in a line of a drill, both with the number as the first that follows. */
+const ASKED: Readonly<Record<'smaller' | 'larger', (expression: string) => Prompt>> = {
+  smaller: (content) => [{ role: 'user', content }],
+  larger: (expression) => `${expression}=`,
+};
+
+/** Ends of an answer in the styles of a drill; after a chat's answer the model has ended. */
+const STOP = [',', ';', ' ', '\n', '<'];
+
+const drawn = (
+  { size, model }: { readonly size: 'smaller' | 'larger'; readonly model: CausalLM },
+  problems: readonly Problem[],
+  samples: number,
+  temperature: number,
+  seed: number,
+) =>
   evaluate(
     {
       ...{ type: 'generate' as const, name: 'sums of two' },
-      dataset: problems.map((problem) => ({ problem, prompt: renderExpression(problem) })),
-      prompt: (row: { prompt: string }) => [{ role: 'user' as const, content: row.prompt }],
-      ...{ sampling: { temperature, maxTokens: MAX_TOKENS }, samples },
+      dataset: problems.map((problem) => ({ problem })),
+      prompt: ({ problem }: { problem: Problem }) => ASKED[size](renderExpression(problem)),
+      ...{ sampling: { temperature, maxTokens: MAX_TOKENS, stop: STOP }, samples },
       graders: [
         ruleVerifier('answer', {}, ({ completion, row }) => {
-          const answer = extractFinalAnswer(completion);
+          const answer = answered(completion);
           return { score: Number(isRight(row!.problem as Problem, answer)), answer };
         }),
       ],
@@ -115,12 +128,12 @@ export interface MatchedRow {
 export async function runSizesStudy(settings: SizesSettings) {
   const { seeds, samples, ratios, training, folder, onProgress } = settings;
   const problems = heldOutPairs(settings.problems, 1);
-  const told = (name: string) => (step: number, loss: number) => {
-    if (step % 50 === 0) onProgress?.(`${name} model, step ${step}: loss ${loss.toFixed(3)}`);
+  const told = (step: number, loss: number) => {
+    if (step % 50 === 0) onProgress?.(`smaller model, step ${step}: loss ${loss.toFixed(3)}`);
   };
   const models = {
-    smaller: await smallerModel(settings.smaller, training.smaller, folder, told('smaller')),
-    larger: await largerModel(training.larger, folder, told('larger')),
+    smaller: await smallerModel(settings.smaller, training, folder, told),
+    larger: await largerModel(),
   };
   const parameters = { smaller: parametersOf(models.smaller.model), larger: parametersOf(models.larger.model) };
   const scale = parameters.larger / parameters.smaller;
@@ -133,14 +146,16 @@ export async function runSizesStudy(settings: SizesSettings) {
     readonly bins: Record<string, number[]>;
   }[] = [];
   for (const seed of seeds) {
-    const small = await drawn(models.smaller.model, problems, samples, 1, seed);
-    const large = await drawn(models.larger.model, problems, 8, 1, seed);
+    const small = await drawn({ size: 'smaller', ...models.smaller }, problems, samples, 1, seed);
+    const large = await drawn({ size: 'larger', ...models.larger }, problems, 8, 1, seed);
     const greedy = {
-      smaller: await drawn(models.smaller.model, problems, 1, 0, seed),
-      larger: await drawn(models.larger.model, problems, 1, 0, seed),
+      smaller: await drawn({ size: 'smaller', ...models.smaller }, problems, 1, 0, seed),
+      larger: await drawn({ size: 'larger', ...models.larger }, problems, 1, 0, seed),
     };
     // Difficulty by draws that no search has.
-    const further = scoresOf(await drawn(models.smaller.model, problems, 16, 1, 1000 + seed)).map(mean);
+    const further = scoresOf(await drawn({ size: 'smaller', ...models.smaller }, problems, 16, 1, 1000 + seed)).map(
+      mean,
+    );
     onProgress?.(
       `seed ${seed}: drawn; smaller ${(100 * mean(further)).toFixed(1)} % of samples, larger ${(100 * mean(scoresOf(large).flat())).toFixed(1)} %`,
     );
