@@ -74,7 +74,12 @@ function writeShards(
   numbers: Uint16Array,
   m: number,
 ): void {
-  const shards: { readonly name: string; readonly shape: readonly number[]; readonly bytes: number; readonly from: number }[][] = [[]];
+  const shards: {
+    readonly name: string;
+    readonly shape: readonly number[];
+    readonly bytes: number;
+    readonly from: number;
+  }[][] = [[]];
   let filled = 0;
   for (const [i, [name, shape]] of Object.entries(shapes).entries()) {
     const bytes = 2 * shape.reduce((a, b) => a * b);

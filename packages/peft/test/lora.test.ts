@@ -378,7 +378,8 @@ describe('unmerging what a merge gave', () => {
     ['a tied embedding', 'qwen2', { targetModules: ['embed_tokens'] }],
   ] as const)('gives the base back bit for bit: %s', async (_, type, config) => {
     const model = await tinyModel(type);
-    const make = (seed: number) => createAdapter(model, lora, { r: 2, initLoraWeights: false, ...config } as never, { seed });
+    const make = (seed: number) =>
+      createAdapter(model, lora, { r: 2, initLoraWeights: false, ...config } as never, { seed });
     const [adapter, other] = [await make(1), await make(2)];
     const before = await Promise.all(Object.values(model.weights).map((weight) => weight.toArray()));
     const { model: merged } = await mergeAdapter(model, adapter);
