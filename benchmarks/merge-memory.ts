@@ -4,12 +4,10 @@
  * temporary folder (three times MEGABYTES on disk, and as much again for the result); the merge has a process of its own.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Key } from '@posttrain/core-tensor';
-import { saveSafetensors } from '@posttrain/core-tensor/io';
 import { type MergeRecipe, mergeModels } from '@posttrain/peft';
 
 const MODELS = ['base', 'first', 'second'];
@@ -46,36 +44,72 @@ async function make([root, megabytes]: readonly string[]): Promise<void> {
     ...{ vocab_size: vocabulary, hidden_size: width, intermediate_size: inner, num_hidden_layers: count },
     ...{ num_attention_heads: 16, num_key_value_heads: 16, max_position_embeddings: 2048, rms_norm_eps: 1e-5 },
   };
+  // The same random numbers for all tensors, from another place in each.
+  const largest = 2 * vocabulary * width;
+  const numbers = randomBfloat16(largest / 2 + MODELS.length * Object.keys(shapes).length);
   for (const [m, name] of MODELS.entries()) {
-    const folder = join(root!, name);
-    mkdirSync(folder);
-    writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
-    const tensors = Object.entries(shapes).map(([key, shape], i) => ({
-      ...{ name: key, dtype: 'bfloat16' as const, shape },
-      data: () =>
-        toBfloat16(
-          numbers(
-            shape.reduce((a, b) => a * b),
-            100 * m + i,
-          ),
-        ),
-    }));
-    await saveSafetensors(folder, tensors, { maxShardBytes: 100e6 });
+    mkdirSync(join(root!, name));
+    writeFileSync(join(root!, name, 'config.json'), JSON.stringify(config));
+    writeShards(join(root!, name), shapes, numbers, m);
   }
   const bytes = Object.values(shapes).reduce((sum, shape) => sum + 2 * shape.reduce((a, b) => a * b), 0);
-  const largest = 2 * vocabulary * width;
   console.log(`${MODELS.length} models of ${mib(bytes)} in shards of 95 MiB; the largest tensor is ${mib(largest)}`);
 }
 
-/** Random enough, and quick: a slice of one row of normal numbers for each tensor. */
-function numbers(size: number, seed: number): Float32Array {
-  const period = Key.fromSeed(seed).normalHost(65_521);
-  return Float32Array.from({ length: size }, (_, i) => 0.02 * period[i % 65_521]!);
+/** Random signs, mantissas and exponents: absolute values between 2⁻⁸ and 2⁻⁴. */
+function randomBfloat16(size: number): Uint16Array {
+  const bits = new Uint16Array(size);
+  let state = 1;
+  for (let i = 0; i < size; i++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    bits[i] = ((state >>> 16) & 0x807f) | ((119 + ((state >>> 14) & 3)) << 7);
+  }
+  return bits;
 }
 
-function toBfloat16(values: Float32Array): Uint16Array {
-  const bits = new Uint32Array(values.buffer);
-  return Uint16Array.from(bits, (one) => one >>> 16);
+/** Safetensors of about 95 MiB each with an index, as they are on the Hub; written without a tensor, for which there is no time. */
+function writeShards(
+  folder: string,
+  shapes: Readonly<Record<string, readonly number[]>>,
+  numbers: Uint16Array,
+  m: number,
+): void {
+  const shards: {
+    readonly name: string;
+    readonly shape: readonly number[];
+    readonly bytes: number;
+    readonly from: number;
+  }[][] = [[]];
+  let filled = 0;
+  for (const [i, [name, shape]] of Object.entries(shapes).entries()) {
+    const bytes = 2 * shape.reduce((a, b) => a * b);
+    if (filled > 0 && filled + bytes > 100e6) {
+      shards.push([]);
+      filled = 0;
+    }
+    shards.at(-1)!.push({ name, shape, bytes, from: MODELS.length * i + m });
+    filled += bytes;
+  }
+  const weight_map: Record<string, string> = {};
+  for (const [s, tensors] of shards.entries()) {
+    const number = (n: number) => String(n).padStart(5, '0');
+    const file = `model-${number(s + 1)}-of-${number(shards.length)}.safetensors`;
+    let at = 0;
+    const header: Record<string, object> = { __metadata__: { format: 'pt' } };
+    for (const { name, shape, bytes } of tensors) {
+      header[name] = { dtype: 'BF16', shape, data_offsets: [at, at + bytes] };
+      at += bytes;
+      weight_map[name] = file;
+    }
+    const json = Buffer.from(JSON.stringify(header).padEnd(Math.ceil(JSON.stringify(header).length / 8) * 8));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(json.length));
+    const out = openSync(join(folder, file), 'w');
+    for (const part of [length, json]) writeSync(out, part);
+    for (const { from, bytes } of tensors) writeSync(out, new Uint8Array(numbers.buffer, 2 * from, bytes));
+    closeSync(out);
+  }
+  writeFileSync(join(folder, 'model.safetensors.index.json'), JSON.stringify({ metadata: {}, weight_map }));
 }
 
 async function merge([root, method]: readonly [string, string]): Promise<void> {

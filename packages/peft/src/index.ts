@@ -17,7 +17,7 @@ export type {
   TargetedConfig,
 } from './adapters/layer-method.js';
 export { linearShape } from './adapters/layer-method.js';
-export type { MergeOptions, MergeResult } from './adapters/merge.js';
+export type { MergeOptions, MergeResult, UnmergeOptions } from './adapters/merge.js';
 export { mergeAdapter, unmergeAdapter } from './adapters/merge.js';
 export {
   excludeOption,

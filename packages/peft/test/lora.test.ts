@@ -367,8 +367,9 @@ describe('unmerging', () => {
     await onEngine(onnxruntimeEngine(), async () => {
       const model = await tinyModel('llama');
       const adapter = await createAdapter(model, lora, { targetModules: 'all-linear', initLoraWeights: false });
-      const { model: merged, drift } = await mergeAdapter(model, adapter);
+      const { model: merged, drift } = await mergeAdapter(model, adapter, { keepBase: false });
       expect(drift).toBeLessThan(1e-5);
+      await expect(unmergeAdapter(merged, adapter, { exact: true })).rejects.toThrow(/exact: the base is not known/);
       const restored = await unmergeAdapter(merged, adapter);
       for (const name of adapter.report.matched.map((module) => `${module}.weight`)) {
         const [base, changed, again] = await Promise.all(
@@ -381,6 +382,27 @@ describe('unmerging', () => {
         });
       }
     });
+  });
+});
+
+describe('unmerging what a merge gave', () => {
+  // Of DoRA and of modules trained whole, subtracting gives nothing back; of a tied model the head has become another.
+  it.each([
+    ['lora', 'llama', {}],
+    ['dora', 'llama', { useDora: true }],
+    ['modulesToSave', 'llama', { modulesToSave: ['lm_head'] }],
+    ['a tied embedding', 'qwen2', { targetModules: ['embed_tokens'] }],
+  ] as const)('gives the base back bit for bit: %s', async (_, type, config) => {
+    const model = await tinyModel(type);
+    const make = (seed: number) =>
+      createAdapter(model, lora, { r: 2, initLoraWeights: false, ...config } as never, { seed });
+    const [adapter, other] = [await make(1), await make(2)];
+    const before = await Promise.all(Object.values(model.weights).map((weight) => weight.toArray()));
+    const { model: merged } = await mergeAdapter(model, adapter);
+    const restored = await unmergeAdapter(merged, adapter, { exact: true });
+    expect(Object.keys(restored.weights)).toEqual(Object.keys(model.weights));
+    expect(await Promise.all(Object.values(restored.weights).map((weight) => weight.toArray()))).toEqual(before);
+    await expect(unmergeAdapter(merged, other, { exact: true })).rejects.toThrow(/with this adapter/);
   });
 });
 

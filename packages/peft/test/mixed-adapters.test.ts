@@ -1,4 +1,4 @@
-import { Key, referenceEngine, tensor } from '@posttrain/core-tensor';
+import { type Engine, Key, referenceEngine, tensor } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { type CausalLM, ModelRunner } from '@posttrain/lm';
 import { describe, expect, it } from 'vitest';
@@ -10,6 +10,7 @@ import {
   mergeAdapter,
   oft,
   type PeftAdapter,
+  prefixTuning,
   withAdapterParameters,
 } from '../src/index.js';
 import { TINY_MODEL_TYPES, tinyModel } from '../src/testing/tiny-model.js';
@@ -164,3 +165,48 @@ it.each(['lora_A', 'lora_B'])(
       }
     }),
 );
+
+it('a prefix is computed once for all rows and requests, which share its block', async () => {
+  const engine = referenceEngine();
+  let runs = 0;
+  const counted: Engine = {
+    ...engine,
+    async compile(graph, options) {
+      const executable = await engine.compile(graph, options);
+      return {
+        dispose: () => executable.dispose(),
+        run(inputs) {
+          runs++;
+          return executable.run(inputs);
+        },
+      };
+    },
+  };
+  await onEngine(counted, async () => {
+    const model = await tinyModel('llama');
+    const adapter = await createAdapter(model, prefixTuning, { numVirtualTokens: 16 });
+    /** What two requests of four rows with five tokens take: runs of the engine, and tokens of the cache in whole blocks. */
+    const requests = async (own?: PeftAdapter) => {
+      const runner = new ModelRunner(model);
+      const taken: { runs: number; held: number }[] = [];
+      for (const first of [10, 20]) {
+        const [before, free] = [runs, runner.freeTokens];
+        const rows = Array.from({ length: 4 }, (_, i) => ({
+          sequence: runner.start(),
+          tokens: [first + i, 1, 2, 3, 4],
+        }));
+        await runner.extend(rows.map((row) => ({ ...row, ...(own && { adapter: own }) })));
+        taken.push({ runs: runs - before, held: free - runner.freeTokens });
+        for (const { sequence } of rows) runner.release(sequence);
+      }
+      return taken;
+    };
+    const [first, second] = (await requests()) as [{ runs: number; held: number }, { runs: number; held: number }];
+    expect([first.held, second.held]).toEqual([4 * 16, 4 * 16]);
+    const own = await requests(adapter);
+    expect(own.map(({ held }) => held)).toEqual([5 * 16, 5 * 16]);
+    // Not once a row; and not again.
+    expect(own[0]!.runs).toBeLessThan(first.runs + 4);
+    expect(own[1]!.runs).toBe(second.runs);
+  });
+});

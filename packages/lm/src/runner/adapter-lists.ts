@@ -19,6 +19,12 @@ interface Place {
   lastUsed: number;
 }
 
+/** Parameters, and what is made of them alone. */
+interface Numbers {
+  readonly derived?: Adapter['derived'] | undefined;
+  readonly parameters: unknown;
+}
+
 interface List {
   readonly places: Place[];
   stacked?: Stacked;
@@ -90,7 +96,7 @@ export class AdapterLists {
   }
 
   /** `Adapter.derived` of these numbers, computed once and kept as long as they are. */
-  #derivedOf({ derived, parameters }: Pick<Adapter, 'derived' | 'parameters'>): Promise<unknown> {
+  #derivedOf({ derived, parameters }: Numbers): Promise<unknown> {
     if (!derived) return Promise.resolve(parameters);
     const known = this.#derived.get(parameters as object) ?? new Map<Adapter['derived'], Promise<unknown>>();
     this.#derived.set(parameters as object, known);

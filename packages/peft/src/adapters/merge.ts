@@ -1,6 +1,6 @@
 import { iota, Key, realize, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { type Given, integer, listOf, options } from '@posttrain/interfaces';
+import { boolean, type Given, integer, listOf, options } from '@posttrain/interfaces';
 import { CausalLM, type LayerHooks, networkOf } from '@posttrain/lm';
 import { assertAdapter, assertModel } from './arguments.js';
 import { MergeError } from './errors.js';
@@ -10,6 +10,11 @@ import { mergedCopies, trainsCopies } from './whole-modules.js';
 const mergeOptions = options('mergeAdapter', {
   /** Token ids on which the merged model is compared with the adapter. Default: 32 ids drawn with a fixed seed. */
   probe: listOf(integer({ min: 0 }), { optional: true }),
+  /**
+   * Whether the base is kept as long as the merged model, so that `unmergeAdapter` gives it back bit for bit. False frees the tensors of the
+   * base that have changed, once nobody else has them. Default true.
+   */
+  keepBase: boolean({ default: true }),
 });
 /** Options of `mergeAdapter`. */
 export type MergeOptions = Given<typeof mergeOptions>;
@@ -34,7 +39,7 @@ export async function mergeAdapter<Config extends object>(
 ): Promise<MergeResult> {
   assertModel('mergeAdapter', model);
   assertAdapter('mergeAdapter', adapter);
-  const { probe = defaultProbe(model) } = mergeOptions.read(given);
+  const { probe = defaultProbe(model), keepBase } = mergeOptions.read(given);
   refuseQuantized(model);
   const { method, config, plan, parameters, frozen } = adapter;
   const why = method.merge ? method.cannotMerge?.(config) : 'computes what no weights of the model compute';
@@ -52,22 +57,44 @@ export async function mergeAdapter<Config extends object>(
   before.forEach((logit, i) => {
     drift = Math.max(drift, Math.abs(logit - after[i]!));
   });
+  if (keepBase) kept.set(merged, { base: model, hooks: adapter.hooks, parameters });
   return { model: merged, drift };
 }
 
+/** What merged models were made of. */
+const kept = new WeakMap<CausalLM, Pick<PeftAdapter, 'hooks' | 'parameters'> & { readonly base: CausalLM }>();
+
+const unmergeOptions = options('unmergeAdapter', {
+  /** Refuse what would only come back to within rounding. Default false. */
+  exact: boolean({ default: false }),
+});
+/** Options of `unmergeAdapter`. */
+export type UnmergeOptions = Given<typeof unmergeOptions>;
+
 /**
- * Takes a merged adapter out of the weights again. Adding and subtracting rounds: in float32 a weight comes back to
- * within 2⁻²³ of the larger of itself, its merged value and the change, so keep the base where exactness matters.
+ * Takes a merged adapter out of the weights again. Of what `mergeAdapter` gave with this adapter (and `keepBase`, the default) it is the
+ * base that went into it, bit for bit, whatever the method. Of any other model, one that was saved and loaded again, it subtracts
+ * as PEFT's `unmerge` does, which rounds: in float32 a weight comes back to within 2⁻²³ of the larger of itself, its merged value and the change.
  *
- * @throws MergeError when the base's tensors are not in the merged ones: DoRA, `modulesToSave`, trained biases
+ * @throws OptionError; MergeError where there is no base to give back and `exact` is asked for, or its tensors are not in the merged
+ * ones: DoRA, `modulesToSave`, trained biases
  */
 export async function unmergeAdapter<Config extends object>(
   merged: CausalLM,
   adapter: PeftAdapter<Config>,
+  given: UnmergeOptions = {},
 ): Promise<CausalLM> {
   assertModel('unmergeAdapter', merged);
   assertAdapter('unmergeAdapter', adapter);
   const { method, config, plan, parameters, frozen } = adapter;
+  const { exact } = unmergeOptions.read(given);
+  const known = kept.get(merged);
+  if (known && known.hooks === adapter.hooks && known.parameters === parameters) return known.base;
+  if (exact) {
+    throw new MergeError(
+      'exact: the base is not known, since this is not what mergeAdapter gave with this adapter and keepBase. Keep the base model.',
+    );
+  }
   const { unmerge } = method;
   refuseQuantized(merged);
   if (!unmerge) throw new MergeError(`${method.peftType} has no inverse of merging. Keep the base model.`);
