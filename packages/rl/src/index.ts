@@ -213,8 +213,16 @@ export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
 export { type KlInRewardOptions, klInReward } from './regulariser/kl-in-reward.js';
 export { type RaoBlackwellizedKlOptions, raoBlackwellizedKl } from './regulariser/rao-blackwellized-kl.js';
 export type { PassOfLoss, Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
+export { type CodeReward, type CodeRewardOptions, type CodeVerdict, codeReward } from './rewards/code-reward.js';
 export { type ContrastiveRewardOptions, contrastiveReward } from './rewards/contrastive-reward.js';
 export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
+export {
+  type EurekaCandidate,
+  type EurekaOptions,
+  type EurekaResult,
+  eureka,
+  type RewardFitness,
+} from './rewards/eureka.js';
 export { groupReward } from './rewards/group-reward.js';
 export { type HybridRewardOptions, hybridReward } from './rewards/hybrid-reward.js';
 export { type ImplicitProcessRewardOptions, implicitProcessReward } from './rewards/implicit-process-reward.js';

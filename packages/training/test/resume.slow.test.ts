@@ -24,6 +24,7 @@ import {
   trainStream,
 } from '../src/index.js';
 import { lettersModel } from './letters.js';
+import { synthesis } from './replay-run.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -50,7 +51,8 @@ describe('a stream that is killed', () => {
     });
   };
 
-  const { naive, ewc, online_ewc, mas, si, l2_sp, lwf, replay, generative_replay, gem, a_gem, coma } = continualMethods;
+  const { naive, ewc, online_ewc, mas, si, l2_sp, lwf, replay, generative_replay, gem, a_gem, coma, ssr } =
+    continualMethods;
   const sampling = { maxTokens: 2 };
   // What a folder does not keep, a merged model, is refused: train-stream.test.ts.
   type Kept = Exclude<keyof typeof continualMethods, 'adapter_per_task' | 'o_lora'>;
@@ -67,6 +69,7 @@ describe('a stream that is killed', () => {
     gem: () => gem(),
     a_gem: () => a_gem({ batchSize: 2 }),
     coma: () => coma(),
+    ssr: () => ssr(synthesis),
   };
   it.each(Object.entries(methods))('goes on to the same weights and scores, bit for bit: %s', async (name, make) => {
     const whole = await run(make());

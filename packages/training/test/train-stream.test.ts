@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import type { Named } from '@posttrain/core-tensor/optim';
-import type { Generator } from '@posttrain/interfaces';
 import { perplexity, sequenceLogProbs } from '@posttrain/lm';
 import { createAdapter, lora, mergeAdapter, type PeftAdapter } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -22,6 +21,7 @@ import {
   type TrainStreamResult,
   trainStream,
 } from '../src/index.js';
+import { synthesis } from './replay-run.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -31,21 +31,6 @@ const tasks: readonly ContinualTask[] = ['abc', 'gfe', 'dcb'].map((name) => ({ n
 const stage = sftStage({ steps: 3, batchSize: 3, learningRate: 0.05, schedule: 'constant', optimizer: 'sgd' });
 const stream = async (options: Partial<TrainStreamOptions>): Promise<TrainStreamResult> =>
   trainStream({ model: await tinyPolicy(1), tasks, stage, ...options });
-
-/** Knows the letters of the first task, and no answer. */
-const base: Generator = {
-  name: 'scripted',
-  generate: async (requests) =>
-    requests.map((_, i) => {
-      const text = ` ${'abc'[i % 3]}\nOutput: ?`;
-      return [{ text, finishReason: 'stop', usage: { promptTokens: 1, completionTokens: 1 } }];
-    }),
-};
-const embedder = {
-  name: 'letters',
-  embed: async (texts: readonly string[]) => texts.map((text) => Float32Array.of(1, text.charCodeAt(0))),
-};
-const synthesis = { base, embedder, count: 3, shots: 1, clusters: 2, answers: { maxTokens: 2 } };
 
 describe('a stream of tasks', () => {
   let naive: TrainStreamResult;
