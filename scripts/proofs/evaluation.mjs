@@ -13,7 +13,7 @@ import {
   winRate,
 } from '@posttrain/eval';
 import { testGrader, testTaskKind } from '@posttrain/eval/testing';
-import { eureka, trainPolicy } from '@posttrain/rl';
+import { eureka, policyObjectives, trainPolicy } from '@posttrain/rl';
 import { quickjs, unitTests } from '@posttrain/sandbox';
 import { testSandbox } from '@posttrain/sandbox/testing';
 import { it, proof } from './proof.mjs';
@@ -77,7 +77,9 @@ proof('Eureka: a policy learns from programs in the sandbox, and the one that se
   const served = { verifier: { name: 'served', verify: async (asked) => asked.map(vowelsOf) }, weight: 0 };
   const fitness = async (reward) => {
     const run = { promptsPerStep: 2, completionsPerPrompt: 8, maxCompletionLength: 6, steps: 8, learningRate: 3e-2 };
-    const { history } = await trainPolicy({ ...run, model: await tinyModel(), rows, rewards: { reward, served } });
+    const objective = policyObjectives.grpo();
+    const rewards = { reward, served };
+    const { history } = await trainPolicy({ ...run, objective, model: await tinyModel(), rows, rewards });
     return { score: history.at(-1)['rewards/served/mean'] };
   };
   const found = await eureka({

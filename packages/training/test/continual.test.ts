@@ -688,9 +688,13 @@ describe('self-synthesized rehearsal', () => {
   });
 
   it('says what it cannot write', async () => {
-    await expect(synthesizeInstances(demonstrations.slice(2), options([]))).rejects.toThrow(/1 demonstrations, and shots/);
+    await expect(synthesizeInstances(demonstrations.slice(2), options([]))).rejects.toThrow(
+      /1 demonstrations, and shots/,
+    );
     const silent = { ...options([]), base: scripted([], true) };
-    await expect(synthesizeInstances(demonstrations, silent)).rejects.toThrow(/None of 30 texts of scripted is an instance/);
+    await expect(synthesizeInstances(demonstrations, silent)).rejects.toThrow(
+      /None of 30 texts of scripted is an instance/,
+    );
   });
 });
 

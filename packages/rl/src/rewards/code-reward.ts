@@ -40,9 +40,10 @@ export interface CodeVerdict extends Verdict {
 }
 
 /** A reward that is a program. */
-export interface CodeReward extends Verifier, HasSettings {
-  verify(requests: Parameters<Verifier['verify']>[0]): Promise<CodeVerdict[]>;
-}
+export type CodeReward = Omit<Verifier, 'verify'> &
+  HasSettings & {
+    verify(requests: Parameters<Verifier['verify']>[0]): Promise<CodeVerdict[]>;
+  };
 
 /**
  * The program that runs the reward and prints its values behind the nonce. An indirect eval sees the global scope only: what the program prints
