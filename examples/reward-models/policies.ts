@@ -6,11 +6,15 @@ import { type CausalLM, LocalGenerator, SequenceClassifier } from '@posttrain/lm
 import {
   hybridReward,
   type PolicyTrainingOptions,
+  type PreferenceRow,
   type PromptRow,
   policyObjectives,
+  preferenceLosses,
   refitRewardModel,
   rewardEnsemble,
+  stepDpoPair,
   trainPolicy,
+  trainPreferences,
 } from '@posttrain/rl';
 import { ODIN_LABELS, odin, odinQuality, rewardModelLosses, sft, trainRewardModel } from '@posttrain/training';
 import { chains, quiet, STEPS, smallModel } from './small.js';
@@ -54,28 +58,33 @@ const outcomeRight = functionVerifier('outcome', ({ completion, row }) => {
   return Number(completion === `${(row!.steps as readonly string[]).join('\n')}\n`);
 });
 
-/** Share of right solutions of a policy that has learnt from the outcome, from steps and the outcome, or from nothing. */
-export async function hybridArms(seed: number, { steps, samples }: PolicySizes = POLICY_SIZES) {
-  // It has seen solutions of which most are wrong.
+/** A policy that has seen solutions of which most are wrong. */
+async function reader(seed: number): Promise<CausalLM> {
   const { trainer } = await sft({
     ...{ ...quiet, seed, epochs: 2, learningRate: 5e-3, model: await smallModel(seed) },
-    rows: chains(320, 0.9, seed).map((one) => ({ prompt: one.prompt, completion: `${one.steps.join('\n')}\n` })),
+    rows: chains(320, 0.9, seed).map((one) => ({ prompt: one.prompt, completion: textOf(one.steps) })),
   });
-  const model = trainer.model as CausalLM;
-  const right = new Map(chains(200, 0, 99).map(({ prompt, steps: own }) => [prompt, own]));
-  const rows = [...right].map(([prompt, own]) => ({ prompt, steps: own }));
+  return trainer.model as CausalLM;
+}
+
+const textOf = (steps: readonly string[]): string => steps.map((step) => `${step}\n`).join('');
+/** The right steps of every prompt. */
+const RIGHT = new Map(chains(200, 0, 99).map(({ prompt, steps }) => [prompt, steps]));
+
+async function rightOf(model: CausalLM, samples: number, seed: number): Promise<{ right: number }> {
+  const n = Math.ceil(samples / RIGHT.size);
+  const texts = await said(model, [...RIGHT.keys()], samples, seed);
+  const right = [...RIGHT.values()].map(textOf);
+  return { right: meanOf(texts.map((text, i) => Number(text === right[Math.floor(i / n)]))) };
+}
+
+/** Share of right solutions of a policy that has learnt from the outcome, from steps and the outcome, or from nothing. */
+export async function hybridArms(seed: number, { steps, samples }: PolicySizes = POLICY_SIZES) {
+  const model = await reader(seed);
+  const rows = [...RIGHT].map(([prompt, own]) => ({ prompt, steps: own }));
   const arm = async (reward: Verifier | undefined) => {
     const learnt = reward && (await learn({ model, rows, seed, steps, rewards: { reward } }));
-    const trained = (learnt?.trainer.model as CausalLM | undefined) ?? model;
-    const n = Math.ceil(samples / rows.length);
-    const texts = await said(
-      trained,
-      rows.map(({ prompt }) => prompt),
-      samples,
-      seed,
-    );
-    const isRight = texts.map((text, i) => text === `${rows[Math.floor(i / n)]!.steps.join('\n')}\n`);
-    return { right: meanOf(isRight.map(Number)) };
+    return rightOf((learnt?.trainer.model as CausalLM | undefined) ?? model, samples, seed);
   };
   return {
     'no reward': await arm(undefined),
@@ -84,6 +93,34 @@ export async function hybridArms(seed: number, { steps, samples }: PolicySizes =
     'hybrid, weight of steps 0': await arm(
       hybridReward({ process: stepsRight, outcome: outcomeRight, processWeight: 0 }),
     ),
+  };
+}
+
+/** The same share behind preferences of right solutions over wrong ones: whole ones, or from the first step that differs (Step-DPO). */
+export async function stepwiseArms(seed: number, { steps, samples }: PolicySizes = POLICY_SIZES) {
+  const model = await reader(seed);
+  const random = createRandom(seed, 'stepwise');
+  const solutions = chains(320, 1, seed + 10).map(({ prompt, steps: wrong }) => {
+    const lines = (own: readonly string[]) => own.map((step) => `${step}\n`);
+    return { prompt, chosen: lines(RIGHT.get(prompt)!), rejected: lines(wrong) };
+  });
+  const whole = solutions.map(({ prompt, chosen, rejected }) => ({
+    ...{ prompt, chosen: chosen.join(''), rejected: rejected.join('') },
+  }));
+  const arm = async (rows: readonly PreferenceRow[]) => {
+    const { trainer } = await trainPreferences({
+      ...{ ...quiet, model, rows, seed, steps: 2 * steps, learningRate: 1e-3 },
+      loss: preferenceLosses.sigmoid({ beta: 0.3 }),
+    });
+    return rightOf(trainer.model as CausalLM, samples, seed);
+  };
+  return {
+    'the policy before': await rightOf(model, samples, seed),
+    'whole solutions': await arm(whole),
+    'whole solutions, labels by chance': await arm(
+      whole.map((row) => (random.float() < 0.5 ? row : { ...row, chosen: row.rejected, rejected: row.chosen })),
+    ),
+    'the first steps that differ': await arm(solutions.map((row) => stepDpoPair(row)!)),
   };
 }
 

@@ -19,7 +19,9 @@ const SEEDS = [1, 2, 3];
 const shown = (value: number): string => value.toFixed(3);
 
 const here = import.meta.dirname;
-const sources = readdirSync(here).filter((file) => file.endsWith('.ts') && file !== 'run.ts' && !file.includes('.test.'));
+const sources = readdirSync(here).filter(
+  (file) => file.endsWith('.ts') && file !== 'run.ts' && !file.includes('.test.'),
+);
 const version = createHash('sha256')
   .update(sources.map((file) => readFileSync(join(here, file), 'utf8')).join('\0'))
   .digest('hex')

@@ -1,6 +1,6 @@
 import { clickArms } from './clicks.js';
 import { aiFeedbackArms, conflictArms, constitutionArms, negativeArms } from './feedback.js';
-import { hackingArms, hybridArms, refitArms } from './policies.js';
+import { hackingArms, hybridArms, refitArms, stepwiseArms } from './policies.js';
 import { verifierArms } from './verifiers.js';
 
 /** Arms by name, with what was measured of each. */
@@ -29,6 +29,12 @@ export const STUDIES = {
     arms: clickArms,
   },
   hybrid: { title: 'Rewards of steps and the outcome', measures: ['right'], base: 'outcome', arms: hybridArms },
+  stepwise: {
+    title: 'Preferences of steps',
+    measures: ['right'],
+    base: 'whole solutions',
+    arms: stepwiseArms,
+  },
   hacking: {
     title: 'Reward models that like length',
     measures: ['worth', 'length'],

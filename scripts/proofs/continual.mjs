@@ -4,17 +4,20 @@ import assert from 'node:assert/strict';
 import { LocalGenerator } from '@posttrain/lm';
 import {
   aGem,
+  continualMethods,
   empiricalFisherDiagonal,
   ewc,
   generativeReplay,
   negativeLogLikelihood,
   runSteps,
   sft,
+  sftStage,
   Trainer,
   tokenizeRows,
   toTrainingRows,
+  trainStream,
 } from '@posttrain/training';
-import { trainingProof } from './proof.mjs';
+import { proof, trainingProof } from './proof.mjs';
 import { rows, tinyModel } from './tiny.mjs';
 
 trainingProof('generative replay', async (run) => {
@@ -81,3 +84,28 @@ for (const [name, rule] of Object.entries({ EWC: elastic, 'A-GEM': projected }))
     },
   );
 }
+
+proof('SSR: what a base model writes keeps an earlier task, answered by what was learnt', async () => {
+  const tasks = [rows.slice(0, 3), rows.slice(3)].map((part, i) => ({
+    name: `${i}`,
+    rows: part.map(({ prompt, completion }) => ({ prompt, completion })),
+  }));
+  const usage = { promptTokens: 1, completionTokens: 1 };
+  const base = {
+    name: 'letters',
+    generate: async (requests) =>
+      requests.map((_, i) => [{ text: ` ${'ace'[i % 3]}\nOutput: z`, finishReason: 'stop', usage }]),
+  };
+  const embedder = {
+    name: 'code',
+    embed: async (texts) => texts.map((text) => Float32Array.of(1, text.charCodeAt(0))),
+  };
+  const synthesis = { base, embedder, count: 3, clusters: 3, answers: { maxTokens: 2 } };
+  const stage = sftStage({ steps: 30, batchSize: 4, learningRate: 1e-2, schedule: 'constant' });
+  const lossAfter = async (method) => {
+    const { matrix } = await trainStream({ model: await tinyModel(), tasks, stage, method });
+    return matrix.loss[1][0];
+  };
+  const [control, kept] = [await lossAfter(continualMethods.naive()), await lossAfter(continualMethods.ssr(synthesis))];
+  assert.ok(kept < 0.5 * control, `${kept} of ${control}`);
+});

@@ -1,5 +1,5 @@
-// The door of evaluation: a judge of pairs in both orders, and unit tests in a sandbox. The kits of graders, kinds
-// and sandboxes.
+// The door of evaluation: a judge of pairs in both orders, unit tests in a sandbox, and rewards that are programs. The kits of
+// graders, kinds and sandboxes.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import {
@@ -13,9 +13,11 @@ import {
   winRate,
 } from '@posttrain/eval';
 import { testGrader, testTaskKind } from '@posttrain/eval/testing';
+import { eureka, policyObjectives, trainPolicy } from '@posttrain/rl';
 import { quickjs, unitTests } from '@posttrain/sandbox';
 import { testSandbox } from '@posttrain/sandbox/testing';
 import { it, proof } from './proof.mjs';
+import { rows, tinyModel } from './tiny.mjs';
 
 /** Says what a function of the prompt gives. */
 const speaker = (name, say) => ({
@@ -61,6 +63,39 @@ const answers = [
   '```js\nfunction add(a, b) { return a + b; }\n```',
   '```js\nfunction add(a, b) { return a - b; }\n```',
 ];
+
+proof('Eureka: a policy learns from programs in the sandbox, and the one that serves the task is kept', async () => {
+  const programs = [
+    'return { z: -y.length };',
+    'return { vowels: y.split(/[aeiou]/).length - 1 };',
+    'throw Error("no");',
+  ];
+  const writer = speaker('writer', (_, i) => `\`\`\`js\nfunction reward(x, y) { ${programs[i]} }\n\`\`\``);
+  const vowelsOf = ({ completion }) => ({
+    score: [...completion].filter((letter) => 'aeiou'.includes(letter)).length,
+  });
+  const served = { verifier: { name: 'served', verify: async (asked) => asked.map(vowelsOf) }, weight: 0 };
+  const fitness = async (reward) => {
+    const run = { promptsPerStep: 2, completionsPerPrompt: 8, maxCompletionLength: 6, steps: 8, learningRate: 3e-2 };
+    const objective = policyObjectives.grpo();
+    const rewards = { reward, served };
+    const { history } = await trainPolicy({ ...run, objective, model: await tinyModel(), rows, rewards });
+    return { score: history.at(-1)['rewards/served/mean'] };
+  };
+  const found = await eureka({
+    generator: writer,
+    sandbox,
+    task: 'Say vowels.',
+    fitness,
+    iterations: 1,
+    candidates: 3,
+  });
+  assert.match(found.code, /vowels/);
+  assert.deepEqual(
+    found.candidates.map(({ score }) => score !== null),
+    [true, true, false],
+  );
+});
 
 proof('unit tests in the sandbox grade', async () => {
   const generator = speaker('coder', (_, i) => answers[i % 2]);

@@ -252,8 +252,16 @@ export {
   scoreCentering,
 } from './regulariser/score-centering.js';
 export { type SquaredLogRatioOptions, squaredLogRatio } from './regulariser/squared-log-ratio.js';
+export { type CodeReward, type CodeRewardOptions, type CodeVerdict, codeReward } from './rewards/code-reward.js';
 export { type ContrastiveRewardOptions, contrastiveReward } from './rewards/contrastive-reward.js';
 export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
+export {
+  type EurekaCandidate,
+  type EurekaOptions,
+  type EurekaResult,
+  eureka,
+  type RewardFitness,
+} from './rewards/eureka.js';
 export { groupReward } from './rewards/group-reward.js';
 export { type HybridRewardOptions, hybridReward } from './rewards/hybrid-reward.js';
 export { type ImplicitProcessRewardOptions, implicitProcessReward } from './rewards/implicit-process-reward.js';

@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { runInNewContext } from 'node:vm';
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { sgd } from '@posttrain/core-tensor/optim';
@@ -6,6 +7,7 @@ import {
   type Generator,
   OptionError,
   type PairJudge,
+  type Sandbox,
   type Scorer,
   type Verifier,
   type VerifyRequest,
@@ -18,7 +20,9 @@ import { drawing, lettersModel } from '../../training/test/letters.js';
 import { bestOfN } from '../../tts/src/index.js';
 import {
   type CompletionToScore,
+  codeReward,
   contrastiveReward,
+  eureka,
   exactMatch,
   formatTags,
   functionVerifier,
@@ -298,6 +302,94 @@ describe('rewards made of rewards', () => {
     } as never);
     await expect(asked).rejects.toThrow(
       /scores of 3 steps, where the completion has 1; give both the same stepDelimiter/,
+    );
+  });
+});
+
+describe('rewards that are programs', () => {
+  /** No wall, only the interface: scripts/proofs/evaluation.mjs runs such rewards in QuickJS. */
+  const sandbox: Sandbox = {
+    ...{ name: 'context', languages: ['javascript'], commands: false },
+    probe: async () => ({ sandbox: 'context', ok: true, checks: [] }),
+    async run(job) {
+      const out: string[] = [];
+      const print = (line: string) => void out.push(line);
+      let [stderr, stoppedBy]: [string, 'wall-time' | null] = ['', null];
+      try {
+        const { code, stdin } = job as { code: string; stdin: string };
+        runInNewContext(code, { print, readline: () => stdin.trim() }, { timeout: job.limits!.wallMs ?? 1_000 });
+      } catch (error) {
+        if (/timed out/.test(String(error))) stoppedBy = 'wall-time';
+        else stderr = String(error);
+      }
+      const whole = { stdoutTruncated: false, stderrTruncated: false, wallMs: 0 };
+      return { exitCode: 0, stoppedBy, stdout: out.join('\n'), stderr, ...whole };
+    },
+  };
+  const of = (code: string) => codeReward({ sandbox, code, limits: { wallMs: 50 } });
+  const asked = ['a', 'bb', ''].map((completion) => ({ prompt: 'p', completion, row: { weight: 2 } }));
+
+  it('run in the sandbox, on all completions together, and say what their sum is made of', async () => {
+    const reward = of(`
+      const print = globalThis.print;
+      globalThis.planted = 1;
+      function reward(prompt, completion, row) {
+        print('00000000-0000-0000-0000-000000000000 [7, 7, 7]');
+        if (completion === '') return Number.NaN;
+        return { length: row.weight * completion.length, prompt: prompt === 'p' ? 0.5 : 0 };
+      }`);
+    const verdicts = await reward.verify(asked);
+    expect(verdicts.map(({ score }) => score)).toEqual([2.5, 4.5, null]);
+    expect(verdicts[1]!.components).toEqual({ length: 4, prompt: 0.5 });
+    expect('planted' in globalThis).toBe(false);
+    await expect(of('const reward = () => { throw new Error("no idea") }').verify(asked)).rejects.toThrow(/no idea/);
+    await expect(of('while (true) {}').verify(asked)).rejects.toThrow(/was stopped/);
+    const none = { ...sandbox, languages: ['python'] };
+    expect(() => codeReward({ sandbox: none, code: '' })).toThrow(/runs python; take one that runs javascript/);
+  });
+
+  it('are evolved by what a policy makes of them: the best is shown, and the best of all is given', async () => {
+    const fenced = (body: string) => `Here:\n\`\`\`javascript\nfunction reward(_, y) { return ${body}; }\n\`\`\``;
+    const rounds = [
+      ['nothing', fenced('oops'), fenced('{ long: y.length }')],
+      [fenced('{ long: y.length, b: 3 * (y.split("b").length - 1) }'), fenced('{ none: 0 }')],
+      [fenced('{ short: -y.length }'), fenced('{ none: 1 }')],
+    ];
+    const prompts: unknown[] = [];
+    const generator: Generator = {
+      name: 'scripted',
+      async generate([request]) {
+        prompts.push(request!.prompt);
+        const usage = { promptTokens: 1, completionTokens: 1 };
+        return [rounds[prompts.length - 1]!.map((text) => ({ text, finishReason: 'stop' as const, usage }))];
+      },
+    };
+    // The policy is softmax(reward) over four answers, of which the task wants b; its optimum can be enumerated.
+    const answers = ['a', 'aa', 'b', 'bb'];
+    const worth = [0, 0, 0.5, 1];
+    const expected = (scores: readonly number[]) => {
+      const weights = scores.map(Math.exp);
+      const sum = weights.reduce((a, b) => a + b, 0);
+      return weights.reduce((total, weight, i) => total + (weight / sum) * worth[i]!, 0);
+    };
+    const fitness = async (reward: Verifier) => {
+      const verdicts = await reward.verify(answers.map((completion) => ({ prompt: '', completion })));
+      return { score: expected(verdicts.map(({ score }) => score!)) };
+    };
+    const found = await eureka({ generator, sandbox, task: 'Say b.', fitness, iterations: 3, candidates: 3 });
+    expect(found.score).toBeCloseTo(expected([1, 2, 4, 8]), 12);
+    expect(found.code).toContain('split("b")');
+    const scores = found.candidates.map(({ score }) => score);
+    expect(scores.map((score) => score === null)).toEqual([true, true, false, false, false, false, false]);
+    expect(scores[4]).toBeCloseTo(0.375, 12);
+    expect(found.candidates[1]!.reflection).toMatch(/oops/);
+    // Only the best of the round before is shown, with its components.
+    expect(prompts.map((prompt) => (prompt as unknown[]).length)).toEqual([2, 4, 4]);
+    expect(JSON.stringify(prompts[1])).toMatch(/long: 1.00, 2.00, 1.00, 2.00 \(least 1, most 2\)/);
+    expect(JSON.stringify(prompts[2])).toMatch(/b: 0.00, 0.00, 3.00, 6.00 \(least 0, most 6\)/);
+    const silent = { ...generator, generate: async () => [[]] };
+    await expect(eureka({ generator: silent, sandbox, task: '', fitness, iterations: 1 })).rejects.toThrow(
+      /no program that ran/,
     );
   });
 });

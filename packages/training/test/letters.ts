@@ -1,5 +1,4 @@
 import { Key } from '@posttrain/core-tensor';
-import type { Generator } from '@posttrain/interfaces';
 import { CausalLM, parseModelConfig } from '@posttrain/lm';
 import { tokenizer } from '../../rl/test/toy.js';
 
@@ -32,19 +31,3 @@ export function gainOf(differences: readonly number[]): { readonly mean: number;
   const variance = differences.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2;
   return { mean, low: mean - 4.303 * Math.sqrt(variance / 3) };
 }
-
-/** Knows the letters of the first task, and no answer. */
-const base: Generator = {
-  name: 'scripted',
-  generate: async (requests) =>
-    requests.map((_, i) => {
-      const text = ` ${'abc'[i % 3]}\nOutput: ?`;
-      return [{ text, finishReason: 'stop', usage: { promptTokens: 1, completionTokens: 1 } }];
-    }),
-};
-const embedder = {
-  name: 'letters',
-  embed: async (texts: readonly string[]) => texts.map((text) => Float32Array.of(1, text.charCodeAt(0))),
-};
-/** Options of SSR over them. */
-export const synthesis = { base, embedder, count: 3, shots: 1, clusters: 2, answers: { maxTokens: 2 } };

@@ -1,3 +1,4 @@
+import type { Generator } from '@posttrain/interfaces';
 import { LocalGenerator } from '@posttrain/lm';
 import { tinyPolicy } from '../../rl/src/testing/index.js';
 import { generativeReplay, type SftOptions, sft } from '../src/index.js';
@@ -31,6 +32,22 @@ export async function learnNext(seed: number, gamma: number, options: Partial<Sf
   });
   return { ...result, rows };
 }
+
+/** Knows the letters of the first task, and no answer. */
+const base: Generator = {
+  name: 'scripted',
+  generate: async (requests) =>
+    requests.map((_, i) => {
+      const text = ` ${'abc'[i % 3]}\nOutput: ?`;
+      return [{ text, finishReason: 'stop', usage: { promptTokens: 1, completionTokens: 1 } }];
+    }),
+};
+const embedder = {
+  name: 'letters',
+  embed: async (texts: readonly string[]) => texts.map((text) => Float32Array.of(1, text.charCodeAt(0))),
+};
+/** Of SSR, for tasks of three letters. */
+export const synthesis = { base, embedder, count: 3, shots: 1, clusters: 2, answers: { maxTokens: 2 } };
 
 // As a program: runs into a folder and kills itself at a step.
 const [, script, folder, killAt] = process.argv;

@@ -25,8 +25,9 @@ import {
   type Trainer,
   trainStream,
 } from '../src/index.js';
-import { lettersModel, synthesis } from './letters.js';
+import { lettersModel } from './letters.js';
 import { contents, wideModel } from './model.js';
+import { synthesis } from './replay-run.js';
 import { countingRows, smallRun } from './sft-run.js';
 
 let folder: string;

@@ -21,7 +21,7 @@ import {
   type TrainStreamResult,
   trainStream,
 } from '../src/index.js';
-import { synthesis } from './letters.js';
+import { synthesis } from './replay-run.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 

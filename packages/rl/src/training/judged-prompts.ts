@@ -74,8 +74,22 @@ export type JudgedOptions<Given, Row extends PromptRow> = Omit<Given, 'rows' | '
 type PromptSettings = Read<Options<typeof promptsShape>>;
 type JudgedSettings = Pick<Read<Options<typeof judgedShape>>, 'rewards' | 'judge' | 'missingEosPenalty' | 'scoring'>;
 
-/** @throws OptionError unless there are rewards or a judge */
-export function checkJudged(where: string, { rewards, judge, missingEosPenalty }: JudgedSettings): void {
+/**
+ * What a source that compares is made of: its settings, its prompts, and the members that it has of them.
+ *
+ * @throws OptionError, also unless there are rewards or a judge
+ */
+export function judgedSource<Shape extends typeof judgedShape>(declaration: Options<Shape>, given: object) {
+  const { where } = declaration;
+  const declared = given as Parameters<typeof declaration.read>[0];
+  const settings = declaration.read(declared);
+  const judgedSettings = settings as JudgedSettings & PromptSettings;
+  checkJudged(where, judgedSettings);
+  const feed = promptFeed(where, judgedSettings);
+  return { settings, feed, members: { settings: declaration.settings(declared), begin: feed.begin } };
+}
+
+function checkJudged(where: string, { rewards, judge, missingEosPenalty }: JudgedSettings): void {
   const wrong = (option: string, problem: string) => new OptionError('INVALID_OPTION', where, option, problem);
   if ((rewards === undefined) === (judge === undefined)) {
     throw wrong('rewards', `give rewards or a judge, and not ${rewards ? 'both' : 'none of them'}.`);

@@ -3,12 +3,11 @@ import { geometricMixture } from '@posttrain/lm';
 import type { TokenizedCompletion } from '../preference/unpaired-rows.js';
 import type { PromptRow } from '../rewards/reward.js';
 import {
-  checkJudged,
   completionMetrics,
   type JudgedOptions,
   judgedShape,
+  judgedSource,
   preferencesOf,
-  promptFeed,
   SECOND_SPEAKER,
 } from './judged-prompts.js';
 import type { PreferenceSource } from './preference-source.js';
@@ -36,14 +35,9 @@ export type NashMdCompletionsOptions<Row extends PromptRow = PromptRow> = Judged
 export function nashMdCompletions<Row extends PromptRow = PromptRow>(
   given: NashMdCompletionsOptions<Row>,
 ): PreferenceSource {
-  const declared = given as unknown as Parameters<typeof nashMdOptions.read>[0];
-  const settings = nashMdOptions.read(declared);
-  checkJudged('nashMdCompletions', settings);
-  const feed = promptFeed('nashMdCompletions', settings);
+  const { settings, feed, members } = judgedSource(nashMdOptions, given);
   return {
-    name: 'nash-md-completions',
-    settings: nashMdOptions.settings(declared),
-    begin: feed.begin,
+    ...{ name: 'nash-md-completions', ...members },
     async next(request) {
       const own = await feed.sample(request, { completionsPerPrompt: 1 });
       const mix = geometricMixture({ other: feed.referenceOf(request), alpha: settings.mixtureCoef });

@@ -2,14 +2,7 @@ import { type Given, options } from '@posttrain/interfaces';
 import type { TokenizedPair } from '../preference/preference-loss.js';
 import type { PromptRow } from '../rewards/reward.js';
 import type { SampledRollout } from '../rollout.js';
-import {
-  checkJudged,
-  completionMetrics,
-  type JudgedOptions,
-  judgedShape,
-  preferencesOf,
-  promptFeed,
-} from './judged-prompts.js';
+import { completionMetrics, type JudgedOptions, judgedShape, judgedSource, preferencesOf } from './judged-prompts.js';
 import type { PreferenceSource } from './preference-source.js';
 
 const onlinePairsOptions = options('onlinePairs', judgedShape);
@@ -29,14 +22,9 @@ export type OnlinePairsOptions<Row extends PromptRow = PromptRow> = JudgedOption
  * @throws OptionError, PromptRowError before the first step; RewardError; what the judge throws
  */
 export function onlinePairs<Row extends PromptRow = PromptRow>(given: OnlinePairsOptions<Row>): PreferenceSource {
-  const declared = given as unknown as Parameters<typeof onlinePairsOptions.read>[0];
-  const settings = onlinePairsOptions.read(declared);
-  checkJudged('onlinePairs', settings);
-  const feed = promptFeed('onlinePairs', settings);
+  const { settings, feed, members } = judgedSource(onlinePairsOptions, given);
   return {
-    name: 'online-pairs',
-    settings: onlinePairsOptions.settings(declared),
-    begin: feed.begin,
+    ...{ name: 'online-pairs', ...members },
     async next(request) {
       const rollouts = await feed.sample(request, { completionsPerPrompt: 2 });
       const couples = Array.from(

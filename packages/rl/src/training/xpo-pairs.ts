@@ -1,13 +1,12 @@
 import { type Given, options } from '@posttrain/interfaces';
 import type { PromptRow } from '../rewards/reward.js';
 import {
-  checkJudged,
   completionMetrics,
   type JudgedOptions,
   judgedShape,
+  judgedSource,
   meanOf,
   preferencesOf,
-  promptFeed,
   SECOND_SPEAKER,
 } from './judged-prompts.js';
 import { preferredPair } from './online-pairs.js';
@@ -27,14 +26,9 @@ export type XpoPairsOptions<Row extends PromptRow = PromptRow> = JudgedOptions<G
  * @throws OptionError, PromptRowError before the first step; RewardError; what the judge throws
  */
 export function xpoPairs<Row extends PromptRow = PromptRow>(given: XpoPairsOptions<Row>): PreferenceSource {
-  const declared = given as unknown as Parameters<typeof xpoPairsOptions.read>[0];
-  const settings = xpoPairsOptions.read(declared);
-  checkJudged('xpoPairs', settings);
-  const feed = promptFeed('xpoPairs', settings);
+  const { settings, feed, members } = judgedSource(xpoPairsOptions, given);
   return {
-    name: 'xpo-pairs',
-    settings: xpoPairsOptions.settings(declared),
-    begin: feed.begin,
+    ...{ name: 'xpo-pairs', ...members },
     async next(request) {
       const own = await feed.sample(request, { completionsPerPrompt: 1 });
       const key = request.key.child(SECOND_SPEAKER);
