@@ -2,11 +2,16 @@
 import assert from 'node:assert/strict';
 import { ValueModel } from '@posttrain/lm';
 import {
+  adaptiveKl,
   leaveOneOut,
   multiTurn,
   policyObjectives,
+  rejectMismatch,
   restartBuffer,
+  samplerHead,
+  scoreCentering,
   singleTurn,
+  tokenRatio,
   toolEnvironment,
   trainPolicy,
   valueModelCritic,
@@ -26,6 +31,27 @@ trainingProof('PPO with a value head and GAE', async (run) => {
 });
 
 trainingProof('ReMax', (run) => train(run, { objective: policyObjectives.remax() }));
+
+trainingProof(
+  'GRPO with a KL that a controller holds, rejection and score centering',
+  (run) =>
+    train(run, {
+      oldLogProbs: 'recomputed',
+      maxLogProbDifference: 1e-3,
+      objective: {
+        ...policyObjectives.grpo(),
+        annotators: [samplerHead({ k: 8 })],
+        ratio: rejectMismatch(tokenRatio(), { criteria: [{ statistic: 'seq_mean_k3', high: 0.01 }] }),
+        regularisers: [adaptiveKl({ initKlCoef: 0.1, target: 0.05, horizon: 16 }), scoreCentering({ k: 8 })],
+      },
+    }),
+  ({ history }) => {
+    const weights = history.map(({ metrics }) => metrics.kl_coef);
+    assert.ok(weights[2] !== weights[0], `β moves: ${weights}`);
+    // One set of kernels: nothing to correct for.
+    for (const { metrics } of history) assert.ok(metrics['sampling/kl_v2'] < 1e-9, `${metrics['sampling/kl_v2']}`);
+  },
+);
 
 let calls = 0;
 const calculator = () =>

@@ -1,7 +1,8 @@
-import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import { Key, referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { annotationSpec, negativeLogLikelihood, type TrainingRow } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  type Advantage,
   type AnyPolicyObjective,
   adaptiveKl,
   batchMean,
@@ -27,6 +28,7 @@ import {
   processGrpo,
   type Regulariser,
   type Rollout,
+  reMax,
   sapo,
   sequenceMean,
   sequenceRatio,
@@ -94,6 +96,86 @@ async function moved(parts: Partial<PolicyObjectiveParts>, A: number[], old: num
     now.map((row) => row.map(() => 0)),
   );
 }
+
+describe('policy gradients of a bandit', () => {
+  const [policy, reward] = [
+    [0.5, 0.3, 0.2],
+    [0.2, 1, -0.4],
+  ];
+  const mean = policy.reduce((sum, p, a) => sum + p * reward[a]!, 0);
+  /** ∂ E[r] / ∂ logits. */
+  const exact = policy.map((p, a) => p * (reward[a]! - mean));
+  const score = (a: number) => policy.map((p, k) => (k === a ? 1 : 0) - p);
+  /** What an objective makes of draws, each by itself: its estimate of ∂ E[r] / ∂ logits. */
+  const estimates = async (parts: Partial<PolicyObjectiveParts>, draws: readonly number[], baseline = 0) => {
+    const objective = policyObjective({ ...policyObjectives.reinforce(), ...parts });
+    const given = draws.map((a) => ({ ...rollout(reward[a]!, 1, Math.log(policy[a]!)), baseline }));
+    const { rows } = objective.annotate(given, { maxCompletionLength: 1 });
+    const at = draws.map((a) => [Math.log(policy[a]!)]);
+    const { gradient } = await evaluateLoss(
+      objective.loss,
+      rows,
+      at,
+      at.map(() => [0]),
+    );
+    return draws.map((a, i) => score(a).map((s) => -gradient[i]! * draws.length * s));
+  };
+
+  it('a sampled gradient is the enumerated one, by a z-test that another policy fails', async () => {
+    const uniforms = Array.from(Key.fromSeed(4).uniformHost(800) as ArrayLike<number>);
+    const draws = uniforms.map((u) => (u < policy[0]! ? 0 : u < policy[0]! + policy[1]! ? 1 : 2));
+    const largestZ = (found: number[][], wanted: readonly number[]) =>
+      Math.max(
+        ...wanted.map((value, k) => {
+          const own = found.map((row) => row[k]!);
+          const average = own.reduce((a, b) => a + b) / own.length;
+          const variance = own.reduce((sum, x) => sum + (x - average) ** 2, 0) / (own.length - 1);
+          return Math.abs(average - value) / Math.sqrt(variance / own.length);
+        }),
+      );
+    expect(largestZ(await estimates({}, draws), exact)).toBeLessThan(3.3);
+    const uniform = uniforms.map((u) => Math.floor(3 * u));
+    expect(largestZ(await estimates({}, uniform), exact)).toBeGreaterThan(5);
+  });
+
+  it('a baseline leaves the mean as it is, and its variance is least at E[r s²] / E[s²]', async () => {
+    const squared = policy.map((_, a) => score(a).reduce((sum, s) => sum + s ** 2, 0));
+    const over = (of: (a: number) => number) => policy.reduce((sum, p, a) => sum + p * of(a), 0);
+    const best = over((a) => reward[a]! * squared[a]!) / over((a) => squared[a]!);
+    const moments = async (b: number) => {
+      const found = await estimates({ advantage: reMax() }, [0, 1, 2], b);
+      const average = exact.map((_, k) => over((a) => found[a]![k]!));
+      return { average, variance: over((a) => found[a]!.reduce((sum, g, k) => sum + (g - average[k]!) ** 2, 0)) };
+    };
+    const least = await moments(best);
+    for (const b of [0, mean, best - 0.1, best + 0.1, 3]) {
+      const other = await moments(b);
+      expectClose(other.average, exact, 1e-6);
+      expect(other.variance).toBeGreaterThan(least.variance + 1e-6);
+    }
+  });
+
+  it('RLOO is unbiased over all draws of three completions; what GRPO divides by makes it biased', () => {
+    const expected = (advantage: Advantage) => {
+      const sums = [0, 0, 0];
+      for (let draw = 0; draw < 27; draw++) {
+        const actions = [draw % 3, Math.floor(draw / 3) % 3, Math.floor(draw / 9)];
+        const chance = actions.reduce((product, a) => product * policy[a]!, 1);
+        const advantages = advantage.compute(actions.map((a) => rollout(reward[a]!))) as number[];
+        actions.forEach((a, i) => {
+          score(a).forEach((s, k) => {
+            sums[k]! += (chance * advantages[i]! * s) / 3;
+          });
+        });
+      }
+      return sums;
+    };
+    expectClose(expected(leaveOneOut()), exact, 1e-12);
+    const biased = expected(groupNormalized());
+    // Not even the direction is the same.
+    expect(Math.abs(biased[0]! / exact[0]! - biased[1]! / exact[1]!)).toBeGreaterThan(0.05);
+  });
+});
 
 describe('what came after GRPO', () => {
   it('CISPO learns from a token whose ratio is far outside: with the largest weight, where the clip has none', async () => {
