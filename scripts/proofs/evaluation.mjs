@@ -80,7 +80,7 @@ proof('Eureka: a policy learns from programs in the sandbox, and the one that se
     const objective = policyObjectives.grpo();
     const rewards = { reward, served };
     const { history } = await trainPolicy({ ...run, objective, model: await tinyModel(), rows, rewards });
-    return { score: history.at(-1)['rewards/served/mean'] };
+    return { score: history.at(-1).metrics['rewards/served/mean'] };
   };
   const found = await eureka({
     generator: writer,

@@ -326,7 +326,7 @@ describe('rewards that are programs', () => {
       return { exitCode: 0, stoppedBy, stdout: out.join('\n'), stderr, ...whole };
     },
   };
-  const of = (code: string) => codeReward({ sandbox, code, limits: { wallMs: 50 } });
+  const of = (code: string) => codeReward({ sandbox, code, limits: { wallMs: 500 } });
   const asked = ['a', 'bb', ''].map((completion) => ({ prompt: 'p', completion, row: { weight: 2 } }));
 
   it('run in the sandbox, on all completions together, and say what their sum is made of', async () => {

@@ -4,6 +4,7 @@ import {
   type Generator,
   type Given,
   integer,
+  OptionError,
   options,
   type SamplingParams,
   text,
@@ -150,7 +151,11 @@ async function measured(reward: CodeReward, fitness: (reward: Verifier) => Promi
   try {
     const { score, reflection } = await fitness(watched);
     const lines = [`Score of the task: ${score}.`, ...reflectionOf(seen), ...(reflection ? [reflection] : [])];
-    return { score: Number.isFinite(score) ? score : null, reflection: lines.join('\n') };
+    if (!Number.isFinite(score)) {
+      const problem = `fitness gave the score ${score}; it must give { score } with a finite number.`;
+      throw new OptionError('INVALID_OPTION', 'eureka', 'fitness', problem);
+    }
+    return { score, reflection: lines.join('\n') };
   } catch (error) {
     // What is the fault of the program is no fault of the search.
     if (!failure) throw error;
