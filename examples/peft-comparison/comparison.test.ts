@@ -5,6 +5,7 @@ import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { peftMethods } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { METHODS } from './arms.js';
+import { runMerged } from './merged.js';
 import { runPersonal } from './personal.js';
 import { withTables } from './report.js';
 import { type Cell, RATES, runCell, SEEDS, SWEEP_SEED } from './study.js';
@@ -37,6 +38,14 @@ describe('every PEFT method on one task', () => {
     const cell = await runCell({ part: 'before', arm: 'LORA', rate: 1e-2, seed: 1 }, size);
     expect(cell).toMatchObject({ trained: 17_408, known: { after: 0, sums: 0, brackets: 0 } });
     expect(cell.error).toBeUndefined();
+  });
+
+  it('merges two specialists by recipe files', async () => {
+    const lines = await runMerged(1, { pretrainSteps: 1, steps: 1, held: 2 });
+    expect(lines.map(({ model }) => model)).toEqual([
+      ...['base', 'before', 'skip', 'both', 'linear', 'task_arithmetic', 'ties', 'dare_ties'],
+    ]);
+    for (const { before, skip, known } of lines) expect([before, skip, known].every(Number.isFinite)).toBe(true);
   });
 
   it('keeps users apart: no bit of one is changed by what another is trained on', async () => {
