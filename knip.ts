@@ -15,6 +15,7 @@ const config: KnipConfig = {
     // Started by path, with the module that it gives to QuickJS.
     'packages/sandbox': { entry: ['src/quickjs/child.mjs'] },
     'examples/*': { entry: ['*.ts'] },
+    'examples/test-time': { entry: ['*.ts', '*/run{,-*}.ts'] },
     benchmarks: {
       entry: ['*.ts', 'gpu/{pack,run}.ts'],
       // Taken from a folder that the caller names.

@@ -186,7 +186,7 @@ const PEFT = 'packages/peft/src';
 /** Files of `packages/peft/src/methods` that declare the options of a method, its own last, by `peft_type`. */
 const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>> = {
   LORA: ['lora-start', 'lora'],
-  ADALORA: ['lora', 'adalora'],
+  ADALORA: ['lora-start', 'lora', 'adalora'],
   VERA: ['vera'],
   IA3: ['ia3'],
   OFT: ['oft'],

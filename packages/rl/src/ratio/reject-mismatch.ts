@@ -24,7 +24,10 @@ const rejectMismatchOptions = options('rejectMismatch', {
   criteria: custom<readonly MismatchCriterion[]>()(
     `a list of { statistic, low, high } with a statistic of ${STATISTICS.join(', ')}`,
     (value) => Array.isArray(value) && value.length > 0 && value.every((one) => STATISTICS.includes(one?.statistic)),
-    { settings: (criteria) => criteria.map(({ statistic, low, high }) => `${statistic} ${low ?? ''}_${high}`).join(', ') },
+    {
+      settings: (criteria) =>
+        criteria.map(({ statistic, low, high }) => `${statistic} ${low ?? ''}_${high}`).join(', '),
+    },
   ),
 });
 /** Options of `rejectMismatch`. */
