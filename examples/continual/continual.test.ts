@@ -5,7 +5,7 @@ import { type Arms, STUDIES, type StudyName } from '../sft/studies.js';
 import { SEEDS as SFT_SEEDS, table as sftTable } from '../sft/table.js';
 import { ADAPTER_ARMS, adapterTable } from './adapters.js';
 import { type GapArm, type GapRun, gapTable, runGaps, splits } from './generalisation.js';
-import { ARMS, type ArmRun, JOINT, runArm, SEEDS, summary, table } from './study.js';
+import { ARMS, type ArmRun, FURTHER_ARMS, JOINT, runArm, SEEDS, summary, table } from './study.js';
 import { taskStream } from './tasks.js';
 
 const read = (name: string) => readFileSync(join(import.meta.dirname, name), 'utf8');
@@ -30,7 +30,7 @@ describe('the stream', () => {
   });
 
   it('is forgotten by the control, and less by at least two methods, over three seeds', () => {
-    expect(Object.keys(results)).toEqual([...Object.keys(ARMS), JOINT]);
+    expect(Object.keys(results)).toEqual([...Object.keys(ARMS), ...Object.keys(FURTHER_ARMS), JOINT]);
     for (const runs of Object.values(results)) expect(runs.map(({ seed }) => seed)).toEqual(SEEDS);
     const control = summary(results.naive!, results.naive!);
     expect(control.forgetting!.interval[0]).toBeGreaterThan(0.3);
