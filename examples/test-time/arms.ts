@@ -3,15 +3,25 @@ import {
   adaptiveConsistency,
   alphaLlm,
   bestOfN,
+  blockwiseControlledDecoding,
+  budgetForcing,
+  complexityBased,
   confidenceInformedSelfConsistency,
   confidenceSampling,
+  cotDecoding,
   deepConf,
+  deepConfOnline,
+  deer,
   diverseVerifierTreeSearch,
   earlyStoppingSelfConsistency,
+  forestOfThought,
+  knockoutTournament,
+  lats,
   liteSearch,
   majorityVote,
   mcts,
   minimumBayesRisk,
+  mur,
   type Problem,
   particleFiltering,
   qGuided,
@@ -19,13 +29,16 @@ import {
   regularizedBestOfN,
   restMcts,
   type SearchResult,
+  scMcts,
   selfCertainty,
   softBestOfN,
   speculativeRejection,
   stepBeamSearch,
+  swissTournament,
   treeBon,
   weightedBestOfN,
 } from '@posttrain/tts';
+import { comparing, lastStep, writing } from './judges.js';
 
 /** What every arm is given: the same model, the same verifiers, the same sampling. */
 export interface ArmSetting {
@@ -51,6 +64,13 @@ export interface Arm {
 const STOP = [', '];
 /** Steps at most: three sums and the answer, and one to spare. */
 const MAX_STEPS = 5;
+/** What comes before the answer, and tokens that are enough of it. */
+const MARK = ' ####';
+const ANSWER_TOKENS = 8;
+/** Tokens of a piece: a step and a half. */
+const PIECE = 14;
+/** What a strategy would ask a model for in words, which this one does not read. */
+const unasked = (): string => '';
 
 const drawn = ({ generator, n, seed, maxTokens }: ArmSetting) => ({
   ...{ generator, n },
@@ -58,6 +78,9 @@ const drawn = ({ generator, n, seed, maxTokens }: ArmSetting) => ({
 });
 const judged = (setting: ArmSetting) => ({ ...drawn(setting), verifier: setting.outcome });
 const grown = (setting: ArmSetting) => ({ ...drawn(setting), verifier: setting.process, stop: STOP });
+const thinking = ({ maxTokens }: ArmSetting) => ({
+  ...{ maxThinkingTokens: maxTokens, thinkingEnd: MARK, answerPrefix: ' ', answerTokens: ANSWER_TOKENS },
+});
 const agreement = (a: string, b: string) => Number(a.split('####')[1]?.trim() === b.split('####')[1]?.trim());
 
 const samples = (run: Arm['run']): Arm => ({ family: 'samples', run });
@@ -86,7 +109,7 @@ export const ARMS: Readonly<Record<string, Arm>> = {
   selfCertainty: samples((problem, it) => selfCertainty(problem, drawn(it))),
   deepConf: samples((problem, it) => deepConf(problem, { ...drawn(it), topK: 5, window: 8, keep: 0.5 })),
   minimumBayesRisk: samples((problem, it) => minimumBayesRisk(problem, { ...drawn(it), utility: agreement })),
-  speculativeRejection: samples((problem, it) => speculativeRejection(problem, { ...judged(it), piece: 14 })),
+  speculativeRejection: samples((problem, it) => speculativeRejection(problem, { ...judged(it), piece: PIECE })),
   stepBeamSearch: trees((problem, it) => stepBeamSearch(problem, { ...grown(it), maxSteps: MAX_STEPS })),
   lookahead: trees((problem, it) => stepBeamSearch(problem, { ...grown(it), maxSteps: MAX_STEPS, lookahead: 1 })),
   diverseVerifierTreeSearch: trees((problem, it) =>
@@ -100,6 +123,58 @@ export const ARMS: Readonly<Record<string, Arm>> = {
   liteSearch: trees((problem, it) => liteSearch(problem, { ...grown(it), maxSteps: MAX_STEPS })),
   qGuided: trees((problem, it) => qGuided(problem, { ...grown(it), maxSteps: MAX_STEPS })),
   treeBon: trees(({ ...problem }, it) =>
-    treeBon(problem, { ...drawn(it), verifier: it.process, layers: 3, children: 2, segmentTokens: 14 }),
+    treeBon(problem, { ...drawn(it), verifier: it.process, layers: 3, children: 2, segmentTokens: PIECE }),
+  ),
+  // Those that follow were added to a study that had been run: see run.ts, --into.
+  complexityBased: samples((problem, it) =>
+    complexityBased(problem, { ...drawn(it), complexity: (text) => text.split('=').length - 1 }),
+  ),
+  cotDecoding: samples((problem, it) =>
+    cotDecoding(problem, { ...drawn(it), answerPrompt: `${MARK} `, answerTokens: ANSWER_TOKENS }),
+  ),
+  deepConfOnline: samples((problem, it) =>
+    deepConfOnline(problem, {
+      ...{ ...drawn(it), topK: 5, window: 8, keep: 0.5, piece: PIECE },
+      ...{ warmup: it.n / 2, together: it.n / 4 },
+    }),
+  ),
+  // A chain that would end is made to write one more step.
+  budgetForcing: samples((problem, it) => budgetForcing(problem, { ...drawn(it), ...thinking(it), wait: STOP[0]! })),
+  deer: samples((problem, it) =>
+    deer(problem, {
+      ...{ ...drawn(it), ...thinking(it), transitions: STOP },
+      ...{ answerInducer: `${MARK} `, trialEnd: ['\n'], trialTokens: ANSWER_TOKENS },
+    }),
+  ),
+  knockoutTournament: samples((problem, it) =>
+    knockoutTournament(problem, { ...drawn(it), judge: comparing(it.outcome), comparisons: 1 }),
+  ),
+  swissTournament: samples((problem, it) =>
+    swissTournament(problem, { ...drawn(it), judge: comparing(it.outcome), comparisons: 1 }),
+  ),
+  blockwiseControlledDecoding: trees((problem, it) =>
+    blockwiseControlledDecoding(problem, { ...drawn(it), verifier: it.process, blockTokens: PIECE }),
+  ),
+  mur: trees((problem, it) => mur(problem, { ...grown(it), maxSteps: MAX_STEPS })),
+  scMcts: trees((problem, it) =>
+    scMcts(problem, {
+      ...{ ...grown(it), width: 3, maxDepth: MAX_STEPS, rewards: { all: 1, last: 1 } },
+      verifiers: { all: it.process, last: lastStep(it.process) },
+    }),
+  ),
+  // Without its reflections, which this model does not write: values by the verifier and by siblings of the same text.
+  lats: trees((problem, it) =>
+    lats(problem, {
+      ...{ ...grown(it), width: 3, maxDepth: MAX_STEPS, verifiers: { value: it.process } },
+      ...{ maxReflections: 0, reflectPrompt: unasked, memoryPrompt: unasked },
+    }),
+  ),
+  // Values of thoughts by the verifier, as an evaluator that writes them; three trees, and no corrections.
+  forestOfThought: trees((problem, it) =>
+    forestOfThought(problem, {
+      ...{ ...grown(it), steps: MAX_STEPS, breadth: 2, evaluations: 1, trees: 3 },
+      generators: { evaluator: writing(it.process) },
+      evaluation: { method: 'value', prompt: (thoughts) => thoughts, parse: Number },
+    }),
   ),
 };

@@ -1,13 +1,15 @@
 /**
  * Every strategy of test-time scaling on one model and its tasks: `npx tsx examples/test-time/run.ts [--seeds 1,2,3] [--problems 48]
- * [--widths 4,16] [--arms bestOfN,mcts] [--out FOLDER]`. See README.md.
+ * [--widths 4,16] [--arms bestOfN,mcts] [--into STUDY.json] [--out FOLDER]`. `--into` adds arms to a study that has been run, with its
+ * seeds, problems and widths. See README.md.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type MeanEstimate, type Plot, renderTable, tradeOffPlots, writeReport } from '@posttrain/eval';
 import { PosttrainError } from '@posttrain/interfaces';
 import { ARMS } from './arms.js';
+import { added, controlOf, curvesOf } from './merge.js';
 import { runStudy, type Study } from './study.js';
 
 const { values: flags } = parseArgs({
@@ -17,6 +19,7 @@ const { values: flags } = parseArgs({
     widths: { type: 'string', default: '4,16' },
     samples: { type: 'string', default: '64' },
     arms: { type: 'string' },
+    into: { type: 'string' },
     out: { type: 'string', default: 'runs/test-time' },
   },
 });
@@ -30,12 +33,21 @@ if (unknown !== undefined) {
   );
 }
 const started = Date.now();
-const study = await runStudy({
-  ...{ seeds: numbers('seeds'), widths: numbers('widths'), problems: Number(flags.problems), sftSteps: 32 },
+const before = flags.into === undefined ? undefined : (JSON.parse(readFileSync(flags.into, 'utf8')) as Study);
+const seeds = numbers('seeds');
+const ran = await runStudy({
+  ...{ seeds, widths: numbers('widths'), problems: Number(flags.problems), sftSteps: 32 },
   baselineSamples: Number(flags.samples),
   ...(arms && { arms }),
+  ...(before && {
+    problems: before.rows[0]!.accuracy.count,
+    curves: curvesOf(before, seeds.length),
+    arms: [controlOf(before), ...(arms ?? Object.keys(ARMS).filter((name) => !hasRow(before, name)))],
+  }),
   onArm: (what) => console.error(`${((Date.now() - started) / 1000).toFixed(0).padStart(5)} s  ${what}`),
 });
+const study = before ? added(before, rounded(ran)) : ran;
+const { count: problems } = study.rows[0]!.accuracy;
 
 const percent = ({ value, standardError }: MeanEstimate) => ({ value: value!, standardError });
 const shown = [...study.rows].sort((a, b) => a.n - b.n || b.accuracy.value! - a.accuracy.value!);
@@ -46,7 +58,7 @@ console.log(
       ...{ 'over best-of-N': percent(overBestOfN), 'over majority': percent(overMajority) },
     })),
     {
-      title: `${flags.problems} held-out problems, seeds ${flags.seeds}; ± one standard error; the last two at equal tokens`,
+      title: `${problems} held-out problems, seeds ${flags.seeds}; ± one standard error; the last two at equal tokens`,
       columns: [
         ...['strategy', 'n'],
         { key: 'accuracy', format: 'percent' },
@@ -66,17 +78,21 @@ for (const { budget, policy, single, chosen } of study.choosers) {
   for (const [i, names] of chosen.entries()) console.log(`   bin ${i + 1}: ${[...new Set(names)].join(', ')}`);
 }
 mkdirSync(flags.out, { recursive: true });
-writeFileSync(join(flags.out, 'study.json'), `${JSON.stringify(rounded(study), null, 1)}\n`);
+writeFileSync(join(flags.out, 'study.json'), `${JSON.stringify(rounded(study))}\n`);
 await writeReport(join(flags.out, 'report.html'), {
   title: 'Test-time scaling',
-  subtitle: `Accuracy against cost, ${flags.problems} held-out problems`,
+  subtitle: `Accuracy against cost, ${problems} held-out problems`,
   sections: [
     { title: 'Accuracy against tokens', blocks: plots(study) },
     // 'mcts n=16' is a point of mcts.
-    {
-      title: 'Accuracy against every cost',
-      blocks: tradeOffPlots(study.tradeOffs, (arm) => arm.replace(/ n=\d+$/, '')),
-    },
+    ...(study.tradeOffs
+      ? [
+          {
+            title: 'Accuracy against every cost',
+            blocks: tradeOffPlots(study.tradeOffs, (arm) => arm.replace(/ n=\d+$/, '')),
+          },
+        ]
+      : []),
   ],
 });
 console.log(`Wrote ${flags.out}/study.json and report.html in ${((Date.now() - started) / 1000).toFixed(0)} s.`);
@@ -112,6 +128,10 @@ function plots({ rows, baselines }: Study): Plot[] {
       })),
     ],
   }));
+}
+
+function hasRow({ rows }: Study, name: string): boolean {
+  return rows.some(({ strategy }) => strategy === name);
 }
 
 /** Four digits are enough of any of them. */

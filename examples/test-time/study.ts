@@ -29,6 +29,8 @@ export interface StudySettings {
   readonly baselineSamples: number;
   /** Steps of fine-tuning that the model has had: few, so that there is something to search for. */
   readonly sftSteps: number;
+  /** Curves of the baselines, seed by seed, of a study to which arms are added: nothing is sampled for them, and nobody chooses by difficulty. */
+  readonly curves?: readonly (readonly ScalingRow[])[];
   /** Default: all. */
   readonly arms?: readonly string[];
   readonly onArm?: (what: string) => void;
@@ -60,8 +62,8 @@ export interface Study {
   readonly rows: readonly StudyRow[];
   readonly baselines: readonly ScalingRow[];
   readonly choosers: readonly ChooserRow[];
-  /** Of every arm and width: accuracy against each cost, with errors over the problems of all seeds. */
-  readonly tradeOffs: readonly TradeOffRow[];
+  /** Of every arm and width: accuracy against each cost, with errors over the problems of all seeds. Absent of a study that arms were added to. */
+  readonly tradeOffs?: readonly TradeOffRow[];
 }
 
 const SUM = /(\d+)([+-])(\d+)=(\d+)/g;
@@ -137,18 +139,17 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 export async function runStudy(settings: StudySettings): Promise<Study> {
   const { seeds, problems, widths, baselineSamples, sftSteps, arms = Object.keys(ARMS), onArm } = settings;
   const outcomes = new Map<string, Outcome[][]>();
-  const curves: ScalingRow[][] = [];
+  const curves: (readonly ScalingRow[])[] = [];
   const questions: ArmedQuestion[][] = [];
-  for (const seed of seeds) {
+  for (const [s, seed] of seeds.entries()) {
     const task = embeddedTask(seed, problems);
     const { model, adapter, settings: job } = await searched(task, seed, sftSteps);
     const parameters = Object.values(model.weights).reduce((sum, { size }) => sum + size, 0);
-    onArm?.(`seed ${seed}: ${baselineSamples} samples of ${problems} problems`);
-    const sampled = await evaluateStage(model, adapter, { ...task, verifier: soundSteps }, job, {
-      samples: baselineSamples,
-    });
-    const curve = scalingCurve(sampled, { seed });
-    curves.push(curve);
+    const known = settings.curves?.[s];
+    if (!known) onArm?.(`seed ${seed}: ${baselineSamples} samples of ${problems} problems`);
+    const judged = { ...task, verifier: soundSteps };
+    const sampled = known ? undefined : await evaluateStage(model, adapter, judged, job, { samples: baselineSamples });
+    curves.push(known ?? scalingCurve(sampled!, { seed }));
     const generator = new LocalGenerator(model, { adapter: () => adapter });
     const byArm: Record<string, Outcome[]> = {};
     for (const name of arms) {
@@ -165,7 +166,9 @@ export async function runStudy(settings: StudySettings): Promise<Study> {
       task.heldOut.map((_, i) => ({
         id: String(i),
         // Of the baselines' samples, which no arm has drawn.
-        ease: mean(sampled.problems[i]!.completions.map(({ grades }) => grades[task.grader.name]?.score ?? 0)),
+        ease: sampled
+          ? mean(sampled.problems[i]!.completions.map(({ grades }) => grades[task.grader.name]?.score ?? 0))
+          : 0,
         outcomes: Object.fromEntries(Object.entries(byArm).map(([key, found]) => [key, found[i]!])),
       })),
     );
@@ -197,7 +200,8 @@ export async function runStudy(settings: StudySettings): Promise<Study> {
       };
     }),
   );
-  const budgets = widths.map((n) =>
+  // How easy a problem is, is known of the samples.
+  const budgets = (settings.curves ? [] : widths).map((n) =>
     Math.round(n * 1.1 * mean(curves.map((curve) => curve.find(({ k }) => k === 1)!.meanTokens))),
   );
   const asked = questions.flatMap((list, s) => list.map((question) => ({ ...question, id: `${s}/${question.id}` })));

@@ -1,19 +1,21 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { answerOf, mulberry32, renderExpression } from '../pretrain-tiny/problem.js';
 import { ARMS } from './arms.js';
 import { baselineAt } from './baseline.js';
+import { FORMAT_ARMS } from './formats/arms.js';
 import { ALONE_SLIP, Author, MISCONCEPTION } from './formats/author.js';
 import { isBorrow, parseExpression, polished, resultOf, writtenSteps } from './formats/problems.js';
 import { formatRows } from './formats/rows.js';
 import { FORMAT_SETTINGS, runFormatStudy } from './formats/study.js';
 import { runTraceStudy } from './formats/traces.js';
 import { CHOICES, hackingStudy, PROXIES } from './hacking.js';
+import { added, controlOf, curvesOf } from './merge.js';
 import { runSizesStudy, SIZES_SETTINGS } from './sizes/study.js';
 import { castingOutNines, heldOutPairs, sumRows } from './sizes/sums.js';
-import { runStudy } from './study.js';
+import { runStudy, type Study } from './study.js';
 
 describe('the study of test-time scaling, small', () => {
   it('runs every strategy on the same problems, and says what each costs beside the baselines', async () => {
@@ -26,17 +28,61 @@ describe('the study of test-time scaling, small', () => {
       expect(accuracy.value, strategy).toBeLessThanOrEqual(1);
       expect(tokens, strategy).toBeGreaterThan(0);
       expect(megaflops, strategy).toBeGreaterThan(0);
-      if (/Consistency|majority|Certainty|deepConf|Risk|confidenceSampling|greedy/.test(strategy)) {
+      // It asks only about steps that are unsure, and about trees that do not agree.
+      if (/^(mur|forestOfThought)$/.test(strategy)) continue;
+      if (
+        /Consistency|majority|Certainty|eepConf|Risk|confidenceSampling|greedy|complexity|cotD|Forcing|deer/.test(
+          strategy,
+        )
+      ) {
         expect(verifierCalls, strategy).toBe(strategy.startsWith('confidenceInformed') ? 4 : 0);
       } else expect(verifierCalls, strategy).toBeGreaterThan(0);
     }
     // Four samples of a problem, whatever is made of them.
-    const drawn = rows.filter(({ strategy }) => ['bestOfN', 'majorityVote', 'deepConf'].includes(strategy));
+    const drawn = rows.filter(({ strategy }) =>
+      ['bestOfN', 'majorityVote', 'deepConf', 'complexityBased', 'swissTournament'].includes(strategy),
+    );
     expect(new Set(drawn.map(({ tokens }) => tokens)).size).toBe(1);
     expect(new Set(baselines.map(({ k }) => k))).toEqual(new Set([1, 2, 4]));
     expect(choosers).toHaveLength(1);
-    expect(tradeOffs.map(({ arm }) => arm)).toEqual(Object.keys(ARMS).map((name) => `${name} n=4`));
-    expect(tradeOffs.every(({ costs }) => costs.wallTimeMs && costs.flops && costs.completionTokens)).toBe(true);
+    expect(tradeOffs?.map(({ arm }) => arm)).toEqual(Object.keys(ARMS).map((name) => `${name} n=4`));
+    expect(tradeOffs?.every(({ costs }) => costs.wallTimeMs && costs.flops && costs.completionTokens)).toBe(true);
+  });
+
+  it('has every strategy of the table in one place: an arm of either model, or mechanics only', () => {
+    const here = (name: string) => readFileSync(join(import.meta.dirname, name), 'utf8');
+    const named = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].map(([, name]) => name!);
+    const table = named(here('../../docs/tts/table-of-strategies.md'), /^\| `(\w+)` \|/gm);
+    const [, list] = /## Mechanics only\n([^#]*)/.exec(here('README.md'))!;
+    const mechanics = named(list!, /`([a-z]\w+)`/g);
+    // A temperature of the vote, an option of the beam, a trigger of the zero-shot chain, and the vote as the baseline of formats.
+    const variants = ['greedy', 'lookahead'];
+    const first = Object.keys(ARMS).filter((name) => !variants.includes(name));
+    const prompted = new Set(Object.keys(FORMAT_ARMS).map((name) => /^\w+/.exec(name)![0]));
+    for (const name of ['planAndSolve', 'majorityVote']) expect(prompted.delete(name)).toBe(true);
+    expect([...first, ...prompted, ...mechanics].sort()).toEqual([...table].sort());
+    // Mechanics are run somewhere.
+    const runs = [
+      'scripts/proofs/strategies.mjs',
+      'scripts/proofs/searches.mjs',
+      'examples/main-job/job-parts.test.ts',
+    ];
+    const text = runs.map((name) => here(`../../${name}`)).join('');
+    for (const name of mechanics) expect(text, name).toMatch(new RegExp(`\\b${name}\\b`));
+  });
+
+  it('takes arms into a study that has been run, where its control comes out as it did', () => {
+    const had = JSON.parse(readFileSync(join(import.meta.dirname, 'results', 'study.json'), 'utf8')) as Study;
+    const curves = curvesOf(had, 3);
+    expect(curves.flat()).toEqual(had.baselines);
+    expect(() => curvesOf(had, 2)).toThrow(/of 3 seeds and not of 2/);
+    const control = had.rows.filter(({ strategy }) => strategy === controlOf(had));
+    const further = { ...had.rows[0]!, strategy: 'another' };
+    const { rows, choosers } = added(had, { ...had, choosers: [], rows: [...control, further] });
+    expect(rows).toEqual([...had.rows, further]);
+    expect(choosers).toEqual(had.choosers);
+    const other = { ...control[0]!, tokens: control[0]!.tokens + 1 };
+    expect(() => added(had, { ...had, rows: [other, further] })).toThrow(/run all of it anew/);
   });
 
   it('optimises proxies: what best-of-n makes of a learned one falls, where errors have no tails nothing does', async () => {

@@ -37,7 +37,7 @@ export interface TraceStudySettings extends FormatStudySettings {
   readonly measured: number;
 }
 
-const TRACE_SETTINGS = {
+export const TRACE_SETTINGS = {
   ...{ problems: 16, searched: 16, iterations: 2, samples: 6, rows: 32, tuneSteps: 6, valueSteps: 10, measured: 6 },
 };
 
