@@ -129,9 +129,12 @@ export const ARMS: Readonly<Record<string, Arm>> = {
   complexityBased: samples((problem, it) =>
     complexityBased(problem, { ...drawn(it), complexity: (text) => text.split('=').length - 1 }),
   ),
-  cotDecoding: samples((problem, it) =>
-    cotDecoding(problem, { ...drawn(it), answerPrompt: `${MARK} `, answerTokens: ANSWER_TOKENS }),
-  ),
+  // A path ends before its answer, which is then asked for: the mark stands once in the text.
+  cotDecoding: samples((problem, it) => {
+    const { sampling, ...rest } = drawn(it);
+    const path = { ...rest, sampling: { ...sampling, stop: [MARK] } };
+    return cotDecoding(problem, { ...path, answerPrompt: `${MARK} `, answerTokens: ANSWER_TOKENS });
+  }),
   deepConfOnline: samples((problem, it) =>
     deepConfOnline(problem, {
       ...{ ...drawn(it), topK: 5, window: 8, keep: 0.5, piece: PIECE },
@@ -169,10 +172,10 @@ export const ARMS: Readonly<Record<string, Arm>> = {
       ...{ maxReflections: 0, reflectPrompt: unasked, memoryPrompt: unasked },
     }),
   ),
-  // Values of thoughts by the verifier, as an evaluator that writes them; three trees, and no corrections.
+  // Values of thoughts by the verifier, as an evaluator that writes them; three trees of half the width, and no corrections.
   forestOfThought: trees((problem, it) =>
     forestOfThought(problem, {
-      ...{ ...grown(it), steps: MAX_STEPS, breadth: 2, evaluations: 1, trees: 3 },
+      ...{ ...grown(it), n: it.n / 2, steps: MAX_STEPS, breadth: 1, evaluations: 1, trees: 3 },
       generators: { evaluator: writing(it.process) },
       evaluation: { method: 'value', prompt: (thoughts) => thoughts, parse: Number },
     }),
