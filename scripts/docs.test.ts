@@ -59,7 +59,7 @@ describe('the pages about options', () => {
 
   it('have every option of every trainer, and nothing that none has', () => {
     const rows = [...read('running.md').matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name);
-    const trainers = [sftOptions, rewardModelOptions, distillOptions, dpoOptions, policyOptions];
+    const trainers = [sftOptions, rewardModelOptions, distillOptions, stepByStepOptions, dpoOptions, policyOptions];
     const shapes = trainers.map(({ shape }) => shape);
     expect([...new Set(rows)].sort()).toEqual([...new Set(shapes.flatMap((shape) => Object.keys(shape)))].sort());
   });

