@@ -6,6 +6,7 @@ import {
   distillOptions,
   rewardModelOptions,
   sftOptions,
+  stepByStepOptions,
   TRL_NAMES,
   TRL_REMARKS,
 } from '../packages/training/src/index.js';
