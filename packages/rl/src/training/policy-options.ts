@@ -138,7 +138,7 @@ const shape = {
    * The run fails where the sampler's log-probability of a token differs from the trainer's by more than this: another precision, kernel,
    * chat template or set of weights than was meant. Needs `oldLogProbs: 'recomputed'`. Default: it is only logged.
    */
-  maxLogProbDifference: number({ optional: true, min: 0 }),
+  maxLogProbDifference: number({ optional: true, min: 0, decisive: false }),
   /** Peak learning rate. Default 1e-6, which is for full fine-tuning; adapters want about 1e-4 and more. */
   learningRate: number({ default: 1e-6, min: 0 }),
   /** Most tokens of a completion. Default 512. */
