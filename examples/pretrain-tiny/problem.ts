@@ -59,24 +59,37 @@ function fnv1a(text: string): number {
 /** Held-out problems are asked in evaluations only. */
 export const isHeldOut = (problem: Problem): boolean => fnv1a(renderExpression(problem)) % HELD_OUT_MODULUS === 0;
 
+/** Numbers whose running totals all lie in 0..`maxTotal`: the first is 1..`maxFirst`, the others 1..`maxOperand`. */
+export function drawTerms(
+  random: Random,
+  terms: number,
+  {
+    maxFirst,
+    maxOperand,
+    maxTotal,
+  }: { readonly maxFirst: number; readonly maxOperand: number; readonly maxTotal: number },
+) {
+  const first = 1 + Math.floor(random() * maxFirst);
+  const rest: { operator: Operator; operand: number }[] = [];
+  let total = first;
+  while (rest.length < terms - 1) {
+    const operator: Operator = random() < 0.5 ? '+' : '-';
+    const operand = 1 + Math.floor(random() * maxOperand);
+    const next = applyStep(total, operator, operand);
+    if (next < 0 || next > maxTotal) continue;
+    rest.push({ operator, operand });
+    total = next;
+  }
+  return { first, rest };
+}
+
 /**
  * A problem of `terms` numbers whose running totals all lie in 0..MAX_TOTAL. The first number is 1..`maxFirst`.
  * With `split`, only problems of that side of the held-out rule.
  */
 export function randomProblem(random: Random, terms: number, maxFirst: number, split?: 'train' | 'heldOut'): Problem {
   for (;;) {
-    const first = 1 + Math.floor(random() * maxFirst);
-    const rest: { operator: Operator; operand: number }[] = [];
-    let total = first;
-    while (rest.length < terms - 1) {
-      const operator: Operator = random() < 0.5 ? '+' : '-';
-      const operand = 1 + Math.floor(random() * MAX_OPERAND);
-      const next = applyStep(total, operator, operand);
-      if (next < 0 || next > MAX_TOTAL) continue;
-      rest.push({ operator, operand });
-      total = next;
-    }
-    const problem = { first, rest };
+    const problem = drawTerms(random, terms, { maxFirst, maxOperand: MAX_OPERAND, maxTotal: MAX_TOTAL });
     if (split === undefined || isHeldOut(problem) === (split === 'heldOut')) return problem;
   }
 }

@@ -2,6 +2,7 @@
 import { smallerFromLarger } from '../../pretrain-tiny/corpus.js';
 import {
   applyStep,
+  drawTerms,
   isHeldOut,
   type Operator,
   type Problem,
@@ -12,6 +13,7 @@ import {
 /** Running totals stay in 0..MAX_TOTAL. */
 export const MAX_TOTAL = 19;
 const MAX_OPERAND = 9;
+const LIMITS = { maxFirst: MAX_OPERAND, maxOperand: MAX_OPERAND, maxTotal: MAX_TOTAL };
 /** Share of the problems that have a pair of terms which says nothing, as `+5-5`. */
 const DISTRACTED = 0.4;
 
@@ -34,17 +36,7 @@ export const isBorrow = (step: Step): boolean =>
 export function randomSum(random: Random, split: 'train' | 'heldOut'): Problem {
   for (;;) {
     const terms = 3 + Math.floor(random() * 2);
-    const first = 1 + Math.floor(random() * MAX_OPERAND);
-    const rest: { operator: Operator; operand: number }[] = [];
-    let total = first;
-    while (rest.length < terms - 1) {
-      const operator: Operator = random() < 0.5 ? '+' : '-';
-      const operand = 1 + Math.floor(random() * MAX_OPERAND);
-      const next = applyStep(total, operator, operand);
-      if (next < 0 || next > MAX_TOTAL) continue;
-      rest.push({ operator, operand });
-      total = next;
-    }
+    const { first, rest } = drawTerms(random, terms, LIMITS);
     if (random() < DISTRACTED) {
       const operand = 1 + Math.floor(random() * MAX_OPERAND);
       const at = Math.floor(random() * (rest.length + 1));

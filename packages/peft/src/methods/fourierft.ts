@@ -3,7 +3,6 @@ import type { Named } from '@posttrain/core-tensor/optim';
 import { boolean, integer, number, oneOf, type Read } from '@posttrain/interfaces';
 import { applyLinear, type ModuleInfo } from '@posttrain/lm';
 import { addedToWeight } from '../adapters/delta.js';
-import { AdapterConfigError } from '../adapters/errors.js';
 import { normalWith } from '../adapters/initial.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import {
@@ -13,8 +12,9 @@ import {
   patternOption,
   targetOptions,
 } from '../adapters/method-options.js';
-import { LORA_TARGETS, patternValue } from '../adapters/targets.js';
+import { LORA_TARGETS } from '../adapters/targets.js';
 import { torchPermutation } from '../adapters/torch-permutation.js';
+import { checkCounts, countOf } from './spectrum.js';
 
 const fourierFtOptions = methodOptions('FOURIERFT', {
   ...targetOptions,
@@ -50,16 +50,7 @@ export const fourierFt: LayerMethod<FourierFtConfig> = {
   modulePatterns: ['nFrequencyPattern'],
   defaultTargets: { ...LORA_TARGETS, gpt2: ['mlp.c_proj'] },
 
-  check(config, targets) {
-    for (const target of targets) {
-      const { inputs, outputs } = linearShape(target);
-      const count = countOf(target, config);
-      if (Number.isInteger(count) && count > 0 && count <= inputs * outputs) continue;
-      throw new AdapterConfigError(
-        `${target.name}: nFrequency ${count} is not from 1 to ${inputs * outputs}, inputs × outputs`,
-      );
-    }
-  },
+  check: checkCounts,
 
   parameters: countOf,
 
@@ -75,10 +66,6 @@ export const fourierFt: LayerMethod<FourierFtConfig> = {
 };
 
 const SPECTRUM = 'fourierft_spectrum';
-
-function countOf({ name }: ModuleInfo, { nFrequency, nFrequencyPattern }: FourierFtConfig): number {
-  return patternValue(nFrequencyPattern, 'nFrequencyPattern', name) ?? nFrequency;
-}
 
 /** ΔW [out, in] by the cosine of a sum: two products through the n frequencies, fewer than a transform of all out · in. */
 function deltaOf(module: ModuleInfo, { [SPECTRUM]: spectrum }: Named, config: FourierFtConfig): Tensor {

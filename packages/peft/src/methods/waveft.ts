@@ -13,8 +13,9 @@ import {
   patternOption,
   targetOptions,
 } from '../adapters/method-options.js';
-import { LORA_TARGETS, patternValue } from '../adapters/targets.js';
+import { LORA_TARGETS } from '../adapters/targets.js';
 import { torchPermutation } from '../adapters/torch-permutation.js';
+import { checkCounts, countOf } from './spectrum.js';
 import { daubechies, WAVELETS } from './wavelets.js';
 
 const waveFtOptions = methodOptions('WAVEFT', {
@@ -59,14 +60,7 @@ export const waveFt: LayerMethod<WaveFtConfig> = {
 
   check(config, targets) {
     if (config.proportionalParameters) throw new AdapterConfigError('proportionalParameters is not supported');
-    for (const target of targets) {
-      const { inputs, outputs } = linearShape(target);
-      const count = countOf(target, config);
-      if (Number.isInteger(count) && count > 0 && count <= inputs * outputs) continue;
-      throw new AdapterConfigError(
-        `${target.name}: nFrequency ${count} is not from 1 to ${inputs * outputs}, inputs × outputs`,
-      );
-    }
+    checkCounts(config, targets);
   },
 
   parameters: countOf,
@@ -83,10 +77,6 @@ export const waveFt: LayerMethod<WaveFtConfig> = {
 };
 
 const SPECTRUM = 'waveft_spectrum';
-
-function countOf({ name }: ModuleInfo, { nFrequency, nFrequencyPattern }: WaveFtConfig): number {
-  return patternValue(nFrequencyPattern, 'nFrequencyPattern', name) ?? nFrequency;
-}
 
 /** ΔW [out, in] as a product through the n coefficients. */
 function deltaOf(module: ModuleInfo, { [SPECTRUM]: spectrum }: Named, config: WaveFtConfig): Tensor {
