@@ -58,21 +58,17 @@ const folder = mkdtempSync(join(tmpdir(), 'posttrain-trainers-'));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 
 const folders = await prepare(flags.model as ModelName);
-const lines: string[] = [];
 const versions: Record<string, string> = {};
-for (const method of flags.only.split(',') as Method[]) lines.push(await compare(method));
+console.log(`${flags.model} model, ${flags.rows} rows of ${flags.length} tokens, ${flags.threads} threads
+
+| trainer | TRL ÷ ours, wall (lowest to highest) | processor | ours, s a step | TRL, s a step | ours: forward and backward, optimizer, other | TRL: forward and backward, optimizer, data, other | losses differ by at most |
+| --- | --- | --- | --- | --- | --- | --- | --- |`);
+// A row as soon as it is known: a run that is broken off keeps what it measured.
+for (const method of flags.only.split(',') as Method[]) console.log(await compare(method));
 console.log(
-  [
-    `${flags.model} model, ${flags.rows} rows of ${flags.length} tokens, ${flags.threads} threads; ${Object.entries(
-      versions,
-    )
-      .map(([name, version]) => `${name} ${version}`)
-      .join(', ')}`,
-    '',
-    '| trainer | TRL ÷ ours, wall (lowest to highest) | processor | ours, s a step | TRL, s a step | ours: forward and backward, optimizer, other | TRL: forward and backward, optimizer, data, other | losses differ by at most |',
-    '| --- | --- | --- | --- | --- | --- | --- | --- |',
-    ...lines,
-  ].join('\n'),
+  `\n${Object.entries(versions)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(', ')}`,
 );
 
 /** The models' folders: random weights, with a tokenizer of letters. */
