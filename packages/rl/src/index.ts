@@ -32,6 +32,7 @@ export { type GfpoOptions, gfpo } from './advantage/gfpo.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
 export { type LogPartitionOptions, logPartition } from './advantage/log-partition.js';
 export { maxRl } from './advantage/max-rl.js';
+export { type PrimeOptions, prime } from './advantage/prime.js';
 export { type ProcessGrpoOptions, processGrpo } from './advantage/process-grpo.js';
 export { type ReinforcePlusPlusOptions, reinforcePlusPlus } from './advantage/reinforce-plus-plus.js';
 export { greedyBaseline, reMax } from './advantage/remax.js';
@@ -42,6 +43,17 @@ export type { Aggregation, AggregationContext } from './aggregation/aggregation.
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
 export type { Annotator, AnnotatorContext, Prefix, SampledBy } from './annotator.js';
 export { type Critic, type CriticExample, type CriticOptions, criticValues } from './critic/critic-values.js';
+export {
+  type ImplicitRewardLossOptions,
+  implicitRewardLoss,
+  implicitRewardRows,
+} from './critic/implicit-reward-loss.js';
+export {
+  type ImplicitRewardModel,
+  type ImplicitRewardModelOptions,
+  implicitRewardModel,
+} from './critic/implicit-reward-model.js';
+export { type SharedValueHead, type SharedValueHeadOptions, sharedValueHead } from './critic/shared-value-head.js';
 export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
 export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
 export {
@@ -60,6 +72,12 @@ export {
 } from './distillation/on-policy-distillation.js';
 export { type SdftOptions, sdft } from './distillation/sdft.js';
 export {
+  type RolloutFeedback,
+  type SuccessfulRolloutOptions,
+  successfulRollout,
+} from './distillation/sdpo.js';
+export {
+  type PrivilegedContext,
   type PrivilegedPrompt,
   type RowWithColumns,
   type TeacherLogProbsOptions,
@@ -76,6 +94,7 @@ export type {
   MopdOptions,
   OnPolicyDistillationObjectiveOptions,
   OpsdOptions,
+  SdpoOptions,
 } from './objective/distillation-presets.js';
 export { type BnpoOptions, type GroupNormalizedOptions, type GrpoOptions, groupNormalized } from './objective/grpo.js';
 export {
@@ -108,6 +127,7 @@ export type {
   VespoObjectiveOptions,
 } from './objective/policy-variants.js';
 export {
+  type NaturalPolicyGradientObjectiveOptions,
   type PolicyObjectiveName,
   type PpoOptions,
   policyObjectives,
@@ -118,6 +138,8 @@ export {
   type TrpoObjectiveOptions,
   type VineppoOptions,
 } from './objective/presets.js';
+export type { PrimeObjectiveOptions } from './objective/prime.js';
+export { type SamplingMask, type SamplingMaskOptions, samplingMaskReplay } from './objective/sampling-mask.js';
 export {
   batchMean,
   constantLength,
@@ -148,7 +170,8 @@ export {
 } from './offline/decision-transformer/train-decision-transformer.js';
 export { returnsToGo, type TrajectoryRowOptions, trajectoryRow } from './offline/decision-transformer/trajectories.js';
 export { type IlqlOptions, ilql, syncTargets, withQHeads } from './offline/ilql.js';
-export { type OreoPolicyOptions, type OreoValueOptions, oreoPolicy, oreoValue } from './offline/oreo.js';
+export { type IlqlPolicy, type IlqlSamplerOptions, ilqlSampler } from './offline/ilql-sampler.js';
+export { type OreoPolicyOptions, type OreoValueOptions, oreoPolicy, oreoSteps, oreoValue } from './offline/oreo.js';
 export { type AlphapoLossOptions, alphapoLoss } from './preference/alphapo.js';
 export { type AotLossOptions, aotLoss } from './preference/aot.js';
 export { aotUnpairedLoss } from './preference/aot-unpaired.js';
@@ -291,6 +314,14 @@ export {
 } from './rewards/score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
 export { type StepRewardsOptions, stepRewards } from './rewards/step-rewards.js';
+export {
+  type AnsweredGroup,
+  majorityAnswer,
+  type TtrlOptions,
+  type TtrlReport,
+  ttrl,
+  ttrlReport,
+} from './rewards/ttrl.js';
 export { checkRollouts, RolloutError } from './rollout/check-rollouts.js';
 export { type DifficultyCurriculumOptions, difficultyCurriculum } from './rollout/difficulty-curriculum.js';
 export {
@@ -356,6 +387,7 @@ export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-optio
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
 export { type FailureAwarePairsOptions, failureAwarePairs } from './training/failure-aware-pairs.js';
 export { hintOfName } from './training/hint-of-name.js';
+
 export { type NashMdCompletionsOptions, nashMdCompletions } from './training/nash-md-completions.js';
 export { type OnlinePairsOptions, onlinePairs, preferredPair } from './training/online-pairs.js';
 export {
@@ -388,6 +420,7 @@ export {
   trainPolicy,
 } from './training/policy-trainer.js';
 export { type PolicyUpdate, policyUpdate, whyNoUpdate } from './training/policy-update.js';
+export { type CriticPretraining, type PretrainCriticOptions, pretrainCritic } from './training/pretrain-critic.js';
 export {
   preferenceData,
   preferenceKind,
@@ -431,4 +464,5 @@ export {
 } from './training/self-rewarding-pairs.js';
 export { type SpinPairsOptions, type SpinRow, spinPairs } from './training/spin-pairs.js';
 export { type XpoPairsOptions, xpoPairs } from './training/xpo-pairs.js';
+export { type NaturalPolicyGradientOptions, naturalPolicyGradient } from './update/natural-policy-gradient.js';
 export { type TrpoOptions, trpo } from './update/trpo.js';
