@@ -42,7 +42,14 @@ export { type VinePpoOptions, type VineValuesOptions, vinePpo, vineValues } from
 export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
 export type { Annotator, AnnotatorContext, Prefix, SampledBy } from './annotator.js';
-export { type Critic, type CriticExample, type CriticOptions, criticValues } from './critic/critic-values.js';
+export {
+  type Critic,
+  type CriticExample,
+  type CriticOptions,
+  criticExamples,
+  criticValues,
+  valuedRollouts,
+} from './critic/critic-values.js';
 export {
   type ImplicitRewardLossOptions,
   implicitRewardLoss,
