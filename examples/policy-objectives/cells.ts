@@ -15,7 +15,7 @@ import {
 } from '@posttrain/rl';
 import { predictions, Trainer, type TrainingRow, tokenValues, update } from '@posttrain/training';
 
-const LETTERS = [...'abcdefg'];
+export const LETTERS: readonly string[] = [...'abcdefg'];
 const END = LETTERS.length;
 const special = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
 const tokenizer = new Tokenizer({
@@ -31,7 +31,8 @@ const config = parseModelConfig({
   ...{ model_type: 'llama', vocab_size: END + 1, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1 },
   ...{ num_attention_heads: 2, max_position_embeddings: 16, initializer_range: 0.2, eos_token_id: END },
 });
-const modelOf = (seed: number) => CausalLM.initialize({ config, tokenizer, name: 'letters' }, seed);
+/** A model of one layer with random weights. */
+export const modelOf = (seed: number) => CausalLM.initialize({ config, tokenizer, name: 'letters' }, seed);
 
 /** The share of a completion's letters that are the one asked for: a prompt is that letter, twice. */
 const right = (text: string, letter: string): number =>

@@ -63,37 +63,7 @@ export {
 export { type SharedValueHead, type SharedValueHeadOptions, sharedValueHead } from './critic/shared-value-head.js';
 export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
 export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
-export {
-  type BondAnchorOptions,
-  type BondOptions,
-  bestOfNLaw,
-  bond,
-  bondAnchor,
-  bondFields,
-} from './distillation/bond.js';
-export { type MiniLlmOptions, miniLlm } from './distillation/minillm.js';
-export {
-  type OnPolicyDistillationOptions,
-  onPolicyDistillation,
-  reverseKlMetric,
-} from './distillation/on-policy-distillation.js';
-export { type SdftOptions, sdft } from './distillation/sdft.js';
-export {
-  type RolloutFeedback,
-  type SuccessfulRolloutOptions,
-  successfulRollout,
-} from './distillation/sdpo.js';
-export {
-  type PrivilegedContext,
-  type PrivilegedPrompt,
-  type RowWithColumns,
-  type TeacherLogProbsOptions,
-  type TeachersLogProbsOptions,
-  teacherLogProb,
-  teacherLogProbs,
-  teachersLogProbs,
-} from './distillation/teacher-log-probs.js';
-export type { SelfTeacher, TokenTeacher } from './distillation/token-teacher.js';
+export * from './distillation/index.js';
 export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './loss-objective.js';
 export type {
   JBondOptions,
@@ -160,106 +130,8 @@ export {
   tokenMean,
   tokenRatio,
 } from './objective/simple-parts.js';
-export {
-  type DecisionTransformerConfig,
-  DecisionTransformerError,
-} from './offline/decision-transformer/config.js';
-export { DecisionTransformer } from './offline/decision-transformer/decision-transformer.js';
-export {
-  type ReturnConditionedOptions,
-  returnConditioned,
-} from './offline/decision-transformer/return-conditioned.js';
-export {
-  type DecisionTransformerOptions,
-  type DecisionTransformerResult,
-  decisionTransformerOptions,
-  trainDecisionTransformer,
-} from './offline/decision-transformer/train-decision-transformer.js';
-export { returnsToGo, type TrajectoryRowOptions, trajectoryRow } from './offline/decision-transformer/trajectories.js';
-export { type IlqlOptions, ilql, syncTargets, withQHeads } from './offline/ilql.js';
-export { type IlqlPolicy, type IlqlSamplerOptions, ilqlSampler } from './offline/ilql-sampler.js';
-export { type OreoPolicyOptions, type OreoValueOptions, oreoPolicy, oreoSteps, oreoValue } from './offline/oreo.js';
-export { type AlphapoLossOptions, alphapoLoss } from './preference/alphapo.js';
-export { type AotLossOptions, aotLoss } from './preference/aot.js';
-export { aotUnpairedLoss } from './preference/aot-unpaired.js';
-export { type ApoDownLossOptions, apoDownLoss } from './preference/apo-down.js';
-export { type ApoZeroLossOptions, apoZeroLoss } from './preference/apo-zero.js';
-export { type BcoLossOptions, bcoLoss } from './preference/bco.js';
-export { type BcoUnpairedLossOptions, bcoUnpairedLoss } from './preference/bco-unpaired.js';
-export { type BfpoLossOptions, bfpoLoss } from './preference/bfpo.js';
-export { type CdpoLossOptions, cdpoLoss } from './preference/cdpo.js';
-export { type CombinedLossOptions, combinedLoss } from './preference/combined.js';
-export type {
-  CompletionLogProbs,
-  CompletionReadouts,
-  Completions,
-  PreferenceLossDescription,
-  PreferenceLosses,
-  ReferenceInPass,
-} from './preference/completions.js';
-export { type CpoLossOptions, cpoLoss } from './preference/cpo.js';
-export { type DiscopopLossOptions, discopopLoss } from './preference/discopop.js';
-export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';
-export { type DpopLossOptions, dpopLoss } from './preference/dpop.js';
-export { type ExoLossOptions, exoLoss } from './preference/exo.js';
-export { type FdpoLossOptions, fdpoLoss } from './preference/f-dpo.js';
-export { type HingeLossOptions, hingeLoss } from './preference/hinge.js';
-export { type ImplicitPrmLossOptions, implicitPrmLoss } from './preference/implicit-prm.js';
-export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';
-export { type KtoLossOptions, ktoLoss } from './preference/kto.js';
-export { type LddpoLossOptions, lddpoLoss } from './preference/ld-dpo.js';
-export {
-  type AnyPreferenceLoss,
-  type LiftPreferenceOptions,
-  liftPreferenceLoss,
-} from './preference/lift-preference-loss.js';
-export { type LipoLossOptions, lipoLoss } from './preference/lipo.js';
-export { type MdpoLossOptions, mdpoLoss } from './preference/mdpo.js';
-export { type MipoLossOptions, mipoLoss } from './preference/mipo.js';
-export { type NashMdLossOptions, nashMdLoss } from './preference/nash-md.js';
-export { type NcaLossOptions, ncaLoss } from './preference/nca.js';
-export { type OrpoLossOptions, orpoLoss } from './preference/orpo.js';
-export { type PlackettLuceLossOptions, plackettLuceLoss } from './preference/plackett-luce.js';
-export {
-  annotatePairs,
-  coupledPairs,
-  type OfPair,
-  type PairLogProbs,
-  type PairReference,
-  type PreferenceLoss,
-  type ReferredPair,
-  type TokenizedPair,
-} from './preference/preference-loss.js';
-export { type PreferenceRow, PreferenceRowError, tokenizePair } from './preference/preference-rows.js';
-export { type PreferenceLossName, preferenceLosses } from './preference/presets.js';
-export {
-  annotateRankings,
-  type RankedLogProbs,
-  type RankedLoss,
-  type ReferredRanking,
-  type TokenizedRanking,
-} from './preference/ranked-loss.js';
-export { type RankedRow, tokenizeRanking } from './preference/ranked-rows.js';
-export { isReferenceUpdate, type ReferenceUpdate } from './preference/reference-update.js';
-export { type RobustLossOptions, robustLoss } from './preference/robust.js';
-export { type RpoLossOptions, rpoLoss } from './preference/rpo.js';
-export { sftLoss } from './preference/sft.js';
-export { type SigmoidNormLossOptions, sigmoidNormLoss } from './preference/sigmoid-norm.js';
-export { type SimpoLossOptions, simpoLoss } from './preference/simpo.js';
-export { type SppoLossOptions, sppoLoss } from './preference/sppo.js';
-export { type StepSolutions, stepDpoPair } from './preference/step-dpo.js';
-export { type TdpoLossOptions, tdpoLoss } from './preference/tdpo.js';
-export { type TrDpoOptions, trDpo } from './preference/tr-dpo.js';
-export {
-  annotateUnpaired,
-  type UnpairedCompletion,
-  type UnpairedLogProbs,
-  type UnpairedLoss,
-  type UnpairedStep,
-} from './preference/unpaired-loss.js';
-export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
-export { type WpoLossOptions, wpoLoss } from './preference/wpo.js';
-export { type XpoLossOptions, xpoLoss } from './preference/xpo.js';
+export * from './offline/index.js';
+export * from './preference/index.js';
 export { gspoTokenRatio } from './ratio/gspo-token.js';
 export { type IcePopOptions, icePop } from './ratio/ice-pop.js';
 export type { Ratio } from './ratio/ratio.js';
@@ -282,90 +154,8 @@ export {
   scoreCentering,
 } from './regulariser/score-centering.js';
 export { type SquaredLogRatioOptions, squaredLogRatio } from './regulariser/squared-log-ratio.js';
-export { type CodeReward, type CodeRewardOptions, type CodeVerdict, codeReward } from './rewards/code-reward.js';
-export { type ContrastiveRewardOptions, contrastiveReward } from './rewards/contrastive-reward.js';
-export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
-export {
-  type EurekaCandidate,
-  type EurekaOptions,
-  type EurekaResult,
-  eureka,
-  type RewardFitness,
-} from './rewards/eureka.js';
-export { groupReward } from './rewards/group-reward.js';
-export { type HybridRewardOptions, hybridReward } from './rewards/hybrid-reward.js';
-export { type ImplicitProcessRewardOptions, implicitProcessReward } from './rewards/implicit-process-reward.js';
-export { type LcpoOptions, lcpo } from './rewards/lcpo.js';
-export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
-export { type MissingEosPenaltyOptions, missingEosPenalty } from './rewards/missing-eos-penalty.js';
-export { type ProcessAdvantageOptions, processAdvantage } from './rewards/process-advantage.js';
-export { type RefitRewardModel, type RefitRewardModelOptions, refitRewardModel } from './rewards/refit-reward-model.js';
-export type {
-  PromptRow,
-  Reward,
-  RewardContext,
-  RewardFunction,
-  RewardRequest,
-  Rewards,
-  TurnReward,
-  WeightedReward,
-} from './rewards/reward.js';
-export { namedReward, RewardError } from './rewards/reward.js';
-export { type RewardEnsembleOptions, rewardEnsemble } from './rewards/reward-ensemble.js';
-export {
-  type CompletionToScore,
-  refuseUnscorable,
-  type ScoreOptions,
-  type Scores,
-  scoreCompletions,
-} from './rewards/score-completions.js';
-export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
-export { type StepRewardsOptions, stepRewards } from './rewards/step-rewards.js';
-export {
-  type AnsweredGroup,
-  majorityAnswer,
-  type TtrlOptions,
-  type TtrlReport,
-  ttrl,
-  ttrlReport,
-} from './rewards/ttrl.js';
-export { checkRollouts, RolloutError } from './rollout/check-rollouts.js';
-export { type DifficultyCurriculumOptions, difficultyCurriculum } from './rollout/difficulty-curriculum.js';
-export {
-  type Environment,
-  EnvironmentError,
-  type Episode,
-  type EpisodeContext,
-  type EpisodeStep,
-  type Reply,
-  type ToolCallOfReply,
-} from './rollout/environment.js';
-export { type ExternalSamplerOptions, externalSampler, type PolicyToSync } from './rollout/external-sampler.js';
-export {
-  type AgentTurn,
-  type MultiAgentEnvironment,
-  type MultiAgentEpisode,
-  type MultiAgentOptions,
-  multiAgent,
-} from './rollout/multi-agent.js';
-export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
-export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
-export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './rollout/play.js';
-export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './rollout/prioritized-replay.js';
-export { type RestartBufferOptions, restartBuffer } from './rollout/restart-buffer.js';
-export {
-  type FeedbackContext,
-  generatorOf,
-  type RolloutRequest,
-  type RolloutSource,
-  type SamplingRequest,
-  seedOf,
-} from './rollout/rollout-source.js';
-export type { RowSource, SourcedRow } from './rollout/row-source.js';
-export { type SamplerMismatch, samplerMismatch } from './rollout/sampler-mismatch.js';
-export { type SingleTurnOptions, singleTurn } from './rollout/single-turn.js';
-export { type EnvironmentTool, toolEnvironment } from './rollout/tool-environment.js';
-export { toolReplies } from './rollout/tool-replies.js';
+export * from './rewards/index.js';
+export { type ExtraNeed, type RolloutField, type RolloutFieldOptions, rolloutField } from './rollout-field.js';
 export {
   groupsOf,
   type Rollout,
@@ -373,7 +163,7 @@ export {
   type ScoredRollout,
   trainedTokens,
 } from './rollout.js';
-export { type ExtraNeed, type RolloutField, type RolloutFieldOptions, rolloutField } from './rollout-field.js';
+export * from './rollout/index.js';
 export {
   type MinimumRiskOptions,
   minimumRisk,
@@ -394,7 +184,6 @@ export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-optio
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
 export { type FailureAwarePairsOptions, failureAwarePairs } from './training/failure-aware-pairs.js';
 export { hintOfName } from './training/hint-of-name.js';
-
 export { type NashMdCompletionsOptions, nashMdCompletions } from './training/nash-md-completions.js';
 export { type OnlinePairsOptions, onlinePairs, preferredPair } from './training/online-pairs.js';
 export {
@@ -427,7 +216,6 @@ export {
   trainPolicy,
 } from './training/policy-trainer.js';
 export { type PolicyUpdate, policyUpdate, whyNoUpdate } from './training/policy-update.js';
-export { type CriticPretraining, type PretrainCriticOptions, pretrainCritic } from './training/pretrain-critic.js';
 export {
   preferenceData,
   preferenceKind,
@@ -443,6 +231,7 @@ export {
   type PreferenceSource,
   type PreferenceSourceContext,
 } from './training/preference-source.js';
+export { type CriticPretraining, type PretrainCriticOptions, pretrainCritic } from './training/pretrain-critic.js';
 export { checkPrompts, PromptRowError } from './training/prompts.js';
 export {
   fixedReference,
