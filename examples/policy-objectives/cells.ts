@@ -3,15 +3,21 @@ import { CausalLM, parseModelConfig, Tokenizer, ValueModel } from '@posttrain/lm
 import {
   type Annotator,
   type AnyPolicyObjective,
+  ilql,
+  ilqlSampler,
   implicitRewardModel,
   oreoPolicy,
   oreoValue,
+  type PromptRow,
   policyObjectives,
   type RolledOut,
   rollOut,
   sharedValueHead,
+  singleTurn,
+  syncTargets,
   trainPolicy,
   valueModelCritic,
+  withQHeads,
 } from '@posttrain/rl';
 import { predictions, Trainer, type TrainingRow, tokenValues, update } from '@posttrain/training';
 
@@ -115,14 +121,17 @@ const OBJECTIVES: Readonly<Record<string, (seed: number, reward: Reward) => Made
   mirror_descent: plain(() => p.mirror_descent({ tau: 0.1 })),
 };
 
-const ROWS = LETTERS.map((letter) => ({ prompt: letter + letter, letter }));
+interface Task extends PromptRow {
+  readonly letter: string;
+}
+const ROWS: readonly Task[] = LETTERS.map((letter) => ({ prompt: letter + letter, letter }));
 const BUDGET = { steps: 12, promptsPerStep: 4, completionsPerPrompt: 8, maxCompletionLength: 4 };
 
 const rewardsOf = (reward: Reward, seed: number, weighsRewards = false) => {
   const weight = (name: Reward) => (weighsRewards || reward === name ? 1 : 0);
   return {
     right: {
-      verifier: (completion: string, { row }: { row: { letter: string } }) => right(completion, row.letter),
+      verifier: (completion: string, { row }: { row: Task }) => right(completion, row.letter),
       weight: weight('right'),
     },
     random: { verifier: (completion: string) => noise(completion, seed), weight: weight('random') },
@@ -141,9 +150,9 @@ async function online(objective: string, reward: Reward, seed: number, steps: nu
 }
 
 /** The true reward of 56 completions of a policy. */
-async function worth(model: CausalLM, seed: number): Promise<number> {
+async function worth(model: CausalLM, seed: number, source = singleTurn<Task>()): Promise<number> {
   const given = { rows: ROWS, rewards: rewardsOf('right', seed), maxCompletionLength: 4, seed: 1000 + seed };
-  const rollouts = await rollOut({ ...given, model, completionsPerPrompt: 8 });
+  const rollouts = await rollOut({ ...given, model, source, completionsPerPrompt: 8 });
   return rollouts.reduce((sum, { reward }) => sum + reward!, 0) / rollouts.length;
 }
 
@@ -161,6 +170,13 @@ function trajectory({ promptTokens, completionTokens, oldLogProbs, reward }: Rol
   };
 }
 
+/** Rollouts of the policy that an offline method begins as: those of a step of an online run that learns nothing. */
+function dataOf(model: CausalLM, reward: Reward, seed: number, step: number): Promise<RolledOut<Task>[]> {
+  const rows = [0, 1, 2, 3].map((i) => ROWS[(4 * step + i) % ROWS.length]!);
+  const given = { model, rows, step, seed, rewards: rewardsOf(reward, seed), maxCompletionLength: 4 };
+  return rollOut({ ...given, completionsPerPrompt: BUDGET.completionsPerPrompt });
+}
+
 /** OREO learns offline: of as many rollouts of the policy that it begins as, in as many updates, and samples nothing meanwhile. */
 async function oreo(reward: Reward, seed: number, steps: number): Promise<number> {
   const model = await modelOf(seed);
@@ -168,9 +184,7 @@ async function oreo(reward: Reward, seed: number, steps: number): Promise<number
   const value = await Trainer.create(await ValueModel.fromCausalLM(model), { optimizer: 'adamw_torch' });
   const losses = { actor: oreoPolicy({ beta: 0.1 }), value: oreoValue({ beta: 0.1 }) };
   for (let step = 0; step < steps; step++) {
-    const rows = [0, 1, 2, 3].map((i) => ROWS[(4 * step + i) % ROWS.length]!);
-    const given = { model, rows, step, seed, rewards: rewardsOf(reward, seed), maxCompletionLength: 4 };
-    const sampled = await rollOut({ ...given, completionsPerPrompt: BUDGET.completionsPerPrompt });
+    const sampled = await dataOf(model, reward, seed, step);
     const trajectories = sampled.map((rollout) => trajectory(rollout, sampled.length));
     const annotated = (name: string, of: (i: number) => readonly number[]) =>
       trajectories.map((row, i) => ({ ...row, annotations: { ...row.annotations, [name]: of(i) } }));
@@ -188,9 +202,26 @@ async function oreo(reward: Reward, seed: number, steps: number): Promise<number
   return (await worth(actor.model, seed)) - (await worth(model, seed));
 }
 
+/** ILQL, offline as OREO: what is drawn from at the end is the cloned policy, tilted by Q. */
+async function ilqlArm(reward: Reward, seed: number, steps: number): Promise<number> {
+  const model = await modelOf(seed);
+  const start = withQHeads(await ValueModel.fromCausalLM(model, { format: 'v_head' }), seed);
+  const trainer = await Trainer.create(start, { optimizer: 'adamw_torch' });
+  const loss = ilql({ gamma: 1, tau: 0.7, cqlScale: 0.1 });
+  for (let step = 0; step < steps; step++) {
+    const sampled = await dataOf(model, reward, seed, step);
+    const rows = sampled.map((rollout) => trajectory(rollout, sampled.length));
+    for (let i = 0; i < 2; i++) await update(trainer, rows, loss, 0.03);
+    await syncTargets(trainer, { alpha: 0.5 });
+  }
+  const { model: cloned, mix } = ilqlSampler(trainer.model, { beta: 8 });
+  return (await worth(cloned, seed, singleTurn({ mix }))) - (await worth(model, seed));
+}
+
+const OFFLINE: Readonly<Record<string, typeof oreo>> = { oreo, ilql: ilqlArm };
 /** The presets of the study, in the order of its table. */
-export const ARMS: readonly string[] = [...Object.keys(OBJECTIVES), 'oreo'];
+export const ARMS: readonly string[] = [...Object.keys(OBJECTIVES), ...Object.keys(OFFLINE)];
 
 /** What one run of one preset has learnt of the task, with a reward, a seed and so many batches. */
 export const cell = (arm: string, reward: Reward, seed: number, steps = BUDGET.steps): Promise<number> =>
-  arm === 'oreo' ? oreo(reward, seed, steps) : online(arm, reward, seed, steps);
+  (OFFLINE[arm] ?? ((...of) => online(arm, ...of)))(reward, seed, steps);

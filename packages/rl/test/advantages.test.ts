@@ -330,7 +330,7 @@ describe('PRIME', () => {
     cases: { options: { dpoCoef: number; gtCoef: number }; advantages: number[][] }[];
     loss: number;
     gradient: number[][];
-  }>('prime.json', 'prime');
+  }>('prime.json', 'policy-losses');
   const { lengths, accuracies, n } = golden;
   const cut = (rows: number[][]) => rows.map((row, i) => row.slice(0, lengths[i]!));
   const rollouts = lengths.map((length, i) =>
@@ -342,7 +342,7 @@ describe('PRIME', () => {
   const flat = (advantages: ReturnType<ReturnType<typeof prime>['compute']>) =>
     advantages.flatMap((own) => Array.from(own as ArrayLike<number>));
 
-  it.each(golden.cases)('has the advantages of the authors’ recipe for verl ($options)', ({ options, advantages }) => {
+  it.each(golden.cases)('has the advantages of the authors’ recipe, written down again in torch ($options)', ({ options, advantages }) => {
     expectClose(flat(prime(options).compute(rollouts)), cut(advantages).flat(), 1e-9);
   });
 

@@ -477,7 +477,11 @@ describe('in trainPolicy', () => {
 
   it.each(['sampled_token', 'logits'] as const)('SDPO learns from solutions of its group (%s), and is refused where it cannot be meant', async (distillationMode) => {
     const topK = distillationMode === 'logits' ? { topK: 8 } : {};
-    const objective = policyObjectives.sdpo({ distillationMode, ...topK, successRewardThreshold: 0.5 });
+    const objective = policyObjectives.sdpo({
+      ...{ distillationMode, ...topK, successRewardThreshold: 0.5 },
+      // The toy tokenizer has letters only.
+      ...{ repromptTemplate: '{solution}{prompt}', solutionTemplate: '{successful_previous_attempt}' },
+    });
     const { history } = await run({ model: await toyModel(1), objective, completionsPerPrompt: 8 });
     expect(Math.max(...history.map(({ metrics }) => metrics.grad_norm!))).toBeGreaterThan(0);
     expect(() => policyObjectives.sdpo({ teacher: 'ema' })).toThrow(/teacher needs the teacher's distributions/);

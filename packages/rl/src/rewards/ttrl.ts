@@ -1,11 +1,9 @@
 import {
   custom,
-  type DecisiveSettings,
   type Given,
   type HasSettings,
   options,
   PosttrainError,
-  settingsOf,
   type Verifier,
 } from '@posttrain/interfaces';
 import {
@@ -59,7 +57,7 @@ export function majorityAnswer(
  */
 export function ttrl(given: TtrlOptions = {}): Verifier & HasSettings {
   const { read, same } = reader(ttrlOptions.read(given));
-  return groupReward('ttrl', settingsOf(ttrlOptions.settings(given)) as DecisiveSettings, (completions) => {
+  return groupReward('ttrl', ttrlOptions.settings(given), (completions) => {
     const answers = completions.map(({ completion }) => read(completion));
     const majority = majorityAnswer(answers, same);
     if (!majority) return answers.map(() => null);
