@@ -474,7 +474,8 @@ describe('the natural policy gradient', () => {
     };
     expect(apart((await moved(2, plain)).change, (await moved(8, plain)).change)).toBeGreaterThan(5);
     const { metrics } = await moved(4, naturalPolicyGradient({ damping: 1e-6, cgIterations: 12, normalizedKl: 1e-4 }));
-    expect(metrics['natural/kl']! / 1e-4).toBeCloseTo(1, 1);
+    // But for terms of the third order.
+    expect(Math.abs(metrics['natural/kl']! / 1e-4 - 1)).toBeLessThan(0.15);
     expect(() => naturalPolicyGradient({ damping: -1 })).toThrow(/damping is -1/);
   });
 
@@ -582,7 +583,7 @@ describe('sampling-mask replay', () => {
         const at = (by: number) => expected({ ...model.weights, [name]: model.weights[name]!.add(direction.mul(by)) });
         const slope = ((await at(1e-3)) - (await at(-1e-3))) / 2e-3;
         const along = async (g: Named) => -(await g[name]!.mul(direction).sum().item());
-        expect(await along(gradient)).toBeCloseTo(slope, 4);
+        expect(Math.abs((await along(gradient)) - slope), name).toBeLessThan(1e-3 * Math.abs(slope));
         expect(Math.abs((await along(unmasked)) - slope), name).toBeGreaterThan(0.02 * Math.abs(slope));
       }
     }));
