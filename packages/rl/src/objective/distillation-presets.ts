@@ -211,7 +211,7 @@ export const distillationObjectives = {
     }
     if (teacher === 'ema' || alpha !== 1) {
       const option = teacher === 'ema' ? 'teacher' : 'alpha';
-      const problem = "needs the teacher's distributions; give distillationMode: 'logits'.";
+      const problem = `${option} needs the teacher's distributions; give distillationMode: 'logits'.`;
       throw new OptionError('INVALID_OPTION', 'sdpo', option, problem);
     }
     return {
