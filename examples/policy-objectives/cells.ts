@@ -178,7 +178,7 @@ function dataOf(model: CausalLM, reward: Reward, seed: number, step: number): Pr
 }
 
 /** OREO learns offline: of as many rollouts of the policy that it begins as, in as many updates, and samples nothing meanwhile. */
-async function oreo(reward: Reward, seed: number, steps: number): Promise<number> {
+async function oreo(reward: Reward, seed: number, steps: number, updates = 2): Promise<number> {
   const model = await modelOf(seed);
   const actor = await Trainer.create(model, { optimizer: 'adamw_torch' });
   const value = await Trainer.create(await ValueModel.fromCausalLM(model), { optimizer: 'adamw_torch' });
@@ -188,7 +188,7 @@ async function oreo(reward: Reward, seed: number, steps: number): Promise<number
     const trajectories = sampled.map((rollout) => trajectory(rollout, sampled.length));
     const annotated = (name: string, of: (i: number) => readonly number[]) =>
       trajectories.map((row, i) => ({ ...row, annotations: { ...row.annotations, [name]: of(i) } }));
-    for (let i = 0; i < 2; i++) {
+    for (let i = 0; i < updates; i++) {
       const { logProbs } = await actor.read(trajectories, predictions());
       const ratios = annotated('log_ratios', (row) =>
         Array.from(logProbs[row]!, (x, t) => x - trajectories[row]!.annotations!.reference_log_probs![t]!),
@@ -218,7 +218,11 @@ async function ilqlArm(reward: Reward, seed: number, steps: number): Promise<num
   return (await worth(cloned, seed, singleTurn({ mix }))) - (await worth(model, seed));
 }
 
-const OFFLINE: Readonly<Record<string, typeof oreo>> = { oreo, ilql: ilqlArm };
+const OFFLINE: Readonly<Record<string, (reward: Reward, seed: number, steps: number) => Promise<number>>> = {
+  oreo,
+  'oreo (8 updates a batch)': (reward, seed, steps) => oreo(reward, seed, steps, 8),
+  ilql: ilqlArm,
+};
 /** The presets of the study, in the order of its table. */
 export const ARMS: readonly string[] = [...Object.keys(OBJECTIVES), ...Object.keys(OFFLINE)];
 

@@ -21,7 +21,14 @@ const FILE = join(import.meta.dirname, 'ttrl.json');
 
 /** A policy that says what it was taught in about half of its completions. */
 async function start(seed: number): Promise<CausalLM> {
-  const { trainer } = await sft({ model: await modelOf(seed), rows: TAUGHT, batchSize: 7, steps: 14, learningRate: 0.02, seed });
+  const { trainer } = await sft({
+    model: await modelOf(seed),
+    rows: TAUGHT,
+    batchSize: 7,
+    steps: 14,
+    learningRate: 0.02,
+    seed,
+  });
   return trainer.model;
 }
 
@@ -49,7 +56,7 @@ async function cell(arm: Arm, seed: number): Promise<number[][]> {
   const reward = {
     ttrl: ttrl({ extract }),
     gold: (text: string, { row }: { row: { letter: string } }) => Number(extract(text) === row.letter),
-    random: (text: string) => ((text.charCodeAt(0) * 7919 + seed) % 13) / 13,
+    random: (text: string) => ((text.length * (text.charCodeAt(0) || 0) * 7919 + seed) % 13) / 13,
   }[arm];
   const { trainer } = await trainPolicy({
     ...{ model, rows: ROWS, rewards: { reward }, objective: policyObjectives.grpo(), steps: 12, promptsPerStep: 7 },

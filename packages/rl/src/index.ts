@@ -155,7 +155,7 @@ export {
 } from './regulariser/score-centering.js';
 export { type SquaredLogRatioOptions, squaredLogRatio } from './regulariser/squared-log-ratio.js';
 export * from './rewards/index.js';
-export { type ExtraNeed, type RolloutField, type RolloutFieldOptions, rolloutField } from './rollout-field.js';
+export * from './rollout/index.js';
 export {
   groupsOf,
   type Rollout,
@@ -163,7 +163,7 @@ export {
   type ScoredRollout,
   trainedTokens,
 } from './rollout.js';
-export * from './rollout/index.js';
+export { type ExtraNeed, type RolloutField, type RolloutFieldOptions, rolloutField } from './rollout-field.js';
 export {
   type MinimumRiskOptions,
   minimumRisk,

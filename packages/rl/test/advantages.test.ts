@@ -342,9 +342,12 @@ describe('PRIME', () => {
   const flat = (advantages: ReturnType<ReturnType<typeof prime>['compute']>) =>
     advantages.flatMap((own) => Array.from(own as ArrayLike<number>));
 
-  it.each(golden.cases)('has the advantages of the authors’ recipe, written down again in torch ($options)', ({ options, advantages }) => {
-    expectClose(flat(prime(options).compute(rollouts)), cut(advantages).flat(), 1e-9);
-  });
+  it.each(golden.cases)(
+    'has the advantages of the authors’ recipe, written down again in torch ($options)',
+    ({ options, advantages }) => {
+      expectClose(flat(prime(options).compute(rollouts)), cut(advantages).flat(), 1e-9);
+    },
+  );
 
   it('has the loss of the reward model and its gradient, however long completions are', async () => {
     const width = Math.max(...lengths);
@@ -352,13 +355,19 @@ describe('PRIME', () => {
     const rows = implicitRewardRows(rollouts, accuracies, references).map((row) => {
       const fill = (values: ArrayLike<number>) => [...Array.from(values), ...new Array(width - values.length).fill(0)];
       const annotations = Object.entries(row.annotations!).map(([name, values]) => [name, fill(values)] as const);
-      return { tokens: new Array<number>(width + 1).fill(1), weights: fill(row.weights), annotations: Object.fromEntries(annotations) };
+      return {
+        tokens: new Array<number>(width + 1).fill(1),
+        weights: fill(row.weights),
+        annotations: Object.fromEntries(annotations),
+      };
     });
     const logProbs = golden.log_ratios.map((row) => row.map((x) => x - 1));
     const zeros = logProbs.map((row) => row.map(() => 0));
     const { beta } = golden;
     // One sequence a row.
-    const segments = { segmentsOfRows: rows.map((_, i) => Array.from({ length: width }, (__, t) => (t < lengths[i]! ? 1 : 0))) };
+    const segments = {
+      segmentsOfRows: rows.map((_, i) => Array.from({ length: width }, (__, t) => (t < lengths[i]! ? 1 : 0))),
+    };
     const { loss, gradient } = await evaluateLoss(implicitRewardLoss({ beta }), rows, logProbs, zeros, segments);
     expectClose([loss], [golden.loss], 1e-6);
     expectClose(gradient, golden.gradient.flat(), 1e-6);
@@ -371,7 +380,11 @@ describe('PRIME', () => {
     const each = lengths.flatMap((length, i) => new Array<number>(length).fill(outcomes[i]!));
     const mean = each.reduce((a, b) => a + b) / each.length;
     const std = Math.sqrt(each.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (each.length - 1) + 1e-8);
-    expectClose(alone, each.map((x) => (x - mean) / std), 1e-7);
+    expectClose(
+      alone,
+      each.map((x) => (x - mean) / std),
+      1e-7,
+    );
     const single = rollout({ group: 9, reward: 1, tokenRewards: [3] });
     const unscored = rollout({ group: 0, reward: null, tokenRewards: [3] });
     const found = prime().compute([...rollouts, single, unscored]);

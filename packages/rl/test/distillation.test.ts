@@ -238,7 +238,10 @@ describe('SDPO against TRL', () => {
   it.each(golden.cases)('shows the teacher of a $kind what TRL shows it: $options', ({ kind, options, shown }) => {
     const questions = texts.map((_, i) => (i < 3 ? '2+2=' : '6+6='));
     const rollouts = texts.map((text, i) => {
-      const chat = [{ role: 'system', content: 'add' }, { role: 'user', content: questions[i]! }];
+      const chat = [
+        { role: 'system', content: 'add' },
+        { role: 'user', content: questions[i]! },
+      ];
       const prompt = kind === 'text' ? questions[i]! : chat;
       return { ...scored({ prompt }, [1], [2]), group: Math.floor(i / 3), text, reward: rewards[i]! };
     });
@@ -475,23 +478,29 @@ describe('in trainPolicy', () => {
     expect(history[1]!.metrics.grad_norm).toBeGreaterThan(0);
   });
 
-  it.each(['sampled_token', 'logits'] as const)('SDPO learns from solutions of its group (%s), and is refused where it cannot be meant', async (distillationMode) => {
-    const topK = distillationMode === 'logits' ? { topK: 8 } : {};
-    const objective = policyObjectives.sdpo({
-      ...{ distillationMode, ...topK, successRewardThreshold: 0.5 },
-      // The toy tokenizer has letters only.
-      ...{ repromptTemplate: '{solution}{prompt}', solutionTemplate: '{successful_previous_attempt}' },
-    });
-    const { history } = await run({ model: await toyModel(1), objective, completionsPerPrompt: 8 });
-    expect(Math.max(...history.map(({ metrics }) => metrics.grad_norm!))).toBeGreaterThan(0);
-    expect(() => policyObjectives.sdpo({ teacher: 'ema' })).toThrow(/teacher needs the teacher's distributions/);
-    expect(() => policyObjectives.sdpo({ alpha: 0.5 })).toThrow(/alpha needs the teacher's distributions/);
-    const ends = [{ role: 'user', content: 'a' }, { role: 'assistant', content: 'b' }];
-    const rollout = { ...scored({ prompt: ends }, [1], [2]), reward: 1 };
-    const show = successfulRollout({ dontRepromptOnSelfSuccess: false });
-    expect(() => show({ prompt: ends }, { rollout, group: [rollout] })).toThrow(/ends with the assistant/);
-    expect(String(show)).toContain('"dontRepromptOnSelfSuccess":false');
-  });
+  it.each(['sampled_token', 'logits'] as const)(
+    'SDPO learns from solutions of its group (%s), and is refused where it cannot be meant',
+    async (distillationMode) => {
+      const topK = distillationMode === 'logits' ? { topK: 8 } : {};
+      const objective = policyObjectives.sdpo({
+        ...{ distillationMode, ...topK, successRewardThreshold: 0.5 },
+        // The toy tokenizer has letters only.
+        ...{ repromptTemplate: '{solution}{prompt}', solutionTemplate: '{successful_previous_attempt}' },
+      });
+      const { history } = await run({ model: await toyModel(1), objective, completionsPerPrompt: 8 });
+      expect(Math.max(...history.map(({ metrics }) => metrics.grad_norm!))).toBeGreaterThan(0);
+      expect(() => policyObjectives.sdpo({ teacher: 'ema' })).toThrow(/teacher needs the teacher's distributions/);
+      expect(() => policyObjectives.sdpo({ alpha: 0.5 })).toThrow(/alpha needs the teacher's distributions/);
+      const ends = [
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: 'b' },
+      ];
+      const rollout = { ...scored({ prompt: ends }, [1], [2]), reward: 1 };
+      const show = successfulRollout({ dontRepromptOnSelfSuccess: false });
+      expect(() => show({ prompt: ends }, { rollout, group: [rollout] })).toThrow(/ends with the assistant/);
+      expect(String(show)).toContain('"dontRepromptOnSelfSuccess":false');
+    },
+  );
 
   it('self-distillation learns from its base behind an adapter', async () => {
     const model = await toyModel(1);

@@ -34,7 +34,12 @@ export async function evaluateLoss(
   const variables = { logProbs: grid(logProbs), entropies: grid(entropies) };
   const { value, gradient } = valueAndGrad((x: typeof variables) => {
     const isGreedy = x.logProbs.mul(0);
-    const inputs = { weights, annotations, scalars: {}, segments: segmentsOfRows ? grid(segmentsOfRows).cast('int32') : weights };
+    const inputs = {
+      weights,
+      annotations,
+      scalars: {},
+      segments: segmentsOfRows ? grid(segmentsOfRows).cast('int32') : weights,
+    };
     const result = loss.computeFrom(() => ({ ...x, isGreedy, logSumExps: isGreedy }) as never, inputs);
     return [result.loss, result.metrics] as const;
   })(variables);

@@ -283,7 +283,11 @@ describe('OREO, and an enumerated world', () => {
       const row = { ...trajectories[i]!, weights: [1, 0, 0], annotations };
       return (await actor.evaluate([row], oreoPolicy({ beta: strength, level: 'step' }))).metrics.residual!;
     };
-    for (const [i, j] of [[0, 5], [7, 26], [13, 2]] as const) {
+    for (const [i, j] of [
+      [0, 5],
+      [7, 26],
+      [13, 2],
+    ] as const) {
       const margin = strength * (own[i]! - own[j]!);
       expect((await residualOf(i)) - (await residualOf(j))).toBeCloseTo(margin - rewardsOf[i]! + rewardsOf[j]!, 5);
     }
@@ -442,7 +446,9 @@ describe('ILQL’s sampler', () => {
     const base = await toyModel(3);
     const trained = withQHeads(await ValueModel.fromCausalLM(base, { format: 'v_head' }), 5);
     const heads = ['target_q1_head', 'target_q2_head'].map((name) => trained.weights[`${name}.weight`]!);
-    const scaled = ['target_q1_head', 'target_q2_head'].map((name, i) => [`${name}.weight`, heads[i]!.mul(40)] as const);
+    const scaled = ['target_q1_head', 'target_q2_head'].map(
+      (name, i) => [`${name}.weight`, heads[i]!.mul(40)] as const,
+    );
     const valued = trained.withWeights({ ...trained.weights, ...Object.fromEntries(scaled) });
     const prompt = { tokenIds: [0, 1, 2] };
     const beta = 1.5;
@@ -450,7 +456,9 @@ describe('ILQL’s sampler', () => {
       const { model, mix } = ilqlSampler(valued, given);
       const generator = new LocalGenerator(model);
       const ids = Array.from({ length: 8 }, (_, i) => i);
-      const drawn = (await generator.generate([{ prompt, n: 48, seed: 1, maxTokens: 1, mix, samplingLogProbs: true }]))[0]!;
+      const drawn = (
+        await generator.generate([{ prompt, n: 48, seed: 1, maxTokens: 1, mix, samplingLogProbs: true }])
+      )[0]!;
       const known = new Map(drawn.map((one) => [one.tokenIds![0]!, Math.exp(one.samplingLogProbs![0]!)]));
       return ids.map((id) => known.get(id));
     };

@@ -344,7 +344,8 @@ describe('TTRL', () => {
       divergence: 0.5 / 3,
       passAtK: 1,
     };
-    for (const [name, value] of Object.entries(expected)) expect(report[name as keyof typeof report], name).toBeCloseTo(value, 12);
+    for (const [name, value] of Object.entries(expected))
+      expect(report[name as keyof typeof report], name).toBeCloseTo(value, 12);
     expect(() => ttrlReport([])).toThrow(/there must be a prompt/);
   });
 });

@@ -211,7 +211,10 @@ describe('what learns beside a policy', () => {
       const result = await trainer.forwardBackward(annotated.rows, objective.loss);
       return { ...result, gradients: await trainer.takeGradients() };
     };
-    const [both, alone] = [await gradientsOf({ regularisers: parts.regularisers! }), await gradientsOf({ regularisers: [] })];
+    const [both, alone] = [
+      await gradientsOf({ regularisers: parts.regularisers! }),
+      await gradientsOf({ regularisers: [] }),
+    ];
     const beside = await ValueModel.fromCausalLM(model, { format: 'v_head', seed: 2 });
     const trainer = await Trainer.create(beside, { optimizer: sgd() });
     const states = valueRows(criticExamples(valued as unknown as Rollout[], {}));
@@ -236,16 +239,29 @@ describe('what learns beside a policy', () => {
 
   it('value pretraining: what a fixed policy is worth is explained better and better, and the critic then learns in a run', async () => {
     const model = await toyModel(1);
-    const critic = await valueModelCritic(await ValueModel.fromCausalLM(model, { seed: 1 }), { learningRate: 0.02, vfCoef: 1 });
+    const critic = await valueModelCritic(await ValueModel.fromCausalLM(model, { seed: 1 }), {
+      learningRate: 0.02,
+      vfCoef: 1,
+    });
     const rewards = { c: (text: string) => fractionOfC(text) };
-    const given = { critic, model, rewards, rows: prompts, maxCompletionLength: 3, completionsPerPrompt: 16, temperature: 1 };
+    const given = {
+      critic,
+      model,
+      rewards,
+      rows: prompts,
+      maxCompletionLength: 3,
+      completionsPerPrompt: 16,
+      temperature: 1,
+    };
     const history = await pretrainCritic({ ...given, steps: 6 });
     const explained = history.map(({ metrics }) => metrics.explained_variance!);
     expect(explained.at(-1)! - explained[0]!, String(explained)).toBeGreaterThan(0.1);
     expect(await pretrainCritic({ ...given, steps: 3, explainedVariance: -1e9 })).toHaveLength(1);
     await run({ model, objective: policyObjectives.vapo({ critic }) });
     const still = await ValueModel.fromCausalLM(model);
-    await expect(pretrainCritic({ ...given, critic: still, steps: 1 })).rejects.toThrow(/does not learn; use valueModelCritic/);
+    await expect(pretrainCritic({ ...given, critic: still, steps: 1 })).rejects.toThrow(
+      /does not learn; use valueModelCritic/,
+    );
   });
 });
 
@@ -930,7 +946,10 @@ describe('trainPolicy refuses, before a token is sampled,', () => {
     ],
     [
       'weights of rewards that GDPO would not see',
-      { objective: policyObjectives.gdpo(), rewards: { length: { verifier: (text: string) => text.length, weight: 0.5 } } },
+      {
+        objective: policyObjectives.gdpo(),
+        rewards: { length: { verifier: (text: string) => text.length, weight: 0.5 } },
+      },
       /the reward "length" has the weight 0\.5, and the advantage gdpo weighs rewards itself.*rewardWeights: \{ length: 0\.5, … \}/,
     ],
     [

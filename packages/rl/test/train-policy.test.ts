@@ -450,7 +450,13 @@ describe('the natural policy gradient', () => {
       const before = await read();
       const rollouts = sequences.map((tokens, i): Rollout => {
         const oldLogProbs = before[i]!.slice(1);
-        return { group: 0, promptTokens: tokens.slice(0, 2), completionTokens: tokens.slice(2), reward: i, oldLogProbs };
+        return {
+          group: 0,
+          promptTokens: tokens.slice(0, 2),
+          completionTokens: tokens.slice(2),
+          reward: i,
+          oldLogProbs,
+        };
       });
       const objective = policyObjective(policyObjectives.natural_policy_gradient());
       const { rows } = objective.annotate(rollouts, { maxCompletionLength: 3 });
@@ -497,20 +503,23 @@ describe('sampler and trainer are one', () => {
     ),
   ];
   // One kernel set: what is left is the rounding of float32 in passes of other shapes.
-  it.each(bases)('over a base in %s, without an adapter as far as it can be trained and with one that has learnt', async (name, of) => {
-    const model = await of(await toyModel(1));
-    const adapter = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear' }, { seed: 1 });
-    const arms = name === 'float32' ? [undefined, adapter] : [adapter];
-    for (const trained of arms) {
-      const given = { model, ...(trained && { adapter: trained }), oldLogProbs: 'recomputed' as const, steps: 3 };
-      const { history } = await run({ ...given, maxLogProbDifference: 2e-5 });
-      for (const { metrics } of history) {
-        expect(metrics['sampling/kl_v2']).toBeLessThan(1e-10);
-        expect(metrics['sampling/effective_sample_size']).toBeCloseTo(1, 6);
+  it.each(bases)(
+    'over a base in %s, without an adapter as far as it can be trained and with one that has learnt',
+    async (name, of) => {
+      const model = await of(await toyModel(1));
+      const adapter = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear' }, { seed: 1 });
+      const arms = name === 'float32' ? [undefined, adapter] : [adapter];
+      for (const trained of arms) {
+        const given = { model, ...(trained && { adapter: trained }), oldLogProbs: 'recomputed' as const, steps: 3 };
+        const { history } = await run({ ...given, maxLogProbDifference: 2e-5 });
+        for (const { metrics } of history) {
+          expect(metrics['sampling/kl_v2']).toBeLessThan(1e-10);
+          expect(metrics['sampling/effective_sample_size']).toBeCloseTo(1, 6);
+        }
+        expect(history.at(-1)!.metrics.grad_norm).toBeGreaterThan(0);
       }
-      expect(history.at(-1)!.metrics.grad_norm).toBeGreaterThan(0);
-    }
-  });
+    },
+  );
 });
 
 describe('sampling-mask replay', () => {
@@ -523,15 +532,18 @@ describe('sampling-mask replay', () => {
     ['topK', { topK: 3 }, 3],
     ['topP', { topP: 0.6 }, 8],
     ['minP', { minP: 0.5, temperature: 0.8 }, 8],
-  ] as const)('%s: the ratio is 1 on policy, of the sampler and recomputed, and the mass is what was kept', async (_, cut, keptTokens) => {
-    const given = { ...cut, objective: replayed(keptTokens), rollouts: singleTurn({ keptTokens }), steps: 1 };
-    const { history } = await run({ ...given, oldLogProbs: 'recomputed', maxLogProbDifference: 2e-5 });
-    const { metrics } = history[0]!;
-    expect(metrics['sampling_mask/mass']).toBeGreaterThan(0.3);
-    expect(metrics['sampling_mask/mass']).toBeLessThan(0.95);
-    const free = await run(given);
-    expect(free.history[0]!.metrics['sampling/sampling_logp_difference/mean']).toBeLessThan(1e-5);
-  });
+  ] as const)(
+    '%s: the ratio is 1 on policy, of the sampler and recomputed, and the mass is what was kept',
+    async (_, cut, keptTokens) => {
+      const given = { ...cut, objective: replayed(keptTokens), rollouts: singleTurn({ keptTokens }), steps: 1 };
+      const { history } = await run({ ...given, oldLogProbs: 'recomputed', maxLogProbDifference: 2e-5 });
+      const { metrics } = history[0]!;
+      expect(metrics['sampling_mask/mass']).toBeGreaterThan(0.3);
+      expect(metrics['sampling_mask/mass']).toBeLessThan(0.95);
+      const free = await run(given);
+      expect(free.history[0]!.metrics['sampling/sampling_logp_difference/mean']).toBeLessThan(1e-5);
+    },
+  );
 
   it('has the gradient of the expected reward of what can be drawn, over all completions, by differences', () =>
     onEngine(referenceEngine(), async () => {

@@ -64,7 +64,8 @@ function acceptedPath(
   { tokens, parents, accepts }: Proposal,
   scores: readonly ModelScores[],
 ): number[] {
-  if (!accepts || row.temperature === 0 || row.constraint || row.hook || row.samplingLogProbs || row.keptTokens) return [];
+  if (!accepts || row.temperature === 0 || row.constraint || row.hook || row.samplingLogProbs || row.keptTokens)
+    return [];
   let best: { readonly path: number[]; readonly logProb: number } = { path: [], logProb: 0 };
   const search = (path: number[], logProb: number) => {
     if (path.length > best.path.length || (path.length === best.path.length && logProb > best.logProb)) {

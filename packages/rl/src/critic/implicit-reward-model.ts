@@ -83,7 +83,8 @@ export async function implicitRewardModel(
       references,
     );
     let last: UpdateResult | undefined;
-    for (let i = 0; i < iterationsPerBatch && rows.length > 0; i++) last = await update(trainer, rows, loss, learningRate);
+    for (let i = 0; i < iterationsPerBatch && rows.length > 0; i++)
+      last = await update(trainer, rows, loss, learningRate);
     if (!last) return {};
     const { prm_loss, prm_accuracy } = last.metrics;
     return { 'prime/prm_loss': prm_loss!, 'prime/prm_accuracy': prm_accuracy!, 'prime/grad_norm': last.gradNorm };

@@ -1,7 +1,7 @@
+import type { Tensor } from '@posttrain/core-tensor';
 import { type Given, integer, OptionError, options, PosttrainError } from '@posttrain/interfaces';
 import { type CausalLM, headLogits, NO_ADAPTER, ValueModel } from '@posttrain/lm';
 import type { Readout } from '@posttrain/training';
-import type { Tensor } from '@posttrain/core-tensor';
 import { gaeSteps } from '../advantage/gae.js';
 import type { Regulariser } from '../regulariser/regulariser.js';
 import type { Rollout } from '../rollout.js';
@@ -79,7 +79,8 @@ export async function sharedValueHead(policy: CausalLM, given: SharedValueHeadOp
       inLoss,
       async values(sequences, now) {
         if (!now || now.adapter !== NO_ADAPTER || !head.every(([name]) => name in now.model.weights)) {
-          const problem = now && now.adapter !== NO_ADAPTER ? 'an adapter leaves the head as it is' : 'the policy has no head';
+          const problem =
+            now && now.adapter !== NO_ADAPTER ? 'an adapter leaves the head as it is' : 'the policy has no head';
           const remedy = 'train every weight of the model that sharedValueHead gives, or use valueModelCritic';
           throw new PosttrainError('SHARED_VALUE_HEAD', `sharedValueHead: ${problem}; ${remedy}`);
         }

@@ -1,4 +1,13 @@
-import { boolean, type ChatMessage, custom, type Given, number, options, PosttrainError, text } from '@posttrain/interfaces';
+import {
+  boolean,
+  type ChatMessage,
+  custom,
+  type Given,
+  number,
+  options,
+  PosttrainError,
+  text,
+} from '@posttrain/interfaces';
 import type { ScoredRollout } from '../rollout.js';
 import type { PrivilegedPrompt } from './teacher-log-probs.js';
 
@@ -77,6 +86,6 @@ export function successfulRollout(given: SuccessfulRolloutOptions = {}): Privile
     return [...prompt.slice(0, -1), message];
   };
   // A resumed run compares the text of a prompt's function, which is the same for all options.
-  const toString = () => `successfulRollout(${JSON.stringify(repromptOptions.settings(given))})`;
-  return Object.assign(privileged, { toString });
+  const named = () => `successfulRollout(${JSON.stringify(repromptOptions.settings(given))})`;
+  return Object.assign(privileged, { toString: named });
 }

@@ -4,8 +4,8 @@ import {
   type Annotation,
   logProbsOf,
   predictions,
-  type Readout,
   type Read,
+  type Readout,
   type Trainer,
   type TrainingRow,
 } from '@posttrain/training';

@@ -28,7 +28,9 @@ export function ilqlSampler(trained: ValueModel, given: IlqlSamplerOptions = {})
   const { head: _, ...config } = trained.config;
   const { tokenizer, chatTemplate, name } = trained;
   if (config.tieWordEmbeddings) {
-    throw new HeadError(`${name}: its output layer is its embedding, in whose place no Q head can be; untie them first`);
+    throw new HeadError(
+      `${name}: its output layer is its embedding, in whose place no Q head can be; untie them first`,
+    );
   }
   const kept = Object.entries(trained.weights).filter(([key]) => !/^(v_head|(target_)?q[12]_head)\./.test(key));
   const parts = { config, tokenizer, chatTemplate, name };

@@ -1,11 +1,4 @@
-import {
-  custom,
-  type Given,
-  type HasSettings,
-  options,
-  PosttrainError,
-  type Verifier,
-} from '@posttrain/interfaces';
+import { custom, type Given, type HasSettings, options, PosttrainError, type Verifier } from '@posttrain/interfaces';
 import {
   type AnswerExtractor,
   type AnswerOptions,
@@ -113,7 +106,8 @@ export function ttrlReport(groups: readonly AnsweredGroup[], given: TtrlOptions 
       passAtK: Number(right.includes(true)),
     };
   });
-  const mean = (of: (one: (typeof each)[number]) => number) => each.reduce((sum, one) => sum + of(one), 0) / each.length;
+  const mean = (of: (one: (typeof each)[number]) => number) =>
+    each.reduce((sum, one) => sum + of(one), 0) / each.length;
   return {
     majorityAccuracy: mean((one) => one.majorityAccuracy),
     rewardAccuracy: mean((one) => one.rewardAccuracy),

@@ -48,7 +48,8 @@ export type SingleTurnOptions = Given<typeof singleTurnOptions>;
 export function singleTurn<Row extends PromptRow = PromptRow>(given: SingleTurnOptions = {}): RolloutSource<Row> {
   const { mix, keptTokens: most } = singleTurnOptions.read(given);
   if (mix && most !== undefined) {
-    const problem = 'what a mix leaves of the vocabulary is not what the policy would; leave one of mix and keptTokens out.';
+    const problem =
+      'what a mix leaves of the vocabulary is not what the policy would; leave one of mix and keptTokens out.';
     throw new OptionError('INVALID_OPTION', 'singleTurn', 'keptTokens', problem);
   }
   const kept = most === undefined ? undefined : keptTokensField(most);
