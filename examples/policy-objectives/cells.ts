@@ -203,7 +203,7 @@ async function oreo(reward: Reward, seed: number, steps: number, updates = 2): P
 }
 
 /** ILQL, offline as OREO: what is drawn from at the end is the cloned policy, tilted by Q. */
-async function ilqlArm(reward: Reward, seed: number, steps: number): Promise<number> {
+async function ilqlArm(reward: Reward, seed: number, steps: number, updates = 2): Promise<number> {
   const model = await modelOf(seed);
   const start = withQHeads(await ValueModel.fromCausalLM(model, { format: 'v_head' }), seed);
   const trainer = await Trainer.create(start, { optimizer: 'adamw_torch' });
@@ -211,7 +211,7 @@ async function ilqlArm(reward: Reward, seed: number, steps: number): Promise<num
   for (let step = 0; step < steps; step++) {
     const sampled = await dataOf(model, reward, seed, step);
     const rows = sampled.map((rollout) => trajectory(rollout, sampled.length));
-    for (let i = 0; i < 2; i++) await update(trainer, rows, loss, 0.03);
+    for (let i = 0; i < updates; i++) await update(trainer, rows, loss, 0.03);
     await syncTargets(trainer, { alpha: 0.5 });
   }
   const { model: cloned, mix } = ilqlSampler(trainer.model, { beta: 8 });
@@ -222,6 +222,7 @@ const OFFLINE: Readonly<Record<string, (reward: Reward, seed: number, steps: num
   oreo,
   'oreo (8 updates a batch)': (reward, seed, steps) => oreo(reward, seed, steps, 8),
   ilql: ilqlArm,
+  'ilql (8 updates a batch)': (reward, seed, steps) => ilqlArm(reward, seed, steps, 8),
 };
 /** The presets of the study, in the order of its table. */
 export const ARMS: readonly string[] = [...Object.keys(OBJECTIVES), ...Object.keys(OFFLINE)];
