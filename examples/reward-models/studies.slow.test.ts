@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { cell } from '../policy-objectives/cells.js';
 import { clickArms } from './clicks.js';
 import { areaBelow, constitutionArms } from './feedback.js';
 
@@ -22,4 +23,8 @@ it('a policy that has learnt revised answers is more harmless than one that has 
 it('every arm of the clicks orders some pairs rightly', async () => {
   const arms = await clickArms(1, { sessions: 24, swaps: 400 });
   for (const { ordered } of Object.values(arms)) expect(ordered > 0 && ordered <= 1).toBe(true);
+});
+
+it('policy objectives learn from the task in a few steps, with a trust region and offline too', async () => {
+  for (const arm of ['grpo', 'trpo', 'oreo']) expect(await cell(arm, 'right', 1, 6), arm).toBeGreaterThan(0.1);
 });

@@ -78,7 +78,29 @@ def oreo(rows: list[list[int]], untrained: int) -> dict:
     return {
         **{"beta": beta, "alpha": alpha, "untrained": untrained, "rows": annotations},
         **{"losses": losses, "norm": gradients_of, "head": head.grad.tolist()},
+        "levels": oreo_levels(rows, untrained, annotations, before, beta, alpha),
     }
+
+
+def oreo_levels(rows, untrained, annotations, before, beta, alpha) -> dict:
+    """The variants whose actions are steps of two tokens, or the whole response: written down step by step."""
+    found = {}
+    for level in ("step", "response"):
+        policy, total, steps = load("llama"), torch.zeros(()), []
+        for row, now, then, given in zip(rows, log_softmaxes(policy, rows), before, annotations):
+            places = range(untrained, len(row) - 1)
+            parts = [list(places)] if level == "response" else [list(places)[i : i + 2] for i in range(0, len(places), 2)]
+            ratio = lambda t: now[t, row[t + 1]] - then[t, row[t + 1]]  # noqa: B023, E731
+            for k, part in enumerate(parts):
+                later = sum((ratio(t).detach() for following in parts[k + 1 :] for t in following), torch.zeros(()))
+                to_come = sum(given["rewards"][t] for following in parts[k:] for t in following)
+                residual = given["values"][part[0]] - to_come + beta * (sum(ratio(t) for t in part) + later)
+                distance = sum((now[t].exp() * (now[t] - then[t])).sum() for t in part)
+                total = total + (residual.square() + alpha * distance) / len(parts) / len(rows)
+            steps.append([0] * untrained + [k + 1 for k, part in enumerate(parts) for _ in part])
+        total.backward()
+        found[level] = {"steps": steps, "loss": total.item(), "norm": policy.model.norm.weight.grad.tolist()}
+    return found
 
 
 def q_values(rows: list[list[int]]) -> dict:

@@ -13,6 +13,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from golden import output_folder, write_json  # noqa: E402
 
 import numpy as np
+import prime
 import torch
 
 torch.set_num_threads(1)
@@ -156,6 +157,7 @@ def main() -> None:
     )
     write_json(out / "mismatch.json", mismatch(inputs))
     write_json(out / "controller.json", controller())
+    write_json(out / "prime.json", prime.cases(functional["masked_whiten"]))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import preference_formulas  # noqa: E402
 import reinforce_plus_plus  # noqa: E402
 import remax  # noqa: E402
 import rloo  # noqa: E402
+import sdpo  # noqa: E402
 import self_distillation  # noqa: E402
 import tools  # noqa: E402
 import vineppo  # noqa: E402
@@ -45,6 +46,7 @@ def main() -> None:
     write_json(out / "log-probs.json", logits.cases())
     write_json(out / "tools.json", tools.cases())
     write_json(out / "self-distillation.json", self_distillation.cases())
+    write_json(out / "sdpo.json", sdpo.cases())
     write_json(out / "bond.json", {"cases": bond.cases()})
 
     torch.set_default_dtype(torch.float32)

@@ -120,6 +120,11 @@ export interface Completion {
    */
   readonly samplingLogProbs?: readonly number[];
   /**
+   * The ids that each token was drawn from, rising, where truncation (top-k, top-p, min-p) left some out; null: none was left out. A
+   * trainer that renormalises over them is on policy (`samplingMaskReplay` of rl).
+   */
+  readonly keptTokens?: readonly (readonly number[] | null)[];
+  /**
    * Places in `tokenIds` of tokens that were put there and not drawn (budget forcing, say); absent when there are none.
    * They have no part in the probability of the completion: leave them out of sums of `logProbs`.
    */

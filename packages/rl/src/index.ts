@@ -32,6 +32,7 @@ export { type GfpoOptions, gfpo } from './advantage/gfpo.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
 export { type LogPartitionOptions, logPartition } from './advantage/log-partition.js';
 export { maxRl } from './advantage/max-rl.js';
+export { type PrimeOptions, prime } from './advantage/prime.js';
 export { type ProcessGrpoOptions, processGrpo } from './advantage/process-grpo.js';
 export { type ReinforcePlusPlusOptions, reinforcePlusPlus } from './advantage/reinforce-plus-plus.js';
 export { greedyBaseline, reMax } from './advantage/remax.js';
@@ -41,34 +42,28 @@ export { type VinePpoOptions, type VineValuesOptions, vinePpo, vineValues } from
 export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
 export type { Annotator, AnnotatorContext, Prefix, SampledBy } from './annotator.js';
-export { type Critic, type CriticExample, type CriticOptions, criticValues } from './critic/critic-values.js';
+export {
+  type Critic,
+  type CriticExample,
+  type CriticOptions,
+  criticExamples,
+  criticValues,
+  valuedRollouts,
+} from './critic/critic-values.js';
+export {
+  type ImplicitRewardLossOptions,
+  implicitRewardLoss,
+  implicitRewardRows,
+} from './critic/implicit-reward-loss.js';
+export {
+  type ImplicitRewardModel,
+  type ImplicitRewardModelOptions,
+  implicitRewardModel,
+} from './critic/implicit-reward-model.js';
+export { type SharedValueHead, type SharedValueHeadOptions, sharedValueHead } from './critic/shared-value-head.js';
 export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
 export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
-export {
-  type BondAnchorOptions,
-  type BondOptions,
-  bestOfNLaw,
-  bond,
-  bondAnchor,
-  bondFields,
-} from './distillation/bond.js';
-export { type MiniLlmOptions, miniLlm } from './distillation/minillm.js';
-export {
-  type OnPolicyDistillationOptions,
-  onPolicyDistillation,
-  reverseKlMetric,
-} from './distillation/on-policy-distillation.js';
-export { type SdftOptions, sdft } from './distillation/sdft.js';
-export {
-  type PrivilegedPrompt,
-  type RowWithColumns,
-  type TeacherLogProbsOptions,
-  type TeachersLogProbsOptions,
-  teacherLogProb,
-  teacherLogProbs,
-  teachersLogProbs,
-} from './distillation/teacher-log-probs.js';
-export type { SelfTeacher, TokenTeacher } from './distillation/token-teacher.js';
+export * from './distillation/index.js';
 export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './loss-objective.js';
 export type {
   JBondOptions,
@@ -76,6 +71,7 @@ export type {
   MopdOptions,
   OnPolicyDistillationObjectiveOptions,
   OpsdOptions,
+  SdpoOptions,
 } from './objective/distillation-presets.js';
 export { type BnpoOptions, type GroupNormalizedOptions, type GrpoOptions, groupNormalized } from './objective/grpo.js';
 export {
@@ -108,6 +104,7 @@ export type {
   VespoObjectiveOptions,
 } from './objective/policy-variants.js';
 export {
+  type NaturalPolicyGradientObjectiveOptions,
   type PolicyObjectiveName,
   type PpoOptions,
   policyObjectives,
@@ -118,6 +115,8 @@ export {
   type TrpoObjectiveOptions,
   type VineppoOptions,
 } from './objective/presets.js';
+export type { PrimeObjectiveOptions } from './objective/prime.js';
+export { type SamplingMask, type SamplingMaskOptions, samplingMaskReplay } from './objective/sampling-mask.js';
 export {
   batchMean,
   constantLength,
@@ -131,105 +130,8 @@ export {
   tokenMean,
   tokenRatio,
 } from './objective/simple-parts.js';
-export {
-  type DecisionTransformerConfig,
-  DecisionTransformerError,
-} from './offline/decision-transformer/config.js';
-export { DecisionTransformer } from './offline/decision-transformer/decision-transformer.js';
-export {
-  type ReturnConditionedOptions,
-  returnConditioned,
-} from './offline/decision-transformer/return-conditioned.js';
-export {
-  type DecisionTransformerOptions,
-  type DecisionTransformerResult,
-  decisionTransformerOptions,
-  trainDecisionTransformer,
-} from './offline/decision-transformer/train-decision-transformer.js';
-export { returnsToGo, type TrajectoryRowOptions, trajectoryRow } from './offline/decision-transformer/trajectories.js';
-export { type IlqlOptions, ilql, syncTargets, withQHeads } from './offline/ilql.js';
-export { type OreoPolicyOptions, type OreoValueOptions, oreoPolicy, oreoValue } from './offline/oreo.js';
-export { type AlphapoLossOptions, alphapoLoss } from './preference/alphapo.js';
-export { type AotLossOptions, aotLoss } from './preference/aot.js';
-export { aotUnpairedLoss } from './preference/aot-unpaired.js';
-export { type ApoDownLossOptions, apoDownLoss } from './preference/apo-down.js';
-export { type ApoZeroLossOptions, apoZeroLoss } from './preference/apo-zero.js';
-export { type BcoLossOptions, bcoLoss } from './preference/bco.js';
-export { type BcoUnpairedLossOptions, bcoUnpairedLoss } from './preference/bco-unpaired.js';
-export { type BfpoLossOptions, bfpoLoss } from './preference/bfpo.js';
-export { type CdpoLossOptions, cdpoLoss } from './preference/cdpo.js';
-export { type CombinedLossOptions, combinedLoss } from './preference/combined.js';
-export type {
-  CompletionLogProbs,
-  CompletionReadouts,
-  Completions,
-  PreferenceLossDescription,
-  PreferenceLosses,
-  ReferenceInPass,
-} from './preference/completions.js';
-export { type CpoLossOptions, cpoLoss } from './preference/cpo.js';
-export { type DiscopopLossOptions, discopopLoss } from './preference/discopop.js';
-export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';
-export { type DpopLossOptions, dpopLoss } from './preference/dpop.js';
-export { type ExoLossOptions, exoLoss } from './preference/exo.js';
-export { type FdpoLossOptions, fdpoLoss } from './preference/f-dpo.js';
-export { type HingeLossOptions, hingeLoss } from './preference/hinge.js';
-export { type ImplicitPrmLossOptions, implicitPrmLoss } from './preference/implicit-prm.js';
-export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';
-export { type KtoLossOptions, ktoLoss } from './preference/kto.js';
-export { type LddpoLossOptions, lddpoLoss } from './preference/ld-dpo.js';
-export {
-  type AnyPreferenceLoss,
-  type LiftPreferenceOptions,
-  liftPreferenceLoss,
-} from './preference/lift-preference-loss.js';
-export { type LipoLossOptions, lipoLoss } from './preference/lipo.js';
-export { type MdpoLossOptions, mdpoLoss } from './preference/mdpo.js';
-export { type MipoLossOptions, mipoLoss } from './preference/mipo.js';
-export { type NashMdLossOptions, nashMdLoss } from './preference/nash-md.js';
-export { type NcaLossOptions, ncaLoss } from './preference/nca.js';
-export { type OrpoLossOptions, orpoLoss } from './preference/orpo.js';
-export { type PlackettLuceLossOptions, plackettLuceLoss } from './preference/plackett-luce.js';
-export {
-  annotatePairs,
-  coupledPairs,
-  type OfPair,
-  type PairLogProbs,
-  type PairReference,
-  type PreferenceLoss,
-  type ReferredPair,
-  type TokenizedPair,
-} from './preference/preference-loss.js';
-export { type PreferenceRow, PreferenceRowError, tokenizePair } from './preference/preference-rows.js';
-export { type PreferenceLossName, preferenceLosses } from './preference/presets.js';
-export {
-  annotateRankings,
-  type RankedLogProbs,
-  type RankedLoss,
-  type ReferredRanking,
-  type TokenizedRanking,
-} from './preference/ranked-loss.js';
-export { type RankedRow, tokenizeRanking } from './preference/ranked-rows.js';
-export { isReferenceUpdate, type ReferenceUpdate } from './preference/reference-update.js';
-export { type RobustLossOptions, robustLoss } from './preference/robust.js';
-export { type RpoLossOptions, rpoLoss } from './preference/rpo.js';
-export { sftLoss } from './preference/sft.js';
-export { type SigmoidNormLossOptions, sigmoidNormLoss } from './preference/sigmoid-norm.js';
-export { type SimpoLossOptions, simpoLoss } from './preference/simpo.js';
-export { type SppoLossOptions, sppoLoss } from './preference/sppo.js';
-export { type StepSolutions, stepDpoPair } from './preference/step-dpo.js';
-export { type TdpoLossOptions, tdpoLoss } from './preference/tdpo.js';
-export { type TrDpoOptions, trDpo } from './preference/tr-dpo.js';
-export {
-  annotateUnpaired,
-  type UnpairedCompletion,
-  type UnpairedLogProbs,
-  type UnpairedLoss,
-  type UnpairedStep,
-} from './preference/unpaired-loss.js';
-export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
-export { type WpoLossOptions, wpoLoss } from './preference/wpo.js';
-export { type XpoLossOptions, xpoLoss } from './preference/xpo.js';
+export * from './offline/index.js';
+export * from './preference/index.js';
 export { gspoTokenRatio } from './ratio/gspo-token.js';
 export { type IcePopOptions, icePop } from './ratio/ice-pop.js';
 export type { Ratio } from './ratio/ratio.js';
@@ -252,82 +154,8 @@ export {
   scoreCentering,
 } from './regulariser/score-centering.js';
 export { type SquaredLogRatioOptions, squaredLogRatio } from './regulariser/squared-log-ratio.js';
-export { type CodeReward, type CodeRewardOptions, type CodeVerdict, codeReward } from './rewards/code-reward.js';
-export { type ContrastiveRewardOptions, contrastiveReward } from './rewards/contrastive-reward.js';
-export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
-export {
-  type EurekaCandidate,
-  type EurekaOptions,
-  type EurekaResult,
-  eureka,
-  type RewardFitness,
-} from './rewards/eureka.js';
-export { groupReward } from './rewards/group-reward.js';
-export { type HybridRewardOptions, hybridReward } from './rewards/hybrid-reward.js';
-export { type ImplicitProcessRewardOptions, implicitProcessReward } from './rewards/implicit-process-reward.js';
-export { type LcpoOptions, lcpo } from './rewards/lcpo.js';
-export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
-export { type MissingEosPenaltyOptions, missingEosPenalty } from './rewards/missing-eos-penalty.js';
-export { type ProcessAdvantageOptions, processAdvantage } from './rewards/process-advantage.js';
-export { type RefitRewardModel, type RefitRewardModelOptions, refitRewardModel } from './rewards/refit-reward-model.js';
-export type {
-  PromptRow,
-  Reward,
-  RewardContext,
-  RewardFunction,
-  RewardRequest,
-  Rewards,
-  TurnReward,
-  WeightedReward,
-} from './rewards/reward.js';
-export { namedReward, RewardError } from './rewards/reward.js';
-export { type RewardEnsembleOptions, rewardEnsemble } from './rewards/reward-ensemble.js';
-export {
-  type CompletionToScore,
-  refuseUnscorable,
-  type ScoreOptions,
-  type Scores,
-  scoreCompletions,
-} from './rewards/score-completions.js';
-export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
-export { type StepRewardsOptions, stepRewards } from './rewards/step-rewards.js';
-export { checkRollouts, RolloutError } from './rollout/check-rollouts.js';
-export { type DifficultyCurriculumOptions, difficultyCurriculum } from './rollout/difficulty-curriculum.js';
-export {
-  type Environment,
-  EnvironmentError,
-  type Episode,
-  type EpisodeContext,
-  type EpisodeStep,
-  type Reply,
-  type ToolCallOfReply,
-} from './rollout/environment.js';
-export { type ExternalSamplerOptions, externalSampler, type PolicyToSync } from './rollout/external-sampler.js';
-export {
-  type AgentTurn,
-  type MultiAgentEnvironment,
-  type MultiAgentEpisode,
-  type MultiAgentOptions,
-  multiAgent,
-} from './rollout/multi-agent.js';
-export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
-export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
-export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './rollout/play.js';
-export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './rollout/prioritized-replay.js';
-export { type RestartBufferOptions, restartBuffer } from './rollout/restart-buffer.js';
-export {
-  type FeedbackContext,
-  generatorOf,
-  type RolloutRequest,
-  type RolloutSource,
-  type SamplingRequest,
-  seedOf,
-} from './rollout/rollout-source.js';
-export type { RowSource, SourcedRow } from './rollout/row-source.js';
-export { type SamplerMismatch, samplerMismatch } from './rollout/sampler-mismatch.js';
-export { type SingleTurnOptions, singleTurn } from './rollout/single-turn.js';
-export { type EnvironmentTool, toolEnvironment } from './rollout/tool-environment.js';
-export { toolReplies } from './rollout/tool-replies.js';
+export * from './rewards/index.js';
+export * from './rollout/index.js';
 export {
   groupsOf,
   type Rollout,
@@ -403,6 +231,7 @@ export {
   type PreferenceSource,
   type PreferenceSourceContext,
 } from './training/preference-source.js';
+export { type CriticPretraining, type PretrainCriticOptions, pretrainCritic } from './training/pretrain-critic.js';
 export { checkPrompts, PromptRowError } from './training/prompts.js';
 export {
   fixedReference,
@@ -431,4 +260,5 @@ export {
 } from './training/self-rewarding-pairs.js';
 export { type SpinPairsOptions, type SpinRow, spinPairs } from './training/spin-pairs.js';
 export { type XpoPairsOptions, xpoPairs } from './training/xpo-pairs.js';
+export { type NaturalPolicyGradientOptions, naturalPolicyGradient } from './update/natural-policy-gradient.js';
 export { type TrpoOptions, trpo } from './update/trpo.js';

@@ -8,11 +8,15 @@ import {
   gaeSteps,
   generalizedAdvantages,
   groupReward,
+  implicitRewardLoss,
+  implicitRewardRows,
   klInReward,
+  leaveOneOut,
   type PolicyObjective,
   type Prefix,
   policyObjective,
   policyObjectives,
+  prime,
   type Rollout,
   reinforcePlusPlus,
   reMax,
@@ -312,6 +316,81 @@ describe('reinforcePlusPlus', () => {
     }
     const equal = rollouts.map((one) => ({ ...one, reward: 1 }));
     expect((reinforcePlusPlus().compute(equal) as number[][]).flat().every((x) => x === 0)).toBe(true);
+  });
+});
+
+describe('PRIME', () => {
+  const golden = readGolden<{
+    n: number;
+    beta: number;
+    lengths: number[];
+    accuracies: number[];
+    token_rewards: number[][];
+    log_ratios: number[][];
+    cases: { options: { dpoCoef: number; gtCoef: number }; advantages: number[][] }[];
+    loss: number;
+    gradient: number[][];
+  }>('prime.json', 'policy-losses');
+  const { lengths, accuracies, n } = golden;
+  const cut = (rows: number[][]) => rows.map((row, i) => row.slice(0, lengths[i]!));
+  const rollouts = lengths.map((length, i) =>
+    rollout({
+      ...{ group: Math.floor(i / n), reward: accuracies[i]!, completionTokens: new Array<number>(length).fill(2) },
+      tokenRewards: cut(golden.token_rewards)[i]!,
+    }),
+  );
+  const flat = (advantages: ReturnType<ReturnType<typeof prime>['compute']>) =>
+    advantages.flatMap((own) => Array.from(own as ArrayLike<number>));
+
+  it.each(golden.cases)(
+    'has the advantages of the authors’ recipe, written down again in torch ($options)',
+    ({ options, advantages }) => {
+      expectClose(flat(prime(options).compute(rollouts)), cut(advantages).flat(), 1e-9);
+    },
+  );
+
+  it('has the loss of the reward model and its gradient, however long completions are', async () => {
+    const width = Math.max(...lengths);
+    const references = lengths.map((length) => new Array<number>(length).fill(-1));
+    const rows = implicitRewardRows(rollouts, accuracies, references).map((row) => {
+      const fill = (values: ArrayLike<number>) => [...Array.from(values), ...new Array(width - values.length).fill(0)];
+      const annotations = Object.entries(row.annotations!).map(([name, values]) => [name, fill(values)] as const);
+      return {
+        tokens: new Array<number>(width + 1).fill(1),
+        weights: fill(row.weights),
+        annotations: Object.fromEntries(annotations),
+      };
+    });
+    const logProbs = golden.log_ratios.map((row) => row.map((x) => x - 1));
+    const zeros = logProbs.map((row) => row.map(() => 0));
+    const { beta } = golden;
+    // One sequence a row.
+    const segments = {
+      segmentsOfRows: rows.map((_, i) => Array.from({ length: width }, (__, t) => (t < lengths[i]! ? 1 : 0))),
+    };
+    const { loss, gradient } = await evaluateLoss(implicitRewardLoss({ beta }), rows, logProbs, zeros, segments);
+    expectClose([loss], [golden.loss], 1e-6);
+    expectClose(gradient, golden.gradient.flat(), 1e-6);
+    expect(implicitRewardRows(rollouts, [null, ...accuracies.slice(1)], references)).toHaveLength(lengths.length - 1);
+  });
+
+  it('of outcomes alone is leave-one-out, whitened; a group of one, and what is not scorable, has 0', () => {
+    const alone = flat(prime({ dpoCoef: 0 }).compute(rollouts));
+    const outcomes = leaveOneOut().compute(rollouts) as number[];
+    const each = lengths.flatMap((length, i) => new Array<number>(length).fill(outcomes[i]!));
+    const mean = each.reduce((a, b) => a + b) / each.length;
+    const std = Math.sqrt(each.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (each.length - 1) + 1e-8);
+    expectClose(
+      alone,
+      each.map((x) => (x - mean) / std),
+      1e-7,
+    );
+    const single = rollout({ group: 9, reward: 1, tokenRewards: [3] });
+    const unscored = rollout({ group: 0, reward: null, tokenRewards: [3] });
+    const found = prime().compute([...rollouts, single, unscored]);
+    expect(found.at(-1)).toEqual([0]);
+    // Before it is whitened.
+    expect(flat(prime().compute([single]))).toEqual([0]);
   });
 });
 

@@ -29,6 +29,7 @@ import {
   miniLlm,
   noRatio,
   onPolicyDistillation,
+  type PolicyObjectiveParts,
   type PolicyTrainingOptions,
   type PromptRow,
   policyObjective,
@@ -36,6 +37,7 @@ import {
   type Rollout,
   type ScoredRollout,
   singleTurn,
+  successfulRollout,
   teacherLogProb,
   teacherLogProbs,
   teachersLogProbs,
@@ -215,6 +217,77 @@ describe('self-distillation against TRL', () => {
     const { rows } = policyObjective(objective).annotate(rollouts, { maxCompletionLength: 3 });
     const { loss, norm } = await gradientOf(model, rows, policyObjective(objective).loss as AnyLoss);
     expectClose([loss, ...norm], new Array(norm.length + 1).fill(0), 1e-6);
+  });
+});
+
+describe('SDPO against TRL', () => {
+  interface Shown {
+    kind: 'text' | 'chat';
+    options: Record<string, boolean | number>;
+    shown: (string | { role: string; content: string }[] | null)[];
+  }
+  const golden = readGolden<{
+    texts: string[];
+    rewards: number[];
+    feedback: (string | null)[];
+    cases: Shown[];
+    loss: Record<'prompts' | 'privileged' | 'completions', number[][]> & { loss: number; norm: number[] };
+  }>('sdpo.json');
+  const { texts, rewards, feedback } = golden;
+
+  it.each(golden.cases)('shows the teacher of a $kind what TRL shows it: $options', ({ kind, options, shown }) => {
+    const questions = texts.map((_, i) => (i < 3 ? '2+2=' : '6+6='));
+    const rollouts = texts.map((text, i) => {
+      const chat = [
+        { role: 'system', content: 'add' },
+        { role: 'user', content: questions[i]! },
+      ];
+      const prompt = kind === 'text' ? questions[i]! : chat;
+      return { ...scored({ prompt }, [1], [2]), group: Math.floor(i / 3), text, reward: rewards[i]! };
+    });
+    const { include_environment_feedback: says, ...others } = options;
+    const camel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    const given = Object.fromEntries(Object.entries(others).map(([name, value]) => [camel(name), value]));
+    const { environmentFeedbackOnlyWithoutSolution: only, ...own } = given as Record<string, never>;
+    const privileged = successfulRollout({
+      ...own,
+      ...(only !== undefined && { feedbackOnlyWithoutSolution: only }),
+      ...(says && { feedback: (rollout) => feedback[rollouts.indexOf(rollout as (typeof rollouts)[number])]! }),
+    });
+    const found = rollouts.map((rollout) => {
+      const group = rollouts.filter((other) => other.group === rollout.group);
+      return privileged({ ...rollout.row }, { rollout, group }) ?? null;
+    });
+    expect(found).toEqual(shown);
+  });
+
+  it('has its loss and gradient where one completion of three is not taught', async () => {
+    const { prompts: ids, privileged: hints, completions, loss: expected, norm: gradient } = golden.loss;
+    const [student, teacher] = [await goldenModel('llama'), await goldenModel('mistral')];
+    const plain = completions.map((completion, i) => ({
+      ...scored({ prompt: textOf(ids[i]!) }, ids[i]!, completion),
+      ...{ group: i, reward: i === 1 ? 0 : 1 },
+    }));
+    const parts = policyObjectives.sdpo({
+      teacher,
+      dontRepromptOnSelfSuccess: false,
+      repromptTemplate: '{solution}',
+      solutionTemplate: '{successful_previous_attempt}',
+    }) as PolicyObjectiveParts;
+    // What is shown is what the golden's teacher reads, and nothing to the second.
+    const rollouts = plain.map((rollout, i) => ({ ...rollout, text: textOf(hints[i]!) }));
+    const own = await sequenceLogProbs(
+      student,
+      plain.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]),
+    );
+    const old = own.map(({ logProbs }, i) => Array.from(logProbs.subarray(ids[i]!.length - 1)));
+    const annotated = withOld(await annotatedBy(parts.annotators, rollouts, student), old);
+    expect(annotated.map(({ mask }) => mask && Array.from(mask))).toEqual([undefined, [0, 0], undefined]);
+    const objective = policyObjective(parts);
+    const { rows } = objective.annotate(annotated, { maxCompletionLength: 8 });
+    const { loss, norm } = await gradientOf(student, rows, objective.loss);
+    expectClose([loss], [expected], 3e-6);
+    expectClose(norm, gradient, 5e-6);
   });
 });
 
@@ -404,6 +477,30 @@ describe('in trainPolicy', () => {
     });
     expect(history[1]!.metrics.grad_norm).toBeGreaterThan(0);
   });
+
+  it.each(['sampled_token', 'logits'] as const)(
+    'SDPO learns from solutions of its group (%s), and is refused where it cannot be meant',
+    async (distillationMode) => {
+      const topK = distillationMode === 'logits' ? { topK: 8 } : {};
+      const objective = policyObjectives.sdpo({
+        ...{ distillationMode, ...topK, successRewardThreshold: 0.5 },
+        // The toy tokenizer has letters only.
+        ...{ repromptTemplate: '{solution}{prompt}', solutionTemplate: '{successful_previous_attempt}' },
+      });
+      const { history } = await run({ model: await toyModel(1), objective, completionsPerPrompt: 8 });
+      expect(Math.max(...history.map(({ metrics }) => metrics.grad_norm!))).toBeGreaterThan(0);
+      expect(() => policyObjectives.sdpo({ teacher: 'ema' })).toThrow(/teacher needs the teacher's distributions/);
+      expect(() => policyObjectives.sdpo({ alpha: 0.5 })).toThrow(/alpha needs the teacher's distributions/);
+      const ends = [
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: 'b' },
+      ];
+      const rollout = { ...scored({ prompt: ends }, [1], [2]), reward: 1 };
+      const show = successfulRollout({ dontRepromptOnSelfSuccess: false });
+      expect(() => show({ prompt: ends }, { rollout, group: [rollout] })).toThrow(/ends with the assistant/);
+      expect(String(show)).toContain('"dontRepromptOnSelfSuccess":false');
+    },
+  );
 
   it('self-distillation learns from its base behind an adapter', async () => {
     const model = await toyModel(1);

@@ -12,7 +12,14 @@ export const readGolden = <T>(name: string, folder = 'rl'): T =>
 export type Grid = readonly (readonly number[])[];
 
 /** A loss on rows of one width whose per-prediction log-probabilities and entropies are given, and its gradients. */
-export async function evaluateLoss(given: AnyLoss, rows: readonly TrainingRow[], logProbs: Grid, entropies: Grid) {
+export async function evaluateLoss(
+  given: AnyLoss,
+  rows: readonly TrainingRow[],
+  logProbs: Grid,
+  entropies: Grid,
+  /** Of predictions; where it is left out, no part of the loss sums along sequences. */
+  { segmentsOfRows }: { readonly segmentsOfRows?: Grid } = {},
+) {
   const loss = 'computeFrom' in given ? given : liftTokenLoss(given);
   const width = rows[0]!.tokens.length - 1;
   const grid = (values: readonly ArrayLike<number>[]) =>
@@ -27,7 +34,12 @@ export async function evaluateLoss(given: AnyLoss, rows: readonly TrainingRow[],
   const variables = { logProbs: grid(logProbs), entropies: grid(entropies) };
   const { value, gradient } = valueAndGrad((x: typeof variables) => {
     const isGreedy = x.logProbs.mul(0);
-    const inputs = { weights, annotations, scalars: {}, segments: weights };
+    const inputs = {
+      weights,
+      annotations,
+      scalars: {},
+      segments: segmentsOfRows ? grid(segmentsOfRows).cast('int32') : weights,
+    };
     const result = loss.computeFrom(() => ({ ...x, isGreedy, logSumExps: isGreedy }) as never, inputs);
     return [result.loss, result.metrics] as const;
   })(variables);

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { type Engine, Key, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { adamW, sgd } from '@posttrain/core-tensor/optim';
-import { CausalLM, loadWeights, ValueModel, type Weights } from '@posttrain/lm';
+import { CausalLM, LocalGenerator, loadWeights, ValueModel, type Weights } from '@posttrain/lm';
 import {
+  hiddenStates,
   type Loss,
   negativeLogLikelihood,
   predictions,
@@ -21,9 +22,11 @@ import {
   DecisionTransformer,
   type IlqlOptions,
   ilql,
+  ilqlSampler,
   type NumericEnvironment,
   type NumericPolicy,
   oreoPolicy,
+  oreoSteps,
   oreoValue,
   play,
   returnConditioned,
@@ -35,7 +38,7 @@ import {
   withQHeads,
 } from '../src/index.js';
 import { expectClose, goldenFolder } from './goldens.js';
-import { tokenizer } from './toy.js';
+import { tokenizer, toyModel } from './toy.js';
 
 let engine: Engine;
 beforeAll(() => {
@@ -53,6 +56,7 @@ describe('OREO, and an enumerated world', () => {
     losses: Record<'policy' | 'policy_with_kl' | 'value', number>;
     norm: Record<'policy' | 'policy_with_kl' | 'value', number[]>;
     head: number[];
+    levels: Record<'step' | 'response', { steps: number[][]; loss: number; norm: number[] }>;
   };
   const rows: TrainingRow[] = golden.sequences.map((tokens, i) => {
     const actions = tokens.length - 1 - golden.untrained;
@@ -101,6 +105,32 @@ describe('OREO, and an enumerated world', () => {
     const head = Float32Array.from({ length: 32 }, (_, i) => Math.cos(0.9 * i));
     return plain.withWeights({ ...plain.weights, 'score.weight': tensor(head, [1, 32]) });
   }
+
+  it.each(['step', 'response'] as const)('with %ss for actions too, however rows are packed', async (which) => {
+    const { steps, loss: expected, norm } = golden.levels[which];
+    const starts = steps.map((own) => own.map((step, t) => step > 0 && step !== own[t - 1]));
+    const parted = rows.map((row, i): TrainingRow => {
+      const count = Math.max(...steps[i]!);
+      const weights = starts[i]!.map((isStart) => (isStart ? 1 / count / rows.length : 0));
+      return { ...row, weights, annotations: { ...row.annotations, steps: steps[i]! } };
+    });
+    const together: TrainingRow = {
+      ...packed,
+      weights: parted.flatMap(({ weights }, i) => [...(i === 0 ? [] : [0]), ...Array.from(weights)]),
+      annotations: { ...packed.annotations, steps: steps.flatMap((own, i) => [...(i === 0 ? [] : [0]), ...own]) },
+    };
+    const { beta, alpha } = golden;
+    const loss = oreoPolicy({ beta, alpha, reference: await load('mistral'), level: 'step' });
+    for (const given of [parted, [together]]) {
+      const trainer = await Trainer.create(await load('llama'), { optimizer: sgd() });
+      expectClose([(await trainer.forwardBackward(given, loss)).loss], [expected], 1e-5);
+      const gradients = await trainer.takeGradients();
+      expectClose(await gradients['model.norm.weight']!.toArray(), norm, 1e-5);
+    }
+    const made = oreoSteps([5, 9, 5, 5, 9], [9]);
+    expect(made).toEqual({ steps: [1, 1, 2, 2, 2], isStart: [true, false, true, false, false] });
+    expect(oreoSteps([5, 9]).steps).toEqual([1, 1]);
+  });
 
   testLoss(it, 'oreoPolicy', oreoPolicy(), { stopsGradients: true });
   testLoss(it, 'oreoValue', oreoValue(), { head: 'value' });
@@ -237,6 +267,30 @@ describe('OREO, and an enumerated world', () => {
       });
     });
     expect((await actor.evaluate(residuals, surveyed)).loss).toBeGreaterThan(0.05);
+  });
+
+  it('of whole responses has a residual whose differences are DPO’s margins less what the rewards differ by', async () => {
+    const actor = await Trainer.create(policyTable(Array.from({ length: STATES }, (_, s) => [0.3 * s, 0, -0.1 * s])), {
+      optimizer: sgd(),
+    });
+    const { logProbs } = await actor.read(trajectories, predictions());
+    const own = logProbs.map((row, i) =>
+      Array.from(row).reduce((sum, x, t) => sum + x - trajectories[i]!.annotations!.reference_log_probs![t]!, 0),
+    );
+    const rewardsOf = trajectories.map(({ annotations }) => Array.from(annotations!.rewards!).reduce((a, b) => a + b));
+    const residualOf = async (i: number) => {
+      const annotations = { ...trajectories[i]!.annotations, values: [0, 0, 0], steps: [1, 1, 1] };
+      const row = { ...trajectories[i]!, weights: [1, 0, 0], annotations };
+      return (await actor.evaluate([row], oreoPolicy({ beta: strength, level: 'step' }))).metrics.residual!;
+    };
+    for (const [i, j] of [
+      [0, 5],
+      [7, 26],
+      [13, 2],
+    ] as const) {
+      const margin = strength * (own[i]! - own[j]!);
+      expect((await residualOf(i)) - (await residualOf(j))).toBeCloseTo(margin - rewardsOf[i]! + rewardsOf[j]!, 5);
+    }
   });
 
   it('finds π* and V* from what another policy did, which cloning it does not', async () => {
@@ -384,6 +438,51 @@ describe('ILQL', () => {
     const expected = before.map((x, i) => 0.75 * x + 0.25 * own[i]!);
     expectClose(await numbersOf('target_q2_head'), expected, 1e-6);
     expect(await numbersOf('q2_head')).toEqual(own);
+  });
+});
+
+describe('ILQL’s sampler', () => {
+  it('draws from π e^(β min Q), by hand; with β 0 from π; and refuses what has no Q', async () => {
+    const base = await toyModel(3);
+    const trained = withQHeads(await ValueModel.fromCausalLM(base, { format: 'v_head' }), 5);
+    const heads = ['target_q1_head', 'target_q2_head'].map((name) => trained.weights[`${name}.weight`]!);
+    const scaled = ['target_q1_head', 'target_q2_head'].map(
+      (name, i) => [`${name}.weight`, heads[i]!.mul(40)] as const,
+    );
+    const valued = trained.withWeights({ ...trained.weights, ...Object.fromEntries(scaled) });
+    const prompt = { tokenIds: [0, 1, 2] };
+    const beta = 1.5;
+    const probabilities = async (given: Parameters<typeof ilqlSampler>[1]) => {
+      const { model, mix } = ilqlSampler(valued, given);
+      const generator = new LocalGenerator(model);
+      const ids = Array.from({ length: 8 }, (_, i) => i);
+      const drawn = (
+        await generator.generate([{ prompt, n: 48, seed: 1, maxTokens: 1, mix, samplingLogProbs: true }])
+      )[0]!;
+      const known = new Map(drawn.map((one) => [one.tokenIds![0]!, Math.exp(one.samplingLogProbs![0]!)]));
+      return ids.map((id) => known.get(id));
+    };
+    const trainer = await Trainer.create(base, { optimizer: sgd() });
+    const states = await trainer.read([{ tokens: [...prompt.tokenIds, 0], weights: [0, 0, 1] }], hiddenStates);
+    const hidden = Array.from(states[0]!).slice(2 * 16, 3 * 16);
+    const [lm, q1, q2] = await Promise.all(
+      [base.weights['lm_head.weight']!, scaled[0]![1], scaled[1]![1]].map(async (x) => {
+        const flat = await x.toArray();
+        return Array.from({ length: 8 }, (_, id) => hidden.reduce((sum, h, j) => sum + h * flat[id * 16 + j]!, 0));
+      }),
+    );
+    for (const strength of [beta, 0]) {
+      const scores = lm!.map((x, id) => x + strength * Math.min(q1![id]!, q2![id]!));
+      const exps = scores.map((x) => Math.exp(x - Math.max(...scores)));
+      const expected = exps.map((x) => x / exps.reduce((a, b) => a + b));
+      const known = await probabilities({ beta: strength });
+      expect(known.filter((p) => p !== undefined).length).toBeGreaterThan(3);
+      known.forEach((p, id) => {
+        if (p !== undefined) expect(p, `token ${id}`).toBeCloseTo(expected[id]!, 5);
+      });
+    }
+    const plain = await ValueModel.fromCausalLM(base, { format: 'v_head' });
+    expect(() => ilqlSampler(plain)).toThrow(/has no target_q1_head\.weight; withQHeads gives/);
   });
 });
 

@@ -31,6 +31,7 @@ import {
   implicitProcessReward,
   lcpo,
   lengthPenalty,
+  majorityAnswer,
   numericMatch,
   type PromptRow,
   policyObjectives,
@@ -43,6 +44,8 @@ import {
   softOverlongPunishment,
   stepRewards,
   trainPolicy,
+  ttrl,
+  ttrlReport,
 } from '../src/index.js';
 import { tableCritic } from './stateful-run.js';
 
@@ -303,6 +306,47 @@ describe('rewards made of rewards', () => {
     await expect(asked).rejects.toThrow(
       /scores of 3 steps, where the completion has 1; give both the same stepDelimiter/,
     );
+  });
+});
+
+describe('TTRL', () => {
+  const groups = [
+    { completions: ['#### 1/2', 'the answer is 0.5', '#### 3', 'no'], gold: '0.5' },
+    { completions: ['#### 7', '#### 7', '#### 8', '#### 7'], gold: '8' },
+    { completions: ['#### 1', '#### 2', '', ''], gold: '2' },
+  ];
+  const completionOf = (text: string) => toScore([text])[0]!;
+  const asked = groups.flatMap(({ completions }, group) =>
+    completions.map((text) => ({ ...completionOf(text), group })),
+  );
+
+  it('pays what most completions answer, of equally many the first; nobody where none has an answer', async () => {
+    const { byFunction } = await scoreCompletions({ ttrl: ttrl() }, [
+      ...asked,
+      ...['none', 'nothing'].map((text) => ({ ...completionOf(text), group: 9 })),
+    ]);
+    expect(byFunction.ttrl).toEqual([1, 1, 0, 0, 1, 1, 0, 1, 1, 0, 0, 0, null, null]);
+    expect(majorityAnswer(['b', null, 'a', 'a', 'b'])).toEqual({ answer: 'b', count: 2 });
+    expect(majorityAnswer([null])).toBeNull();
+    await expect(scoreCompletions({ ttrl: ttrl() }, [completionOf('#### 1')])).rejects.toThrow(/is of groups/);
+    expect(() => ttrl({ extract: 3 as never })).toThrow(/extract is 3/);
+  });
+
+  it('reports how far majorities are from what is right, worked out', () => {
+    const { prompts: count, ...report } = ttrlReport(groups);
+    expect(count).toBe(3);
+    const expected = {
+      majorityAccuracy: 1 / 3,
+      // All of the first; none of the second; of the third the two that say 1 and 2 are paid the other way round.
+      rewardAccuracy: (1 + 0 + 0.5) / 3,
+      majorityShare: (0.5 + 0.75 + 0.25) / 3,
+      goldShare: (0.5 + 0.25 + 0.25) / 3,
+      divergence: 0.5 / 3,
+      passAtK: 1,
+    };
+    for (const [name, value] of Object.entries(expected))
+      expect(report[name as keyof typeof report], name).toBeCloseTo(value, 12);
+    expect(() => ttrlReport([])).toThrow(/there must be a prompt/);
   });
 });
 

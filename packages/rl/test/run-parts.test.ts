@@ -18,19 +18,25 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Annotator,
   type AnnotatorContext,
+  criticExamples,
   criticValues,
   difficultyCurriculum,
   externalSampler,
   gae,
   groupNormalized,
+  implicitRewardModel,
   importanceWeighted,
   type LossObjective,
   minimumRisk,
   minimumRiskRows,
+  namedReward,
   noBaseline,
+  type PolicyObjectiveParts,
   type PolicyTrainingOptions,
   type PromptRow,
+  policyObjective,
   policyObjectives,
+  pretrainCritic,
   prioritizedReplay,
   type Rollout,
   type RolloutRequest,
@@ -38,12 +44,16 @@ import {
   restartBuffer,
   rollOut,
   type ScoredRollout,
+  samplingMaskReplay,
+  sharedValueHead,
   singleTurn,
   tokenRatio,
   trainPolicy,
   trpo,
   truncatedImportance,
+  valueLoss,
   valueModelCritic,
+  valueRows,
   vineValues,
 } from '../src/index.js';
 import { curriculumRun, replayRun, statefulRun, tableCritic } from './stateful-run.js';
@@ -160,6 +170,98 @@ describe('training', () => {
     ],
   ])('%s learns, and from a reward of chance nothing', async (_, options) => {
     await trainedOverControl(async () => options);
+  });
+});
+
+describe('what learns beside a policy', () => {
+  it('PRIME: the reward model learns which completions are right, online, and pays tokens; a resumed run goes on with it', async () => {
+    const options = async (outputFolder?: string): Promise<Partial<Options>> => {
+      const rewardModel = await implicitRewardModel(await toyModel(1), { learningRate: 0.01, beta: 0.5 });
+      return {
+        ...{ objective: policyObjectives.prime({ rewardModel }), steps: 4, completionsPerPrompt: 6 },
+        ...(outputFolder && { outputFolder, resume: true, saveSteps: 2 }),
+        rewards: { right: namedReward('right', {}, (text) => Math.round(fractionOfC(text))) },
+      };
+    };
+    const straight = await run(await options());
+    const losses = straight.history.map(({ metrics }) => metrics['prime/prm_loss']!);
+    // Before anything is learnt it says ½ of everything.
+    expect(losses[0]).toBeCloseTo(Math.log(2), 5);
+    expect(losses.at(-1)).toBeLessThan(losses[0]!);
+    const at = join(folder, 'prime');
+    await run({ ...(await options(at)), afterStep: ({ step, stop }) => (step === 1 ? stop() : undefined) });
+    expect(await numbersOf((await run(await options(at))).trainer)).toEqual(await numbersOf(straight.trainer));
+    const wrong = { ...(await options()), rewards: { length: (text: string) => text.length } };
+    await expect(run(wrong)).rejects.toThrow(/the reward is \d+, and what is right must be a number from 0 to 1/);
+    await expect(implicitRewardModel({} as never)).rejects.toThrow(/model is .*; it must be a causal language model/);
+  });
+
+  it('a value head on the policy’s own trunk: the gradient is that of the policy plus c times that of a value model', async () => {
+    const vfCoef = 0.3;
+    const { model, critic } = await sharedValueHead(await toyModel(1), { vfCoef, cliprangeValue: 0.2, seed: 2 });
+    const rows = prompts.slice(0, 2);
+    const rewards = { c: (text: string) => fractionOfC(text) };
+    const sampled = await rollOut({ model, rows, rewards, completionsPerPrompt: 3, maxCompletionLength: 4 });
+    const parts = policyObjectives.ppo({ critic, beta: 0 });
+    const valued = await parts.annotators![0]!.annotate(sampled, { model, adapter: NO_ADAPTER } as AnnotatorContext);
+    const gradientsOf = async (given: Pick<PolicyObjectiveParts, 'regularisers'>) => {
+      const objective = policyObjective({ ...parts, ...given });
+      const trainer = await Trainer.create(model, { optimizer: sgd() });
+      const annotated = objective.annotate(valued as unknown as Rollout[], { maxCompletionLength: 4 });
+      const result = await trainer.forwardBackward(annotated.rows, objective.loss);
+      return { ...result, gradients: await trainer.takeGradients() };
+    };
+    const [both, alone] = [
+      await gradientsOf({ regularisers: parts.regularisers! }),
+      await gradientsOf({ regularisers: [] }),
+    ];
+    const beside = await ValueModel.fromCausalLM(model, { format: 'v_head', seed: 2 });
+    const trainer = await Trainer.create(beside, { optimizer: sgd() });
+    const states = valueRows(criticExamples(valued as unknown as Rollout[], {}));
+    const values = await trainer.forwardBackward(states, valueLoss({ vfCoef, cliprangeValue: 0.2 }));
+    const ofValues = await trainer.takeGradients();
+    expect(both.loss).toBeCloseTo(alone.loss + values.loss, 6);
+    expect(both.metrics.vf_loss).toBeCloseTo(values.metrics.vf_loss!, 6);
+    for (const [name, gradient] of Object.entries(both.gradients)) {
+      const [whole, policy, value] = [gradient, alone.gradients[name], ofValues[name]].map((x) => x?.toArray());
+      const [a, b, c] = [await whole!, await policy, await value];
+      a.forEach((x, i) => {
+        expect(Math.abs(x - (b?.[i] ?? 0) - (c?.[i] ?? 0)), `${name}[${i}]`).toBeLessThan(2e-6);
+      });
+    }
+    const head = await both.gradients['v_head.summary.weight']!.abs().sum().item();
+    expect(head).toBeGreaterThan(1e-3);
+    const { history } = await run({ model, objective: parts });
+    expect(history[1]!.metrics.vf_loss).toBeGreaterThan(0);
+    await expect(run({ objective: parts })).rejects.toThrow(/sharedValueHead: the policy has no head/);
+    expect(() => policyObjectives.ppo({ critic, endState: true })).toThrow(/not in the pass of a shared trunk/);
+  });
+
+  it('value pretraining: what a fixed policy is worth is explained better and better, and the critic then learns in a run', async () => {
+    const model = await toyModel(1);
+    const critic = await valueModelCritic(await ValueModel.fromCausalLM(model, { seed: 1 }), {
+      learningRate: 0.02,
+      vfCoef: 1,
+    });
+    const rewards = { c: (text: string) => fractionOfC(text) };
+    const given = {
+      critic,
+      model,
+      rewards,
+      rows: prompts,
+      maxCompletionLength: 3,
+      completionsPerPrompt: 16,
+      temperature: 1,
+    };
+    const history = await pretrainCritic({ ...given, steps: 6 });
+    const explained = history.map(({ metrics }) => metrics.explained_variance!);
+    expect(explained.at(-1)! - explained[0]!, String(explained)).toBeGreaterThan(0.1);
+    expect(await pretrainCritic({ ...given, steps: 3, explainedVariance: -1e9 })).toHaveLength(1);
+    await run({ model, objective: policyObjectives.vapo({ critic }) });
+    const still = await ValueModel.fromCausalLM(model);
+    await expect(pretrainCritic({ ...given, critic: still, steps: 1 })).rejects.toThrow(
+      /does not learn; use valueModelCritic/,
+    );
   });
 });
 
@@ -841,6 +943,24 @@ describe('trainPolicy refuses, before a token is sampled,', () => {
       'a state that cannot be loaded',
       { objective: { ...policyObjectives.grpo(), advantage: { ...noBaseline(), state: (): unknown => 1 } } },
       /the part "advantage" has state\(\) and no load\(\)/,
+    ],
+    [
+      'weights of rewards that GDPO would not see',
+      {
+        objective: policyObjectives.gdpo(),
+        rewards: { length: { verifier: (text: string) => text.length, weight: 0.5 } },
+      },
+      /the reward "length" has the weight 0\.5, and the advantage gdpo weighs rewards itself.*rewardWeights: \{ length: 0\.5, … \}/,
+    ],
+    [
+      'a mask that no source gives',
+      { objective: { ...policyObjectives.grpo(), samplingMask: samplingMaskReplay({ keptTokens: 3 }) } },
+      /its samplingMask needs extras\.rl\.kept_tokens\.3, and the source of rollouts single-turn gives none/,
+    ],
+    [
+      'a mask that nothing replays',
+      { rollouts: singleTurn({ keptTokens: 3 }) },
+      /gives log-probabilities over what it could draw; use an objective with samplingMask/,
     ],
     ['a source that gives too few rows', { rows: source({}) }, /the source own gave 0 rows where 2 were asked for/],
   ] as const)('%s', async (_, options, message) => {

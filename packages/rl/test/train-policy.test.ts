@@ -8,12 +8,21 @@ import { onEngine } from '@posttrain/core-tensor/testing';
 import type { Verifier } from '@posttrain/interfaces';
 import { CausalLM, contrastive, LocalGenerator, parseModelConfig, sequenceLogProbs, Tokenizer } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
-import { negativeLogLikelihood, predictions, type TokenLoss, Trainer, type TrainingRow } from '@posttrain/training';
+import {
+  negativeLogLikelihood,
+  predictions,
+  type TokenLoss,
+  Trainer,
+  type TrainingRow,
+  type UpdateRule,
+  updateByRule,
+} from '@posttrain/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Advantage,
   type Annotator,
   echo,
+  naturalPolicyGradient,
   noBaseline,
   noRatio,
   type PolicyObjectiveParts,
@@ -28,6 +37,7 @@ import {
   type RowSource,
   raoBlackwellizedKl,
   rolloutField,
+  samplingMaskReplay,
   sequenceSum,
   singleTurn,
   trainPolicy,
@@ -421,6 +431,193 @@ describe('TRPO', () => {
     expect(() => trpo({ backtrackCoefficient: 1 })).toThrow(/backtrackCoefficient is 1/);
   });
 });
+
+describe('the natural policy gradient', () => {
+  it('moves the policy the same however it is parametrised, which the gradient does not; the KL is what it is set to', async () => {
+    const model = await toyModel(2);
+    const sequences = [
+      [0, 1, 2, 3, 4],
+      [3, 1, 2, 2, 7],
+    ];
+    /** What an update does to the policy whose LoRA is scaled by `loraAlpha`: another parametrisation, affine, of the same policies. */
+    const moved = async (loraAlpha: number, rule: UpdateRule) => {
+      const adapter = await createAdapter(model, lora, { r: 2, loraAlpha, targetModules: 'all-linear' }, { seed: 3 });
+      const trainer = await Trainer.create(model, { optimizer: sgd(), adapter });
+      const read = async () => {
+        const rows = sequences.map((tokens): TrainingRow => ({ tokens, weights: tokens.slice(1).map(() => 1) }));
+        return (await trainer.read(rows, predictions())).logProbs.map((own) => Array.from(own));
+      };
+      const before = await read();
+      const rollouts = sequences.map((tokens, i): Rollout => {
+        const oldLogProbs = before[i]!.slice(1);
+        return {
+          group: 0,
+          promptTokens: tokens.slice(0, 2),
+          completionTokens: tokens.slice(2),
+          reward: i,
+          oldLogProbs,
+        };
+      });
+      const objective = policyObjective(policyObjectives.natural_policy_gradient());
+      const { rows } = objective.annotate(rollouts, { maxCompletionLength: 3 });
+      const { metrics } = await updateByRule(trainer, rule, rows, objective.loss, { learningRate: 0.02 });
+      const after = await read();
+      return { metrics, change: after.flatMap((own, i) => own.map((x, t) => x - before[i]![t]!)) };
+    };
+    const apart = (a: number[], b: number[]) => {
+      const norm = (x: number[]) => Math.sqrt(x.reduce((sum, y) => sum + y ** 2, 0));
+      return norm(a.map((x, i) => x - b[i]!)) / norm(a);
+    };
+    const natural = naturalPolicyGradient({ damping: 1e-7, cgIterations: 12 });
+    const [small, large] = [await moved(2, natural), await moved(8, natural)];
+    expect(apart(small.change, large.change)).toBeLessThan(0.03);
+    const plain: UpdateRule = {
+      ...{ name: 'plain', settings: {} },
+      async update(trainer, rows, loss, { learningRate }) {
+        const result = await trainer.forwardBackward(rows, loss);
+        return { ...result, ...(await trainer.optimStep({ learningRate })) };
+      },
+    };
+    expect(apart((await moved(2, plain)).change, (await moved(8, plain)).change)).toBeGreaterThan(5);
+    const { metrics } = await moved(4, naturalPolicyGradient({ damping: 1e-6, cgIterations: 12, normalizedKl: 1e-4 }));
+    // But for terms of the third order.
+    expect(Math.abs(metrics['natural/kl']! / 1e-4 - 1)).toBeLessThan(0.15);
+    expect(() => naturalPolicyGradient({ damping: -1 })).toThrow(/damping is -1/);
+  });
+
+  it('learns through trainPolicy, and stands still where all rewards are equal', async () => {
+    const objective = policyObjectives.natural_policy_gradient({ normalizedKl: 0.05, damping: 0.01, cgIterations: 6 });
+    const given = { objective, promptsPerStep: 4, completionsPerPrompt: 8 };
+    const { history } = await run({ ...given, steps: 8, seed: 1 });
+    expect(history.at(-1)!.metrics.reward).toBeGreaterThan(history[0]!.metrics.reward! + 0.2);
+    const flat = await run({ ...given, steps: 1, rewards: { one: () => 1 } });
+    expect(flat.history[0]!.metrics).toMatchObject({ 'natural/kl': 0, 'natural/step_norm': 0, grad_norm: 0 });
+  });
+});
+
+describe('sampler and trainer are one', () => {
+  const bases: readonly (readonly [string, (model: CausalLM) => Promise<CausalLM>])[] = [
+    ['float32', async (model) => model],
+    ...(['nf4', 'int8', 'int4'] as const).map(
+      (method) => [method, (model: CausalLM) => model.quantize({ method })] as const,
+    ),
+  ];
+  // One kernel set: what is left is the rounding of float32 in passes of other shapes.
+  it.each(bases)(
+    'over a base in %s, without an adapter as far as it can be trained and with one that has learnt',
+    async (name, of) => {
+      const model = await of(await toyModel(1));
+      const adapter = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear' }, { seed: 1 });
+      const arms = name === 'float32' ? [undefined, adapter] : [adapter];
+      for (const trained of arms) {
+        const given = { model, ...(trained && { adapter: trained }), oldLogProbs: 'recomputed' as const, steps: 3 };
+        const { history } = await run({ ...given, maxLogProbDifference: 2e-5 });
+        for (const { metrics } of history) {
+          expect(metrics['sampling/kl_v2']).toBeLessThan(1e-10);
+          expect(metrics['sampling/effective_sample_size']).toBeCloseTo(1, 6);
+        }
+        expect(history.at(-1)!.metrics.grad_norm).toBeGreaterThan(0);
+      }
+    },
+  );
+});
+
+describe('sampling-mask replay', () => {
+  const replayed = (keptTokens: number): PolicyObjectiveParts => ({
+    ...policyObjectives.grpo(),
+    samplingMask: samplingMaskReplay({ keptTokens }),
+  });
+
+  it.each([
+    ['topK', { topK: 3 }, 3],
+    ['topP', { topP: 0.6 }, 8],
+    ['minP', { minP: 0.5, temperature: 0.8 }, 8],
+  ] as const)(
+    '%s: the ratio is 1 on policy, of the sampler and recomputed, and the mass is what was kept',
+    async (_, cut, keptTokens) => {
+      const given = { ...cut, objective: replayed(keptTokens), rollouts: singleTurn({ keptTokens }), steps: 1 };
+      const { history } = await run({ ...given, oldLogProbs: 'recomputed', maxLogProbDifference: 2e-5 });
+      const { metrics } = history[0]!;
+      expect(metrics['sampling_mask/mass']).toBeGreaterThan(0.3);
+      expect(metrics['sampling_mask/mass']).toBeLessThan(0.95);
+      const free = await run(given);
+      expect(free.history[0]!.metrics['sampling/sampling_logp_difference/mean']).toBeLessThan(1e-5);
+    },
+  );
+
+  it('has the gradient of the expected reward of what can be drawn, over all completions, by differences', () =>
+    onEngine(referenceEngine(), async () => {
+      const model = await toyModel(4);
+      const [promptTokens, temperature] = [[0, 1], 1];
+      const rewardOf = (tokens: readonly number[]) => tokens[0]! * 0.3 - tokens.at(-1)! * 0.1;
+      // Four completions of two tokens can come of two tokens a place.
+      const generator = new LocalGenerator(model, { maxBatch: 64 });
+      const asked = { prompt: { tokenIds: promptTokens }, n: 64, seed: 1, maxTokens: 2, topK: 2, temperature };
+      const reports = { logProbs: true, samplingLogProbs: true, keptTokens: true };
+      const [drawn] = await generator.generate([{ ...asked, ...reports }]);
+      const distinct = [...new Map(drawn!.map((one) => [String(one.tokenIds), one])).values()];
+      const shares = distinct.map((one) => Math.exp(one.samplingLogProbs!.reduce((a, b) => a + b)));
+      expect(shares.reduce((a, b) => a + b)).toBeCloseTo(1, 5);
+      const parts: PolicyObjectiveParts = {
+        ...{ name: 'reinforce', advantage: noBaseline(), ratio: noRatio() },
+        ...{ surrogate: policyGradient(), aggregation: sequenceSum() },
+      };
+      const gradientOf = async (own: PolicyObjectiveParts) => {
+        const trainer = await Trainer.create(model, { optimizer: sgd(), maxGradNorm: 0 });
+        const objective = policyObjective(own, { temperature });
+        // Each completion as often as it comes: the mean over them is the expectation.
+        const rollouts = distinct.map((one, i): Rollout => {
+          const completionTokens = one.tokenIds!;
+          const reward = rewardOf(completionTokens) * shares[i]! * distinct.length;
+          const plain = { group: i, promptTokens, completionTokens, reward, oldLogProbs: one.samplingLogProbs! };
+          return { ...plain, extras: { 'rl.kept_tokens.2': one.keptTokens!.flatMap((ids) => [...ids!]) } };
+        });
+        await trainer.forwardBackward(objective.annotate(rollouts, { maxCompletionLength: 2 }).rows, objective.loss);
+        return trainer.takeGradients();
+      };
+      // J of other weights, what may be drawn being held: from log-probabilities over the vocabulary.
+      const expected = async (weights: Named) => {
+        const sequences = distinct.map(({ tokenIds }) => [...promptTokens, ...tokenIds!]);
+        const moved = await sequenceLogProbs(model.withWeights(weights), sequences, { temperature, topLogProbs: 8 });
+        return distinct.reduce((sum, one, i) => {
+          const logProb = one.tokenIds!.reduce((total, token, t) => {
+            const at = new Map(moved[i]!.topLogProbs![1 + t]!.map((top) => [top.tokenId, top.logProb]));
+            const mass = one.keptTokens![t]!.reduce((all, id) => all + Math.exp(at.get(id)!), 0);
+            return total + at.get(token)! - Math.log(mass);
+          }, 0);
+          return sum + Math.exp(logProb) * rewardOf(one.tokenIds!);
+        }, 0);
+      };
+      const gradient = await gradientOf({ ...parts, samplingMask: samplingMaskReplay({ keptTokens: 2 }) });
+      const unmasked = await gradientOf(parts);
+      for (const name of ['lm_head.weight', 'model.norm.weight']) {
+        const direction = model.weights[name]!.mul(0).add(tensor(await signs(gradient[name]!), gradient[name]!.shape));
+        const at = (by: number) => expected({ ...model.weights, [name]: model.weights[name]!.add(direction.mul(by)) });
+        const slope = ((await at(1e-3)) - (await at(-1e-3))) / 2e-3;
+        const along = async (g: Named) => -(await g[name]!.mul(direction).sum().item());
+        expect(Math.abs((await along(gradient)) - slope), name).toBeLessThan(1e-3 * Math.abs(slope));
+        expect(Math.abs((await along(unmasked)) - slope), name).toBeGreaterThan(0.02 * Math.abs(slope));
+      }
+    }));
+
+  it('refuses what the mask does not say, by name', async () => {
+    const few = run({ objective: replayed(2), rollouts: singleTurn({ keptTokens: 2 }), steps: 1 });
+    // Nothing is cut, so every token is null; of three kept tokens two are said.
+    expect((await few).history).toHaveLength(1);
+    const more = { objective: replayed(2), rollouts: singleTurn({ keptTokens: 2 }), steps: 1, topK: 3 };
+    await expect(run(more)).rejects.toThrow(/truncation left 3 tokens, and keptTokens is 2; raise it/);
+    const edited = { ...more, topK: 2, repetitionPenalty: 1.2 };
+    await expect(run(edited)).rejects.toThrow(/repetitionPenalty changes how likely tokens are/);
+    const held = { ...replayed(2), regularisers: policyObjectives.grpo({ beta: 0.1 }).regularisers! };
+    expect(() => policyObjective(held)).toThrow(/which the reference does not have.*use beta: 0/);
+    const mix = () => contrastive({ amateur: { model: {} as CausalLM } });
+    expect(() => singleTurn({ keptTokens: 2, mix })).toThrow(/leave one of mix and keptTokens out/);
+  });
+});
+
+/** 1 where a number is positive, else -1. */
+const signs = async (x: { toArray(): Promise<number[]> }): Promise<Float32Array> =>
+  Float32Array.from(await x.toArray(), (value) => (value > 0 ? 1 : -1));
 
 describe('rollouts that are drawn from several models', () => {
   const guided = (amateur: CausalLM) => contrastive({ amateur: { model: amateur }, alpha: 0, beta: 0.7 });

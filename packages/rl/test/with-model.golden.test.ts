@@ -329,10 +329,21 @@ describe('TRPO', () => {
     expectClose([result.gradNorm], [expected.gradient_norm], 1e-4, 'gradient');
     expectClose([kl!], [expected.divergence_after], 1e-3 * expected.divergence_after, 'kl');
     expectClose([change!], [expected.surrogate_before - expected.surrogate_after], 1e-3, 'change');
-    for (const [i, name] of shown.entries()) {
-      const moved = (await trainer.parameters[name]!.toArray()).map((x, j) => x - before[i]![j]!);
-      expectClose(moved, steps[i]!, 3e-3 * Math.max(...steps[i]!.map(Math.abs)), name);
-    }
+    const expectStep = async (of: Trainer) => {
+      for (const [i, name] of shown.entries()) {
+        const moved = (await of.parameters[name]!.toArray()).map((x, j) => x - before[i]![j]!);
+        expectClose(moved, steps[i]!, 3e-3 * Math.max(...steps[i]!.map(Math.abs)), name);
+      }
+    };
+    await expectStep(trainer);
+    // The natural policy gradient of that length, of a loss whose gradient alone is right.
+    const natural = policyObjectives.natural_policy_gradient({ normalizedKl: maxKl, damping, cgIterations });
+    const own = policyObjective({ ...natural, advantage: noBaseline() }, { temperature });
+    const other = await Trainer.create(base, { optimizer: sgd() });
+    const { rows: plainRows } = own.annotate(rollouts, { maxCompletionLength: 8 });
+    const { metrics } = await natural.update!.update(other, plainRows, own.loss, { learningRate: 0 });
+    expectClose([metrics['natural/kl']!], [expected.divergence_after], 1e-3 * expected.divergence_after, 'kl');
+    await expectStep(other);
   });
 });
 

@@ -239,6 +239,7 @@ export type { ForwardBackwardResult } from './trainer/pass-sum.js';
 export { type Penalty, penaltyNames } from './trainer/penalty.js';
 export type { GradientReduction } from './trainer/row-gradients.js';
 export type { ValuesOfRows } from './trainer/row-values.js';
+export type { TensorSnapshot } from './trainer/snapshot.js';
 export type {
   AssignOptions,
   EvaluateOptions,

@@ -98,6 +98,8 @@ export interface StreamEvent {
   readonly statistics?: TokenStatistics;
   /** Where `samplingLogProbs` was asked for. */
   readonly samplingLogProb?: number;
+  /** Where `keptTokens` was asked for. */
+  readonly keptTokens?: readonly number[] | null;
   /** The request's hook put it there: it was not drawn. */
   readonly forced?: true;
   /** Why the completion ended with this token; undefined while it goes on. */
@@ -107,7 +109,7 @@ export interface StreamEvent {
 }
 
 const REQUEST_OPTIONS = [
-  ...['adapter', 'adapterInputs', 'hook', 'mix', 'statistics', 'samplingLogProbs'],
+  ...['adapter', 'adapterInputs', 'hook', 'mix', 'statistics', 'samplingLogProbs', 'keptTokens'],
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
   ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'topLogProbs', 'entropies'],
   ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],

@@ -14,6 +14,7 @@ export class RunningCompletion {
   readonly #topLogProbs: (readonly TokenLogProb[])[] = [];
   readonly #entropies: number[] = [];
   readonly #samplingLogProbs: number[] = [];
+  readonly #keptTokens: (readonly number[] | null)[] = [];
   readonly #statistics: TokenStatistics[] = [];
   /** Places of the tokens that were not drawn. */
   readonly forced: number[] = [];
@@ -54,7 +55,7 @@ export class RunningCompletion {
   /** What was asked for of its tokens. */
   readonly reports = (
     asked: LocalReports & Pick<GenerateRequest, 'logProbs' | 'topLogProbs' | 'entropies'>,
-  ): Pick<Completion, 'logProbs' | 'topLogProbs' | 'entropies' | 'samplingLogProbs' | 'statistics'> => {
+  ): Pick<Completion, 'logProbs' | 'topLogProbs' | 'entropies' | 'samplingLogProbs' | 'keptTokens' | 'statistics'> => {
     const names = asked.statistics ?? [];
     const listOf = (name: TokenStatistic) => this.#statistics.map((values) => values[name]!);
     return {
@@ -62,6 +63,7 @@ export class RunningCompletion {
       ...(asked.topLogProbs && { topLogProbs: this.#topLogProbs }),
       ...(asked.entropies && { entropies: this.#entropies }),
       ...(asked.samplingLogProbs && { samplingLogProbs: this.#samplingLogProbs }),
+      ...(asked.keptTokens && { keptTokens: this.#keptTokens }),
       ...(names.length > 0 && { statistics: Object.fromEntries(names.map((name) => [name, listOf(name)])) }),
     };
   };
@@ -73,11 +75,12 @@ export class RunningCompletion {
     this.cachedPromptTokens ??= cachedPromptTokens;
     if (forced) this.forced.push(this.tokens.length);
     this.tokens.push(token);
-    const { logProb, topLogProbs, entropy, samplingLogProb, statistics } = report;
+    const { logProb, topLogProbs, entropy, samplingLogProb, keptTokens, statistics } = report;
     if (logProb !== undefined) this.#logProbs.push(logProb);
     if (topLogProbs) this.#topLogProbs.push(topLogProbs);
     if (entropy !== undefined) this.#entropies.push(entropy);
     if (samplingLogProb !== undefined) this.#samplingLogProbs.push(samplingLogProb);
+    if (keptTokens !== undefined) this.#keptTokens.push(keptTokens);
     if (statistics) this.#statistics.push(statistics);
     let text = this.#isEnd(token) ? '' : this.#stops.push(this.#decoder.push(token));
     const ended = finish ?? (this.#signal?.aborted ? 'abort' : undefined);

@@ -52,8 +52,8 @@ function drawToken(scores: ModelScores, settings: SamplerSettings, state: RowSta
     statistics: [],
     samplingLogProbs: true,
   };
-  const { token, samplingLogProb } = sampleToken(mixed, silent, state, uniform);
-  return reportChosen(token, logits, settings, softmax, Math.exp(samplingLogProb!));
+  const { token, samplingLogProb, keptTokens: kept = null } = sampleToken(mixed, silent, state, uniform);
+  return reportChosen(token, logits, settings, softmax, { probability: Math.exp(samplingLogProb!), kept });
 }
 
 const uniformOf = (row: DecodeRow, { generated }: RowState): number =>
@@ -70,7 +70,8 @@ function hookedToken(row: DecodeRow, state: RowState, scores: ModelScores, draw:
         `generate: the hook forces ${String(token)}, which is no token of the model`,
       );
     }
-    return { ...reportChosen(token, scores.logits, row, scores.softmax, 1), forced: true };
+    const certain = { probability: 1, kept: [token] };
+    return { ...reportChosen(token, scores.logits, row, scores.softmax, certain), forced: true };
   };
   const step = forced.length === 0 ? hook!.next?.({ prompt, generated }) : undefined;
   forced.push(...(step?.force ?? []));

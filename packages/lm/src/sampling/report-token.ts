@@ -23,6 +23,8 @@ export interface SampledToken {
    * nothing else could come (greedy, or put there by a hook).
    */
   readonly samplingLogProb?: number;
+  /** The tokens that could have been drawn, in the order of their ids; null: any. */
+  readonly keptTokens?: readonly number[] | null;
 }
 
 /** Statistics of a token, by name. */

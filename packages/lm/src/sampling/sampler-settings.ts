@@ -48,6 +48,8 @@ export const samplerShape = {
   statistics: listOf(oneOf(TOKEN_STATISTICS, {}), { optional: true }),
   /** Whether to report the log-probabilities that tokens were drawn with. Default false. */
   samplingLogProbs: boolean({ optional: true }),
+  /** Whether to report which tokens could have been drawn. Default false. */
+  keptTokens: boolean({ optional: true }),
 };
 const samplerOptions = options('generate', samplerShape);
 
@@ -55,7 +57,7 @@ const samplerOptions = options('generate', samplerShape);
 export type SamplerSettings = Omit<Given<typeof samplerOptions>, 'topK'> & { readonly topK: number | undefined };
 
 /** What a local model reports beyond what any `Generator` does. */
-export type LocalReports = Pick<SamplerSettings, 'statistics' | 'samplingLogProbs'>;
+export type LocalReports = Pick<SamplerSettings, 'statistics' | 'samplingLogProbs' | 'keptTokens'>;
 
 /** What a request asks of the sampler. */
 export function samplerSettings(
@@ -84,6 +86,7 @@ export function samplerSettings(
     entropies: request.entropies ?? false,
     ...(request.statistics && { statistics: request.statistics }),
     samplingLogProbs: request.samplingLogProbs ?? false,
+    keptTokens: request.keptTokens ?? false,
   };
 }
 

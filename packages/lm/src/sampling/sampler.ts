@@ -70,40 +70,49 @@ export function sampleToken(
     process(scores, settings, context);
     if (temperature === 0) {
       const isTheModels = model && !scores.isEdited && !context.constraint;
-      drawn = { token: isTheModels ? model.mostLikely : mostLikely(scores.values, settings, context), probability: 1 };
+      const token = isTheModels ? model.mostLikely : mostLikely(scores.values, settings, context);
+      drawn = { token, probability: 1, kept: settings.keptTokens ? [token] : null };
     } else if (isWhole(settings, context)) {
       drawn = drawFrom(weightsOf(scores, model, temperature), undefined, scores.size, uniform);
     } else {
       warp(scores, model, settings, context);
       drawn = drawFrom(candidates.weights, candidates.tokens, candidates.size, uniform);
+      if (settings.keptTokens) drawn = { ...drawn, kept: keptOf(candidates) };
     }
   } finally {
     scores.restore();
   }
   return {
     ...(isReported ? reportToken(drawn.token, logits, settings, model!) : { token: drawn.token }),
-    ...drawnWith(drawn.probability, settings),
+    ...drawnWith(drawn, settings),
   };
 }
 
-/** What `sampleToken` reports of a token, for one that was chosen in another way: with this probability. */
+/** What `sampleToken` reports of a token, for one that was chosen in another way: with this probability, among these. */
 export function reportChosen(
   token: number,
   logits: Logits,
   settings: SamplerSettings,
   given: RowSoftmax | undefined,
-  probability: number,
+  how: Omit<Drawn, 'token'>,
 ): SampledToken {
-  const drawn = drawnWith(probability, settings);
+  const drawn = drawnWith(how, settings);
   if (!asksForReport(settings)) return { token, ...drawn };
   const model = given ? givenWeights(logits, given) : modelWeights(logits, settings.temperature);
   return { ...reportToken(token, logits, settings, model), ...drawn };
 }
 
 const drawnWith = (
-  probability: number,
-  { samplingLogProbs }: SamplerSettings,
-): Pick<SampledToken, 'samplingLogProb'> => (samplingLogProbs ? { samplingLogProb: Math.log(probability) } : {});
+  { probability, kept = null }: Pick<Drawn, 'probability' | 'kept'>,
+  { samplingLogProbs, keptTokens }: SamplerSettings,
+): Pick<SampledToken, 'samplingLogProb' | 'keptTokens'> => ({
+  ...(samplingLogProbs && { samplingLogProb: Math.log(probability) }),
+  ...(keptTokens && { keptTokens: kept }),
+});
+
+/** Those that have a probability. */
+const keptOf = ({ tokens, weights, size }: Candidates): number[] =>
+  Array.from(tokens.subarray(0, size)).filter((_, i) => weights[i]! > 0);
 
 /** Whether `sampleToken` has a use for a softmax that the engine computes: it has none for edited scores only. */
 export const usesSoftmax = (settings: SamplerSettings): boolean => asksForReport(settings) || !editsScores(settings);
@@ -258,9 +267,11 @@ function mostLikely(scores: Logits, { endTokens = NO_ENDS }: SamplerSettings, { 
 }
 
 /** A token, and what its probability was. */
-interface Drawn {
+export interface Drawn {
   readonly token: number;
   readonly probability: number;
+  /** What could have been drawn; null or left out: any token. */
+  readonly kept?: readonly number[] | null;
 }
 
 /** The token at `uniform` of the cumulative weights; `tokens` absent: every index is its own token. */

@@ -32,7 +32,7 @@ export interface Proposal {
   readonly distributions?: readonly TokenDistribution[];
   /**
    * Not exact: the longest path whose tokens this keeps is kept as it is, without verification, and one token drawn behind it.
-   * Rows that are greedy, have a constraint or a hook, or report `samplingLogProbs` are verified all the same.
+   * Rows that are greedy, have a constraint or a hook, or report `samplingLogProbs` or `keptTokens` are verified all the same.
    */
   readonly accepts?: Acceptance;
 }

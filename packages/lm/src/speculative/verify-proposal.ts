@@ -27,7 +27,7 @@ export function verifyProposal(
   for (const place of acceptedPath(row, state, proposal, scores)) {
     const token = tokens[place]!;
     const { logits, softmax } = scores[(path.at(-1) ?? -1) + 1]!;
-    drawn.push(reportChosen(token, logits, row, softmax, 1));
+    drawn.push(reportChosen(token, logits, row, softmax, { probability: 1, kept: [token] }));
     state.push(token, row.isEnd(token));
     if (isLast(token)) return { drawn, proposed: tokens.length, accepted: path.length + 1, path };
     path.push(place);
@@ -64,7 +64,8 @@ function acceptedPath(
   { tokens, parents, accepts }: Proposal,
   scores: readonly ModelScores[],
 ): number[] {
-  if (!accepts || row.temperature === 0 || row.constraint || row.hook || row.samplingLogProbs) return [];
+  if (!accepts || row.temperature === 0 || row.constraint || row.hook || row.samplingLogProbs || row.keptTokens)
+    return [];
   let best: { readonly path: number[]; readonly logProb: number } = { path: [], logProb: 0 };
   const search = (path: number[], logProb: number) => {
     if (path.length > best.path.length || (path.length === best.path.length && logProb > best.logProb)) {
@@ -99,7 +100,8 @@ const verifying =
     const target = tokenDistribution(logits, settings, state);
     const accept = candidates.map((_, i) => uniforms.accept(i));
     const { token } = verifyCandidates(target, candidates, { accept, residual: uniforms.residual });
-    return reportChosen(token, logits, settings, softmax, probabilityOf(target, token));
+    const kept = target.tokens.length < logits.length ? Array.from(target.tokens) : null;
+    return reportChosen(token, logits, settings, softmax, { probability: probabilityOf(target, token), kept });
   };
 
 /** The random numbers of a position. */

@@ -31,6 +31,8 @@ export interface Advantage extends Partial<Stateful> {
   readonly settings?: DecisiveSettings;
   /** It compares completions of one prompt: with one a prompt it is 0. Default false. */
   readonly needsGroup?: boolean;
+  /** It weighs the rewards of `rewards` by itself: a run in which one has a weight other than 1 is refused. Default false. */
+  readonly weighsRewards?: boolean;
   /** What every rollout must have; a run in which nothing gives it is refused before its first step. Default: nothing. */
   readonly needs?: readonly RolloutNeed[];
   /**

@@ -152,8 +152,8 @@ export function gae(given: GaeOptions = {}): Advantage {
 /** Added to the variance before its root, as TRL does. */
 const VARIANCE_EPSILON = 1e-8;
 
-/** Mean, and standard deviation with ddof 1. */
-function spreadOf(values: readonly number[]): { readonly mean: number; readonly divisor: number } {
+/** Mean, and standard deviation with ddof 1, of what is whitened. */
+export function spreadOf(values: readonly number[]): { readonly mean: number; readonly divisor: number } {
   const mean = values.reduce((a, b) => a + b, 0) / Math.max(values.length, 1);
   const variance = values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / Math.max(values.length - 1, 1);
   return { mean, divisor: Math.sqrt(variance + VARIANCE_EPSILON) };

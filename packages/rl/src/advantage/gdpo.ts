@@ -25,7 +25,8 @@ const normalized = (values: readonly number[]): number[] => {
 /**
  * The advantage of GDPO (arXiv 2601.05242; TRL's `multi_objective_aggregation: normalize_then_sum`): every reward is normalised over the group by
  * itself, the weighted sum over the step. Rewards of which one is large, or rarely differs, then do not drown each other. Conventions of
- * `groupNormalized`; a reward that is `null` has no part.
+ * `groupNormalized`; a reward that is `null` has no part. Weights are `rewardWeights`: those of a run's rewards, which would weigh their sum, are
+ * refused by name.
  *
  * @throws OptionError; PosttrainError OBJECTIVE for a weight of a reward that no rollout has
  */
@@ -36,6 +37,7 @@ export function gdpo(given: GdpoOptions = {}): Advantage {
     settings: gdpoOptions.settings(given),
     needsGroup: true,
     needs: ['rewardsByFunction'],
+    weighsRewards: true,
     compute(rollouts) {
       const names = [...new Set(rollouts.flatMap(({ rewards }) => Object.keys(rewards ?? {})))];
       const unknown = Object.keys(rewardWeights ?? {}).find((name) => !names.includes(name));

@@ -1,7 +1,9 @@
 import { type DecisiveSettings, type Given, options } from '@posttrain/interfaces';
 import type { Metrics, TrainableModel, Trainer } from '@posttrain/training';
 import { gaeShape, gaeSteps } from '../advantage/gae.js';
-import type { Annotator } from '../annotator.js';
+import type { Annotator, AnnotatorContext } from '../annotator.js';
+import type { Regulariser } from '../regulariser/regulariser.js';
+import type { Rollout } from '../rollout.js';
 import type { Stateful } from '../stateful.js';
 
 /** What a critic is taught about one sequence. */
@@ -21,8 +23,13 @@ export interface Critic extends Partial<Stateful> {
   readonly settings?: DecisiveSettings;
   /** Trainers that `learn` updates, by the names that a run's checkpoints keep them under. */
   readonly trainers?: Readonly<Record<string, Trainer<TrainableModel>>>;
-  /** The values of each sequence: entry t is that of the state after tokens 0 … t. */
-  values(sequences: readonly (readonly number[])[]): Promise<readonly ArrayLike<number>[]>;
+  /** The values of each sequence: entry t is that of the state after tokens 0 … t. The policy as it is comes along, for one that shares its trunk. */
+  values(
+    sequences: readonly (readonly number[])[],
+    policy?: Pick<AnnotatorContext, 'model' | 'adapter'>,
+  ): Promise<readonly ArrayLike<number>[]>;
+  /** Of one that learns in the policy's own loss: what is added there, for returns that are made so. */
+  inLoss?(returns: CriticOptions): Regulariser;
   /** Learns from a step's returns; what it gives is logged. A critic without it stays as it is. */
   learn?(examples: readonly CriticExample[]): Promise<Metrics> | Promise<void>;
 }
@@ -44,32 +51,50 @@ export function criticValues(critic: Critic, given: CriticOptions = {}): Annotat
     gives: ['values'],
     learner: critic,
     ...(trainers && { trainers }),
-    async annotate(rollouts) {
-      const sequences = rollouts.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]);
-      const values = await critic.values(sequences);
-      return rollouts.map((rollout, i) => {
-        const first = rollout.promptTokens.length - 1;
-        return {
-          ...rollout,
-          values: rollout.completionTokens.map((_, t) => values[i]![first + t]!),
-          endValue: values[i]![first + rollout.completionTokens.length]!,
-        };
-      });
+    async annotate(rollouts, { model, adapter }) {
+      return valuedRollouts(rollouts, critic, { model, adapter });
     },
     ...(learn && {
       learn: async (rollouts): Promise<Metrics> => {
-        const steps = gaeSteps(rollouts, discounts);
-        const examples = rollouts.flatMap(({ promptTokens, completionTokens }, i): CriticExample[] => {
-          const { at, values, advantages } = steps[i]!;
-          if (at.length === 0) return [];
-          const returns = advantages.map((advantage, t) => advantage + values[t]!);
-          const tokens = [...promptTokens, ...completionTokens];
-          return [{ tokens, at: at.map((t) => promptTokens.length - 1 + t), returns, values }];
-        });
+        const examples = criticExamples(rollouts, discounts);
         return (await learn.call(critic, examples)) ?? {};
       },
     }),
     ...(state && { state: () => state.call(critic) }),
     ...(load && { load: (saved: unknown) => load.call(critic, saved) }),
   };
+}
+
+/** What a critic adds to the policy's loss; most add nothing. */
+export const inLoss = (critic: Critic, returns: CriticOptions): Regulariser[] =>
+  critic.inLoss ? [critic.inLoss(returns)] : [];
+
+/** Rollouts with the values of their states, and that of the one behind the last token. */
+export async function valuedRollouts<R extends Pick<Rollout, 'promptTokens' | 'completionTokens'>>(
+  rollouts: readonly R[],
+  critic: Critic,
+  policy: Pick<AnnotatorContext, 'model' | 'adapter'>,
+): Promise<(R & Required<Pick<Rollout, 'values' | 'endValue'>>)[]> {
+  const sequences = rollouts.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]);
+  const values = await critic.values(sequences, policy);
+  return rollouts.map((rollout, i) => {
+    const first = rollout.promptTokens.length - 1;
+    return {
+      ...rollout,
+      values: rollout.completionTokens.map((_, t) => values[i]![first + t]!),
+      endValue: values[i]![first + rollout.completionTokens.length]!,
+    };
+  });
+}
+
+/** What a critic is taught about rollouts that have values; one without steps teaches nothing. */
+export function criticExamples(rollouts: readonly Rollout[], discounts: CriticOptions): CriticExample[] {
+  const steps = gaeSteps(rollouts, discounts);
+  return rollouts.flatMap(({ promptTokens, completionTokens }, i): CriticExample[] => {
+    const { at, values, advantages } = steps[i]!;
+    if (at.length === 0) return [];
+    const returns = advantages.map((advantage, t) => advantage + values[t]!);
+    const tokens = [...promptTokens, ...completionTokens];
+    return [{ tokens, at: at.map((t) => promptTokens.length - 1 + t), returns, values }];
+  });
 }

@@ -1,3 +1,4 @@
+import type { Tensor } from '@posttrain/core-tensor';
 import { type Given, number, options } from '@posttrain/interfaces';
 import { type Loss, type TrainingRow, tokenValues, weightedSum } from '@posttrain/training';
 import type { CriticExample } from './critic-values.js';
@@ -26,12 +27,22 @@ export function valueLoss(given: ValueLossOptions = {}): Loss {
       const { returns, old_values: old } = annotations;
       // Of the states before each prediction.
       const values = read(tokenValues).slice(1, 0, weights.shape[1]!);
-      const moved = old!.add(values.sub(old!).clamp(-cliprangeValue, cliprangeValue));
-      const [free, clipped] = [values.sub(returns!).square(), moved.sub(returns!).square()];
-      const loss = weightedSum(free.maximum(clipped), weights).mul(0.5);
-      const fraction = weightedSum(clipped.greater(free).cast('float32'), weights);
-      return { loss: loss.mul(vfCoef), metrics: { vf_loss: loss, vf_clipfrac: fraction } };
+      const metrics = clippedValueLoss({ values, returns: returns!, old: old!, weights }, cliprangeValue);
+      return { loss: metrics.vf_loss.mul(vfCoef), metrics };
     },
+  };
+}
+
+/** ½ Σ w max((V - R)², (V_old + clip(V - V_old, -ε, ε) - R)²), and how often the second is the larger. */
+export function clippedValueLoss(
+  { values, returns, old, weights }: Readonly<Record<'values' | 'returns' | 'old' | 'weights', Tensor>>,
+  range: number,
+): { readonly vf_loss: Tensor; readonly vf_clipfrac: Tensor } {
+  const moved = old.add(values.sub(old).clamp(-range, range));
+  const [free, clipped] = [values.sub(returns).square(), moved.sub(returns).square()];
+  return {
+    vf_loss: weightedSum(free.maximum(clipped), weights).mul(0.5),
+    vf_clipfrac: weightedSum(clipped.greater(free).cast('float32'), weights),
   };
 }
 

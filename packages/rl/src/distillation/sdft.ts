@@ -6,7 +6,7 @@ import type { Annotator } from '../annotator.js';
 import { type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { rolloutField } from '../rollout-field.js';
 import { emaTeacher } from './ema-teacher.js';
-import { privilegedShape, teacherSequence } from './teacher-log-probs.js';
+import { privilegedShape, teacherSequences, untaught } from './teacher-log-probs.js';
 import { isTokenTeacher, localTeacher, nameOfTeacher, refuseUnfitTeacher, type SelfTeacher } from './token-teacher.js';
 
 const sdftOptions = options('sdft', {
@@ -86,8 +86,8 @@ export function sdft(given: SdftOptions): SelfDistillation {
     async annotate(rollouts, context) {
       const { model, adapter } = teacher === 'ema' ? await average!.ofStep(context) : localTeacher(teacher, context)!;
       const { temperature } = context;
-      const sequences = rollouts.map((rollout) => teacherSequence(rollout, privileged, context.model));
-      const asked = [...rollouts.keys()].filter((i) => rollouts[i]!.completionTokens.length > 0);
+      const sequences = teacherSequences(rollouts, privileged, context.model);
+      const asked = [...rollouts.keys()].filter((i) => sequences[i] && rollouts[i]!.completionTokens.length > 0);
       const scored =
         asked.length === 0
           ? []
@@ -97,8 +97,11 @@ export function sdft(given: SdftOptions): SelfDistillation {
               { adapter, temperature, topLogProbs: topK },
             );
       const places = new Map(asked.map((i, at) => [i, scored[at]!.topLogProbs!.slice(sequences[i]!.start - 1).flat()]));
-      return rollouts.map((rollout, i): ScoredRollout => {
-        const top = places.get(i) ?? [];
+      return rollouts.map((given, i): ScoredRollout => {
+        const rollout = sequences[i] ? given : untaught(given);
+        // Of what is not taught there is nothing to say: numbers stand in for it.
+        const none = () => new Array(rollout.completionTokens.length * topK).fill({ tokenId: 0, logProb: 0 });
+        const top = places.get(i) ?? none();
         return logProbs.on(
           ids.on(
             rollout,

@@ -3,7 +3,7 @@ import type { CausalLM } from '@posttrain/lm';
 import type { Annotator } from '../annotator.js';
 import type { PromptRow } from '../rewards/reward.js';
 import { tokensOfPrompt } from '../rollout/tokens-of-prompt.js';
-import { alike, type ScoredRollout } from '../rollout.js';
+import { alike, groupsOf, type ScoredRollout } from '../rollout.js';
 import { rolloutField } from '../rollout-field.js';
 import {
   isTokenTeacher,
@@ -20,8 +20,18 @@ export const teacherLogProb = rolloutField('teacher.log-probs', { per: 'token' }
 /** A row with its further columns, whatever they are. */
 export type RowWithColumns = PromptRow & Readonly<Record<string, unknown>>;
 
-/** What a teacher is shown in the place of the row's prompt. */
-export type PrivilegedPrompt = (row: RowWithColumns) => Prompt;
+/** Whose tokens a teacher is asked about. */
+export interface PrivilegedContext {
+  readonly rollout: ScoredRollout;
+  /** All rollouts of its prompt in this step, itself among them. */
+  readonly group: readonly ScoredRollout[];
+}
+
+/**
+ * What a teacher is shown in the place of the row's prompt. Undefined: it knows no more than the student of this rollout, which then has no
+ * token that is trained.
+ */
+export type PrivilegedPrompt = (row: RowWithColumns, about: PrivilegedContext) => Prompt | undefined;
 
 const OF_A_ROW = 'a function of a row';
 const isFunction = (value: unknown): boolean => typeof value === 'function';
@@ -73,17 +83,35 @@ const teachersOptions = options('teachersLogProbs', { ...teachersShape, ...optio
 /** Options of `teachersLogProbs`. */
 export type TeachersLogProbsOptions = Given<typeof teachersOptions>;
 
-/** What a teacher reads of a rollout: its prompt, or the privileged one, and the completion. */
-export function teacherSequence(
-  { row, promptTokens, completionTokens }: ScoredRollout,
+/** Tokens that a teacher reads of a rollout. */
+export interface TeacherSequence {
+  readonly tokens: readonly number[];
+  /** Where the completion begins. */
+  readonly start: number;
+}
+
+/** What a teacher reads of each rollout: its prompt, or the privileged one, and the completion; null where it is told nothing more. */
+export function teacherSequences(
+  rollouts: readonly ScoredRollout[],
   privileged: PrivilegedPrompt | undefined,
   model: CausalLM,
-): { readonly tokens: readonly number[]; readonly start: number } {
-  const prompt = privileged
-    ? tokensOfPrompt(model, { ...row, prompt: privileged(row as RowWithColumns) })
-    : promptTokens;
-  return { tokens: [...prompt, ...completionTokens], start: prompt.length };
+): (TeacherSequence | null)[] {
+  const groups = new Map(groupsOf(rollouts).map((group) => [group[0]!.group, group]));
+  return rollouts.map((rollout) => {
+    const { row, promptTokens, completionTokens } = rollout;
+    if (!privileged) return { tokens: [...promptTokens, ...completionTokens], start: promptTokens.length };
+    const prompt = privileged(row as RowWithColumns, { rollout, group: groups.get(rollout.group)! });
+    if (prompt === undefined) return null;
+    const before = tokensOfPrompt(model, { ...row, prompt });
+    return { tokens: [...before, ...completionTokens], start: before.length };
+  });
 }
+
+/** The rollout, nothing of which is trained. */
+export const untaught = (rollout: ScoredRollout): ScoredRollout => ({
+  ...rollout,
+  mask: rollout.completionTokens.map(() => 0),
+});
 
 /**
  * Gives every rollout log p of its tokens under a teacher (`teacherLogProb`), in one pass over what the student has sampled and at the
@@ -134,25 +162,28 @@ function annotatorOf(
     },
     async annotate(rollouts, context) {
       const sums = rollouts.map(({ completionTokens }) => new Float64Array(completionTokens.length));
+      const sequences = teacherSequences(rollouts, privileged, context.model);
       const asked = rollouts.flatMap(({ row, completionTokens }, i) =>
-        completionTokens.length === 0
+        completionTokens.length === 0 || !sequences[i]
           ? []
           : routed(row).map((teacher, _, { length }) => ({ i, teacher, share: 1 / length })),
       );
       for (const places of alike(asked, ({ teacher }) => teacher)) {
-        const sequences = places.map(({ i }) => teacherSequence(rollouts[i]!, privileged, context.model));
+        const read = places.map(({ i }) => sequences[i]!);
         const scored = await teacherScores(
           teachers[places[0]!.teacher]!,
-          sequences.map(({ tokens }) => tokens),
+          read.map(({ tokens }) => tokens),
           context,
         );
         places.forEach(({ i, share }, j) => {
-          const from = sequences[j]!.start - 1;
+          const from = read[j]!.start - 1;
           const sum = sums[i]!;
           for (let t = 0; t < sum.length; t++) sum[t]! += share * scored[j]![from + t]!;
         });
       }
-      return rollouts.map((rollout, i) => teacherLogProb.on(rollout, Float32Array.from(sums[i]!)));
+      return rollouts.map((rollout, i) =>
+        teacherLogProb.on(sequences[i] ? rollout : untaught(rollout), Float32Array.from(sums[i]!)),
+      );
     },
   };
 }

@@ -41,13 +41,14 @@ export function refuseWrongAdvantages(
 /** What a regulariser has to say of a rollout, at the places of its row. @throws PosttrainError OBJECTIVE */
 export function furtherAnnotations(
   objective: string,
-  { name, annotations = [], annotate: give }: Regulariser,
+  { name, annotations = [], annotate: give }: Pick<Regulariser, 'name' | 'annotations' | 'annotate'>,
   rollout: Rollout,
   all: readonly Rollout[],
   advantages: ReturnType<Advantage['compute']>,
+  seen: readonly Rollout[],
 ): Record<string, readonly number[]> {
   if (annotations.length === 0) return {};
-  const given = give?.(rollout, all, advantages) ?? {};
+  const given = give?.(rollout, all, advantages, seen) ?? {};
   return Object.fromEntries(
     annotations.map((one) => {
       const { name: annotation, per, width = 1 } = annotationSpec(one);
@@ -56,7 +57,7 @@ export function furtherAnnotations(
       if (values?.length !== wanted) {
         const gave = values === undefined ? 'no numbers' : `${values.length} numbers`;
         const problem = `gave ${gave} of its annotation "${annotation}" for a rollout, where ${wanted} belong`;
-        throw new PosttrainError('OBJECTIVE', `${objective}: the regulariser ${name} ${problem}`);
+        throw new PosttrainError('OBJECTIVE', `${objective}: the part ${name} ${problem}`);
       }
       const before = per === 'row' ? 0 : (rollout.promptTokens.length - 1) * width;
       return [annotation, [...new Array<number>(before).fill(0), ...Array.from(values)]];

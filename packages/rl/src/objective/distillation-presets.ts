@@ -1,9 +1,10 @@
-import { boolean, custom, type Given, number, OptionError, options } from '@posttrain/interfaces';
+import { boolean, custom, type Given, integer, number, OptionError, oneOf, options } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
 import { bond, bondAnchor, bondAnchorShape, bondShape } from '../distillation/bond.js';
 import { miniLlm, miniLlmShape } from '../distillation/minillm.js';
 import { onPolicyDistillation, outcomeShape, reverseKlMetric } from '../distillation/on-policy-distillation.js';
 import { type SdftOptions, sdft } from '../distillation/sdft.js';
+import { repromptShape, successfulRollout } from '../distillation/sdpo.js';
 import {
   privilegedShape,
   teacherLogProbs,
@@ -11,13 +12,20 @@ import {
   teachersLogProbs,
   teachersShape,
 } from '../distillation/teacher-log-probs.js';
-import { isTokenTeacher, nameOfTeacher, TOKEN_TEACHER, type TokenTeacher } from '../distillation/token-teacher.js';
+import {
+  isTokenTeacher,
+  nameOfTeacher,
+  type SelfTeacher,
+  TOKEN_TEACHER,
+  type TokenTeacher,
+} from '../distillation/token-teacher.js';
 import type { LossObjective } from '../loss-objective.js';
 import { type IcePopOptions, icePop } from '../ratio/ice-pop.js';
 import { raoBlackwellizedKl } from '../regulariser/rao-blackwellized-kl.js';
+import { cispo } from '../surrogate/cispo.js';
 import { clip, clipShape } from '../surrogate/clip.js';
 import { unclipped } from '../surrogate/unclipped.js';
-import type { PolicyObjectiveParts } from './policy-objective.js';
+import type { AnyPolicyObjective, PolicyObjectiveParts } from './policy-objective.js';
 import { noRatio, policyGradient, sequenceMean, sequenceSum, tokenMean, tokenRatio } from './simple-parts.js';
 
 const opdOptions = options('on_policy_distillation', { ...teacherShape, ...outcomeShape });
@@ -60,6 +68,33 @@ const opsdOptions = options('opsd', {
 });
 /** Options of `policyObjectives.opsd`. */
 export type OpsdOptions = Given<typeof opsdOptions>;
+
+const sdpoOptions = options('sdpo', {
+  ...repromptShape,
+  /** What is compared: tokens as they were sampled, or distributions. Default `sampled_token`, as in TRL. */
+  distillationMode: oneOf(['sampled_token', 'logits'], { default: 'sampled_token' }),
+  /** Who reads what is shown; `ema` with `logits` only. Default `live`: the student as it is now. */
+  teacher: custom<CausalLM | SelfTeacher | 'ema'>()(
+    "a CausalLM, 'live', 'base' or 'ema'",
+    (value) => value === 'ema' || (isTokenTeacher(value) && !('scoreTokens' in Object(value))),
+    {
+      default: 'live' as CausalLM | SelfTeacher | 'ema',
+      settings: (teacher) => (teacher === 'ema' ? teacher : nameOfTeacher(teacher)),
+    },
+  ),
+  /** As of `sdft`; of `sampled_token` 1, the reverse KL. Default 1. */
+  alpha: number({ default: 1, min: 0, max: 1 }),
+  /** As of `sdft`, which has the default. */
+  topK: integer({ optional: true, min: 1 }),
+  /** The largest weight π / π_old of a token's loss. Default 2. */
+  isClip: number({ default: 2, above: 0 }),
+  /** As of `sdft`. Default 0.05. */
+  teacherUpdateRate: number({ default: 0.05, above: 0, max: 1 }),
+  /** As of `sdft`. Default 1. */
+  teacherSyncSteps: integer({ default: 1, min: 1 }),
+});
+/** Options of `policyObjectives.sdpo`. */
+export type SdpoOptions = Given<typeof sdpoOptions>;
 
 const jBondOptions = options('j_bond', { ...bondShape, ...bondAnchorShape });
 /** Options of `policyObjectives.j_bond`. */
@@ -159,4 +194,34 @@ export const distillationObjectives = {
   },
   /** Self-distillation fine-tuning (SDFT, arXiv 2601.19897) by distributions: see `sdft`. */
   sdft: (given: SdftOptions): LossObjective => sdft(given),
+  /**
+   * Self-distillation policy optimisation (SDPO, arXiv 2601.20802): the student learns from itself with a solution of its own group, and what the
+   * environment says of the rollout, in sight (`successfulRollout`). `sampled_token` is `opsd` with that prompt and a weight π / π_old of at most
+   * `isClip`, as in TRL but for the advantage, which is of the policy that sampled; `logits` is `sdft` with it. Completions of which there is nothing
+   * to say count in the mean and teach nothing.
+   */
+  sdpo: (given: SdpoOptions = {}): AnyPolicyObjective => {
+    const { distillationMode, teacher, alpha, topK, isClip, teacherUpdateRate, teacherSyncSteps, ...shown } =
+      sdpoOptions.read(given);
+    const privileged = successfulRollout(shown);
+    if (distillationMode === 'logits') {
+      const average = { teacherUpdateRate, teacherSyncSteps };
+      const k = topK === undefined ? {} : { topK };
+      return { ...sdft({ privileged, teacher, alpha, isClip, ...k, ...average }), name: 'sdpo' };
+    }
+    if (teacher === 'ema' || alpha !== 1) {
+      const option = teacher === 'ema' ? 'teacher' : 'alpha';
+      const problem = `${option} needs the teacher's distributions; give distillationMode: 'logits'.`;
+      throw new OptionError('INVALID_OPTION', 'sdpo', option, problem);
+    }
+    return {
+      name: 'sdpo',
+      advantage: onPolicyDistillation(),
+      annotators: [teacherLogProbs({ teacher, privileged })],
+      ratio: tokenRatio(),
+      surrogate: cispo({ epsilonHigh: isClip }),
+      aggregation: sequenceMean(),
+      regularisers: [reverseKlMetric()],
+    };
+  },
 } as const;

@@ -19,6 +19,7 @@ import type { PassOfLoss, Regulariser } from '../regulariser/regulariser.js';
 import { type Rollout, trainedTokens } from '../rollout.js';
 import type { Surrogate } from '../surrogate/surrogate.js';
 import { furtherAnnotations, refuseMissing, refuseWrongAdvantages } from './check-objective.js';
+import type { SamplingMask } from './sampling-mask.js';
 
 /** The five independent choices that policy-gradient algorithms differ in. An algorithm is an object literal of them. */
 export interface PolicyObjectiveParts {
@@ -32,6 +33,8 @@ export interface PolicyObjectiveParts {
   readonly regularisers?: readonly Regulariser[];
   /** What tells of rollouts what the advantage needs, in order: a critic, a greedy baseline. Default: none. */
   readonly annotators?: readonly Annotator[];
+  /** Log-probabilities are those over what the sampler could draw: `samplingMaskReplay({ keptTokens })`. Default: over every token. */
+  readonly samplingMask?: SamplingMask;
   /** How an update is made of the rows: `trpo()`. Default: the optimizer's step of the loss's gradient. */
   readonly update?: UpdateRule;
 }
@@ -93,8 +96,9 @@ export function policyObjective(
   if (isLossObjective(parts)) return lossObjective(parts, { temperature });
   assertKnownOptions('policyObjective', parts, [
     ...['name', 'advantage', 'ratio', 'surrogate', 'aggregation', 'regularisers', 'annotators', 'update'],
+    'samplingMask',
   ]);
-  const { name, ratio, surrogate, regularisers = [] } = parts;
+  const { name, ratio, surrogate, samplingMask, regularisers = [] } = parts;
   if (surrogate.needsRatio && ratio.level === 'none') {
     throw new PosttrainError(
       'OBJECTIVE',
@@ -116,7 +120,15 @@ export function policyObjective(
     ...(ratio.correct || surrogate.needsSampler ? ['sampler_log_probs'] : []),
     ...(needsReference ? ['reference_log_probs'] : []),
   ];
-  const further = regularisers.flatMap((regulariser) => regulariser.annotations ?? []);
+  if (samplingMask && needsReference) {
+    const problem =
+      'samplingMask compares tokens over what the sampler could draw, which the reference does not have: a KL to it says nothing';
+    throw new PosttrainError('OBJECTIVE', `${name}: ${problem}; use beta: 0, or no samplingMask`);
+  }
+  const further = [
+    ...regularisers.flatMap((regulariser) => regulariser.annotations ?? []),
+    ...(samplingMask ? [samplingMask.annotation] : []),
+  ];
   const names = [...annotations, ...further.map((one) => annotationSpec(one).name)];
   const twice = names.find((one, i) => names.indexOf(one) < i);
   if (twice !== undefined) {
@@ -133,7 +145,7 @@ export function policyObjective(
     compute: (inputs) => computeLoss(parts, inputs, temperature),
   };
   const readout = predictions({ temperature });
-  const needsPass = regularisers.some((regulariser) => regulariser.needsPass);
+  const needsPass = samplingMask !== undefined || regularisers.some((regulariser) => regulariser.needsPass);
   return {
     name,
     needsReference,
@@ -176,8 +188,9 @@ function lossObjective(
 }
 
 function refuseIncomplete(parts: PolicyObjectiveParts, needsReference: boolean, rollout: Rollout) {
-  const { name, advantage, ratio, surrogate } = parts;
+  const { name, advantage, ratio, surrogate, samplingMask } = parts;
   for (const need of advantage.needs ?? []) refuseMissing(name, rollout, need, `the advantage ${advantage.name}`);
+  if (samplingMask) refuseMissing(name, rollout, samplingMask.need, `its ${samplingMask.name}`);
   if (ratio.correct) refuseMissing(name, rollout, 'samplerLogProbs', `the ratio ${ratio.name}`);
   if (surrogate.needsSampler) refuseMissing(name, rollout, 'samplerLogProbs', `the surrogate ${surrogate.name}`);
   if (needsReference) refuseMissing(name, rollout, 'referenceLogProbs', 'a regulariser');
@@ -204,13 +217,19 @@ function penalized(
   return { ...rollout, tokenRewards: left };
 }
 
+/** A mask as what gives one annotation. */
+const giverOf = ({ name, annotation, annotate: give }: SamplingMask) => ({
+  ...{ name, annotations: [annotation] },
+  annotate: (rollout: Rollout) => ({ [annotationSpec(annotation).name]: give(rollout) }),
+});
+
 function annotate(
   parts: PolicyObjectiveParts,
   needsReference: boolean,
   rollouts: readonly Rollout[],
   context: AggregationContext,
 ): AnnotatedRollouts {
-  const { name, advantage, aggregation, ratio, surrogate, regularisers = [] } = parts;
+  const { name, advantage, aggregation, ratio, surrogate, samplingMask, regularisers = [] } = parts;
   for (const rollout of rollouts) refuseIncomplete(parts, needsReference, rollout);
   const masks = rollouts.map(trainedTokens);
   const lengths = masks.map((mask) => mask.reduce((a: number, b) => a + b, 0));
@@ -244,7 +263,8 @@ function annotate(
           ...(needsReference ? { reference_log_probs: place((t) => referenceLogProbs![t]!) } : {}),
           ...Object.assign(
             {},
-            ...regularisers.map((one) => furtherAnnotations(name, one, rollout, rollouts, advantages)),
+            ...regularisers.map((one) => furtherAnnotations(name, one, rollout, rollouts, advantages, seen)),
+            samplingMask && furtherAnnotations(name, giverOf(samplingMask), rollout, rollouts, advantages, seen),
           ),
         },
       },
@@ -254,7 +274,7 @@ function annotate(
 }
 
 function computeLoss(
-  { ratio, surrogate, regularisers = [] }: PolicyObjectiveParts,
+  { ratio, surrogate, samplingMask, regularisers = [] }: PolicyObjectiveParts,
   inputs: TokenLossInputs,
   temperature: number,
   pass?: PassOfLoss,
@@ -263,7 +283,8 @@ function computeLoss(
   const tokenMean = annotations.token_mean!;
   const mask = tokenMean.notEqual(0).cast('float32');
   // Log-probabilities of padding can be anything; at 0 they stay harmless in every exponential below.
-  const logProbs = inputs.logProbs.mul(mask);
+  const drawn = samplingMask?.logMass(pass!.read, temperature);
+  const logProbs = (drawn ? inputs.logProbs.sub(drawn) : inputs.logProbs).mul(mask);
   const oldLogProbs = annotations.old_log_probs!;
   const logRatio = logProbs.sub(oldLogProbs);
   const advantages = annotations.advantages!;
@@ -279,6 +300,7 @@ function computeLoss(
     policy_loss: policyLoss,
     entropy: weightedSum(entropies, tokenMean),
     old_logp_difference: weightedSum(logRatio.abs(), tokenMean),
+    ...(drawn && { 'sampling_mask/mass': weightedSum(drawn.exp(), tokenMean) }),
   };
   if (clipped) {
     const fraction = (flags: Tensor) => weightedSum(flags.cast('float32'), annotations.clip_mean!);

@@ -7,7 +7,7 @@ import { logPartition } from '../advantage/log-partition.js';
 import { maxRl } from '../advantage/max-rl.js';
 import { processGrpo, processGrpoShape } from '../advantage/process-grpo.js';
 import { policyEntropies, topEntropy, topEntropyShape } from '../advantage/top-entropy.js';
-import { type Critic, criticValues } from '../critic/critic-values.js';
+import { type Critic, criticValues, inLoss } from '../critic/critic-values.js';
 import { gspoTokenRatio } from '../ratio/gspo-token.js';
 import { klCov, klCovShape } from '../regulariser/kl-cov.js';
 import { klInLoss } from '../regulariser/kl-in-loss.js';
@@ -285,6 +285,7 @@ export const policyVariants = {
       surrogate: clip(clipping),
       aggregation: tokenMean(),
       regularisers: [
+        ...inLoss(critic, { gamma, lambda: criticLambda }),
         ...(mu === 0 ? [] : [positiveExamples({ mu, above })]),
         ...regularisersOf({ beta, entropyCoef }, klInLoss),
       ],

@@ -4,7 +4,7 @@ import { leaveOneOut, leaveOneOutShape } from '../advantage/leave-one-out.js';
 import { reinforcePlusPlus, reinforcePlusPlusShape } from '../advantage/reinforce-plus-plus.js';
 import { greedyBaseline, reMax } from '../advantage/remax.js';
 import { vinePpo, vinePpoShape, vineValues, vineValuesShape } from '../advantage/vineppo.js';
-import { type Critic, criticValues } from '../critic/critic-values.js';
+import { type Critic, criticValues, inLoss } from '../critic/critic-values.js';
 import type { LossObjective } from '../loss-objective.js';
 import { klInLoss } from '../regulariser/kl-in-loss.js';
 import { klInReward } from '../regulariser/kl-in-reward.js';
@@ -17,11 +17,13 @@ import {
 } from '../sequence-level/minimum-risk.js';
 import { clip, clipShape } from '../surrogate/clip.js';
 import { unclipped } from '../surrogate/unclipped.js';
+import { naturalPolicyGradient, naturalPolicyGradientShape } from '../update/natural-policy-gradient.js';
 import { trpo, trpoShape } from '../update/trpo.js';
 import { distillationObjectives } from './distillation-presets.js';
 import { bnpo, dapo, drGrpo, groupNormalized, groupNormalizedShape, grpo } from './grpo.js';
 import type { PolicyObjectiveParts } from './policy-objective.js';
 import { policyVariants } from './policy-variants.js';
+import { primeObjective } from './prime.js';
 import {
   batchMean,
   noBaseline,
@@ -63,7 +65,7 @@ const ppoOptions = options('ppo', {
   ...twoSidedShape,
   ...ppoGaeShape,
   ...regulariserShape,
-  /** What gives states their values: `await valueModelCritic(await ValueModel.fromCausalLM(model))`. */
+  /** What gives states their values: `await valueModelCritic(await ValueModel.fromCausalLM(model))`, or `sharedValueHead`'s. */
   critic: custom<Critic>()(
     'a critic, such as await valueModelCritic(model)',
     (value) => typeof (value as Partial<Critic> | null | undefined)?.values === 'function',
@@ -102,6 +104,13 @@ const trpoPresetOptions = options('trpo', { ...trpoShape, ...groupNormalizedShap
 /** Options of `policyObjectives.trpo`. */
 export type TrpoObjectiveOptions = Given<typeof trpoPresetOptions>;
 
+const naturalPresetOptions = options('natural_policy_gradient', {
+  ...naturalPolicyGradientShape,
+  ...groupNormalizedShape,
+});
+/** Options of `policyObjectives.natural_policy_gradient`. */
+export type NaturalPolicyGradientObjectiveOptions = Given<typeof naturalPresetOptions>;
+
 /**
  * Published algorithms as compositions of the five parts. Names are TRL's `loss_type`s and trainers. Each gives plain
  * parts: change one with `{ ...policyObjectives.grpo(), advantage: leaveOneOut() }`.
@@ -137,9 +146,12 @@ export const policyObjectives = {
       ratio: tokenRatio(),
       surrogate: clip({ epsilon, ...(epsilonHigh !== undefined && { epsilonHigh }) }),
       aggregation: tokenMean(),
-      regularisers: regularisersOf({ beta, entropyCoef }, ({ beta: weight }) =>
-        klInReward({ beta: weight, estimator: klEstimator }),
-      ),
+      regularisers: [
+        ...inLoss(critic, steps),
+        ...regularisersOf({ beta, entropyCoef }, ({ beta: weight }) =>
+          klInReward({ beta: weight, estimator: klEstimator }),
+        ),
+      ],
     };
   },
   /**
@@ -223,7 +235,23 @@ export const policyObjectives = {
     aggregation: sequenceSum(),
     regularisers: regularisersOf(remaxOptions.read(options), klInReward),
   }),
+  /**
+   * The natural policy gradient (Kakade, 2001) with the group's normalised reward for an advantage: REINFORCE, each update multiplied by the inverse
+   * Fisher information of the policy. The learning rate is its step, unless `normalizedKl` says how far it goes.
+   */
+  natural_policy_gradient: (options: NaturalPolicyGradientObjectiveOptions = {}): PolicyObjectiveParts => {
+    const { scaleRewards, ...rule } = naturalPresetOptions.read(options);
+    return {
+      name: 'natural_policy_gradient',
+      advantage: groupNormalized({ scaleRewards }),
+      ratio: noRatio(),
+      surrogate: policyGradient(),
+      aggregation: tokenMean(),
+      update: naturalPolicyGradient(rule),
+    };
+  },
   ...policyVariants,
+  prime: primeObjective,
   ...distillationObjectives,
 } as const;
 

@@ -45,12 +45,13 @@ export interface Regulariser extends Partial<Stateful> {
   readonly annotations?: readonly Annotation[];
   /**
    * The numbers of `annotations` for a rollout among those of its step: of its completion's tokens, whatever their mask is. It reads
-   * fields of others by `rolloutField`. `advantages` are those of all.
+   * fields of others by `rolloutField`. `advantages` are those of all, `seen` all as the advantage saw them: penalties of the reward taken off.
    */
   annotate?(
     rollout: Rollout,
     all: readonly Rollout[],
     advantages: readonly (number | ArrayLike<number>)[],
+    seen: readonly Rollout[],
   ): Readonly<Record<string, ArrayLike<number>>>;
   /**
    * Subtracted from the reward of a completion, given its trained tokens' log-probabilities. It must be a sum over tokens:

@@ -291,6 +291,8 @@ export function checkPolicyOptions(settings: PolicySettings): void {
     const problem = `${what} needs ${need}, which nothing gives: neither an annotator of the objective nor the source of rollouts ${rollouts?.name ?? 'single-turn'}.`;
     throw new OptionError('INVALID_OPTION', 'trainPolicy', 'objective', problem);
   }
+  refuseMask(settings);
+  refuseOwnWeights(settings);
   const { isOffPolicy = false, givesOldLogProbs = false } = rollouts ?? {};
   if (isOffPolicy && !givesOldLogProbs && oldLogProbs === 'sampler') {
     const problem = `the source of rollouts ${rollouts!.name} does not sample from the policy itself: its log-probabilities are not log π_old. Say "recomputed".`;
@@ -306,4 +308,26 @@ export function checkPolicyOptions(settings: PolicySettings): void {
     const problem = `the ratio ${objective.ratio.name} compares the sampler with log π_old; they are the same unless oldLogProbs is "recomputed".`;
     throw new OptionError('INVALID_OPTION', 'trainPolicy', 'oldLogProbs', problem);
   }
+}
+
+/** Refuses a sampler's mask without an objective that replays it, and the other way about. @throws OptionError */
+function refuseMask({ objective, rollouts }: PolicySettings): void {
+  const gives = rollouts?.gives ?? [];
+  const mask = isLossObjective(objective) ? undefined : objective.samplingMask;
+  const isGiven = gives.find((need) => need.startsWith('extras.rl.kept_tokens.'));
+  if (mask?.need === isGiven) return;
+  const problem = mask
+    ? `its samplingMask needs ${mask.need}, and the source of rollouts ${rollouts?.name ?? 'single-turn'} gives ${isGiven ?? 'none'}; use singleTurn({ keptTokens }) with the same keptTokens.`
+    : `the source of rollouts ${rollouts!.name} gives log-probabilities over what it could draw; use an objective with samplingMask: samplingMaskReplay({ keptTokens }).`;
+  throw new OptionError('INVALID_OPTION', 'trainPolicy', 'objective', problem);
+}
+
+/** Refuses weights of rewards that the advantage would not see. @throws OptionError */
+function refuseOwnWeights({ objective, rewards }: PolicySettings): void {
+  if (isLossObjective(objective) || !objective.advantage.weighsRewards) return;
+  const weighted = weightedRewardsOf(rewards).find(({ weight }) => weight !== 1);
+  if (!weighted) return;
+  const { name, weight } = weighted;
+  const problem = `the reward "${name}" has the weight ${weight}, and the advantage ${objective.advantage.name} weighs rewards itself, after it has normalised each; give it rewardWeights: { ${name}: ${weight}, … }, and rewards no weight.`;
+  throw new OptionError('INVALID_OPTION', 'trainPolicy', 'rewards', problem);
 }

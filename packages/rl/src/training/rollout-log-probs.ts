@@ -1,6 +1,7 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, sequenceLogProbs } from '@posttrain/lm';
 import type { Metrics, Trainer } from '@posttrain/training';
+import { isLossObjective } from '../objective/policy-objective.js';
 import { samplerMismatch } from '../rollout/sampler-mismatch.js';
 import { type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { type PolicySettings, referenceOf } from './policy-options.js';
@@ -19,8 +20,12 @@ export async function withLogProbs(
     const results = await sequenceLogProbs(policy, sequences, scoring);
     return results.map(({ logProbs }, i) => logProbs.subarray(scored[i]!.promptTokens.length - 1));
   };
-  const recomputed =
-    options.oldLogProbs === 'recomputed' ? await logProbsUnder(trainer.model, trainer.adapter) : undefined;
+  const recompute = () => {
+    const mask = isLossObjective(options.objective) ? undefined : options.objective.samplingMask;
+    return mask ? mask.logProbsOf(trainer, scored, temperature) : logProbsUnder(trainer.model, trainer.adapter);
+  };
+  const recomputed: readonly ArrayLike<number>[] | undefined =
+    options.oldLogProbs === 'recomputed' ? await recompute() : undefined;
   const reference = needsReference ? await logProbsUnder(model, referenceOf(options)) : undefined;
   const rollouts = scored.map((rollout, i): Rollout => {
     const masked = options.maskTruncatedCompletions && rollout.finishReason === 'length';

@@ -1,4 +1,4 @@
-import { Key, leavesOf, mapTree, type NonFinite, scalar, type Tensor, withEngine } from '@posttrain/core-tensor';
+import { Key, type NonFinite, scalar, withEngine } from '@posttrain/core-tensor';
 import { type Named, type Optimizer, optimizerOf } from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
@@ -18,6 +18,7 @@ import { type Penalty, penalized } from './penalty.js';
 import type { GradientReduction } from './row-gradients.js';
 import { type Place, RowPasses } from './row-passes.js';
 import type { ValuesOfRows } from './row-values.js';
+import { type TensorSnapshot, tensorsByPath, treeOfSnapshot } from './snapshot.js';
 import type {
   AssignOptions,
   EvaluateOptions,
@@ -366,9 +367,8 @@ export class Trainer<M extends TrainableModel = CausalLM> {
    * Everything a resumed run needs, by name: trained parameters under `parameters.`, optimizer state under `state.`, the
    * loss scale under `lossScale.`, and what rules keep under `kept.`.
    */
-  snapshot(): { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> } {
-    const saved = leavesOf(this.#saved()).map(({ path, tensor }) => [path, tensor] as const);
-    return { step: this.#step, tensors: { ...Object.fromEntries(saved), ...this.#kept.saved } };
+  snapshot(): TensorSnapshot {
+    return { step: this.#step, tensors: { ...tensorsByPath(this.#saved()), ...this.#kept.saved } };
   }
 
   /**
@@ -376,15 +376,8 @@ export class Trainer<M extends TrainableModel = CausalLM> {
    *
    * @throws PosttrainError when a tensor is missing or of another shape or dtype; nothing has been changed then
    */
-  restore(snapshot: { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> }): void {
-    const problems = leavesOf(this.#saved()).flatMap(({ path, tensor: wanted }) => {
-      const saved = snapshot.tensors[path];
-      if (!saved) return `lacks ${path}`;
-      // A tensor as text is its dtype and shape.
-      return String(saved) === String(wanted) ? [] : `has ${path} as ${saved}, not ${wanted}`;
-    });
-    if (problems.length > 0) throw new PosttrainError('RESUME', `the checkpoint ${problems.join('; ')}`);
-    const { lossScale, ...trained } = mapTree(this.#saved(), (_, path) => snapshot.tensors[path]!);
+  restore(snapshot: TensorSnapshot): void {
+    const { lossScale, ...trained } = treeOfSnapshot(this.#saved(), snapshot);
     this.#trained.restore(trained);
     this.#scaling.restore(lossScale);
     this.#accumulated.clear();

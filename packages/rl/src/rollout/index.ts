@@ -1,0 +1,37 @@
+export { checkRollouts, RolloutError } from './check-rollouts.js';
+export { type DifficultyCurriculumOptions, difficultyCurriculum } from './difficulty-curriculum.js';
+export {
+  type Environment,
+  EnvironmentError,
+  type Episode,
+  type EpisodeContext,
+  type EpisodeStep,
+  type Reply,
+  type ToolCallOfReply,
+} from './environment.js';
+export { type ExternalSamplerOptions, externalSampler, type PolicyToSync } from './external-sampler.js';
+export {
+  type AgentTurn,
+  type MultiAgentEnvironment,
+  type MultiAgentEpisode,
+  type MultiAgentOptions,
+  multiAgent,
+} from './multi-agent.js';
+export { type MultiTurnOptions, multiTurn } from './multi-turn.js';
+export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './numeric-environment.js';
+export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './play.js';
+export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './prioritized-replay.js';
+export { type RestartBufferOptions, restartBuffer } from './restart-buffer.js';
+export {
+  type FeedbackContext,
+  generatorOf,
+  type RolloutRequest,
+  type RolloutSource,
+  type SamplingRequest,
+  seedOf,
+} from './rollout-source.js';
+export type { RowSource, SourcedRow } from './row-source.js';
+export { type SamplerMismatch, samplerMismatch } from './sampler-mismatch.js';
+export { type SingleTurnOptions, singleTurn } from './single-turn.js';
+export { type EnvironmentTool, toolEnvironment } from './tool-environment.js';
+export { toolReplies } from './tool-replies.js';
