@@ -23,8 +23,16 @@ import { chains, quiet, STEPS, smallModel } from './small.js';
 export interface PolicySizes {
   readonly steps: number;
   readonly samples: number;
+  /** Share of the solutions that the policy has read before which have an error. Default 0.9. */
+  readonly wrong?: number;
+  /** Of preferences. Default 1e-3. */
+  readonly learningRate?: number;
 }
 export const POLICY_SIZES: PolicySizes = { steps: 20, samples: 192 };
+/** Where a right solution is rare. */
+export const RARE_SIZES: PolicySizes = { steps: 20, samples: 192, wrong: 1 };
+/** Preferences that are learnt gently. */
+export const STEPWISE_SIZES: PolicySizes = { steps: 20, samples: 480, learningRate: 5e-4 };
 
 const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
@@ -59,10 +67,10 @@ const outcomeRight = functionVerifier('outcome', ({ completion, row }) => {
 });
 
 /** A policy that has seen solutions of which most are wrong. */
-async function reader(seed: number): Promise<CausalLM> {
+async function reader(seed: number, wrong = 0.9): Promise<CausalLM> {
   const { trainer } = await sft({
     ...{ ...quiet, seed, epochs: 2, learningRate: 5e-3, model: await smallModel(seed) },
-    rows: chains(320, 0.9, seed).map((one) => ({ prompt: one.prompt, completion: textOf(one.steps) })),
+    rows: chains(320, wrong, seed).map((one) => ({ prompt: one.prompt, completion: textOf(one.steps) })),
   });
   return trainer.model as CausalLM;
 }
@@ -79,8 +87,8 @@ async function rightOf(model: CausalLM, samples: number, seed: number): Promise<
 }
 
 /** Share of right solutions of a policy that has learnt from the outcome, from steps and the outcome, or from nothing. */
-export async function hybridArms(seed: number, { steps, samples }: PolicySizes = POLICY_SIZES) {
-  const model = await reader(seed);
+export async function hybridArms(seed: number, { steps, samples, wrong }: PolicySizes = POLICY_SIZES) {
+  const model = await reader(seed, wrong);
   const rows = [...RIGHT].map(([prompt, own]) => ({ prompt, steps: own }));
   const arm = async (reward: Verifier | undefined) => {
     const learnt = reward && (await learn({ model, rows, seed, steps, rewards: { reward } }));
@@ -97,8 +105,11 @@ export async function hybridArms(seed: number, { steps, samples }: PolicySizes =
 }
 
 /** The same share behind preferences of right solutions over wrong ones: whole ones, or from the first step that differs (Step-DPO). */
-export async function stepwiseArms(seed: number, { steps, samples }: PolicySizes = POLICY_SIZES) {
-  const model = await reader(seed);
+export async function stepwiseArms(
+  seed: number,
+  { steps, samples, wrong, learningRate = 1e-3 }: PolicySizes = STEPWISE_SIZES,
+) {
+  const model = await reader(seed, wrong);
   const random = createRandom(seed, 'stepwise');
   const solutions = chains(320, 1, seed + 10).map(({ prompt, steps: wrong }) => {
     const lines = (own: readonly string[]) => own.map((step) => `${step}\n`);
@@ -109,7 +120,7 @@ export async function stepwiseArms(seed: number, { steps, samples }: PolicySizes
   }));
   const arm = async (rows: readonly PreferenceRow[]) => {
     const { trainer } = await trainPreferences({
-      ...{ ...quiet, model, rows, seed, steps: 2 * steps, learningRate: 1e-3 },
+      ...{ ...quiet, model, rows, seed, steps: 2 * steps, learningRate },
       loss: preferenceLosses.sigmoid({ beta: 0.3 }),
     });
     return rightOf(trainer.model as CausalLM, samples, seed);

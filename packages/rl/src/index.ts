@@ -29,6 +29,7 @@ export {
 } from './advantage/gae.js';
 export { type GdpoOptions, gdpo } from './advantage/gdpo.js';
 export { type GfpoOptions, gfpo } from './advantage/gfpo.js';
+export { type LagrangianOptions, lagrangian } from './advantage/lagrangian.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
 export { type LogPartitionOptions, logPartition } from './advantage/log-partition.js';
 export { maxRl } from './advantage/max-rl.js';
@@ -41,6 +42,7 @@ export { type VinePpoOptions, type VineValuesOptions, vinePpo, vineValues } from
 export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
 export type { Annotator, AnnotatorContext, Prefix, SampledBy } from './annotator.js';
+export type { BesideLoss } from './beside-loss.js';
 export { type Critic, type CriticExample, type CriticOptions, criticValues } from './critic/critic-values.js';
 export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
 export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
@@ -118,6 +120,7 @@ export {
   type TrpoObjectiveOptions,
   type VineppoOptions,
 } from './objective/presets.js';
+export { type PretrainingLossOptions, pretrainingLoss } from './objective/pretraining-loss.js';
 export {
   batchMean,
   constantLength,
