@@ -25,14 +25,10 @@ export interface PolicySizes {
   readonly samples: number;
   /** Share of the solutions that the policy has read before which have an error. Default 0.9. */
   readonly wrong?: number;
-  /** Of preferences. Default 1e-3. */
-  readonly learningRate?: number;
 }
 export const POLICY_SIZES: PolicySizes = { steps: 20, samples: 192 };
 /** Where a right solution is rare. */
 export const RARE_SIZES: PolicySizes = { steps: 20, samples: 192, wrong: 1 };
-/** Preferences that are learnt gently. */
-export const STEPWISE_SIZES: PolicySizes = { steps: 20, samples: 480, learningRate: 5e-4 };
 
 const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
@@ -105,11 +101,8 @@ export async function hybridArms(seed: number, { steps, samples, wrong }: Policy
 }
 
 /** The same share behind preferences of right solutions over wrong ones: whole ones, or from the first step that differs (Step-DPO). */
-export async function stepwiseArms(
-  seed: number,
-  { steps, samples, wrong, learningRate = 1e-3 }: PolicySizes = STEPWISE_SIZES,
-) {
-  const model = await reader(seed, wrong);
+export async function stepwiseArms(seed: number, { steps, samples }: PolicySizes = POLICY_SIZES) {
+  const model = await reader(seed);
   const random = createRandom(seed, 'stepwise');
   const solutions = chains(320, 1, seed + 10).map(({ prompt, steps: wrong }) => {
     const lines = (own: readonly string[]) => own.map((step) => `${step}\n`);
@@ -120,7 +113,7 @@ export async function stepwiseArms(
   }));
   const arm = async (rows: readonly PreferenceRow[]) => {
     const { trainer } = await trainPreferences({
-      ...{ ...quiet, model, rows, seed, steps: 2 * steps, learningRate },
+      ...{ ...quiet, model, rows, seed, steps: 2 * steps, learningRate: 1e-3 },
       loss: preferenceLosses.sigmoid({ beta: 0.3 }),
     });
     return rightOf(trainer.model as CausalLM, samples, seed);

@@ -96,21 +96,19 @@ async function writer(seed: number, written: number): Promise<CausalLM> {
 const whole = (of: readonly Chain[], right: readonly boolean[]) =>
   of.map(({ prompt, steps }, i) => ({ prompt, completion: textOf(steps), label: right[i]! }));
 
-/** A model that has learnt to say Yes of what is right: what it comes to on solutions that it has not seen. */
+/** What a model that has learnt to say Yes of what is right thinks of solutions. */
 async function generative(
   common: { readonly seed: number; readonly epochs: number; readonly learningRate: number },
   base: CausalLM,
   labelled: ReturnType<typeof whole>,
-  unseen: readonly Chain[],
-): Promise<Measured> {
+): Promise<Verifier> {
   const question = '?';
   const asked = await pipeline(labelled, [generativeVerifierRows({ question })]).collect();
   const { trainer } = await sft({
     ...{ ...quiet, ...common, model: base },
     rows: asked.map(({ prompt, completion }) => ({ prompt, completion })),
   });
-  const scorer = new LocalScorer(trainer.model as CausalLM);
-  return measured(ofPrefixes(generativeVerifier({ scorer, question })), unseen, 'last');
+  return generativeVerifier({ scorer: new LocalScorer(trainer.model as CausalLM), question });
 }
 
 /** How long a generative verifier learns, and how much there is of everything. */
@@ -125,15 +123,28 @@ export const GENERATIVE_SIZES: GenerativeSizes = {
 export async function generativeArms(
   seed: number,
   { written, labelled, heldOut, epochs, learningRate }: GenerativeSizes = GENERATIVE_SIZES,
-): Promise<Readonly<Record<'generative' | 'generative, labels by chance', Measured>>> {
+): Promise<Readonly<Record<'generative' | 'generative, labels by chance', Pick<Measured, 'auroc'>>>> {
   const base = await writer(seed, written);
   const rows = chains(labelled, 0.5, 10 * seed + 1);
   const unseen = chains(heldOut, 0.5, 10 * seed + 2);
   const isRight = rows.map(({ error }) => error === undefined);
   const common = { seed, epochs, learningRate };
+  const arm = async (labels: readonly boolean[]) => {
+    const verifier = await generative(common, base, whole(rows, labels));
+    const verdicts = await verifier.verify(
+      unseen.map((row) => ({ prompt: row.prompt, completion: textOf(row.steps) })),
+    );
+    const isSound = unseen.map(({ error }) => error === undefined);
+    return {
+      auroc: auroc(
+        verdicts.map(({ score }) => score!),
+        isSound,
+      ).value,
+    };
+  };
   return {
-    generative: await generative(common, base, whole(rows, isRight), unseen),
-    'generative, labels by chance': await generative(common, base, whole(rows, isRight.toReversed()), unseen),
+    generative: await arm(isRight),
+    'generative, labels by chance': await arm(isRight.toReversed()),
   };
 }
 
@@ -209,6 +220,6 @@ export async function verifierArms(
     'process, math-shepherd': await process(shepherd.map(({ labels }) => labels as boolean[])),
     'process, binary search': await process(searched.map((first) => rows[0]!.steps.map((_, i) => i + 1 < first))),
     implicit: await measured(ofSteps(implicitReward, true), unseen, 'last'),
-    generative: await generative({ seed, epochs, learningRate: 3e-3 }, base, whole(rows, isRight), unseen),
+    generative: await measured(ofPrefixes(await generative(common, base, whole(rows, isRight))), unseen, 'last'),
   };
 }
