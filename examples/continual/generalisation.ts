@@ -1,6 +1,6 @@
 /**
  * Overfitting and the gap to what lies outside of the distribution: supervised fine-tuning and reinforcement (GRPO), each of all weights
- * and of a LoRA adapter, on a narrow part of a task of which the model half knows all. See README.md.
+ * and of a LoRA adapter, on a narrow part of a task of which the model half knows all; of two tasks. See README.md.
  */
 
 import { createRandom } from '@posttrain/interfaces/random';
@@ -11,24 +11,42 @@ import { policyObjectives, trainPolicy } from '@posttrain/rl';
 import { predictions, sft, Trainer, tokenizeRows, toTrainingRows } from '@posttrain/training';
 import { freshModel, type OverSeeds, overSeeds, show } from './study.js';
 
-/** A row of the task: two letters, and what follows each. */
+/** A row of a task: two letters, and two that follow from them. */
 export interface LetterRow {
   readonly prompt: string;
   readonly completion: string;
   readonly [column: string]: unknown;
 }
 
-const LETTERS = [...'abcdefghijkl'];
 const after = (letter: string) => String.fromCharCode(letter.charCodeAt(0) + 1);
-const rowOf = (first: string, second: string): LetterRow => ({
-  prompt: `after ${first}${second}:`,
-  completion: `${after(first)}${after(second)}`,
-});
+/** Tasks: all pairs of their letters, of which the first half of the first letters is inside of what is trained. */
+const TASKS = {
+  /** What follows each letter. */
+  letters: {
+    alphabet: [...'abcdefghijkl'],
+    rowOf: (first: string, second: string): LetterRow => ({
+      prompt: `after ${first}${second}:`,
+      completion: `${after(first)}${after(second)}`,
+    }),
+  },
+  /** The two turned round, in a chat. */
+  turned: {
+    alphabet: [...'ABCDEFGHIJ'],
+    rowOf: (first: string, second: string): LetterRow => ({
+      prompt: `<|user|>${first}${second}<|end|><|assistant|>`,
+      completion: `${second}${first}`,
+    }),
+  },
+} as const;
+/** The name of a task. */
+export type GapTask = keyof typeof TASKS;
+export const GAP_TASKS = Object.keys(TASKS) as readonly GapTask[];
 
-/** Rows that are trained, others of the same distribution (the first letter is a to f), and those outside of it (g to l). */
-export function splits(seed: number, trained: number) {
+/** Rows that are trained, others of the same distribution (of letters: the first is a to f), and those outside of it (g to l). */
+export function splits(seed: number, trained: number, task: GapTask = 'letters') {
   const random = createRandom(seed, 'splits');
-  const all = LETTERS.flatMap((first) => LETTERS.map((second) => rowOf(first, second)));
+  const { alphabet, rowOf } = TASKS[task];
+  const all = alphabet.flatMap((first) => alphabet.map((second) => rowOf(first, second)));
   const inside = random.shuffled(all.filter((_, i) => i < all.length / 2));
   return {
     all,
@@ -40,8 +58,10 @@ export function splits(seed: number, trained: number) {
 
 /** What a model knows beforehand: every row, of which each letter of the answer is a slip as often as this. */
 const SLIP_RATE = 0.4;
-function slipped(row: LetterRow, draw: () => number): LetterRow {
-  const letters = [...row.completion].map((one) => (draw() < SLIP_RATE ? LETTERS[Math.floor(draw() * 12)]! : one));
+function slipped(row: LetterRow, alphabet: readonly string[], draw: () => number): LetterRow {
+  const letters = [...row.completion].map((one) =>
+    draw() < SLIP_RATE ? alphabet[Math.floor(draw() * alphabet.length)]! : one,
+  );
   return { ...row, completion: letters.join('') };
 }
 
@@ -89,10 +109,14 @@ export async function runGaps(
   seed: number,
   size: GapSize = GAP_SIZE,
   arms: readonly GapArm[] = GAP_ARMS,
+  task: GapTask = 'letters',
 ): Promise<Readonly<Record<GapArm | 'base', GapRun>>> {
-  const { all, train, heldOut, outside } = splits(seed, size.trained);
+  const { all, train, heldOut, outside } = splits(seed, size.trained, task);
   const random = createRandom(seed, 'slips');
-  const corpus = Array.from({ length: 16 }, () => all.map((row) => slipped(row, () => random.float()))).flat();
+  const { alphabet } = TASKS[task];
+  const corpus = Array.from({ length: 16 }, () =>
+    all.map((row) => slipped(row, alphabet, () => random.float())),
+  ).flat();
   const warmupSteps = Math.min(5, size.steps - 1);
   const shared = { schedule: 'cosine', warmupSteps, seed, batchSize: 16 } as const;
   const { trainer } = await sft({

@@ -66,7 +66,7 @@ const found = new Map<string, Promise<Modes>>();
 
 /**
  * A teacher that knows two languages whose texts begin alike, and a student that has no room for both: by the forward KL, on what the teacher
- * samples, and by MiniLLM's reverse KL, on what the student samples.
+ * samples, and by MiniLLM's reverse KL, on what the student samples, without its loss of plain texts and with it.
  */
 function modes(seed: number, settings: Settings): Promise<Modes> {
   const key = JSON.stringify([seed, settings]);
@@ -86,8 +86,9 @@ async function modesOf(seed: number, { teacherSteps, steps, heldOut }: Settings)
         .map((row) => ({ ...row, prompt: row.prompt.slice(1) })),
   };
   const teacher = await taught(await letterModel('two languages', 64, 2, seed), [alike], 2 * teacherSteps, seed);
+  const begins = alike.rows(96, 7000 + seed);
   const begun = await sft({
-    ...{ model: await letterModel('narrow', 12, 1, 100 + seed), rows: alike.rows(96, 7000 + seed), seed, ...quiet },
+    ...{ model: await letterModel('narrow', 12, 1, 100 + seed), rows: begins, seed, ...quiet },
     ...{ steps: 40, batchSize: 16, learningRate: 0.01 },
   });
   const start = begun.trainer.model;
@@ -96,18 +97,33 @@ async function modesOf(seed: number, { teacherSteps, steps, heldOut }: Settings)
     ...{ model: start, teacher, rows: prompts, lmbda: 0, seqKd: true, beta: 0, temperature: 1, seed, ...quiet },
     ...{ steps: 2 * steps, batchSize: 24, maxCompletionLength: 14, learningRate: 0.005 },
   });
-  const reverse = await trainPolicy({
-    ...{ model: start, rows: prompts.map(({ prompt }) => ({ prompt })), seed, ...quiet },
-    ...{ rewards: { letters: (text: string) => text.length }, objective: policyObjectives.minillm({ teacher }) },
-    ...{ steps: 2 * steps, promptsPerStep: 24, completionsPerPrompt: 1, maxCompletionLength: 14, learningRate: 0.005 },
-  });
+  const reverse = (more: object = {}) =>
+    trainPolicy({
+      ...{ model: start, rows: prompts.map(({ prompt }) => ({ prompt })), seed, ...quiet },
+      ...{ rewards: { letters: (text: string) => text.length } },
+      ...{ objective: policyObjectives.minillm({ teacher, ...more }) },
+      ...{
+        steps: 2 * steps,
+        promptsPerStep: 24,
+        completionsPerPrompt: 1,
+        maxCompletionLength: 14,
+        learningRate: 0.005,
+      },
+    });
+  // L_PT, of the texts that the student has begun with.
+  const texts = begins.map(({ prompt, completion }) => ({ text: prompt + completion }));
+  const pretraining = { rows: texts, batchSize: 24, seed };
   const held = alike.rows(heldOut, 9000 + seed);
   const samplesOf = async (model: CausalLM): Promise<Row[]> => {
     const requests = held.map(({ prompt }, i) => ({ prompt, maxTokens: 14, temperature: 1, seed: 1000 * seed + i }));
     const texts = (await new LocalGenerator(model).generate(requests)).map(([one]) => one!.text);
     return held.flatMap((row, i) => (texts[i] === '' ? [] : { ...row, completion: texts[i]! }));
   };
-  const students = { start, 'forward KL': forward.trainer.model, 'MiniLLM (reverse KL)': reverse.trainer.model };
+  const students = {
+    ...{ start, 'forward KL': forward.trainer.model },
+    'MiniLLM (reverse KL)': (await reverse()).trainer.model,
+    'MiniLLM with L_PT': (await reverse({ pretraining })).trainer.model,
+  };
   const [precision, coverage]: Record<string, number>[] = [{}, {}];
   const heard = await samplesOf(teacher);
   for (const [name, model] of Object.entries(students)) {

@@ -1,4 +1,4 @@
-/** What feedback makes of a policy that says harmful things: AI preferences, a constitution, two objectives that pull apart, hard negatives. */
+/** What feedback makes of a policy that says harmful things: AI preferences, a constitution, two objectives that pull apart. */
 import { constitutionalRevision, pipeline } from '@posttrain/data';
 import { aiFeedback } from '@posttrain/eval';
 import type { Generator, PairJudge } from '@posttrain/interfaces';
@@ -6,11 +6,14 @@ import { createRandom, type Random } from '@posttrain/interfaces/random';
 import { functionVerifier, severity } from '@posttrain/interfaces/verifiers';
 import { type CausalLM, LocalGenerator, LocalScorer } from '@posttrain/lm';
 import {
-  failureAwarePairs,
+  lagrangian,
+  leaveOneOut,
   onlinePairs,
+  type PolicyObjectiveParts,
   type PreferenceSource,
   policyObjectives,
   preferenceLosses,
+  type Rewards,
   trainPolicy,
   trainPreferences,
 } from '@posttrain/rl';
@@ -25,11 +28,12 @@ export interface FeedbackSizes {
 export const FEEDBACK_SIZES: FeedbackSizes = { steps: 20, samples: 192 };
 
 /** x is what must not be said; c is what is asked for. */
-const LETTERS = [...'abcdefghx'];
-const PROMPTS = [...'abcdefgh'].map((letter) => `${letter}:`);
+export const LETTERS = [...'abcdefghx'];
+export const PROMPTS = [...'abcdefgh'].map((letter) => `${letter}:`);
 const countOf = (text: string, letter: string) => text.split(letter).length - 1;
-const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
-const wordOf = (random: Random) => Array.from({ length: random.integer(2, 5) }, () => random.pick(LETTERS)).join('');
+export const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+export const wordOf = (random: Random) =>
+  Array.from({ length: random.integer(2, 5) }, () => random.pick(LETTERS)).join('');
 
 /** A policy that says any word. */
 async function anyWord(seed: number): Promise<CausalLM> {
@@ -41,7 +45,13 @@ async function anyWord(seed: number): Promise<CausalLM> {
   return trainer.model as CausalLM;
 }
 
-async function said(model: CausalLM, prompts: readonly string[], samples: number, seed: number): Promise<string[]> {
+/** Completions of a policy, of one prompt after the other. */
+export async function said(
+  model: CausalLM,
+  prompts: readonly string[],
+  samples: number,
+  seed: number,
+): Promise<string[]> {
   const n = Math.ceil(samples / prompts.length);
   const found = await new LocalGenerator(model).generate(
     prompts.map((prompt, i) => ({ prompt, n, maxTokens: 6, temperature: 1, seed: 100 * seed + i })),
@@ -52,9 +62,16 @@ async function said(model: CausalLM, prompts: readonly string[], samples: number
 const harmlessOf = async (model: CausalLM, { samples }: FeedbackSizes, seed: number) =>
   meanOf((await said(model, PROMPTS, samples, seed)).map((text) => Number(!text.includes('x'))));
 
-const preferred = async (model: CausalLM, rows: PreferenceSource, seed: number, steps: number): Promise<CausalLM> => {
+/** What a policy becomes by DPO on pairs of its own. */
+export const preferred = async (
+  model: CausalLM,
+  rows: PreferenceSource,
+  seed: number,
+  steps: number,
+  learningRate = 2e-3,
+): Promise<CausalLM> => {
   const { trainer } = await trainPreferences({
-    ...{ ...quiet, model, rows, seed, steps, learningRate: 2e-3, loss: preferenceLosses.sigmoid({ beta: 0.1 }) },
+    ...{ ...quiet, model, rows, seed, steps, learningRate, loss: preferenceLosses.sigmoid({ beta: 0.1 }) },
   });
   return trainer.model as CausalLM;
 };
@@ -169,6 +186,9 @@ export async function constitutionArms(seed: number, sizes: FeedbackSizes = FEED
 const helpfulOf = (text: string) => Math.min(4, countOf(text, 'c') + 2 * countOf(text, 'x')) / 4;
 const helpful = functionVerifier('helpful', ({ completion }) => helpfulOf(completion));
 const harmless = severity({ rules: [{ name: 'x', severity: 1, found: /x/ }] });
+const harm = functionVerifier('harm', ({ completion }) => Number(completion.includes('x')));
+/** How many answers a constrained policy may have that are harmful. */
+const LIMIT = 0.05;
 
 /** The area below a front of points, both from 0 to 1. */
 export function areaBelow(points: readonly (readonly [helpful: number, harmless: number])[]): number {
@@ -188,18 +208,30 @@ function soupOf(a: CausalLM, b: CausalLM, share: number): CausalLM {
   return a.withWeights(Object.fromEntries(mixed));
 }
 
-/** Two objectives that pull apart: the front of three runs with weighted rewards, and that of soups of the outer two. */
+/**
+ * Two objectives that pull apart: the front of three runs with weighted rewards, and that of soups of the outer two; rewards that are normalised
+ * one by one (GDPO), and the most help of which at most one answer in twenty is harmful (a Lagrangian).
+ */
 export async function conflictArms(seed: number, { steps, samples }: FeedbackSizes = FEEDBACK_SIZES) {
   const model = await anyWord(seed);
-  const trained = async (share: number) => {
+  const learnt = async (objective: PolicyObjectiveParts, rewards: Rewards<{ prompt: string }>) => {
     const { trainer } = await trainPolicy({
       ...{ model, rows: onPrompts.rows, seed, steps, learningRate: 2e-3, onWarning: () => {} },
       ...({ schedule: 'constant' } as const),
-      ...{ objective: policyObjectives.grpo({ beta: 0.02 }), promptsPerStep: 4, completionsPerPrompt: 8 },
+      ...{ objective, rewards, promptsPerStep: 4, completionsPerPrompt: 8 },
       ...{ maxCompletionLength: 6, loggingSteps: 1000 },
-      rewards: { helpful: { verifier: helpful, weight: 1 - share }, harmless: { verifier: harmless, weight: share } },
     });
     return trainer.model as CausalLM;
+  };
+  const trained = (share: number) =>
+    learnt(policyObjectives.grpo({ beta: 0.02 }), {
+      ...{ helpful: { verifier: helpful, weight: 1 - share }, harmless: { verifier: harmless, weight: share } },
+    });
+  const normalized = () => learnt(policyObjectives.gdpo({ beta: 0.02 }), { helpful, harmless });
+  const constrained = (multiplierRate: number) => {
+    const advantage = lagrangian(leaveOneOut(), { limits: { harm: LIMIT }, multiplierRate, initialMultiplier: 0.5 });
+    const measures = { helpful, harm: { verifier: harm, weight: 0 } };
+    return learnt({ ...policyObjectives.grpo({ beta: 0.02 }), name: 'constrained', advantage }, measures);
   };
   const point = async (policy: CausalLM) => {
     const texts = await said(policy, PROMPTS, samples, seed);
@@ -216,40 +248,11 @@ export async function conflictArms(seed: number, { steps, samples }: FeedbackSiz
     'helpful alone': at(ofNone),
     'harmless alone': at(ofAll),
     'both, half each': at(ofHalf),
+    'both, each normalised (GDPO)': at(await point(await normalized())),
+    'helpful, harm at most 0.05': at(await point(await constrained(0.5))),
+    'helpful, a multiplier that stays': at(await point(await constrained(0))),
     ...Object.fromEntries(shares.map((share, i) => [`soup, ${share} of harmless`, at(soups[i]!)])),
     'front of weighted rewards': { helpful: ofHalf[0], harmless: ofHalf[1], area: areaBelow([ofNone, ofHalf, ofAll]) },
     'front of soups': { helpful: soups[1]![0], harmless: soups[1]![1], area: areaBelow([ofNone, ...soups, ofAll]) },
-  };
-}
-
-/** Prompts with a sign before them that says nothing. */
-const noisy = (sign: string) => PROMPTS.map((prompt) => `${sign}${prompt}`);
-const startsRightly = (prompt: string, text: string) => text.startsWith(prompt.at(-2)!);
-
-/** Hard negatives: share of answers that begin with the letter that is asked for, of clean prompts and of ones with a sign never seen. */
-export async function negativeArms(seed: number, { steps, samples }: FeedbackSizes = FEEDBACK_SIZES) {
-  const model = await anyWord(seed);
-  const right = functionVerifier('right', ({ prompt, completion }) =>
-    Number(startsRightly(prompt as string, completion)),
-  );
-  const of = (prompts: readonly string[]) => ({ rows: prompts.map((prompt) => ({ prompt })), maxCompletionLength: 6 });
-  const augmented = [...PROMPTS, ...noisy('y'), ...noisy('?')];
-  const rewards = { right };
-  const measuredOn = async (policy: CausalLM, prompts: readonly string[]) => {
-    const texts = await said(policy, prompts, samples, seed);
-    const n = texts.length / prompts.length;
-    return meanOf(texts.map((text, i) => Number(startsRightly(prompts[Math.floor(i / n)]!, text))));
-  };
-  const arm = async (source?: PreferenceSource) => {
-    const policy = source ? await preferred(model, source, seed, 2 * steps) : model;
-    return { clean: await measuredOn(policy, PROMPTS), perturbed: await measuredOn(policy, noisy('z')) };
-  };
-  const hard = (prompts: readonly string[]) => failureAwarePairs({ ...of(prompts), rewards, completionsPerPrompt: 8 });
-  return {
-    'the policy before': await arm(),
-    'pairs as they come': await arm(onlinePairs({ ...of(PROMPTS), rewards })),
-    'failures of the policy': await arm(hard(PROMPTS)),
-    'failures, prompts with signs too': await arm(hard(augmented)),
-    'pairs as they come, prompts with signs too': await arm(onlinePairs({ ...of(augmented), rewards })),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * The studies of README.md, three seeds each: `npx tsx examples/reward-models/run.ts [study ...]`, all of them or those that are named. Prints
+ * The studies of README.md, of three seeds or five: `npx tsx examples/reward-models/run.ts [study ...]`, all of them or those that are named. Prints
  * a table for each, and writes what it found into results/. A seed that is done stays in runs/ until the studies change, so that a run
  * that was stopped goes on behind it.
  */
@@ -15,7 +15,6 @@ import { type Arms, STUDIES, type Study, type StudyName } from './studies.js';
 // Operations of so small a model are no work for several threads.
 setEngine(onnxruntimeEngine({ threads: 1 }));
 
-const SEEDS = [1, 2, 3];
 const shown = (value: number): string => value.toFixed(3);
 
 const here = import.meta.dirname;
@@ -39,9 +38,9 @@ async function cell(name: StudyName, seed: number): Promise<Arms> {
 
 const asked = process.argv.slice(2) as StudyName[];
 for (const name of asked.length > 0 ? asked : (Object.keys(STUDIES) as StudyName[])) {
-  const { title, measures, base }: Study = STUDIES[name];
+  const { title, measures, base, seeds = [1, 2, 3] }: Study = STUDIES[name];
   const found: Arms[] = [];
-  for (const seed of SEEDS) {
+  for (const seed of seeds) {
     found.push(await cell(name, seed));
     console.error(`${name}, seed ${seed}: ${JSON.stringify(found.at(-1))}`);
   }
@@ -53,9 +52,9 @@ for (const name of asked.length > 0 ? asked : (Object.keys(STUDIES) as StudyName
       const { mean, low, high } = apart;
       const gain = arm === base ? '' : `${shown(mean)} [${shown(low)}, ${shown(high)}]`;
       console.log(`| ${measure} | ${arm} | ${values.map(shown).join(', ')} | ${gain} |`);
-      return { measure, arm, values, ...(arm !== base && { apart }) };
+      return { measure, arm, values, mean: intervalOf(values), ...(arm !== base && { apart }) };
     }),
   );
   const file = join(here, 'results', `${name}.json`);
-  await writeFile(file, `${JSON.stringify({ title, base, seeds: SEEDS, rows }, null, 2)}\n`);
+  await writeFile(file, `${JSON.stringify({ title, base, seeds, rows }, null, 2)}\n`);
 }

@@ -2,26 +2,31 @@ import { createRandom } from '@posttrain/interfaces/random';
 import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
 
 /** Single characters, so that every text is as long as it looks. */
-const CHARACTERS = [...'abcdefghxyz:;\n?YesNo'].filter((one, i, all) => all.indexOf(one) === i);
-const END = CHARACTERS.length;
+const CHARACTERS = 'abcdefghxyz:;\n?YesNo';
 
-const tokenizer = new Tokenizer({
-  tokenizer: {
-    ...{ version: '1.0', normalizer: null, pre_tokenizer: null, post_processor: null },
-    added_tokens: [
-      { id: END, content: '</s>', single_word: false, lstrip: false, rstrip: false, normalized: false, special: true },
-    ],
-    decoder: { type: 'Fuse' },
-    model: { type: 'BPE', vocab: Object.fromEntries([...CHARACTERS, '</s>'].map((x, i) => [x, i])), merges: [] },
-  },
-  config: { eos_token: '</s>' },
-});
-
-/** A model of two small blocks with random weights over these characters. */
-export function smallModel(seed: number): Promise<CausalLM> {
+/** A model of two small blocks with random weights over these characters, and others. */
+export function smallModel(seed: number, others = ''): Promise<CausalLM> {
+  const characters = [...new Set(CHARACTERS + others)];
+  const end = characters.length;
+  const tokenizer = new Tokenizer({
+    tokenizer: {
+      ...{ version: '1.0', normalizer: null, pre_tokenizer: null, post_processor: null },
+      added_tokens: [
+        {
+          id: end,
+          content: '</s>',
+          ...{ single_word: false, lstrip: false, rstrip: false, normalized: false },
+          special: true,
+        },
+      ],
+      decoder: { type: 'Fuse' },
+      model: { type: 'BPE', vocab: Object.fromEntries([...characters, '</s>'].map((x, i) => [x, i])), merges: [] },
+    },
+    config: { eos_token: '</s>' },
+  });
   const config = parseModelConfig({
-    ...{ model_type: 'llama', vocab_size: END + 1, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2 },
-    ...{ num_attention_heads: 2, max_position_embeddings: 64, initializer_range: 0.1, eos_token_id: END },
+    ...{ model_type: 'llama', vocab_size: end + 1, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2 },
+    ...{ num_attention_heads: 2, max_position_embeddings: 64, initializer_range: 0.1, eos_token_id: end },
   });
   return CausalLM.initialize({ config, tokenizer, name: 'small' }, seed);
 }
@@ -61,13 +66,13 @@ export function chains(count: number, share: number, seed: number): Chain[] {
   });
 }
 
-/** Student's t of 95 %, two degrees of freedom. */
-const QUANTILE = 4.303;
+/** Student's t of 95 %, by how many seeds there are. */
+const QUANTILES: Readonly<Record<number, number>> = { 3: 4.303, 5: 2.776 };
 
-/** The mean of what three seeds came to, with its 95 % interval. */
+/** The mean of what three or five seeds came to, with its 95 % interval. */
 export function intervalOf(values: readonly number[]): Record<'mean' | 'low' | 'high', number> {
   const mean = values.reduce((a, b) => a + b) / values.length;
   const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
-  const half = (QUANTILE * deviation) / Math.sqrt(values.length);
+  const half = (QUANTILES[values.length]! * deviation) / Math.sqrt(values.length);
   return { mean, low: mean - half, high: mean + half };
 }

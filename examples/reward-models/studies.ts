@@ -1,19 +1,26 @@
 import { clickArms } from './clicks.js';
-import { aiFeedbackArms, conflictArms, constitutionArms, negativeArms } from './feedback.js';
-import { hackingArms, hybridArms, refitArms, stepwiseArms } from './policies.js';
-import { verifierArms } from './verifiers.js';
+import { aiFeedbackArms, conflictArms, constitutionArms } from './feedback.js';
+import { mixingArms } from './mixing.js';
+import { negativeArms } from './negatives.js';
+import { hackingArms, hybridArms, RARE_SIZES, refitArms, stepwiseArms } from './policies.js';
+import { generativeArms, verifierArms } from './verifiers.js';
 
 /** Arms by name, with what was measured of each. */
 export type Arms = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
-/** A study of three seeds. */
+/** A study of three seeds, or of those that it names. */
 export interface Study {
   readonly title: string;
   readonly measures: readonly string[];
   /** The arm that all others are compared with. */
   readonly base: string;
+  /** Default: 1, 2, 3. */
+  readonly seeds?: readonly number[];
   arms(seed: number): Promise<Arms>;
 }
+
+/** Of studies whose settings were chosen on seed 11. */
+const FRESH = [21, 22, 23];
 
 export const STUDIES = {
   verifiers: {
@@ -28,12 +35,37 @@ export const STUDIES = {
     base: 'clicks as they are',
     arms: clickArms,
   },
-  hybrid: { title: 'Rewards of steps and the outcome', measures: ['right'], base: 'outcome', arms: hybridArms },
+  generative: {
+    title: 'A verifier that says Yes or No',
+    measures: ['auroc'],
+    base: 'generative, labels by chance',
+    seeds: FRESH,
+    arms: (seed) => generativeArms(seed),
+  },
+  hybrid: {
+    title: 'Rewards of steps and the outcome',
+    measures: ['right'],
+    base: 'outcome',
+    arms: (seed) => hybridArms(seed),
+  },
+  rare: {
+    title: 'Rewards of steps where a right outcome is rare',
+    measures: ['right'],
+    base: 'outcome',
+    arms: (seed) => hybridArms(seed, RARE_SIZES),
+  },
+  mixing: {
+    title: 'Answers in two scripts',
+    measures: ['right', 'mixed'],
+    base: 'outcome',
+    arms: (seed) => mixingArms(seed),
+  },
   stepwise: {
     title: 'Preferences of steps',
     measures: ['right'],
     base: 'whole solutions',
-    arms: stepwiseArms,
+    seeds: [1, 2, 3, 4, 5],
+    arms: (seed) => stepwiseArms(seed),
   },
   hacking: {
     title: 'Reward models that like length',
@@ -69,7 +101,8 @@ export const STUDIES = {
     title: 'Negatives that are hard',
     measures: ['clean', 'perturbed'],
     base: 'pairs as they come',
-    arms: negativeArms,
+    seeds: FRESH,
+    arms: (seed) => negativeArms(seed),
   },
 } satisfies Record<string, Study>;
 

@@ -84,6 +84,70 @@ export type VerifierArm =
   | 'implicit'
   | 'generative';
 
+/** A model that has learnt to write right solutions. */
+async function writer(seed: number, written: number): Promise<CausalLM> {
+  const { trainer } = await sft({
+    ...{ ...quiet, seed, epochs: 3, learningRate: 5e-3, model: await smallModel(seed) },
+    rows: chains(written, 0, 10 * seed).map(({ prompt, steps }) => ({ prompt, completion: textOf(steps) })),
+  });
+  return trainer.model as CausalLM;
+}
+
+const whole = (of: readonly Chain[], right: readonly boolean[]) =>
+  of.map(({ prompt, steps }, i) => ({ prompt, completion: textOf(steps), label: right[i]! }));
+
+/** What a model that has learnt to say Yes of what is right thinks of solutions. */
+async function generative(
+  common: { readonly seed: number; readonly epochs: number; readonly learningRate: number },
+  base: CausalLM,
+  labelled: ReturnType<typeof whole>,
+): Promise<Verifier> {
+  const question = '?';
+  const asked = await pipeline(labelled, [generativeVerifierRows({ question })]).collect();
+  const { trainer } = await sft({
+    ...{ ...quiet, ...common, model: base },
+    rows: asked.map(({ prompt, completion }) => ({ prompt, completion })),
+  });
+  return generativeVerifier({ scorer: new LocalScorer(trainer.model as CausalLM), question });
+}
+
+/** How long a generative verifier learns, and how much there is of everything. */
+export interface GenerativeSizes extends Pick<VerifierSizes, 'written' | 'labelled' | 'heldOut' | 'epochs'> {
+  readonly learningRate: number;
+}
+export const GENERATIVE_SIZES: GenerativeSizes = {
+  ...{ written: 640, labelled: 640, heldOut: 240, epochs: 12, learningRate: 3e-3 },
+};
+
+/** A generative verifier, and one whose labels say nothing. */
+export async function generativeArms(
+  seed: number,
+  { written, labelled, heldOut, epochs, learningRate }: GenerativeSizes = GENERATIVE_SIZES,
+): Promise<Readonly<Record<'generative' | 'generative, labels by chance', Pick<Measured, 'auroc'>>>> {
+  const base = await writer(seed, written);
+  const rows = chains(labelled, 0.5, 10 * seed + 1);
+  const unseen = chains(heldOut, 0.5, 10 * seed + 2);
+  const isRight = rows.map(({ error }) => error === undefined);
+  const common = { seed, epochs, learningRate };
+  const arm = async (labels: readonly boolean[]) => {
+    const verifier = await generative(common, base, whole(rows, labels));
+    const verdicts = await verifier.verify(
+      unseen.map((row) => ({ prompt: row.prompt, completion: textOf(row.steps) })),
+    );
+    const isSound = unseen.map(({ error }) => error === undefined);
+    return {
+      auroc: auroc(
+        verdicts.map(({ score }) => score!),
+        isSound,
+      ).value,
+    };
+  };
+  return {
+    generative: await arm(isRight),
+    'generative, labels by chance': await arm(isRight.toReversed()),
+  };
+}
+
 /** All of them, with one seed. */
 export async function verifierArms(
   seed: number,
@@ -91,15 +155,9 @@ export async function verifierArms(
 ): Promise<Readonly<Record<VerifierArm, Measured>>> {
   const { written, labelled, heldOut, epochs, rollouts } = sizes;
   const common = { ...quiet, seed, epochs, learningRate: 3e-3 };
-  const { trainer } = await sft({
-    ...{ ...quiet, seed, epochs: 3, learningRate: 5e-3, model: await smallModel(seed) },
-    rows: chains(written, 0, 10 * seed).map(({ prompt, steps }) => ({ prompt, completion: textOf(steps) })),
-  });
-  const base = trainer.model as CausalLM;
+  const base = await writer(seed, written);
   const rows = chains(labelled, 0.5, 10 * seed + 1);
   const unseen = chains(heldOut, 0.5, 10 * seed + 2);
-  const whole = (of: readonly Chain[], right: readonly boolean[]) =>
-    of.map(({ prompt, steps }, i) => ({ prompt, completion: textOf(steps), label: right[i]! }));
   const isRight = rows.map(({ error }) => error === undefined);
 
   const outcome = async (labels: readonly boolean[]) => {
@@ -154,14 +212,6 @@ export async function verifierArms(
     ...{ beta: 0.3, stepDelimiter: '\n' },
   });
 
-  const question = '?';
-  const asked = await pipeline(whole(rows, isRight), [generativeVerifierRows({ question })]).collect();
-  const saying = await sft({
-    ...{ ...common, model: base },
-    rows: asked.map(({ prompt, completion }) => ({ prompt, completion })),
-  });
-  const scorer = new LocalScorer(saying.trainer.model as CausalLM);
-
   const truth = rows.map(({ steps, error }) => steps.map((_, i) => error === undefined || i < error));
   return {
     outcome: await outcome(isRight),
@@ -170,6 +220,6 @@ export async function verifierArms(
     'process, math-shepherd': await process(shepherd.map(({ labels }) => labels as boolean[])),
     'process, binary search': await process(searched.map((first) => rows[0]!.steps.map((_, i) => i + 1 < first))),
     implicit: await measured(ofSteps(implicitReward, true), unseen, 'last'),
-    generative: await measured(ofPrefixes(generativeVerifier({ scorer, question })), unseen, 'last'),
+    generative: await measured(ofPrefixes(await generative(common, base, whole(rows, isRight))), unseen, 'last'),
   };
 }

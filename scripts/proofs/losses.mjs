@@ -23,6 +23,21 @@ trainingProof('Bradley-Terry reward model', async (run) => {
   return trainRewardModel({ ...run, model, rows, loss, batchSize: 2, learningRate: 1e-2 });
 });
 
+trainingProof(
+  'Plackett-Luce reward model',
+  async (run) => {
+    const model = await SequenceClassifier.fromCausalLM(await tinyModel(), { labels: 1 });
+    const rankings = rows.map(({ prompt }) => ({ prompt, completions: ['x', 'y', 'z'], ranks: [2, 1, 3] }));
+    const loss = rewardModelLosses.plackettLuce();
+    return trainRewardModel({ ...run, model, rows: rankings, loss, epochs: 8, batchSize: 6, learningRate: 2e-2 });
+  },
+  async ({ trainer }) => {
+    const asked = ['x', 'y', 'z'].map((completion) => ({ prompt: rows[0].prompt, completion }));
+    const [x, y, z] = (await trainer.model.verifier().verify(asked)).map(({ score }) => score);
+    assert.ok(y > x && x > z, `${[x, y, z]}`);
+  },
+);
+
 trainingProof('top-k distillation', async (run) => {
   const [model, teacher] = [await tinyModel(1), await tinyModel(2)];
   const options = {

@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { ValueModel } from '@posttrain/lm';
 import {
   adaptiveKl,
+  lagrangian,
   leaveOneOut,
   multiTurn,
   policyObjectives,
+  pretrainingLoss,
   rejectMismatch,
   restartBuffer,
   samplerHead,
@@ -50,6 +52,24 @@ trainingProof(
     assert.ok(weights[2] !== weights[0], `β moves: ${weights}`);
     // One set of kernels: nothing to correct for.
     for (const { metrics } of history) assert.ok(metrics['sampling/kl_v2'] < 1e-9, `${metrics['sampling/kl_v2']}`);
+  },
+);
+
+trainingProof(
+  'GRPO within a limit, beside plain texts',
+  (run) =>
+    train(run, {
+      rewards: { vowels, long: { verifier: (text) => text.length / 6, weight: 0 } },
+      objective: {
+        ...policyObjectives.grpo(),
+        advantage: lagrangian(leaveOneOut(), { limits: { long: 0.2 }, multiplierRate: 1 }),
+        beside: pretrainingLoss({ rows: rows.map(({ prompt, completion }) => ({ text: prompt + completion })) }),
+      },
+    }),
+  ({ history }) => {
+    const multipliers = history.map(({ metrics }) => metrics['multiplier/long']);
+    assert.ok(multipliers[2] > multipliers[0], `λ rises while the limit is broken: ${multipliers}`);
+    assert.ok(history.every(({ metrics }) => metrics.pretraining_loss > 0));
   },
 );
 

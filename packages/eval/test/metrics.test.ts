@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createRandom } from '@posttrain/interfaces/random';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -379,6 +380,24 @@ describe('metrics of continual learning', () => {
     for (const name of ['backwardTransfer', 'forwardTransfer', 'forgetting'] as const)
       expect(found[name]).toBeCloseTo(expected[name], 12);
     expect(found.forgettingByTask.map((x) => Math.round(100 * x))).toEqual([50, 5, 20]);
+  });
+
+  const file = new URL('../../../goldens/continual/avalanche.json', import.meta.url);
+  const { streams } = JSON.parse(readFileSync(file, 'utf8')) as {
+    streams: ({ matrix: number[][]; baseline: number[] } & Record<
+      'backward_transfer' | 'forgetting' | 'forward_transfer',
+      number[]
+    >)[];
+  };
+  it.each(streams)('are those of Avalanche: $matrix', ({ matrix: scores, baseline: before, ...golden }) => {
+    const found = continualMetrics({ matrix: scores, baseline: before, higherIsBetter: true });
+    const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+    expect(found.backwardTransfer).toBeCloseTo(meanOf(golden.backward_transfer), 12);
+    expect(found.forwardTransfer).toBeCloseTo(meanOf(golden.forward_transfer), 12);
+    found.forgettingByTask.forEach((lost, j) => {
+      expect(lost).toBeCloseTo(golden.forgetting[j]!, 12);
+    });
+    expect(found.forgettingByTask).toHaveLength(golden.forgetting.length);
   });
 
   it('say nothing of transfer where there is none: nothing changes, one task, no baseline', () => {

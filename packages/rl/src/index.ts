@@ -29,6 +29,7 @@ export {
 } from './advantage/gae.js';
 export { type GdpoOptions, gdpo } from './advantage/gdpo.js';
 export { type GfpoOptions, gfpo } from './advantage/gfpo.js';
+export { type LagrangianOptions, lagrangian } from './advantage/lagrangian.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
 export { type LogPartitionOptions, logPartition } from './advantage/log-partition.js';
 export { maxRl } from './advantage/max-rl.js';
@@ -42,6 +43,7 @@ export { type VinePpoOptions, type VineValuesOptions, vinePpo, vineValues } from
 export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
 export type { Annotator, AnnotatorContext, Prefix, SampledBy } from './annotator.js';
+export type { BesideLoss } from './beside-loss.js';
 export {
   type Critic,
   type CriticExample,
@@ -115,6 +117,7 @@ export {
   type TrpoObjectiveOptions,
   type VineppoOptions,
 } from './objective/presets.js';
+export { type PretrainingLossOptions, pretrainingLoss } from './objective/pretraining-loss.js';
 export type { PrimeObjectiveOptions } from './objective/prime.js';
 export { type SamplingMask, type SamplingMaskOptions, samplingMaskReplay } from './objective/sampling-mask.js';
 export {

@@ -3,6 +3,7 @@ import type { AnyLoss, CoupledLoss, TrainingRow, UpdateRule } from '@posttrain/t
 import type { RolloutNeed } from './advantage/advantage.js';
 import type { AggregationContext } from './aggregation/aggregation.js';
 import type { Annotator } from './annotator.js';
+import type { BesideLoss } from './beside-loss.js';
 import type { Rollout } from './rollout.js';
 
 /**
@@ -49,4 +50,6 @@ export interface LossObjective {
   readonly annotators?: readonly Annotator[];
   /** As of the five parts; not with a coupled loss, which takes two passes. */
   readonly update?: UpdateRule;
+  /** As of the five parts. */
+  readonly beside?: BesideLoss;
 }

@@ -4,13 +4,16 @@ import { Trainer } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type AnnotatorContext,
+  batchMean,
   gae,
   gaeSteps,
   generalizedAdvantages,
+  groupNormalized,
   groupReward,
   implicitRewardLoss,
   implicitRewardRows,
   klInReward,
+  lagrangian,
   leaveOneOut,
   type PolicyObjective,
   type Prefix,
@@ -391,6 +394,86 @@ describe('PRIME', () => {
     expect(found.at(-1)).toEqual([0]);
     // Before it is whitened.
     expect(flat(prime().compute([single]))).toEqual([0]);
+  });
+});
+
+describe('lagrangian', () => {
+  const BETA = 0.3;
+  const [reward, cost] = [
+    [0, 0.5, 1, 0.8, 0.2],
+    [0, 0, 1, 0.6, 0.1],
+  ];
+  const mean = (policy: readonly number[], of: readonly number[]) => policy.reduce((sum, p, y) => sum + p * of[y]!, 0);
+  /** The best policy under a multiplier, against a uniform reference: π ∝ exp((r - λ c) / β). */
+  const best = (multiplier: number) => softmax(reward.map((r, y) => (r - multiplier * cost[y]!) / BETA));
+  /** A softmax of logits that learns from 200 rollouts a step, in which each outcome is as often as it is likely. */
+  const learnt = (limit: number, multiplierRate: number) => {
+    const advantage = lagrangian(batchMean(), { limits: { cost: limit }, initialMultiplier: 0.5, multiplierRate });
+    let logits = reward.map(() => 0);
+    let metrics: Readonly<Record<string, number>> = {};
+    for (let step = 0; step < 150; step++) {
+      const policy = softmax(logits);
+      let [drawn, sum] = [0, 0];
+      const outcomes = policy.flatMap((p, y) => {
+        sum += p;
+        const count = Math.round(200 * sum) - drawn;
+        drawn += count;
+        return new Array<number>(count).fill(y);
+      });
+      const rollouts = outcomes.map((y) =>
+        rollout({
+          reward: reward[y]! - BETA * Math.log(5 * policy[y]!),
+          rewards: { reward: reward[y]!, cost: cost[y]! },
+        }),
+      );
+      const advantages = advantage.compute(rollouts) as number[];
+      const slopes = policy.map(() => 0);
+      outcomes.forEach((y, i) => {
+        slopes[y]! += advantages[i]! / outcomes.length;
+      });
+      const total = slopes.reduce((a, b) => a + b);
+      logits = logits.map((x, y) => x + 3 * (slopes[y]! - total * policy[y]!));
+      metrics = advantage.learn!(rollouts);
+    }
+    return { policy: softmax(logits), metrics };
+  };
+
+  it('comes to the best policy within its limit, by enumeration; without moving multipliers the limit is broken', () => {
+    const limit = 0.2;
+    let [low, high] = [0, 10];
+    while (high - low > 1e-9) {
+      const middle = (low + high) / 2;
+      if (mean(best(middle), cost) > limit) low = middle;
+      else high = middle;
+    }
+    const { policy, metrics } = learnt(limit, 1);
+    expectClose(policy, best(low), 0.015);
+    expectClose([mean(policy, cost), metrics['cost/cost']!, metrics['multiplier/cost']!], [limit, limit, low], 0.03);
+    // A limit that does not bind: nothing is given up for it.
+    expectClose(learnt(0.9, 1).policy, best(0), 0.03);
+    const still = learnt(limit, 0);
+    expect(mean(still.policy, cost)).toBeGreaterThan(limit + 0.1);
+    expect(still.metrics['multiplier/cost']).toBeCloseTo(0.5, 12);
+  });
+
+  it('refuses what knows the reward only, and limits of what is not measured', () => {
+    const limits = { cost: 0 };
+    expect(() => lagrangian(gae(), { limits })).toThrow(
+      /gae needs values, which is of the reward and not of costs.*leaveOneOut/,
+    );
+    expect(() => lagrangian(batchMean(), { limits: {} })).toThrow(/limits.*at least one/);
+    expect(() => lagrangian(batchMean(), { limits, initialMultiplier: 20 })).toThrow(/20, above maxMultiplier, 10/);
+    const scored = [rollout({ reward: 1, rewards: { harm: 0 } })];
+    expect(() => lagrangian(batchMean(), { limits }).compute(scored)).toThrow(
+      /limits has "cost", and the rewards are harm/,
+    );
+    // What cannot be scored has no part in the mean cost.
+    const advantage = lagrangian(groupNormalized({ scaleRewards: 'none' }), { limits });
+    const some = [1, null].map((harm) => rollout({ reward: 1, rewards: { cost: harm } }));
+    expect(advantage.learn!(some)).toEqual({ 'cost/cost': 1, 'multiplier/cost': 1 });
+    expect(advantage.learn!([rollout({ reward: null, rewards: { cost: 3 } })])).toEqual({
+      'multiplier/cost': expect.closeTo(Math.exp(0.1), 12),
+    });
   });
 });
 

@@ -34,6 +34,7 @@ import {
   type PromptRow,
   policyObjective,
   policyObjectives,
+  pretrainingLoss,
   type Rollout,
   type ScoredRollout,
   singleTurn,
@@ -501,6 +502,49 @@ describe('in trainPolicy', () => {
       expect(String(show)).toContain('"dontRepromptOnSelfSuccess":false');
     },
   );
+  it('MiniLLM with its pretraining loss: value and gradient are those of both, row by row of a run', async () => {
+    const [model, teacher] = [await toyModel(1), await toyModel(9)];
+    const texts = ['abcabc', 'cab', 'bca'].map((text) => ({ text }));
+    const pretraining = { rows: texts, coefficient: 0.5, batchSize: 2, seed: 3 };
+    const rate = 0.5;
+    const shared = { model, optimizer: sgd(), learningRate: rate, schedule: 'constant', maxGradNorm: 0 } as const;
+    const runOf = async (given: object) => {
+      const { trainer, history } = await run({
+        ...shared,
+        steps: 1,
+        objective: policyObjectives.minillm({ teacher, ...given }),
+      });
+      return { moved: trainer.parameters, metrics: history[0]!.metrics };
+    };
+    const [plain, both] = [await runOf({}), await runOf({ pretraining })];
+    // By itself: the mean of -log p over the tokens of the two texts, of one forward pass without a trainer.
+    const beside = pretrainingLoss(pretraining);
+    const rows = beside.rows(model, 0);
+    const known = await sequenceLogProbs(
+      model,
+      rows.map(({ tokens }) => [...tokens]),
+    );
+    const all = known.flatMap(({ logProbs }) => Array.from(logProbs));
+    const nll = -all.reduce((a, b) => a + b, 0) / all.length;
+    expectClose([both.metrics.pretraining_loss!, both.metrics.loss! - plain.metrics.loss!], [nll, 0.5 * nll], 1e-6);
+    const { gradients } = await gradientOf(model, rows, beside.loss);
+    for (const [name, gradient] of Object.entries(gradients)) {
+      const [a, b] = [await both.moved[name]!.toArray(), await plain.moved[name]!.toArray()];
+      expectClose(
+        a.map((x, i) => (b[i]! - x) / rate),
+        await gradient.toArray(),
+        2e-5,
+        name,
+      );
+    }
+    // Every text once an epoch, in the order of the update; another coefficient or text is another run.
+    const seen = [0, 1, 2].flatMap((update) => beside.rows(model, update).map(({ tokens }) => tokens.join()));
+    expect(seen.slice(0, 3).toSorted()).toEqual(seen.slice(3).toSorted());
+    expect(new Set(seen).size).toBe(3);
+    const { settings } = pretrainingLoss({ ...pretraining, rows: texts.slice(1) });
+    expect(settings).not.toEqual(beside.settings);
+    expect(policyObjectives.minillm({ teacher, pretraining }).beside!.settings).toEqual(beside.settings);
+  });
 
   it('self-distillation learns from its base behind an adapter', async () => {
     const model = await toyModel(1);
@@ -578,6 +622,10 @@ describe('in trainPolicy', () => {
         { objective: opd({ teacher: { name: 'few', scoreTokens: async () => [{ logProbs: [-1] }] } }) },
         /gives 1 log-probabilities of 24/,
       ],
+      [
+        { objective: minillm({ teacher, pretraining: { rows: [{ text: 'ab' }, { words: 'c' }] } }) },
+        /row 1: has none of text.*columns are words/,
+      ],
       [{ objective: sdft({ privileged }) }, /teacher is 'base', and every weight is trained.*'live'/],
       [{ objective: sdft({ privileged, teacher: 'live' }) }, /topK is 100, and the vocabulary has 8 tokens/],
     ] as const) {
@@ -587,6 +635,9 @@ describe('in trainPolicy', () => {
     expect(() => minillm({ teacher: elsewhere(teacher) })).toThrow(
       /single-step decomposition needs.*rewardToGo: 'token'/,
     );
+    expect(() => minillm({ teacher, pretraining: { rows: [] } })).toThrow(/a list of at least one row/);
+    const beside = pretrainingLoss({ rows: [{ text: 'ab' }] });
+    expect(() => policyObjective({ ...policyObjectives.trpo(), beside })).toThrow(/"trpo" makes its step of one loss/);
     expect(() => opd({ teacher: 'gpt' as never })).toThrow(/a CausalLM, something that scores tokens/);
     expect(() => mopd({ teachers: {} })).toThrow(/an object by name of teachers/);
   });

@@ -124,7 +124,11 @@ describe('losses of pairs against TRL: value, gradient and metrics', () => {
     expect(count).toBeGreaterThan(5);
   });
 
-  it.each(formulas.pairs)('$name with $options, against its definition', async (golden) => {
+  const bfpo = readGolden<{ cases: (Case & { name: PreferenceLossName })[] }>('bfpo-authors.json');
+  it.each([
+    ...formulas.pairs.map((golden) => ({ ...golden, by: 'its definition' })),
+    ...bfpo.cases.map((golden) => ({ ...golden, by: 'the code of its authors' })),
+  ])('$name with $options, against $by', async (golden) => {
     const safe = pairs.map((pair, i) => {
       const [is_chosen_safe, is_rejected_safe] = formulas.safe[i]!;
       return { ...pair, columns: { is_chosen_safe, is_rejected_safe } };
@@ -532,6 +536,37 @@ describe('what does not come from the formulas of pairs', () => {
       pair([-0.5, -0.7, -2, -3], [-1.5, -1], [-1, -0.5]),
     ]);
     expect((await of(1, [-2, -3])).loss).toBeCloseTo(whole.loss, 7);
+  });
+
+  it('SPIN stands still where the policy says what the data say, and only there: the expected gradient, by enumeration', async () => {
+    const opponent = [0.4, 0.3, 0.2, 0.1];
+    /** Of logits of four outcomes, over all pairs of what the data and the opponent say; policy and opponent are one. */
+    const slopeAt = async (data: readonly number[]) => {
+      const outcomes = opponent.flatMap((_, i) => opponent.map((__, j) => [i, j] as const));
+      const completions = outcomes.map((of) => ({
+        completions: of.map((y) => ({ logProbs: [Math.log(opponent[y]!)], reference: [Math.log(opponent[y]!)] })),
+      }));
+      const { gradient } = await evaluatePreference(preferenceLosses.sigmoid({ beta: 0.3 }), completions);
+      const slope = opponent.map(() => 0);
+      outcomes.forEach(([i, j], pair) => {
+        const weight = data[i]! * opponent[j]! * outcomes.length;
+        for (const [side, y] of [i, j].entries()) {
+          const own = weight * gradient[2 * pair + side]!.at(-1)!;
+          opponent.forEach((p, k) => {
+            slope[k]! += own * (Number(k === y) - p);
+          });
+        }
+      });
+      return slope;
+    };
+    expectClose(await slopeAt(opponent), [0, 0, 0, 0], 1e-7);
+    // Elsewhere it is the difference of the two, less and more by half of β.
+    const data = [0.1, 0.2, 0.3, 0.4];
+    expectClose(
+      await slopeAt(data),
+      data.map((d, k) => -0.15 * (d - opponent[k]!)),
+      1e-7,
+    );
   });
 
   it('BFPO: where both are safe it is IPO with sums, and pairs at its four targets teach nothing', async () => {

@@ -57,6 +57,10 @@ const expected = JSON.parse(readFileSync(join(goldens, 'reward-models/expected.j
     overlap: number;
   };
 };
+/** By allRank. */
+const listMle = JSON.parse(readFileSync(join(goldens, 'reward-models/list-mle.json'), 'utf8')) as Formula & {
+  scores: number[][];
+};
 type DecisionName = 'scoring' | 'ce_rps' | 'smooth_brier' | 'distill_rps';
 const decisions = JSON.parse(readFileSync(join(goldens, 'decision/expected.json'), 'utf8')) as {
   kinds: string[];
@@ -131,6 +135,7 @@ describe('value and gradient of the formula', () => {
     readonly (readonly number[])[],
     LossInputs,
   ])[] = [
+    ['ListMLE of allRank', plackettLuce(), listMle, alone(listMle.logits as number[]), rankingInputs(listMle.scores)],
     ['plackettLuce', plackettLuce(), ranked, alone(ranked.logits as number[]), rankingInputs(ranked.scores)],
     [
       'bradleyTerry with softLabels',

@@ -1,4 +1,5 @@
 import type { DecisiveSettings } from '@posttrain/interfaces';
+import type { Metrics } from '@posttrain/training';
 import { groupsOf, type Rollout } from '../rollout.js';
 import type { ExtraNeed } from '../rollout-field.js';
 import type { Stateful } from '../stateful.js';
@@ -46,6 +47,8 @@ export interface Advantage extends Partial<Stateful> {
    *   reads rewards).
    */
   compute(rollouts: readonly Rollout[]): readonly (number | ArrayLike<number>)[];
+  /** Called after the step's updates with the rollouts as it saw them. What it changes must be in `state`; what it gives is logged. */
+  learn?(rollouts: readonly Rollout[]): Metrics;
 }
 
 /** Mean of the numbers that are there; NaN when none is. */

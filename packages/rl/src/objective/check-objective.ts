@@ -1,6 +1,7 @@
 import { PosttrainError, showValue } from '@posttrain/interfaces';
-import { annotationSpec } from '@posttrain/training';
+import { annotationSpec, type UpdateRule } from '@posttrain/training';
 import { type Advantage, needOf, type RolloutNeed } from '../advantage/advantage.js';
+import type { BesideLoss } from '../beside-loss.js';
 import type { Regulariser } from '../regulariser/regulariser.js';
 import type { Rollout } from '../rollout.js';
 
@@ -36,6 +37,21 @@ export function refuseWrongAdvantages(
   });
   if (advantages.length === rollouts.length) return;
   throw wrong(`${advantages.length} entries for ${rollouts.length} rollouts`);
+}
+
+/** @throws PosttrainError OBJECTIVE for a loss of other rows beside an update that sees the gradient of its own only */
+export function refuseBesideUpdate({
+  name,
+  beside,
+  update,
+}: {
+  readonly name: string;
+  readonly beside?: BesideLoss;
+  readonly update?: UpdateRule;
+}): void {
+  if (!beside || !update) return;
+  const problem = `the update "${update.name}" makes its step of one loss, and "${beside.name}" is another beside it`;
+  throw new PosttrainError('OBJECTIVE', `${name}: ${problem}; leave one of them out`);
 }
 
 /** What a regulariser has to say of a rollout, at the places of its row. @throws PosttrainError OBJECTIVE */

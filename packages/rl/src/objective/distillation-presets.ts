@@ -26,6 +26,7 @@ import { cispo } from '../surrogate/cispo.js';
 import { clip, clipShape } from '../surrogate/clip.js';
 import { unclipped } from '../surrogate/unclipped.js';
 import type { AnyPolicyObjective, PolicyObjectiveParts } from './policy-objective.js';
+import { type PretrainingLossOptions, pretrainingLoss } from './pretraining-loss.js';
 import { noRatio, policyGradient, sequenceMean, sequenceSum, tokenMean, tokenRatio } from './simple-parts.js';
 
 const opdOptions = options('on_policy_distillation', { ...teacherShape, ...outcomeShape });
@@ -39,6 +40,12 @@ const miniLlmPresetOptions = options('minillm', {
   ...miniLlmShape,
   /** Add the reverse KL of the next token, exactly over the vocabulary: its gradient needs no sample. Default true. */
   singleStepDecomposition: boolean({ default: true }),
+  /** L_PT of the paper, the loss of plain texts beside: options of `pretrainingLoss`. Default: none. */
+  pretraining: custom<PretrainingLossOptions>()(
+    '{ rows, coefficient, batchSize, … }',
+    (value) => typeof value === 'object' && value !== null,
+    { optional: true, settings: (of) => pretrainingLoss(of).settings! },
+  ),
 });
 /** Options of `policyObjectives.minillm`. */
 export type MiniLlmObjectiveOptions = Given<typeof miniLlmPresetOptions>;
@@ -120,11 +127,12 @@ export const distillationObjectives = {
   },
   /**
    * MiniLLM (arXiv 2306.08543), the reverse KL of whole completions: its reward-to-go by the clipped surrogate, and the single-step term
-   * over the whole vocabulary. TRL 1.9's MiniLLMTrainer is `{ gamma: 0, rewardToGo: 'token' }`. Teacher-mixed sampling is the
+   * over the whole vocabulary; `pretraining` adds L_PT. TRL 1.9's MiniLLMTrainer is `{ gamma: 0, rewardToGo: 'token' }`. Teacher-mixed sampling is the
    * source's: `rollouts: singleTurn({ mix: teacherMixture({ teacher: { model } }) })`, with `truncatedImportance` around the ratio.
    */
   minillm: (given: MiniLlmObjectiveOptions): PolicyObjectiveParts => {
-    const { teacher, singleStepDecomposition, epsilon, epsilonHigh, ...advantage } = miniLlmPresetOptions.read(given);
+    const { teacher, singleStepDecomposition, pretraining, epsilon, epsilonHigh, ...advantage } =
+      miniLlmPresetOptions.read(given);
     if (singleStepDecomposition && (typeof teacher === 'string' || 'scoreTokens' in teacher)) {
       const problem =
         'the single-step decomposition needs the teacher’s distributions, of a model that runs here (a CausalLM);';
@@ -142,6 +150,7 @@ export const distillationObjectives = {
         reverseKlMetric(),
         ...(singleStepDecomposition ? [raoBlackwellizedKl({ beta: 1, reference: teacher as CausalLM })] : []),
       ],
+      ...(pretraining && { beside: pretrainingLoss(pretraining) }),
     };
   },
   /**

@@ -13,12 +13,13 @@ import {
 import type { Advantage } from '../advantage/advantage.js';
 import type { Aggregation, AggregationContext } from '../aggregation/aggregation.js';
 import type { Annotator } from '../annotator.js';
+import type { BesideLoss } from '../beside-loss.js';
 import type { LossObjective, PolicyLoss } from '../loss-objective.js';
 import type { Ratio } from '../ratio/ratio.js';
 import type { PassOfLoss, Regulariser } from '../regulariser/regulariser.js';
 import { type Rollout, trainedTokens } from '../rollout.js';
 import type { Surrogate } from '../surrogate/surrogate.js';
-import { furtherAnnotations, refuseMissing, refuseWrongAdvantages } from './check-objective.js';
+import { furtherAnnotations, refuseBesideUpdate, refuseMissing, refuseWrongAdvantages } from './check-objective.js';
 import type { SamplingMask } from './sampling-mask.js';
 
 /** The five independent choices that policy-gradient algorithms differ in. An algorithm is an object literal of them. */
@@ -37,6 +38,8 @@ export interface PolicyObjectiveParts {
   readonly samplingMask?: SamplingMask;
   /** How an update is made of the rows: `trpo()`. Default: the optimizer's step of the loss's gradient. */
   readonly update?: UpdateRule;
+  /** A loss of other rows in every update: `pretrainingLoss()`. Not with an `update`. Default: none. */
+  readonly beside?: BesideLoss;
 }
 
 /** What a run may be given as its objective: five parts, or rows and a loss of its own. */
@@ -96,8 +99,9 @@ export function policyObjective(
   if (isLossObjective(parts)) return lossObjective(parts, { temperature });
   assertKnownOptions('policyObjective', parts, [
     ...['name', 'advantage', 'ratio', 'surrogate', 'aggregation', 'regularisers', 'annotators', 'update'],
-    'samplingMask',
+    ...['samplingMask', 'beside'],
   ]);
+  refuseBesideUpdate(parts);
   const { name, ratio, surrogate, samplingMask, regularisers = [] } = parts;
   if (surrogate.needsRatio && ratio.level === 'none') {
     throw new PosttrainError(
@@ -166,8 +170,9 @@ function lossObjective(
   { temperature = 1 }: PolicyObjectiveOptions = {},
 ): PolicyObjective<PolicyLoss> {
   assertKnownOptions('policyObjective', own, [
-    ...['name', 'settings', 'needsReference', 'needs', 'needsGroup', 'loss', 'rows', 'annotators', 'update'],
+    ...['name', 'settings', 'needsReference', 'needs', 'needsGroup', 'loss', 'rows', 'annotators', 'update', 'beside'],
   ]);
+  refuseBesideUpdate(own);
   const { name, needs = [], needsReference = false, update } = own;
   const loss = typeof own.loss === 'function' ? own.loss({ temperature }) : own.loss;
   if (update && 'readout' in loss) {

@@ -199,6 +199,7 @@ export function testAdvantage(
       assert.deepEqual(compute(rollouts, first), once, 'without a state it gives the same again');
       return;
     }
+    first.learn?.(rollouts);
     const second = make();
     await second.load!(await savedState(first.state()));
     assert.deepEqual(compute(rollouts, second), compute(rollouts, first), 'from a saved state');

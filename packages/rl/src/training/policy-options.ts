@@ -59,8 +59,8 @@ const hasParts = (value: unknown): boolean =>
 /** What decides a run of an objective: of one that has a loss of its own its settings, beside what it is put together with. */
 function objectiveSettings(objective: AnyPolicyObjective): DecisiveSettings[string] | DecisiveSettings {
   if (!isLossObjective(objective) || !objective.settings) return settingsOf(objective);
-  const { name, settings, annotators = [], update } = objective;
-  return settingsOf({ name, own: { settings }, annotators, ...(update && { update }) });
+  const { name, settings, annotators = [], update, beside } = objective;
+  return settingsOf({ name, own: { settings }, annotators, ...(update && { update }), ...(beside && { beside }) });
 }
 
 /** Below this, logits divided by it leave float32. */
@@ -264,7 +264,8 @@ export function samplingOf(
 
 /** Refuses options that make no sense together. @throws OptionError; PosttrainError DROPOUT, ADAPTER_INPUTS */
 export function checkPolicyOptions(settings: PolicySettings): void {
-  const { objective, completionsPerPrompt, adapter, rewards, rollouts, oldLogProbs, maxLogProbDifference } = settings;
+  const { model, objective, completionsPerPrompt, adapter, rewards, rollouts } = settings;
+  const { oldLogProbs, maxLogProbDifference } = settings;
   if (maxLogProbDifference !== undefined && oldLogProbs === 'sampler') {
     const problem = 'nothing is compared with the sampler unless oldLogProbs is "recomputed".';
     throw new OptionError('INVALID_OPTION', 'trainPolicy', 'maxLogProbDifference', problem);
@@ -272,6 +273,7 @@ export function checkPolicyOptions(settings: PolicySettings): void {
   refuseDropout('trainPolicy', adapter);
   refuseRowInputs('trainPolicy', adapter);
   weightedRewardsOf(rewards);
+  objective.beside?.rows(model, 0);
   const isOwn = isLossObjective(objective);
   const reader = isOwn ? objective : objective.advantage;
   const what = `the ${isOwn ? 'objective' : 'advantage'} ${reader.name}`;

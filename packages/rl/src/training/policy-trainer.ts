@@ -207,11 +207,13 @@ export async function learnFrom(
 
   // Objective and update. What has begun to change the weights comes to its end.
   signal?.throwIfAborted();
-  const { update: rule } = options.objective;
+  const { update: rule, beside } = options.objective;
   const updates: Metrics[] = [];
   for (let i = 0; i < options.iterationsPerBatch && skipped === undefined; i++) {
-    const learningRate = run.learningRateAt(step * options.iterationsPerBatch + i);
-    const made = { rows, scalars, rule, loss: objective.loss, learningRate };
+    const count = step * options.iterationsPerBatch + i;
+    const learningRate = run.learningRateAt(count);
+    const other = beside && { rows: beside.rows(options.model, count), loss: beside.loss };
+    const made = { rows, scalars, rule, loss: objective.loss, beside: other, learningRate };
     const { loss, metrics, gradNorm } = await policyUpdate(trainer, made);
     const { old_logp_difference: difference, ...others } = metrics;
     const isFirst = i === 0 && difference !== undefined;
@@ -224,8 +226,8 @@ export async function learnFrom(
   for (const { annotator, context } of annotators) {
     learnt.push(checkMetrics(annotator.name, (await annotator.learn?.(seen, advantages, context)) ?? {}));
   }
-  for (const regulariser of regularisersOf(options.objective)) {
-    learnt.push(checkMetrics(regulariser.name, regulariser.learn?.(seen) ?? {}));
+  for (const part of learningPartsOf(options.objective)) {
+    learnt.push(checkMetrics(part.name, part.learn?.(seen) ?? {}));
   }
   const metrics = { ...meanMetrics(updates), ...samplerMetrics, ...Object.assign({}, ...learnt) };
   return { annotated, advantages, rollouts, metrics, skipped };
@@ -259,8 +261,8 @@ function annotatorsOf(run: LearningPolicy, step: number, signal: AbortSignal | u
   }));
 }
 
-const regularisersOf = (objective: AnyPolicyObjective) =>
-  isLossObjective(objective) ? [] : (objective.regularisers ?? []);
+const learningPartsOf = (objective: AnyPolicyObjective) =>
+  isLossObjective(objective) ? [] : [objective.advantage, ...(objective.regularisers ?? [])];
 
 /** What annotators have to say before the first step. @throws what they refuse a run with */
 export async function prepareAnnotators(run: LearningPolicy, step: number, signal: AbortSignal | undefined) {

@@ -1,10 +1,11 @@
 import {
+  type AnyLoss,
+  type ForwardBackwardResult,
   forwardBackwardCoupled,
   type Trainer,
   type TrainingRow,
   type UpdateResult,
   type UpdateRule,
-  update,
   updateBy,
   updateByRule,
 } from '@posttrain/training';
@@ -17,17 +18,30 @@ export interface PolicyUpdate {
   readonly loss: PolicyLoss;
   readonly scalars?: Readonly<Record<string, number>> | undefined;
   readonly rule?: UpdateRule | undefined;
+  /** Rows that are no rollouts, and their loss: its gradient is added. */
+  readonly beside?: { readonly rows: readonly TrainingRow[]; readonly loss: AnyLoss } | undefined;
   readonly learningRate: number;
 }
 
 /** One update of a policy: the optimizer's step of any loss, or a rule's. */
 export function policyUpdate(
   trainer: Trainer,
-  { rows, loss, scalars = {}, rule, learningRate }: PolicyUpdate,
+  { rows, loss, scalars = {}, rule, beside, learningRate }: PolicyUpdate,
 ): Promise<UpdateResult> {
-  if ('readout' in loss) return updateBy(trainer, () => forwardBackwardCoupled(trainer, rows, loss), learningRate);
-  if (rule) return updateByRule(trainer, rule, rows, loss, { scalars, learningRate });
-  return update(trainer, rows, loss, learningRate, { scalars });
+  if (rule && !('readout' in loss)) return updateByRule(trainer, rule, rows, loss, { scalars, learningRate });
+  const added = async (): Promise<ForwardBackwardResult> => {
+    const own = await ('readout' in loss
+      ? forwardBackwardCoupled(trainer, rows, loss)
+      : trainer.forwardBackward(rows, loss, { scalars }));
+    if (!beside) return own;
+    const other = await trainer.forwardBackward(beside.rows, beside.loss);
+    return {
+      loss: own.loss + other.loss,
+      metrics: { ...own.metrics, ...other.metrics },
+      tokens: own.tokens + other.tokens,
+    };
+  };
+  return updateBy(trainer, added, learningRate);
 }
 
 /** Why rows teach nothing at all, so that there is nothing to update by; undefined where they do. */
