@@ -2,7 +2,8 @@ import { compile, perEngine, scalar, type Tensor, withEngine } from '@posttrain/
 import { naturalGradient } from '@posttrain/core-tensor/natural-gradient';
 import { globalNorm, mapNamed, type Named } from '@posttrain/core-tensor/optim';
 import { type Given, integer, number, options } from '@posttrain/interfaces';
-import { fisher, type TrainingRow, type UpdateRule } from '@posttrain/training';
+import { fisher, type UpdateRule } from '@posttrain/training';
+import { everyTokenAlike } from './every-token-alike.js';
 
 export const trpoShape = {
   /** δ: the largest KL(π_old ‖ π) of an update in nats, the mean over trained tokens. Default 0.01. */
@@ -85,11 +86,4 @@ export function trpo(given: TrpoOptions = {}): UpdateRule {
       return { ...before, metrics: { ...before.metrics, ...metrics }, gradNorm };
     },
   };
-}
-
-/** Rows in which every trained token weighs the same: what the KL is the mean over. */
-function everyTokenAlike(rows: readonly TrainingRow[]): TrainingRow[] {
-  const isTrained = rows.map(({ weights }) => Array.from(weights, (weight) => (weight === 0 ? 0 : 1)));
-  const count = isTrained.flat().reduce((a: number, b) => a + b, 0);
-  return rows.map((row, i) => ({ ...row, weights: isTrained[i]!.map((one) => one / count) }));
 }
