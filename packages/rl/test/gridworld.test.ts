@@ -115,10 +115,10 @@ it('an actor and a critic in tables find the shortest way by GAE, and what it is
   expect(Math.abs(values[0]! - 0.7)).toBeLessThan(0.1);
 });
 
-/** Three tokens of three letters, the last of which ends; two prompts, a reward of the whole and one of single tokens. */
-const writing = (gamma = 1) =>
+/** At most three tokens of three letters, the last of which ends; two prompts, a reward of the whole and one of single tokens. */
+const writing = (gamma = 1, maxLength = 3) =>
   tokenMdp({
-    ...{ vocabulary: 3, maxLength: 3, endToken: 2, prompts: 2, gamma },
+    ...{ vocabulary: 3, maxLength, endToken: 2, prompts: 2, gamma },
     reward: (tokens, prompt) => tokens.filter((token) => token === prompt).length - 0.3 * tokens.length,
     tokenReward: (tokens) => (tokens.at(-1) === 1 ? 0.2 : 0),
   });
@@ -507,9 +507,9 @@ describe('the natural policy gradient of a table', () => {
     const { advantages } = policyValues(mdp, [p]);
     const [gradient] = policyGradients(mdp, logits) as [number[]];
     const mix = [
-      [2, 0.5, 0],
-      [0, 0.3, -1],
-      [0.7, 0, 1.5],
+      [3, 0, 0.1],
+      [0, 0.2, 0],
+      [0.1, 0, 1],
     ];
     const times = (m: number[][], v: number[]) => m.map((row) => row.reduce((sum, x, j) => sum + x * v[j]!, 0));
     const transposed = (m: number[][]) => m[0]!.map((_, j) => m.map((row) => row[j]!));
@@ -534,7 +534,7 @@ describe('the natural policy gradient of a table', () => {
 });
 
 describe('policy gradients of a table', () => {
-  const mdp = writing();
+  const mdp = writing(1, 2);
   const logits = logitsOf(mdp);
   const policy = softmaxPolicy(logits);
   /** The gradient of a loss of completions by the logits of the table. */

@@ -16,7 +16,7 @@ export interface PolicyValues {
 
 /** Where sweeps end: what the last one has changed, beside the largest value (or 1). */
 const PRECISION = 1e-14;
-const MOST_SWEEPS = 100_000;
+const MOST_SWEEPS = 20_000;
 
 /** r + γ V(s') expected over what follows. */
 const lookAhead = (outcomes: readonly Outcome[], values: readonly number[], gamma: number): number =>

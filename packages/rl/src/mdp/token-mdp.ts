@@ -62,14 +62,15 @@ export interface TokenMdp extends FiniteMdp {
 export function tokenMdp(given: TokenMdpOptions): TokenMdp {
   const { vocabulary, maxLength, endToken, prompts, reward, tokenReward, gamma } = tokenMdpOptions.read(given);
   const name = 'token-mdp';
+  const goesOn = endToken !== undefined && endToken < vocabulary ? vocabulary - 1 : vocabulary;
+  const count = Array.from({ length: maxLength }, (_, length) => prompts * goesOn ** length).reduce((a, b) => a + b);
+  if (count > MOST_STATES) throw new MdpError(name, `it has ${count} states, more than ${MOST_STATES}`);
   const isComplete = (tokens: readonly number[]) => tokens.length === maxLength || tokens.at(-1) === endToken;
   const beginnings: { readonly prompt: number; readonly tokens: readonly number[] }[] = [];
   const numbers = new Map<string, number>();
   const nameOf = (prompt: number, tokens: readonly number[]) => `${prompt}:${tokens.join()}`;
   let layer = Array.from({ length: prompts }, (_, prompt) => ({ prompt, tokens: [] as readonly number[] }));
   while (layer.length > 0) {
-    if (beginnings.length + layer.length > MOST_STATES)
-      throw new MdpError(name, `it has more than ${MOST_STATES} states`);
     for (const { prompt, tokens } of layer) numbers.set(nameOf(prompt, tokens), numbers.size);
     beginnings.push(...layer);
     layer = layer.flatMap(({ prompt, tokens }) =>
