@@ -12,7 +12,7 @@ import {
 
 /** Tokens 0 … PATH - 1 follow each other in a circle; the others are off the path, from which any of the path leads back. */
 const [VOCABULARY, PATH, LENGTH] = [16, 4, 16];
-const [BATCH, FIRST, THEN, RATE] = [16, 40, 160, 0.5];
+const [BATCH, FIRST, THEN, RATE] = [16, 40, 160, 0.03];
 
 const isRight = (before: number, token: number): boolean =>
   before < PATH ? token === (before + 1) % PATH : token < PATH;
@@ -28,10 +28,16 @@ const world: FiniteMdp = finiteMdp({
   },
 });
 
-/** Logits of the next token, a row for each token before it. */
+/** Whatever is off the path looks alike. */
+const rowOf = (before: number): number => Math.min(before, PATH);
+
+/** Logits of the next token, a row for each token of the path before it, and one for all others. */
 type Table = readonly (readonly number[])[];
 
-const tableOf = (logits: Table) => Array.from({ length: LENGTH }, () => softmaxPolicy(logits)).flat();
+const tableOf = (logits: Table) => {
+  const rows = softmaxPolicy(logits);
+  return Array.from({ length: LENGTH * VOCABULARY }, (_, state) => rows[rowOf(state % VOCABULARY)]!);
+};
 
 /** The chance of a wrong token at each place, where the policy writes by itself. */
 function errors(logits: Table): number[] {
@@ -53,8 +59,9 @@ function stepped(
   const policy = softmaxPolicy(logits);
   const moved = logits.map((row) => [...row]);
   for (const { before, token, weight } of pairs) {
-    policy[before]!.forEach((p, a) => {
-      moved[before]![a] = moved[before]![a]! + ((RATE * weight) / BATCH) * ((a === token ? 1 : 0) - p);
+    const row = rowOf(before);
+    policy[row]!.forEach((p, a) => {
+      moved[row]![a] = moved[row]![a]! + ((RATE * weight) / BATCH) * ((a === token ? 1 : 0) - p);
     });
   }
   return moved;
@@ -71,7 +78,7 @@ function likelihood(logits: Table, key: Key, own: number): Table {
       const token = (begun + t + 1) % PATH;
       const pair = { before, token, weight: 1 };
       let left = uniforms[2 + 2 * t]!;
-      const drawn = policy[before]!.findIndex((p) => {
+      const drawn = policy[rowOf(before)]!.findIndex((p) => {
         left -= p;
         return left < 0;
       });
@@ -92,7 +99,7 @@ async function reinforce(logits: Table, seed: number): Promise<Table> {
     logits,
     episodes.flatMap(({ observations, actions }, i) =>
       observations.map((seen, t) => {
-        return { before: seen[0]! % VOCABULARY, token: actions[t] as number, weight: 0.2 * (toGo[i]![t]! - mean[t]!) };
+        return { before: seen[0]! % VOCABULARY, token: actions[t] as number, weight: 1 * (toGo[i]![t]! - mean[t]!) };
       }),
     ),
   );
@@ -103,7 +110,7 @@ export const ARMS = ['teacher forcing', 'scheduled sampling', 'REINFORCE'] as co
 /** The chance of a wrong token behind right ones (teacher-forced), and at each place of what the policy writes by itself. */
 export async function exposure(arm: (typeof ARMS)[number], seed: number): Promise<{ forced: number; free: number[] }> {
   const key = Key.fromSeed(seed);
-  let logits: Table = Array.from({ length: VOCABULARY }, () => new Array<number>(VOCABULARY).fill(0));
+  let logits: Table = Array.from({ length: PATH + 1 }, () => new Array<number>(VOCABULARY).fill(0));
   for (let i = 0; i < FIRST; i++) logits = likelihood(logits, key.child(i), 0);
   for (let i = 0; i < THEN; i++) {
     // Linear decay, as in arXiv 1506.03099: from none of its own to three quarters.

@@ -79,14 +79,18 @@ async function withReference<Row extends PromptRow>(
     })),
   );
   const all = [...whole, ...further];
-  const scored = await sequenceLogProbs(
+  // What nothing is forced in needs no pass: its log-probabilities are the sampler's.
+  const forced = all.filter(({ head }) => head.length > 0);
+  const passed = await sequenceLogProbs(
     model,
-    all.map(({ row, head }) => [...prompts[row]!, ...head]),
+    forced.map(({ row, head }) => [...prompts[row]!, ...head]),
     { adapter, temperature: sampling.temperature ?? 1 },
   );
-  return all.map(({ row, head, own, logProbs, ...rest }, i) => {
+  const scored = new Map(forced.map((one, i) => [one, passed[i]!.logProbs.subarray(prompts[one.row]!.length - 1)]));
+  return all.map((one) => {
+    const { row, head, own, logProbs, ...rest } = one;
     const completionTokens = [...head, ...own];
-    const ofHead = Array.from(scored[i]!.logProbs.subarray(prompts[row]!.length - 1));
+    const ofHead = Array.from(scored.get(one) ?? []);
     return {
       ...{ group: firstGroup + row, row: rows[row]!, promptTokens: prompts[row]!, completionTokens },
       samplerLogProbs: [...ofHead, ...logProbs],
