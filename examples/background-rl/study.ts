@@ -24,11 +24,11 @@ async function cell<T>(name: string, make: () => T | Promise<T>): Promise<T> {
 }
 
 /** Mean and 95 % interval over three seeds (Student's t). */
-function interval(values: readonly number[]): string {
+function interval(values: readonly number[], digits = 2): string {
   const mean = values.reduce((a, b) => a + b, 0) / values.length;
   const std = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1));
   const half = (4.303 * std) / Math.sqrt(values.length);
-  return `${mean.toFixed(2)} [${(mean - half).toFixed(2)}, ${(mean + half).toFixed(2)}]`;
+  return `${mean.toFixed(digits)} [${(mean - half).toFixed(digits)}, ${(mean + half).toFixed(digits)}]`;
 }
 const ofSeeds = <T>(make: (seed: number) => Promise<T>): Promise<T[]> =>
   SEEDS.reduce(async (before, seed) => [...(await before), await make(seed)], Promise.resolve([] as T[]));
@@ -58,7 +58,7 @@ console.log(
 );
 for (const arm of ARMS) {
   const cells = await ofSeeds((seed) => cell(`exposure ${arm} ${seed}`, () => exposure(arm, seed)));
-  const of = (what: (one: (typeof cells)[number]) => number) => interval(cells.map(what));
+  const of = (what: (one: (typeof cells)[number]) => number) => interval(cells.map(what), 3);
   const row = [of(({ forced }) => forced), of(({ free }) => free[3]!), of(({ free }) => free[15]!)];
   console.log(`| ${arm} | ${row.join(' | ')} | ${of(({ forced, free }) => free[15]! - forced)} |`);
 }

@@ -3,13 +3,17 @@ import { naturalGradient } from '@posttrain/core-tensor/natural-gradient';
 import { negativeLogLikelihood } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  type Advantage,
   type EnumeratedCompletion,
   type FiniteMdp,
   finiteMdp,
+  gae,
   generalizedAdvantages,
   lambdaReturns,
+  leaveOneOut,
   mdpEnvironment,
   type NumericEnvironment,
+  noBaseline,
   noRatio,
   nStepAdvantage,
   nStepReturns,
@@ -30,6 +34,7 @@ import {
   tdLambda,
   tokenMdp,
   truncatedImportance,
+  vinePpo,
 } from '../src/index.js';
 import { evaluateLoss, expectClose, readGolden } from './goldens.js';
 
@@ -242,7 +247,11 @@ describe('an MDP that is enumerated', () => {
         ),
       /is there an end that is reached/,
     ],
-    ['too many states', () => tokenMdp({ vocabulary: 64, maxLength: 4, reward: () => 0 }), /more than 100000 states/],
+    [
+      'too many states',
+      () => tokenMdp({ vocabulary: 64, maxLength: 4, reward: () => 0 }),
+      /it has 266305 states, more than 100000/,
+    ],
     ['a state that is complete', () => writing().stateOf(0, [2]), /\[2\] of prompt 0 is no beginning/],
   ])('refuses %s', (_, act, problem) => {
     expect(act).toThrow(problem);
@@ -684,5 +693,69 @@ describe('policy gradients of a table', () => {
       expectClose([loss], [golden[name].loss], 1e-6, name);
       expectClose(gradient, golden[name].gradient.flat(), 1e-6, name);
     }
+  });
+});
+
+describe('credit and variance, where all completions are known', () => {
+  const deciding = tokenMdp({ vocabulary: 2, maxLength: 3, reward: (tokens) => 2 + (tokens[1] === 1 ? 1 : 0) });
+  // A policy that does not look at what it has written: no other token has a part in what is decided.
+  const logits = Array.from({ length: deciding.states }, () => [0.4, -0.3]);
+  const policy = softmaxPolicy(logits);
+  const { values } = policyValues(deciding, policy);
+  const all = deciding.completions(policy);
+  const rollouts = all.map((one) => rolloutOfCompletion(one, values));
+  const tokensOf = (advantage: Advantage) =>
+    advantage.compute(rollouts).map((own) => (typeof own === 'number' ? [own, own, own] : Array.from(own)));
+
+  it('the token that decides has all the credit by the exact values, and a third of it by the outcome', () => {
+    const exact = tokensOf(nStepAdvantage({ nSteps: 1 }));
+    const { advantages } = policyValues(deciding, policy);
+    exact.forEach((own, i) => {
+      const { states, tokens } = all[i]!;
+      expectClose(
+        own,
+        tokens.map((token, t) => advantages[states[t]!]![token]!),
+        1e-12,
+      );
+      expect([own[0], own[2]]).toEqual([expect.closeTo(0, 12), expect.closeTo(0, 12)]);
+      expect(Math.abs(own[1]!)).toBeGreaterThan(0.01);
+    });
+    for (const [first, ...others] of tokensOf(leaveOneOut())) expect(others).toEqual([first, first]);
+    // VinePPO with the same values is the same credit.
+    expectClose(tokensOf(vinePpo({ stepTokens: [0, 1] })).flat(), exact.flat(), 1e-12);
+  });
+
+  it('the variance of one completion’s gradient falls from no baseline to the best constant, to V, to the credit of each token', () => {
+    const exact = policyGradients(deciding, logits).flat();
+    const spread = (advantages: readonly (readonly number[])[]) => {
+      let square = 0;
+      const mean = exact.map(() => 0);
+      all.forEach(({ probability, states, tokens }, i) => {
+        const estimate = exact.map(() => 0);
+        states.forEach((state, t) => {
+          policy[state]!.forEach((p, a) => {
+            const at = 2 * state + a;
+            estimate[at] = estimate[at]! + advantages[i]![t]! * ((a === tokens[t] ? 1 : 0) - p);
+          });
+        });
+        estimate.forEach((x, j) => {
+          square += probability * x * x;
+          mean[j] = mean[j]! + probability * x;
+        });
+      });
+      expectClose(mean, exact, 1e-12);
+      return square - exact.reduce((sum, x) => sum + x * x, 0);
+    };
+    const constant = (b: number) => tokensOf(noBaseline()).map((own) => own.map((r) => r - b));
+    const best = Math.min(...Array.from({ length: 41 }, (_, i) => spread(constant(2 + i / 40))));
+    const spreads = [
+      spread(constant(0)),
+      best,
+      spread(tokensOf(gae({ lambda: 1, whiten: false }))),
+      spread(tokensOf(nStepAdvantage({ nSteps: 1 }))),
+    ];
+    expect(spreads).toEqual([...spreads].sort((a, b) => b - a));
+    expect(spreads[0]!).toBeGreaterThan(10 * spreads[1]!);
+    expect(spreads[1]!).toBeGreaterThan(1.5 * spreads[3]!);
   });
 });

@@ -13,6 +13,7 @@ import {
   liftPreferenceLoss,
   minimumRisk,
   missingEosPenalty,
+  naturalPolicyGradient,
   noBaseline,
   policyObjective,
   policyObjectives,
@@ -311,8 +312,8 @@ describe('TRPO', () => {
     await file.close();
     const base = new CausalLM({ ...(await loadWeights(join(goldenFolder, 'models/llama'))), tokenizer, name: 'llama' });
     const trainer = await Trainer.create(base, { optimizer: sgd() });
-    const plain = sequences.map((tokens): TrainingRow => ({ tokens, weights: tokens.slice(1).map(() => 1) }));
-    const { logProbs } = await trainer.read(plain, predictions({ temperature }));
+    const plainRows = sequences.map((tokens): TrainingRow => ({ tokens, weights: tokens.slice(1).map(() => 1) }));
+    const { logProbs } = await trainer.read(plainRows, predictions({ temperature }));
     const rollouts = sequences.map((tokens, i): Rollout => {
       const completionTokens = tokens.slice(prompt);
       const oldLogProbs = Array.from(logProbs[i]!.subarray(prompt - 1));
@@ -332,6 +333,16 @@ describe('TRPO', () => {
     for (const [i, name] of shown.entries()) {
       const moved = (await trainer.parameters[name]!.toArray()).map((x, j) => x - before[i]![j]!);
       expectClose(moved, steps[i]!, 3e-3 * Math.max(...steps[i]!.map(Math.abs)), name);
+    }
+    // The natural policy gradient goes the same way, as far as the learning rate says.
+    const far = expected.step_norm;
+    const plain = await Trainer.create(base, { optimizer: sgd() });
+    const natural = naturalPolicyGradient({ damping, cgIterations });
+    const asked = await natural.update(plain, rows, objective.loss, { learningRate: 1e-3 });
+    const scale = far / (1e-3 * asked.metrics['npg/direction_norm']!);
+    for (const [i, name] of shown.entries()) {
+      const moved = (await plain.parameters[name]!.toArray()).map((x, j) => scale * (x - before[i]![j]!));
+      expectClose(moved, steps[i]!, 0.02 * Math.max(...steps[i]!.map(Math.abs)), name);
     }
   });
 });
