@@ -81,7 +81,7 @@ export async function debates(grounding: (typeof GROUNDINGS)[number], seed: numb
   const { adapters } = await trainPolicies({
     ...{ model, rows, rollouts, rewards: { environment: environmentReward() } },
     policies: { both: { adapter, objective: policyObjectives.reinforce({ baseline: 'batch-mean' }) } },
-    ...{ steps: 25, promptsPerStep: 4, completionsPerPrompt: 8, maxCompletionLength: 1, learningRate: 0.02, seed },
+    ...{ steps: 15, promptsPerStep: 4, completionsPerPrompt: 8, maxCompletionLength: 1, learningRate: 0.02, seed },
     schedule: 'constant',
   });
   const after = await measured(adapters.both!);

@@ -79,8 +79,8 @@ export async function learnt(learner: Learner, isControl: boolean, seed: number)
   const { trainer } = await trainPolicy({
     ...{ ...sampling, model, rows, rewards, objective: await objectiveOf(learner, seed) },
     ...(learner === 'logged' && { rollouts: loggedRollouts(), oldLogProbs: 'recomputed' as const }),
-    ...(isMixer && { rollouts: mixerRollouts({ xentSteps: isControl ? 24 : 8, everySteps: 4 }) }),
-    ...{ steps: 24, promptsPerStep: 4, learningRate: LEARNERS[learner], schedule: 'constant' },
+    ...(isMixer && { rollouts: mixerRollouts({ xentSteps: isControl ? 12 : 4, everySteps: 2 }) }),
+    ...{ steps: 12, promptsPerStep: 4, learningRate: LEARNERS[learner], schedule: 'constant' },
   });
   const meanOf = async (policy: typeof model) => {
     const rollouts = await rollOut({

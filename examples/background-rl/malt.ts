@@ -12,7 +12,7 @@ const prompts: MaltPrompts = {
   refiner: (question, answer, critique) => `${question}${answer}${critique}g`,
 };
 const ROLES = ['generator', 'verifier', 'refiner'] as const;
-const ROUNDS = 4;
+const ROUNDS = 3;
 
 /** The share of refined answers that are right: before, and after rounds of rows whose rewards are true or drawn. */
 export async function malt(isControl: boolean, seed: number): Promise<readonly [number, number]> {

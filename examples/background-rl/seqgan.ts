@@ -6,7 +6,7 @@ import { modelOf } from './letters.js';
 
 const PROMPT = [0];
 const LENGTH = 5;
-const [SHOWN, PRETRAINING, STEPS] = [64, 30, 20];
+const [SHOWN, PRETRAINING, STEPS] = [64, 30, 12];
 
 const sampled = async (model: CausalLM, n: number, seed: number): Promise<number[][]> => {
   const [completions] = await new LocalGenerator(model).generate([
@@ -45,8 +45,8 @@ export async function seqgan(arm: (typeof SEQGAN_ARMS)[number], seed: number): P
   for (let i = 0; i < PRETRAINING; i++) await update(trainer, rows, negativeLogLikelihood, 0.01);
   const before = trainer.model;
   const measured = async (model: CausalLM) => ({
-    oracle: await nll(oracle, await sampled(model, 512, 1000 + seed)),
-    generator: await nll(model, await sampled(oracle, 512, 2000 + seed)),
+    oracle: await nll(oracle, await sampled(model, 256, 1000 + seed)),
+    generator: await nll(model, await sampled(oracle, 256, 2000 + seed)),
   });
   const start = await measured(before);
   let after = before;
@@ -82,7 +82,7 @@ export async function seqgan(arm: (typeof SEQGAN_ARMS)[number], seed: number): P
     }
     const result = await trainPolicy({
       ...{ model: before, rows: [{ prompt: 'a' }], rewards: { none: () => 0 } },
-      objective: policyObjectives.seqgan({ discriminator, real, rollouts: 8, baseline: 'position-mean' }),
+      objective: policyObjectives.seqgan({ discriminator, real, rollouts: 4, baseline: 'position-mean' }),
       ...{ steps: STEPS, promptsPerStep: 1, completionsPerPrompt: 32, maxCompletionLength: LENGTH, seed },
       ...{ learningRate: 0.003, schedule: 'constant' },
     });

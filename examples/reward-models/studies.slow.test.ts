@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { ARMS, exposure } from '../background-rl/exposure.js';
 import { clickArms } from './clicks.js';
 import { areaBelow, constitutionArms } from './feedback.js';
 
@@ -22,4 +23,15 @@ it('a policy that has learnt revised answers is more harmless than one that has 
 it('every arm of the clicks orders some pairs rightly', async () => {
   const arms = await clickArms(1, { sessions: 24, swaps: 400 });
   for (const { ordered } of Object.values(arms)) expect(ordered > 0 && ordered <= 1).toBe(true);
+});
+
+it('a policy that has seen its own prefixes goes wrong less far behind them (examples/background-rl)', async () => {
+  const gaps: number[] = [];
+  for (const arm of ARMS) {
+    const { forced, free } = await exposure(arm, 4);
+    gaps.push(free.at(-1)! - forced);
+  }
+  const [taught, scheduled, reinforced] = gaps as [number, number, number];
+  expect(taught).toBeGreaterThan(scheduled + 0.01);
+  expect(scheduled).toBeGreaterThan(reinforced + 0.01);
 });
