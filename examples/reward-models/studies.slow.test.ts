@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { ARMS, exposure } from '../background-rl/exposure.js';
 import { cell } from '../policy-objectives/cells.js';
 import { clickArms } from './clicks.js';
 import { areaBelow, constitutionArms } from './feedback.js';
@@ -27,4 +28,15 @@ it('every arm of the clicks orders some pairs rightly', async () => {
 
 it('policy objectives learn from the task in a few steps, with a trust region and offline too', async () => {
   for (const arm of ['grpo', 'trpo', 'oreo']) expect(await cell(arm, 'right', 1, 6), arm).toBeGreaterThan(0.1);
+});
+
+it('a policy that has seen its own prefixes goes wrong less far behind them (examples/background-rl)', async () => {
+  const gaps: number[] = [];
+  for (const arm of ARMS) {
+    const { forced, free } = await exposure(arm, 4);
+    gaps.push(free.at(-1)! - forced);
+  }
+  const [taught, scheduled, reinforced] = gaps as [number, number, number];
+  expect(taught).toBeGreaterThan(scheduled + 0.01);
+  expect(scheduled).toBeGreaterThan(reinforced + 0.01);
 });

@@ -33,6 +33,9 @@ export { type LagrangianOptions, lagrangian } from './advantage/lagrangian.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
 export { type LogPartitionOptions, logPartition } from './advantage/log-partition.js';
 export { maxRl } from './advantage/max-rl.js';
+export { type MixerOptions, mixer } from './advantage/mixer.js';
+export { type MovingAverageBaselineOptions, movingAverageBaseline } from './advantage/moving-average-baseline.js';
+export { type NStepAdvantageOptions, nStepAdvantage } from './advantage/n-step.js';
 export { type PrimeOptions, prime } from './advantage/prime.js';
 export { type ProcessGrpoOptions, processGrpo } from './advantage/process-grpo.js';
 export { type ReinforcePlusPlusOptions, reinforcePlusPlus } from './advantage/reinforce-plus-plus.js';
@@ -40,6 +43,12 @@ export { greedyBaseline, reMax } from './advantage/remax.js';
 export { type TokenCovariance, tokenCovariances } from './advantage/token-covariances.js';
 export { policyEntropies, type TopEntropyOptions, tokenEntropies, topEntropy } from './advantage/top-entropy.js';
 export { type VinePpoOptions, type VineValuesOptions, vinePpo, vineValues } from './advantage/vineppo.js';
+export {
+  type ClassifierDiscriminatorOptions,
+  classifierDiscriminator,
+  type Discriminator,
+} from './adversarial/discriminator.js';
+export { type SeqGanOptions, type SeqGanValuesOptions, seqGan, seqGanValues } from './adversarial/seq-gan.js';
 export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
 export type { Annotator, AnnotatorContext, Prefix, SampledBy } from './annotator.js';
@@ -62,11 +71,52 @@ export {
   type ImplicitRewardModelOptions,
   implicitRewardModel,
 } from './critic/implicit-reward-model.js';
+export { type NStepValuesOptions, nStepValues } from './critic/n-step-values.js';
 export { type SharedValueHead, type SharedValueHeadOptions, sharedValueHead } from './critic/shared-value-head.js';
 export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
 export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
 export * from './distillation/index.js';
 export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './loss-objective.js';
+export {
+  checkPolicy,
+  type FiniteMdp,
+  finiteMdp,
+  MdpError,
+  type Outcome,
+  type PolicyTable,
+  softmaxPolicy,
+} from './mdp/finite-mdp.js';
+export { mdpEnvironment, tablePolicy } from './mdp/mdp-environment.js';
+export { optimalValues, type PolicyValues, policyGradients, policyValues } from './mdp/policy-values.js';
+export {
+  type EnumeratedCompletion,
+  rolloutOfCompletion,
+  type TokenMdp,
+  type TokenMdpOptions,
+  tokenMdp,
+} from './mdp/token-mdp.js';
+export { agreements, type DebateOptions, debate } from './multi-agent/debate.js';
+export {
+  answerValue,
+  critiqueValue,
+  type MaltAgents,
+  type MaltAnswer,
+  type MaltCritique,
+  type MaltPrompts,
+  type MaltRefinement,
+  type MaltRows,
+  type MaltRowsOptions,
+  type MaltTree,
+  type MaltTreeOptions,
+  maltRows,
+  maltTree,
+} from './multi-agent/malt.js';
+export type {
+  A2cOptions,
+  MixerObjectiveOptions,
+  ScstOptions,
+  SeqGanObjectiveOptions,
+} from './objective/background-presets.js';
 export type {
   JBondOptions,
   MiniLlmObjectiveOptions,
@@ -182,6 +232,9 @@ export { type SapoOptions, sapo } from './surrogate/sapo.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
 export { unclipped } from './surrogate/unclipped.js';
 export { type VespoOptions, vespo } from './surrogate/vespo.js';
+export { type LambdaDiscounts, lambdaReturns } from './td/lambda-returns.js';
+export { type NStepOptions, nStepReturns, segmentReturns } from './td/n-step-returns.js';
+export { type TdLambda, type TdLambdaOptions, type TdStep, tdLambda } from './td/td-lambda.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
 export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';

@@ -11,6 +11,7 @@ import {
   adaptiveKl,
   batchMean,
   cispo,
+  classifierDiscriminator,
   clip,
   clipCov,
   constantLength,
@@ -35,9 +36,14 @@ import {
   localTokenMean,
   logPartition,
   maxRl,
+  mixer,
+  mixerRollouts,
+  movingAverageBaseline,
   multiTurn,
   noBaseline,
   noRatio,
+  nStepAdvantage,
+  nStepValues,
   offPolicyMask,
   type PromptRow,
   policyEntropies,
@@ -52,6 +58,8 @@ import {
   reMax,
   restartBuffer,
   sapo,
+  seqGan,
+  seqGanValues,
   sequenceMean,
   sequenceRatio,
   sequenceSum,
@@ -120,6 +128,24 @@ const advantages: readonly (readonly [() => Advantage, TestAdvantageOptions?])[]
   [() => gae({ lengthAlpha: 0.5 }), { scaleInvariant: true }],
   [() => gae({ whiten: false, turnRewards: true, gamma: 0.9 })],
   [() => gae({ whitenRewards: true, endState: true, lambda: 0.5 })],
+  [() => nStepAdvantage({ nSteps: 2, gamma: 0.9 })],
+  [
+    () => seqGan({ baseline: 'position-mean' }),
+    {
+      readsRewards: false,
+      extras: ({ completionTokens }, i) => ({ 'seqgan.q': completionTokens.map((_, t) => Math.cos(i + t)) }),
+    },
+  ],
+  [
+    () => mixer(),
+    {
+      shiftInvariant: 'step',
+      extras: ({ completionTokens }) => ({
+        'mixer.xent': completionTokens.map(() => 0),
+        'mixer.reinforce': completionTokens.map(() => 1),
+      }),
+    },
+  ],
 ];
 
 describe('our own parts pass the kits', () => {
@@ -141,7 +167,19 @@ describe('our own parts pass the kits', () => {
   testRolloutSource(it, () => prioritizedReplay({ source: multiTurn(calculator, { maxTurns: 3 }) }), chat);
   testRolloutSource(it, () => multiTurn(calculator, { maxTurns: 3 }), chat);
 
+  testRolloutSource(it, () => mixerRollouts({ xentSteps: 0, everySteps: 1 }), {
+    rows: ['ab', 'cad', 'f'].map((prompt) => ({ prompt, completion: 'gfed' })),
+  });
+
   testAnnotator(it, () => greedyBaseline());
+  testAnnotator(it, () => movingAverageBaseline());
+  testAnnotator(it, () => nStepValues(tableCritic(), { nSteps: 2 }));
+  testAnnotator(it, async () => {
+    const real = [{ promptTokens: [0], completionTokens: [1, 2] }];
+    const model = await SequenceClassifier.fromCausalLM(await tinyPolicy());
+    const discriminator = await classifierDiscriminator(model, { learningRate: 0.01, iterationsPerBatch: 1 });
+    return seqGanValues({ discriminator, real, rollouts: 2 });
+  });
   testAnnotator(it, () => policyEntropies());
   testAnnotator(it, () => vineValues({ stepTokens: [0, 1], mcRollouts: 2 }));
   testAnnotator(it, () => criticValues(tableCritic()));

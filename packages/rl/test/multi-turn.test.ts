@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
-import type { ChatMessage } from '@posttrain/interfaces';
+import type { ChatMessage, Generator } from '@posttrain/interfaces';
 import {
   CausalLM,
   ChatTemplate,
@@ -16,10 +16,19 @@ import { createAdapter, lora } from '@posttrain/peft';
 import { sft } from '@posttrain/training';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import {
+  type AgentTurn,
+  agreements,
+  answerValue,
+  critiqueValue,
+  type DebateOptions,
+  debate,
   type Environment,
   environmentReward,
+  type MaltTree,
   type MultiAgentEnvironment,
   type MultiTurnOptions,
+  maltRows,
+  maltTree,
   multiAgent,
   multiTurn,
   type PoliciesTrainingOptions,
@@ -421,5 +430,144 @@ describe('several policies in one run', () => {
       /reference is of one policy: use trainPolicy/,
     );
     await expect(start({ policies: {} })).rejects.toThrow(/policies must name at least one/);
+  });
+});
+
+describe('MALT', () => {
+  const refined = (...rewards: number[]) => rewards.map((reward, i) => ({ text: `r${i}`, reward }));
+  const tree: MaltTree = {
+    question: 'q',
+    answers: [
+      {
+        text: 'a0',
+        critiques: [
+          { text: 'c0', refinements: refined(1, 1, 0) },
+          { text: 'c1', refinements: refined(0, 1, 0) },
+          { text: 'c2', refinements: refined(1, 1, 1) },
+        ],
+      },
+      {
+        text: 'a1',
+        critiques: [
+          { text: 'c0', refinements: refined(0, 0, 0) },
+          { text: 'c1', refinements: refined(1, 0, 0) },
+          { text: 'c0', refinements: refined(0, 0, 1) },
+        ],
+      },
+    ],
+  };
+
+  it('shares the reward of refinements out to critiques and answers, and makes rows of it, by hand', () => {
+    const values = tree.answers.map((answer) => [...answer.critiques.map(critiqueValue), answerValue(answer)]);
+    const thirds = [
+      [2, 1, 3, 2],
+      [0, 1, 1, 2 / 3],
+    ];
+    expect(values).toEqual(thirds.map((row) => row.map((value) => expect.closeTo(value / 3, 12))));
+    const { generator, verifier, refiner } = maltRows([tree]);
+    expect(generator).toEqual({
+      sft: [{ prompt: 'q\n', completion: 'a0' }],
+      preferences: [{ prompt: 'q\n', chosen: 'a0', rejected: 'a1' }],
+    });
+    // Of a1 no critique is worth more than a half.
+    expect(verifier).toEqual({
+      sft: ['c0', 'c2'].map((completion) => ({ prompt: 'q\na0\n', completion })),
+      preferences: ['c0', 'c2'].map((chosen) => ({ prompt: 'q\na0\n', chosen, rejected: 'c1' })),
+    });
+    expect(refiner.preferences.filter(({ prompt }) => prompt === 'q\na0\nc0\n')).toEqual([
+      { prompt: 'q\na0\nc0\n', chosen: 'r0', rejected: 'r2' },
+      { prompt: 'q\na0\nc0\n', chosen: 'r1', rejected: 'r2' },
+    ]);
+    // Where all is right there is nothing to prefer.
+    expect(refiner.preferences.some(({ prompt }) => prompt === 'q\na0\nc2\n')).toBe(false);
+    // c0 was said of a1 twice: one prompt, and a pair that comes twice is one row.
+    const prompt = 'q\na1\nc0\n';
+    expect(refiner.preferences.filter((pair) => pair.prompt === prompt)).toEqual([
+      { prompt, chosen: 'r2', rejected: 'r0' },
+      { prompt, chosen: 'r2', rejected: 'r1' },
+    ]);
+    expect(maltRows([tree], { threshold: 0.7 }).generator.sft).toEqual([]);
+    expect(() => answerValue({ text: 'a', critiques: [] })).toThrow(/a node of the tree has no children/);
+  });
+
+  it('asks every role n times of everything that was said before it', async () => {
+    const asked: string[] = [];
+    const seeds = new Set<number>();
+    const says = (letter: string): Generator => ({
+      name: letter,
+      generate: async (requests) =>
+        requests.map(({ prompt, n, seed }) => {
+          asked.push(String(prompt));
+          for (let i = 0; i < n!; i++) seeds.add(seed! + i);
+          return Array.from({ length: n! }, (_, i) => ({
+            ...{
+              text: `${letter}${i}`,
+              finishReason: 'stop' as const,
+              usage: { promptTokens: 1, completionTokens: 1 },
+            },
+          }));
+        }),
+    });
+    const agents = { generator: says('a'), verifier: says('c'), refiner: says('r') };
+    const grown = await maltTree('q', { agents, branches: 2, reward: (text) => (text === 'r1' ? 1 : 0) });
+    expect(asked.filter((prompt) => prompt.startsWith('q\na'))).toEqual([
+      ...['q\na0\n', 'q\na1\n'],
+      ...['q\na0\nc0\n', 'q\na0\nc1\n', 'q\na1\nc0\n', 'q\na1\nc1\n'],
+    ]);
+    expect(seeds.size).toBe(2 + 4 + 8);
+    expect(grown.answers.map(answerValue)).toEqual([0.5, 0.5]);
+    await expect(maltTree('q', { agents: { generator: says('a') } as never, reward: () => 0 })).rejects.toThrow(
+      /three generators/,
+    );
+  });
+});
+
+describe('a debate', () => {
+  const row = { prompt: 'What is 2 + 2?' };
+  /** What is asked of whom, and what each is paid, where they say this in turn. */
+  const held = async (options: DebateOptions, said: readonly string[]) => {
+    const episode = await debate(options).start(row, { sample: 0, step: 0, key: Key.fromSeed(1) });
+    const turns: AgentTurn[] = [];
+    for (const content of said) {
+      const turn = (await episode.next())!;
+      turns.push(turn);
+      await episode.take(turn.role, { role: 'assistant', content });
+    }
+    expect(await episode.next()).toBeUndefined();
+    return { turns, rewards: await episode.rewards() };
+  };
+  const grade = (text: string) => (text.includes('4') ? 1 : 0);
+
+  it.each([
+    ['what is right', 1, { debater_1: 1, debater_2: 0, debater_3: 0 }],
+    ['that the others say the same', 0, { debater_1: 0, debater_2: 0.5, debater_3: 0.5 }],
+    ['both', 0.6, { debater_1: 0.6, debater_2: 0.2, debater_3: 0.2 }],
+  ])('pays for %s, in the last round alone', async (_, grounding, expected) => {
+    const { turns, rewards } = await held({ debaters: 3, grounding, grade }, [
+      '4',
+      '5',
+      '4',
+      'It is 4.',
+      'I say 5',
+      '5',
+    ]);
+    for (const [role, value] of Object.entries(expected)) expect(rewards[role]).toBeCloseTo(value, 12);
+    expect(turns.map(({ role }) => role)).toEqual([
+      ...['debater_1', 'debater_2', 'debater_3'],
+      ...['debater_1', 'debater_2', 'debater_3'],
+    ]);
+    expect(turns[0]!.messages).toEqual([{ role: 'user', content: row.prompt }]);
+    expect(turns[4]!.messages.slice(1)).toEqual([
+      { role: 'assistant', content: '5' },
+      { role: 'user', content: 'The others say:\n4\n4\nAnswer again.' },
+    ]);
+  });
+
+  it('that was cut off is not scorable, and one that is to be graded needs a grade', async () => {
+    const episode = await debate({ grade }).start(row, { sample: 0, step: 0, key: Key.fromSeed(1) });
+    await episode.take('debater_1', { role: 'assistant', content: '4' });
+    expect(await episode.rewards()).toEqual({});
+    expect(agreements(['a', 'b', 'a', 'a'])).toEqual([2 / 3, 0, 2 / 3, 2 / 3]);
+    expect(() => debate({})).toThrow(/grounding is 1, and there is no grade/);
   });
 });

@@ -5,8 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, tensor } from '@posttrain/core-tensor';
 import { type Named, sgd } from '@posttrain/core-tensor/optim';
-import { type CausalLM, LocalGenerator, NO_ADAPTER, sequenceLogProbs, ValueModel } from '@posttrain/lm';
 import {
+  type CausalLM,
+  LocalGenerator,
+  NO_ADAPTER,
+  SequenceClassifier,
+  sequenceLogProbs,
+  ValueModel,
+} from '@posttrain/lm';
+import {
+  type Metrics,
   negativeLogLikelihood,
   RowOrder,
   sequenceLogProb,
@@ -18,8 +26,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Annotator,
   type AnnotatorContext,
+  annealedRollouts,
+  type CriticExample,
+  classifierDiscriminator,
   criticExamples,
   criticValues,
+  type Discriminator,
   difficultyCurriculum,
   externalSampler,
   gae,
@@ -27,10 +39,15 @@ import {
   implicitRewardModel,
   importanceWeighted,
   type LossObjective,
+  loggedRollouts,
   minimumRisk,
   minimumRiskRows,
+  mixerRollouts,
+  movingAverageBaseline,
   namedReward,
   noBaseline,
+  noRatio,
+  nStepValues,
   type PolicyObjectiveParts,
   type PolicyTrainingOptions,
   type PromptRow,
@@ -40,11 +57,14 @@ import {
   prioritizedReplay,
   type Rollout,
   type RolloutRequest,
+  type RolloutSource,
   type RowSource,
   restartBuffer,
   rollOut,
   type ScoredRollout,
   samplingMaskReplay,
+  seqGan,
+  seqGanValues,
   sharedValueHead,
   singleTurn,
   tokenRatio,
@@ -965,5 +985,221 @@ describe('trainPolicy refuses, before a token is sampled,', () => {
     ['a source that gives too few rows', { rows: source({}) }, /the source own gave 0 rows where 2 were asked for/],
   ] as const)('%s', async (_, options, message) => {
     await expect(run(options as Partial<Options>)).rejects.toThrow(message);
+  });
+});
+
+describe('what came before', () => {
+  const rows = [
+    { prompt: 'ab', completion: 'cdc' },
+    { prompt: 'c', completion: 'aabb' },
+  ];
+  const rewards = { fraction_of_c: (text: string) => fractionOfC(text) };
+  const rolled = async (model: CausalLM, source: RolloutSource, step: number, n = 3) =>
+    rollOut({ model, rows, rewards, source, completionsPerPrompt: n, maxCompletionLength: 6, step, seed: 5 });
+  /** The gradient of an objective by every parameter. */
+  const gradientOf = async (trainer: Trainer, parts: PolicyObjectiveParts, rollouts: readonly Rollout[]) => {
+    const objective = policyObjective(parts);
+    const { rows: annotated } = objective.annotate(rollouts, { maxCompletionLength: 6 });
+    const { gradients } = await trainer.gradients(annotated, objective.loss);
+    return (await Promise.all(Object.values(gradients).map(async (x) => [...(await x.toArray())]))).flat();
+  };
+  const near = (found: readonly number[], wanted: readonly number[]) => {
+    const size = Math.max(...wanted.map(Math.abs));
+    expect(size).toBeGreaterThan(1e-3);
+    expect(Math.max(...found.map((x, i) => Math.abs(x - wanted[i]!)))).toBeLessThan(1e-5 + 1e-4 * size);
+  };
+
+  it('MIXER is cross-entropy where all is forced and REINFORCE where nothing is, and Δ grows as it is said to', async () => {
+    const model = await toyModel(1);
+    const trainer = await Trainer.create(model, { optimizer: sgd() });
+    const references = rows.map(({ prompt, completion }) => ({
+      prompt: model.tokenizer.encode(prompt),
+      tokens: [...model.tokenizer.encode(completion), 7],
+    }));
+    const likelihood: TrainingRow[] = references.map(({ prompt, tokens }) => ({
+      tokens: [...prompt, ...tokens],
+      weights: [...prompt.slice(1).map(() => 0), ...tokens.map(() => 1 / 2)],
+    }));
+    const { gradients } = await trainer.gradients(likelihood, negativeLogLikelihood);
+    const mle = (await Promise.all(Object.values(gradients).map(async (x) => [...(await x.toArray())]))).flat();
+    const mixed = policyObjectives.mixer();
+    const incremental = mixerRollouts({ xentSteps: 1, everySteps: 2, delta: 2 });
+    near(await gradientOf(trainer, mixed, await rolled(model, incremental, 0)), mle);
+    const annealed = annealedRollouts({ steps: 4 });
+    near(await gradientOf(trainer, mixed, await rolled(model, annealed, 0)), mle);
+    const reinforced = await rolled(model, singleTurn(), 4);
+    const reinforce = policyObjectives.reinforce({ baseline: 'batch-mean' });
+    const pg = await gradientOf(trainer, reinforce, reinforced);
+    near(await gradientOf(trainer, mixed, await rolled(model, annealed, 4)), pg);
+    // In between it is the sum of both.
+    const half = await gradientOf(trainer, mixed, await rolled(model, annealed, 2));
+    const samples = await rolled(model, singleTurn(), 2);
+    const ofSamples = await gradientOf(trainer, reinforce, samples);
+    near(
+      half,
+      mle.map((x, i) => 0.5 * x + 0.5 * ofSamples[i]!),
+    );
+    // Steps, and how many tokens of references of 4 and 5 are forced.
+    for (const [step, forced] of [
+      [0, [4, 5]],
+      [1, [2, 3]],
+      [3, [0, 1]],
+      [5, [0, 0]],
+    ] as const) {
+      const rollouts = await rolled(model, incremental, step);
+      expect(rollouts.length).toBe(step === 0 ? 2 : 6);
+      for (const { group, completionTokens, extras } of rollouts) {
+        const head = forced[group]!;
+        expect(completionTokens.slice(0, head)).toEqual(references[group]!.tokens.slice(0, head));
+        expect(extras!['mixer.xent']).toEqual(completionTokens.map((_, t) => (t < head ? 1 : 0)));
+        expect(extras!['mixer.reinforce']).toEqual(completionTokens.map((_, t) => (t < head ? 0 : 1)));
+      }
+    }
+    await expect(rolled(model, mixerRollouts({ target: 'answer', xentSteps: 1, everySteps: 1 }), 0)).rejects.toThrow(
+      /nothing for row 0: it has no reference in its column "answer"/,
+    );
+  });
+
+  it('SCST: a sample that is the greedy completion teaches nothing, another one what it is better by', async () => {
+    const objective = policyObjectives.scst();
+    const still = await run({ objective, steps: 1, topK: 1 });
+    const before = await numbersOf({
+      parameters: (await Trainer.create(await toyModel(1), { optimizer: sgd() })).parameters,
+    });
+    expect(await numbersOf(still.trainer)).toEqual(before);
+    const moved = await run({ objective, steps: 1 });
+    expect(await numbersOf(moved.trainer)).not.toEqual(before);
+    const base = { group: 0, promptTokens: [1], completionTokens: [2, 3], oldLogProbs: [0, 0] };
+    expect(objective.advantage.compute([{ ...base, reward: 0.75, baseline: 0.5 }])).toEqual([0.25]);
+  });
+
+  it('a moving average of the rewards of steps before is a baseline, and any annotator that gives one', async () => {
+    const baseline = movingAverageBaseline({ rate: 0.5 });
+    const of = (rewards: (number | null)[]) => rewards.map((reward) => ({ reward }) as ScoredRollout);
+    const seen: number[] = [];
+    for (const given of [[1, 3], [4, null], [null]]) {
+      const annotated = await baseline.annotate(of(given), {} as AnnotatorContext);
+      seen.push(annotated[0]!.baseline!);
+      await baseline.learn!(annotated as Rollout[], [], {} as AnnotatorContext);
+    }
+    expect(seen).toEqual([2, 2, 3]);
+    expect(baseline.state!()).toEqual({ average: 3 });
+    const { history } = await run({ objective: policyObjectives.reinforce({ baseline }), steps: 1 });
+    expect(history[0]!.metrics.baseline).toBe(3 + 0.5 * (history[0]!.metrics.reward! - 3));
+    expect(() => policyObjectives.reinforce({ baseline: 'median' as never })).toThrow(/baseline is "median"/);
+  });
+
+  it('A2C teaches its critic the returns of its segments, and runs', async () => {
+    const critic = tableCritic();
+    const taught: CriticExample[] = [];
+    const listening = { ...critic, learn: async (examples: readonly CriticExample[]) => void taught.push(...examples) };
+    const annotator = nStepValues(listening, { nSteps: 2 });
+    critic.table.splice(1, 3, 0.1, 0.2, 0.4);
+    const rollout = { group: 0, promptTokens: [1, 1], completionTokens: [2, 3, 4], oldLogProbs: [0, 0, 0], reward: 1 };
+    const seen = await annotator.annotate([rollout as unknown as ScoredRollout], {} as AnnotatorContext);
+    await annotator.learn!(seen as Rollout[], [], {} as AnnotatorContext);
+    expect(taught).toEqual([
+      { tokens: [1, 1, 2, 3, 4], at: [1, 2, 3], values: [0.1, 0.2, 0.4], returns: [0.4, 0.4, 1] },
+    ]);
+    const { history } = await run({ objective: policyObjectives.a2c({ critic: tableCritic(), nSteps: 2 }) });
+    expect(history).toHaveLength(2);
+    expect(() => policyObjectives.a2c({ critic: tableCritic(), nSteps: 0 })).toThrow(/nSteps is 0/);
+  });
+
+  it('SeqGAN pays a token what a discriminator expects behind it, by enumeration, and shows that the real ones', async () => {
+    const model = await toyModel(1, endlessTokenizer);
+    const learnt: (readonly (readonly number[])[])[] = [];
+    const discriminator: Discriminator = {
+      name: 'ends with c',
+      settings: {},
+      realness: async (sequences) => sequences.map((tokens) => (tokens.at(-1) === 2 ? 0.9 : 0.2)),
+      learn: async (real, generated) => void learnt.push(real, generated),
+      state: () => null,
+      load: () => {},
+    };
+    const real = [0, 1, 2, 3].map((x) => ({ promptTokens: [0], completionTokens: [x, 2] }));
+    const values = seqGanValues({ discriminator, real, rollouts: 256 });
+    let seen: readonly Rollout[] = [];
+    const spied: Annotator = {
+      ...values,
+      learn: async (rollouts, advantages, context): Promise<Metrics> => {
+        seen = rollouts;
+        expect(advantages.map((own) => Array.from(own as number[]))).toEqual(
+          rollouts.map(({ extras }) => extras!['seqgan.q']),
+        );
+        return (await values.learn!(rollouts, advantages, context)) ?? {};
+      },
+    };
+    const objective = { ...policyObjectives.seqgan({ discriminator, real }), annotators: [spied] };
+    await run({ model, objective, steps: 1, maxCompletionLength: 2, completionsPerPrompt: 1, learningRate: 0 });
+    expect(learnt.map(({ length }) => length)).toEqual([2, 2]);
+    expect(learnt[0]!.every(([first, , last]) => first === 0 && last === 2)).toBe(true);
+    expect(learnt[1]).toEqual(seen.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]));
+    for (const { promptTokens, completionTokens, extras } of seen) {
+      const [first, last] = extras!['seqgan.q'] as number[];
+      const [scored] = await sequenceLogProbs(model, [[...promptTokens, completionTokens[0]!, 2]]);
+      const chance = Math.exp(scored!.logProbs.at(-1)!);
+      expect(last).toBe(completionTokens[1] === 2 ? 0.9 : 0.2);
+      const error = 0.7 * Math.sqrt((chance * (1 - chance)) / 256);
+      expect(Math.abs(first! - (0.2 + 0.7 * chance))).toBeLessThan(3.3 * error);
+    }
+    const [rollout] = seen as [Rollout];
+    const other = { ...rollout, extras: { 'seqgan.q': [0.5, 0.1] } };
+    const [centred] = seqGan({ baseline: 'position-mean' }).compute([
+      { ...rollout, extras: { 'seqgan.q': [0.3, 0.2] } },
+      other,
+    ]);
+    expect(Array.from(centred as number[])).toEqual([expect.closeTo(-0.1, 9), expect.closeTo(0.05, 9)]);
+    const written = [{ ...rollout, mask: [0, 1] } as unknown as ScoredRollout];
+    await expect(values.annotate(written, {} as AnnotatorContext)).rejects.toThrow(/tokens that an environment wrote/);
+  });
+
+  it('a classifier learns to tell two kinds of sequences apart, and is refused where it has two labels', async () => {
+    const model = await toyModel(1);
+    const discriminator = await classifierDiscriminator(await SequenceClassifier.fromCausalLM(model), {
+      learningRate: 0.03,
+      iterationsPerBatch: 12,
+    });
+    const [real, generated] = [0, 4].map((letter) => [0, 1, 2].map((x) => [x, letter, letter])) as [
+      number[][],
+      number[][],
+    ];
+    const metrics = (await discriminator.learn!(real, generated)) as Metrics;
+    expect(metrics['discriminator/loss']).toBeGreaterThan(0.4);
+    const told = await discriminator.realness([...real, ...generated]);
+    expect(Math.min(...Array.from(told).slice(0, 3))).toBeGreaterThan(Math.max(...Array.from(told).slice(3)) + 0.5);
+    const two = await SequenceClassifier.fromCausalLM(model, { labels: 2 });
+    await expect(classifierDiscriminator(two)).rejects.toThrow(/it must be a SequenceClassifier with one label/);
+  });
+
+  it('a log is learnt from without a completion sampled or a reward asked', async () => {
+    const logged = prompts.slice(0, 2).map((row, i) => ({
+      ...row,
+      completions: [0, 1].map((j) => ({ tokens: [2, i, j], reward: j, logProbs: [-1, -2, -1.5] })),
+    }));
+    const never = () => {
+      throw new Error('asked');
+    };
+    const objective = {
+      ...policyObjectives.reinforce({ baseline: 'batch-mean' }),
+      ratio: truncatedImportance(noRatio(), { level: 'sequence' }),
+    };
+    const given = { rows: logged, rollouts: loggedRollouts(), objective, rewards: { never }, completionsPerPrompt: 2 };
+    const { history, trainer } = await run({ ...given, oldLogProbs: 'recomputed', steps: 3 } as Partial<Options>);
+    expect(history.map(({ metrics }) => metrics['rewards/logged/mean'])).toEqual([0.5, 0.5, 0.5]);
+    const likelier = async (model: Pick<CausalLM, 'network' | 'weights'>) => {
+      const scored = await sequenceLogProbs(model, [
+        [0, 0, 1, 2, 0, 1],
+        [0, 0, 1, 2, 0, 0],
+      ]);
+      const [better, worse] = scored.map(({ logProbs }) => logProbs.reduce((a, b) => a + b, 0)) as [number, number];
+      return better - worse;
+    };
+    expect(await likelier(trainer.model)).toBeGreaterThan((await likelier(await toyModel(1))) + 0.05);
+    await expect(run(given as Partial<Options>)).rejects.toThrow(/does not sample from the policy itself/);
+    const short = { ...given, completionsPerPrompt: 3, oldLogProbs: 'recomputed' } as Partial<Options>;
+    await expect(run(short)).rejects.toThrow(
+      /its column "completions" has 2 completions, and completionsPerPrompt is 3/,
+    );
   });
 });

@@ -1,9 +1,11 @@
 import { custom, type Given, number, oneOf, options, settingsOf } from '@posttrain/interfaces';
 import { gae, gaeShape } from '../advantage/gae.js';
 import { leaveOneOut, leaveOneOutShape } from '../advantage/leave-one-out.js';
+import { movingAverageBaseline } from '../advantage/moving-average-baseline.js';
 import { reinforcePlusPlus, reinforcePlusPlusShape } from '../advantage/reinforce-plus-plus.js';
 import { greedyBaseline, reMax } from '../advantage/remax.js';
 import { vinePpo, vinePpoShape, vineValues, vineValuesShape } from '../advantage/vineppo.js';
+import type { Annotator } from '../annotator.js';
 import { type Critic, criticValues, inLoss } from '../critic/critic-values.js';
 import type { LossObjective } from '../loss-objective.js';
 import { klInLoss } from '../regulariser/kl-in-loss.js';
@@ -19,6 +21,7 @@ import { clip, clipShape } from '../surrogate/clip.js';
 import { unclipped } from '../surrogate/unclipped.js';
 import { naturalPolicyGradient, naturalPolicyGradientShape } from '../update/natural-policy-gradient.js';
 import { trpo, trpoShape } from '../update/trpo.js';
+import { backgroundObjectives } from './background-presets.js';
 import { distillationObjectives } from './distillation-presets.js';
 import { bnpo, dapo, drGrpo, groupNormalized, groupNormalizedShape, grpo } from './grpo.js';
 import type { PolicyObjectiveParts } from './policy-objective.js';
@@ -48,10 +51,21 @@ const rlooOptions = options('rloo', {
 export type RlooOptions = Given<typeof rlooOptions>;
 
 const BASELINES = { none: noBaseline, 'batch-mean': batchMean };
+const isBaseline = (value: unknown): boolean =>
+  typeof value === 'string'
+    ? ['none', 'batch-mean', 'moving-average'].includes(value)
+    : (value as Partial<Annotator> | null)?.gives?.includes('baseline') === true;
 const reinforceOptions = options('reinforce', {
   ...regulariserShape,
-  /** What is subtracted from the reward: nothing, or the mean reward of the step. Default `none`. */
-  baseline: oneOf(['none', 'batch-mean'], { default: 'none' }),
+  /**
+   * What is subtracted from the reward: nothing, the mean reward of the step, a moving average of those of the steps before, or what an annotator gives
+   * every rollout as its `baseline`. Default `none`.
+   */
+  baseline: custom<'none' | 'batch-mean' | 'moving-average' | Annotator>()(
+    'none, batch-mean, moving-average, or an annotator that gives a baseline',
+    isBaseline,
+    { default: 'none', settings: (value) => (typeof value === 'string' ? value : settingsOf(value)) },
+  ),
 });
 /** Options of `policyObjectives.reinforce`. */
 export type ReinforceOptions = Given<typeof reinforceOptions>;
@@ -186,12 +200,15 @@ export const policyObjectives = {
       regularisers: regularisersOf({ beta, entropyCoef }, klInLoss),
     };
   },
-  /** REINFORCE (Williams, 1992), optionally with the step's mean reward as its baseline. */
+  /** REINFORCE (Williams, 1992), with any baseline: A = r - b. */
   reinforce: (options: ReinforceOptions = {}): PolicyObjectiveParts => {
     const { baseline, ...others } = reinforceOptions.read(options);
+    const annotator = baseline === 'moving-average' ? movingAverageBaseline() : baseline;
     return {
       name: 'reinforce',
-      advantage: BASELINES[baseline](),
+      ...(typeof annotator === 'string'
+        ? { advantage: BASELINES[annotator]() }
+        : { advantage: { ...reMax(), name: 'baseline' }, annotators: [annotator] }),
       ratio: noRatio(),
       surrogate: policyGradient(),
       aggregation: sequenceSum(),
@@ -252,6 +269,7 @@ export const policyObjectives = {
   },
   ...policyVariants,
   prime: primeObjective,
+  ...backgroundObjectives,
   ...distillationObjectives,
 } as const;
 

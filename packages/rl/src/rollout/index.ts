@@ -10,6 +10,13 @@ export {
   type ToolCallOfReply,
 } from './environment.js';
 export { type ExternalSamplerOptions, externalSampler, type PolicyToSync } from './external-sampler.js';
+export { type LoggedCompletion, type LoggedRolloutsOptions, loggedRollouts } from './logged-rollouts.js';
+export {
+  type AnnealedRolloutsOptions,
+  annealedRollouts,
+  type MixerRolloutsOptions,
+  mixerRollouts,
+} from './mixer-rollouts.js';
 export {
   type AgentTurn,
   type MultiAgentEnvironment,
