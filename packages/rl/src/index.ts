@@ -69,6 +69,33 @@ export {
   teachersLogProbs,
 } from './distillation/teacher-log-probs.js';
 export type { SelfTeacher, TokenTeacher } from './distillation/token-teacher.js';
+export { type Bandit, type BanditOptions, bandit } from './environments/bandit.js';
+export { type CalculatorOptions, type CalculatorRow, calculate, calculator } from './environments/calculator.js';
+export { type CodeTestsOptions, type CodeTestsRow, codeTests } from './environments/code-tests.js';
+export {
+  type DocumentSearchOptions,
+  type DocumentSearchRow,
+  documentFacts,
+  documentSearch,
+  type Fact,
+  type PassageFinder,
+} from './environments/document-search.js';
+export { type GridWorld, type GridWorldOptions, gridWorld } from './environments/grid-world.js';
+export { type NimOptions, nim } from './environments/nim.js';
+export { type ServedEnvironment, type ServedRow, servedEnvironment } from './environments/served-environment.js';
+export {
+  EnvironmentServerError,
+  httpConnection,
+  processConnection,
+  type ServerAnswer,
+  type ServerConnection,
+  type ServerRequest,
+} from './environments/server-connection.js';
+export type { TaskEnvironment } from './environments/task-environment.js';
+export { type TextGameOptions, type TextGameRow, textGame } from './environments/text-game.js';
+export { ticTacToe } from './environments/tic-tac-toe.js';
+export { bestMoves, gameEnvironment, minimax, type TwoPlayerGame } from './environments/two-player-game.js';
+export { type ScriptedUser, type UserSimulatorOptions, userSimulator } from './environments/user-simulator.js';
 export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './loss-objective.js';
 export type {
   JBondOptions,
@@ -254,6 +281,7 @@ export {
 export { type SquaredLogRatioOptions, squaredLogRatio } from './regulariser/squared-log-ratio.js';
 export { type CodeReward, type CodeRewardOptions, type CodeVerdict, codeReward } from './rewards/code-reward.js';
 export { type ContrastiveRewardOptions, contrastiveReward } from './rewards/contrastive-reward.js';
+export { type CosineLengthOptions, cosineLength } from './rewards/cosine-length.js';
 export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
 export {
   type EurekaCandidate,
@@ -267,9 +295,11 @@ export { type HybridRewardOptions, hybridReward } from './rewards/hybrid-reward.
 export { type ImplicitProcessRewardOptions, implicitProcessReward } from './rewards/implicit-process-reward.js';
 export { type LcpoOptions, lcpo } from './rewards/lcpo.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
+export { type LengthTargetOptions, lengthTarget } from './rewards/length-target.js';
 export { type MissingEosPenaltyOptions, missingEosPenalty } from './rewards/missing-eos-penalty.js';
 export { type ProcessAdvantageOptions, processAdvantage } from './rewards/process-advantage.js';
 export { type RefitRewardModel, type RefitRewardModelOptions, refitRewardModel } from './rewards/refit-reward-model.js';
+export { type RepetitionPenaltyOptions, repetitionPenalty } from './rewards/repetition-penalty.js';
 export type {
   PromptRow,
   Reward,
@@ -290,6 +320,7 @@ export {
   scoreCompletions,
 } from './rewards/score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
+export { type StopProperlyOptions, stopProperly } from './rewards/stop-properly.js';
 export { type StepRewardsOptions, stepRewards } from './rewards/step-rewards.js';
 export { checkRollouts, RolloutError } from './rollout/check-rollouts.js';
 export { type DifficultyCurriculumOptions, difficultyCurriculum } from './rollout/difficulty-curriculum.js';
@@ -313,8 +344,16 @@ export {
 export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
 export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
 export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './rollout/play.js';
+export type { ParseErrorPolicy } from './rollout/parse-errors.js';
 export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './rollout/prioritized-replay.js';
+export {
+  type ReconcileTurnsOptions,
+  reconcileTurns,
+  type TurnRecord,
+  type TurnSequence,
+} from './rollout/reconcile-turns.js';
 export { type RestartBufferOptions, restartBuffer } from './rollout/restart-buffer.js';
+export type { LimitStop, RolloutLimits, StopReason } from './rollout/rollout-limits.js';
 export {
   type FeedbackContext,
   generatorOf,
@@ -329,6 +368,7 @@ export { type SingleTurnOptions, singleTurn } from './rollout/single-turn.js';
 export { type EnvironmentTool, toolEnvironment } from './rollout/tool-environment.js';
 export { toolReplies } from './rollout/tool-replies.js';
 export {
+  episodeEnds,
   groupsOf,
   type Rollout,
   type SampledRollout,

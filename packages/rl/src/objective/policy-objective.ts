@@ -10,6 +10,7 @@ import {
   type UpdateRule,
   weightedSum,
 } from '@posttrain/training';
+import { advantagesPerEpisode } from '../advantage/per-episode.js';
 import type { Advantage } from '../advantage/advantage.js';
 import type { Aggregation, AggregationContext } from '../aggregation/aggregation.js';
 import type { Annotator } from '../annotator.js';
@@ -220,7 +221,7 @@ function annotate(
   );
   const weights = aggregation.weights(lengths, context);
   const seen = rollouts.map((rollout, i) => penalized(parts, rollout, masks[i]!));
-  const advantages = advantage.compute(seen);
+  const advantages = advantagesPerEpisode(advantage, seen);
   refuseWrongAdvantages(parts, advantages, rollouts);
   const rows = rollouts.flatMap((rollout, i): TrainingRow[] => {
     const own = advantages[i]!;
