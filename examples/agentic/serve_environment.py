@@ -4,7 +4,7 @@ usage: python serve_environment.py reasoning-gym NAME [--size N] [--seed N] [--c
        python serve_environment.py verifiers NAME [--config JSON] [--http PORT]
 
 NAME is what `reasoning_gym.create_dataset` or `verifiers.load_environment` takes; --config holds its keyword arguments. Without --http a
-question is a line of JSON on standard input and its answer one on standard output. Of verifiers it is the interface up to 0.4 that is in
+question is a line of JSON on standard input and its answer one on standard output. Of verifiers it is the interface of 0.4, which later versions have as
 `verifiers.legacy` (`SingleTurnEnv`, `MultiTurnEnv`, `ToolEnv` and what stands on them): a rollout of theirs runs here, and its model is
 whoever asks.
 """
@@ -57,7 +57,7 @@ class ReasoningGymEpisode:
 
 class Verifiers:
     def __init__(self, name: str, config: dict):
-        import verifiers.legacy as vf
+        import verifiers as vf
 
         self.environment = vf.load_environment(name, **config)
         self.rows = self.environment.get_dataset()
@@ -139,8 +139,8 @@ class VerifiersEpisode:
 
 
 def client_of(episode: VerifiersEpisode):
-    from verifiers.legacy.clients.client import Client
-    from verifiers.legacy.types import Response, ResponseMessage, ToolCall
+    from verifiers.clients.client import Client
+    from verifiers.types import Response, ResponseMessage, ToolCall
 
     class Asking(Client):
         def setup_client(self, config):

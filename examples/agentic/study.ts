@@ -29,36 +29,30 @@ const template =
   "{% for m in messages %}{% if m.role == 'assistant' %}A{{ m.content }}</s>n{% elif m.role == 'tool' %}t{{ m.content }}n" +
   '{% else %}u{{ m.content }}n{% endif %}{% endfor %}{% if add_generation_prompt %}A{% endif %}';
 const config = parseModelConfig({
-  ...{ model_type: 'llama', vocab_size: END + 1, hidden_size: 32, intermediate_size: 32, num_hidden_layers: 1 },
+  ...{ model_type: 'llama', vocab_size: END + 1, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1 },
   ...{ num_attention_heads: 2, max_position_embeddings: 32, initializer_range: 0.2, eos_token_id: END },
 });
 const modelOf = (seed: number) =>
   CausalLM.initialize({ config, tokenizer, chatTemplate: new ChatTemplate(tokenizer, template), name: 'digits' }, seed);
 
-/** Sums of at most 4, so that an answer is one letter. */
+/** Sums of at most 4, so that an answer is one letter. Only the calculator has the numbers: who does not call it can guess, and is right a third of the time at best. */
 const rows: CalculatorRow[] = [0, 1, 2, 3, 4].flatMap((a) =>
-  [0, 1, 2, 3, 4].filter((b) => a + b <= 4).map((b) => ({ prompt: `${a}+${b}`, expression: `${a}+${b}`, answer: a + b })),
+  [0, 1, 2, 3, 4].filter((b) => a + b <= 4).map((b) => ({ prompt: '+', expression: `${a}+${b}`, answer: a + b })),
 );
 
-/** The calculator with one key: a reply that begins with `=` calls it with what was asked. */
-const oneKey = (called: { episodes: number; calls: number }): Environment<CalculatorRow> => {
-  const world = calculator();
-  return {
-    ...world,
-    async start(row, context) {
-      called.episodes++;
-      const { messages, step } = await world.start(row, context);
-      const pressed = { name: 'calculate', arguments: { expression: row.expression } };
-      return {
-        messages,
-        step(reply) {
-          if (!reply.content.startsWith('=')) return step(reply);
-          called.calls++;
-          return step({ ...reply, tool_calls: [{ id: '0', type: 'function', function: pressed }] });
-        },
-      };
-    },
-  };
+/** The calculator with one key: a reply that begins with `=` calls it. */
+const world = calculator();
+const oneKey: Environment<CalculatorRow> = {
+  ...world,
+  async start(row, context) {
+    const { messages, step } = await world.start(row, context);
+    const pressed = { name: 'calculate', arguments: { expression: row.expression } };
+    const calls = [{ id: '0', type: 'function' as const, function: pressed }];
+    return {
+      messages,
+      step: (reply) => step(reply.content.startsWith('=') ? { ...reply, tool_calls: calls } : reply),
+    };
+  },
 };
 
 /** A number from 0 to 1 that an episode always has and that says nothing of it. */
@@ -71,41 +65,41 @@ function noise(text: string, seed: number): number {
 
 const REWARDS = ['right', 'random'] as const;
 const SEEDS = [1, 2, 3];
-const STEPS = 80;
+const STEPS = 96;
 const FILE = join(import.meta.dirname, 'results.json');
 
-/** Every eighth step: the share of right answers, and of episodes that called. */
+/** Every twelfth step: the share of right answers, and of episodes that called. */
 interface Curve {
   readonly right: readonly number[];
-  readonly calls: readonly number[];
+  readonly called: readonly number[];
 }
 
 async function cell(reward: (typeof REWARDS)[number], seed: number): Promise<Curve> {
-  const called = { episodes: 0, calls: 0 };
-  const calls: number[] = [];
   const { history } = await trainPolicy({
     model: await modelOf(seed),
     rows,
-    rollouts: multiTurn(oneKey(called), { maxTurns: 2, maxTurnTokens: 3 }),
-    objective: policyObjectives.grpo({ entropyCoef: 0.03 }),
+    rollouts: multiTurn(oneKey, { maxTurns: 2, maxTurnTokens: 3 }),
+    objective: policyObjectives.grpo({ entropyCoef: 0.05 }),
     rewards: {
       right: { verifier: environmentReward(), weight: reward === 'right' ? 1 : 0 },
+      // To call is to be found before it can pay.
+      called: {
+        verifier: (_, { messages = [] }) => Number(messages.some(({ role }) => role === 'tool')),
+        weight: reward === 'right' ? 0.3 : 0,
+      },
       random: {
         verifier: (text, { messages = [] }) => noise(messages.map(({ content }) => content).join('|') + text, seed),
         weight: reward === 'random' ? 1 : 0,
       },
     },
-    afterStep() {
-      calls.push(called.calls / called.episodes);
-      called.calls = 0;
-      called.episodes = 0;
-    },
-    ...{ steps: STEPS, promptsPerStep: 5, completionsPerPrompt: 24, maxCompletionLength: 14 },
+    ...{ steps: STEPS, promptsPerStep: 5, completionsPerPrompt: 32, maxCompletionLength: 14 },
     ...{ learningRate: 0.01, schedule: 'constant' as const, seed },
   });
-  const thin = (values: readonly number[]) =>
-    values.filter((_, step) => step % 8 === 0 || step === STEPS - 1).map((value) => Number(value.toFixed(3)));
-  return { right: thin(history.map(({ metrics }) => metrics['rewards/right/mean']!)), calls: thin(calls) };
+  const curveOf = (name: string) =>
+    history
+      .map(({ metrics }) => Number(metrics[`rewards/${name}/mean`]!.toFixed(3)))
+      .filter((_, step) => step % 12 === 0 || step === STEPS - 1);
+  return { right: curveOf('right'), called: curveOf('called') };
 }
 
 /** Mean and 95 % interval over three seeds (Student's t). */
@@ -131,6 +125,6 @@ for (const reward of REWARDS) {
   const curves = SEEDS.map((seed) => results[`${reward} ${seed}`]!);
   const [first, last] = [curves.map(({ right }) => right[0]!), curves.map(({ right }) => right.at(-1)!)];
   const learnt = last.map((value, i) => value - first[i]!);
-  const called = curves.map(({ calls }) => calls.at(-1)!);
+  const called = curves.map((curve) => curve.called.at(-1)!);
   console.log(`| ${reward} | ${[first, last, learnt, called].map(interval).join(' | ')} |`);
 }

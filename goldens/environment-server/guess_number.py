@@ -1,6 +1,6 @@
 """A small environment of verifiers, for the fixture: guess a number with a tool that says higher or lower."""
 
-import verifiers.legacy as vf
+import verifiers as vf
 from datasets import Dataset
 
 

@@ -19,8 +19,8 @@ import {
   languageConsistency,
   normalizedMatch,
   numericMatch,
-  ruleVerifier,
   rubric,
+  ruleVerifier,
   severity,
   tokenF1,
   VerifierFailedError,
@@ -350,53 +350,79 @@ const openInstruct = JSON.parse(
 ) as OpenInstruct;
 
 describe('answers in words', () => {
-  it.each(openInstruct.words)("$completion against $answer is as open-instruct has it", async ({ completion, answer, ...wanted }) => {
-    const row = { answer };
-    expect((await verdictOf(tokenF1(), completion, row)).score).toBeCloseTo(wanted.f1, 12);
-    const first = { answer: [answer].flat()[0] };
-    expect((await verdictOf(normalizedMatch(), completion, first)).score).toBe(wanted.puzzle);
-    expect((await verdictOf(normalizedMatch({ within: 'answer' }), completion, first)).score).toBe(wanted.matcher);
-  });
+  it.each(openInstruct.words)(
+    '$completion against $answer is as open-instruct has it',
+    async ({ completion, answer, ...wanted }) => {
+      const row = { answer };
+      expect((await verdictOf(tokenF1(), completion, row)).score).toBeCloseTo(wanted.f1, 12);
+      const first = { answer: [answer].flat()[0] };
+      expect((await verdictOf(normalizedMatch(), completion, first)).score).toBe(wanted.puzzle);
+      expect((await verdictOf(normalizedMatch({ within: 'answer' }), completion, first)).score).toBe(wanted.matcher);
+    },
+  );
 
   it('F1 is that of the words both have, is the same both ways, and 1 for no order of them', async () => {
     const of = async (a: string, b: string) => (await verdictOf(tokenF1(), a, { answer: b })).score;
     const texts = ['red fox', 'fox red', 'red red fox', 'blue', 'a fox', ''];
-    for (const a of texts) for (const b of texts.filter((one) => one !== '')) expect(await of(a, b)).toBe(a === '' ? 0 : await of(b, a));
-    expect([await of('red fox', 'fox red'), await of('red red fox', 'red fox'), await of('fox', 'blue')]).toEqual([1, 0.8, 0]);
-    expect((await verdictOf(tokenF1({ within: 'finish' }), 'red <finish>fox</finish>', { answer: 'fox' })).score).toBe(1);
+    for (const a of texts)
+      for (const b of texts.filter((one) => one !== '')) expect(await of(a, b)).toBe(a === '' ? 0 : await of(b, a));
+    expect([await of('red fox', 'fox red'), await of('red red fox', 'red fox'), await of('fox', 'blue')]).toEqual([
+      1, 0.8, 0,
+    ]);
+    expect((await verdictOf(tokenF1({ within: 'finish' }), 'red <finish>fox</finish>', { answer: 'fox' })).score).toBe(
+      1,
+    );
     expect((await verdictOf(tokenF1({ within: 'finish' }), 'fox', { answer: 'fox' })).score).toBe(0);
     await expect(verdictOf(tokenF1(), 'x', { answer: [] })).rejects.toThrow(/the column "answer" is .*must be a text/);
   });
 });
 
 describe('instructionConstraints', () => {
-  it.each(openInstruct.instructions.cases)("$id $kwargs is followed where open-instruct's IFEval says so", async ({ id, kwargs, followed }) => {
-    const row = { instruction_id_list: [id], kwargs: [kwargs] };
-    const { answers } = openInstruct.instructions;
-    const found = await Promise.all(answers.map(async (answer) => (await verdictOf(instructionConstraints(), answer, row)).score));
-    const told = (digits: string) => answers.filter((_, i) => digits[i] === '1');
-    expect(told(found.join(''))).toEqual(told(followed));
-  });
+  it.each(openInstruct.instructions.cases)(
+    "$id $kwargs is followed where open-instruct's IFEval says so",
+    async ({ id, kwargs, followed }) => {
+      const row = { instruction_id_list: [id], kwargs: [kwargs] };
+      const { answers } = openInstruct.instructions;
+      const found = await Promise.all(
+        answers.map(async (answer) => (await verdictOf(instructionConstraints(), answer, row)).score),
+      );
+      const told = (digits: string) => answers.filter((_, i) => digits[i] === '1');
+      expect(told(found.join(''))).toEqual(told(followed));
+    },
+  );
 
   it('scores the share of them, or all; and says which was not followed', async () => {
     const row = {
       instruction_id_list: ['punctuation:no_comma', 'keywords:existence'],
       kwargs: [{}, { keywords: ['fox.*'] }],
     };
-    expect(await verdictOf(instructionConstraints(), 'a fox', row)).toEqual({ score: 0.5, explanation: 'not followed: keywords:existence' });
+    expect(await verdictOf(instructionConstraints(), 'a fox', row)).toEqual({
+      score: 0.5,
+      explanation: 'not followed: keywords:existence',
+    });
     expect((await verdictOf(instructionConstraints({ score: 'all' }), 'a fox', row)).score).toBe(0);
     expect((await verdictOf(instructionConstraints(), 'a FOX.*', row)).score).toBe(1);
     expect(INSTRUCTION_IDS).toHaveLength(22);
   });
 
   it.each<[unknown, unknown, RegExp]>([
-    [['keywords:existance'], [], /there is no instruction "keywords:existance" here; did you mean "keywords:existence"/],
+    [
+      ['keywords:existance'],
+      [],
+      /there is no instruction "keywords:existance" here; did you mean "keywords:existence"/,
+    ],
     [['toString'], [], /there is no instruction "toString"/],
     [['keywords:existence'], [{}], /keywords of keywords:existence is undefined; it must be a list of words/],
-    [['keywords:frequency'], [{ keyword: 'a', frequency: 1, relation: 'exactly' }], /must be "less than" or "at least"/],
+    [
+      ['keywords:frequency'],
+      [{ keyword: 'a', frequency: 1, relation: 'exactly' }],
+      /must be "less than" or "at least"/,
+    ],
     [[], [], /must be a list of ids of instructions, at least one/],
   ])('refuses %j with %j', async (ids, kwargs, message) => {
-    await expect(verdictOf(instructionConstraints(), 'x', { instruction_id_list: ids, kwargs })).rejects.toThrow(message);
+    await expect(verdictOf(instructionConstraints(), 'x', { instruction_id_list: ids, kwargs })).rejects.toThrow(
+      message,
+    );
   });
 });
 
@@ -440,7 +466,11 @@ describe('rubric', () => {
   });
 
   it.each<[string, Verifier['verify'], RegExp]>([
-    ['throws', async () => Promise.reject(new Error('no batteries')), /on "fox"" on completion 0 .*failed: Error: no batteries/],
+    [
+      'throws',
+      async () => Promise.reject(new Error('no batteries')),
+      /on "fox"" on completion 0 .*failed: Error: no batteries/,
+    ],
     ['hangs', () => new Promise(() => {}), /took longer than 20 ms/],
     ['is off the scale', async () => [{ score: 7 }], /was given 7 by bad, off the scale/],
     ['gives no number', async () => [{ score: Number.NaN }], /was given NaN by bad/],
@@ -454,7 +484,9 @@ describe('rubric', () => {
   });
 
   it('refuses rows without criteria', async () => {
-    await expect(verdictOf(rubric({ judges: [judge()] }), 'x', { rubrics: [] })).rejects.toThrow(/must be a list of \{ description, weight \}/);
+    await expect(verdictOf(rubric({ judges: [judge()] }), 'x', { rubrics: [] })).rejects.toThrow(
+      /must be a list of \{ description, weight \}/,
+    );
     expect(() => rubric({ judges: [] })).toThrow(/judges is .*at least one/);
   });
 });

@@ -320,8 +320,8 @@ export {
   scoreCompletions,
 } from './rewards/score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
-export { type StopProperlyOptions, stopProperly } from './rewards/stop-properly.js';
 export { type StepRewardsOptions, stepRewards } from './rewards/step-rewards.js';
+export { type StopProperlyOptions, stopProperly } from './rewards/stop-properly.js';
 export { checkRollouts, RolloutError } from './rollout/check-rollouts.js';
 export { type DifficultyCurriculumOptions, difficultyCurriculum } from './rollout/difficulty-curriculum.js';
 export {
@@ -343,8 +343,8 @@ export {
 } from './rollout/multi-agent.js';
 export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
 export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
-export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './rollout/play.js';
 export type { ParseErrorPolicy } from './rollout/parse-errors.js';
+export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './rollout/play.js';
 export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './rollout/prioritized-replay.js';
 export {
   type ReconcileTurnsOptions,

@@ -164,23 +164,26 @@ describe('built-in environments', () => {
     return paid;
   };
 
-  it.each(Object.entries(makers))('%s: rows come from the seed, and the oracle gets exactly what it says, and others less', async (_, make) => {
-    const environment = make();
-    const rows = environment.rows(12, 7);
-    expect(make().rows(5, 7)).toEqual(rows.slice(0, 5));
-    expect(environment.rows(12, 8)).not.toEqual(rows);
-    for (const row of rows) {
-      const best = environment.best(row);
-      expect(await worth(environment, row, (messages) => environment.oracle(row, messages))).toBeCloseTo(best, 12);
-      const silent = await worth(environment, row, () => ({ role: 'assistant', content: 'I do not know.' }));
-      expect(silent).toBeLessThan(best);
-      // An oracle that loses its first turn is worth at most as much.
-      const late = await worth(environment, row, (messages, turn) =>
-        turn === 0 ? { role: 'assistant', content: 'go nowhere' } : environment.oracle(row, messages),
-      );
-      expect(late).toBeLessThanOrEqual(best);
-    }
-  });
+  it.each(Object.entries(makers))(
+    '%s: rows come from the seed, and the oracle gets exactly what it says, and others less',
+    async (_, make) => {
+      const environment = make();
+      const rows = environment.rows(12, 7);
+      expect(make().rows(5, 7)).toEqual(rows.slice(0, 5));
+      expect(environment.rows(12, 8)).not.toEqual(rows);
+      for (const row of rows) {
+        const best = environment.best(row);
+        expect(await worth(environment, row, (messages) => environment.oracle(row, messages))).toBeCloseTo(best, 12);
+        const silent = await worth(environment, row, () => ({ role: 'assistant', content: 'I do not know.' }));
+        expect(silent).toBeLessThan(best);
+        // An oracle that loses its first turn is worth at most as much.
+        const late = await worth(environment, row, (messages, turn) =>
+          turn === 0 ? { role: 'assistant', content: 'go nowhere' } : environment.oracle(row, messages),
+        );
+        expect(late).toBeLessThanOrEqual(best);
+      }
+    },
+  );
 
   it.each<[string, number]>([
     ['7', 7],
@@ -250,10 +253,10 @@ describe('built-in environments', () => {
 
   it('nim is won by the exclusive or of its heaps, and noughts and crosses by nobody', () => {
     const game = nim({ heaps: [3, 4, 5] });
-    const valueOf = minimax(game);
+    const worthOf = minimax(game);
     for (let a = 0; a <= 3; a++) {
       for (let b = 0; b <= 4; b++) {
-        for (let c = 0; c <= 5; c++) expect(valueOf([a, b, c])).toBe((a ^ b ^ c) === 0 ? -1 : 1);
+        for (let c = 0; c <= 5; c++) expect(worthOf([a, b, c])).toBe((a ^ b ^ c) === 0 ? -1 : 1);
       }
     }
     expect(bestMoves(game, [3, 4, 5])).toEqual(['1-2']);
@@ -334,7 +337,10 @@ describe('built-in environments', () => {
       verify: async (requests) => requests.map(({ messages }) => ({ score: messages!.length })),
     };
     const talk = async (options: UserSimulatorOptions) => {
-      const episode = await userSimulator(options).start({ prompt: 'Who?', persona: 'Curious.' } as PromptRow, context(0));
+      const episode = await userSimulator(options).start(
+        { prompt: 'Who?', persona: 'Curious.' } as PromptRow,
+        context(0),
+      );
       const said: string[] = [];
       for (let turn = 0; turn < 9; turn++) {
         const { messages, done } = await episode.step({ role: 'assistant', content: `It is ${turn}.` });
@@ -388,7 +394,9 @@ describe('environments of a server', () => {
     const environment = await servedEnvironment(connection);
     const rows = await environment.rows(0, 2);
     const steps: unknown[] = [];
-    const starts = exchanges.flatMap(({ method, params }, i) => (method === 'start' && !exchanges[i]!.error ? [{ i, params }] : []));
+    const starts = exchanges.flatMap(({ method, params }, i) =>
+      method === 'start' && !exchanges[i]!.error ? [{ i, params }] : [],
+    );
     const first: unknown[] = [];
     for (const { i, params } of starts) {
       const episode = await environment.start({ ...rows[0]!, index: params.index as number }, context(0));
@@ -412,14 +420,17 @@ describe('environments of a server', () => {
         result!.done,
       ]);
 
-  it.each(Object.entries(conversations))('%s, recorded: says and pays what the real one did', async (name, { exchanges }) => {
-    const { steps, size, name: own } = await replay(recorded(exchanges), exchanges);
-    expect(steps).toEqual(wantedOf(exchanges));
-    expect([own.split('/')[0], size]).toEqual([name.split(' ')[0], name === 'reasoning-gym' ? 4 : 2]);
-    // Right and wrong are told apart, by the real ones.
-    const rewards = wantedOf(exchanges).flatMap(([, reward]) => (reward === null ? [] : [reward as number]));
-    expect([Math.max(...rewards), Math.min(...rewards) < 1]).toEqual([1, true]);
-  });
+  it.each(Object.entries(conversations))(
+    '%s, recorded: says and pays what the real one did',
+    async (name, { exchanges }) => {
+      const { steps, size, name: own } = await replay(recorded(exchanges), exchanges);
+      expect(steps).toEqual(wantedOf(exchanges));
+      expect([own.split('/')[0], size]).toEqual([name.split(' ')[0], name === 'reasoning-gym' ? 4 : 2]);
+      // Right and wrong are told apart, by the real ones.
+      const rewards = wantedOf(exchanges).flatMap(([, reward]) => (reward === null ? [] : [reward as number]));
+      expect([Math.max(...rewards), Math.min(...rewards) < 1]).toEqual([1, true]);
+    },
+  );
 
   for (const [name, { arguments: own, exchanges }] of Object.entries(conversations)) {
     it(`${name}, played by the packages themselves`, { timeout: 120_000 }, async ({ skip }) => {
@@ -432,7 +443,9 @@ describe('environments of a server', () => {
       await lines.close();
       const server = spawn(python, [program, ...own, '--http', '0'], { env: { ...process.env, ...env } });
       try {
-        const url = await new Promise<string>((resolve) => server.stdout.once('data', (line) => resolve(String(line).trim())));
+        const url = await new Promise<string>((resolve) =>
+          server.stdout.once('data', (line) => resolve(String(line).trim())),
+        );
         expect((await replay(httpConnection(url), exchanges)).steps).toEqual(wantedOf(exchanges));
       } finally {
         server.kill();
@@ -443,14 +456,21 @@ describe('environments of a server', () => {
   it('a server that answers nonsense, dies, or cannot be started is named', async () => {
     const saying = (result: unknown): ServerConnection => ({
       ...{ name: 'odd', close: async () => undefined },
-      ask: async ({ id, method }) => ({ id, result: method === 'describe' && result === 7 ? { name: 'odd', size: 1 } : result }),
+      ask: async ({ id, method }) => ({
+        id,
+        result: method === 'describe' && result === 7 ? { name: 'odd', size: 1 } : result,
+      }),
     });
     await expect(servedEnvironment(saying({ name: 'x' }))).rejects.toThrow(/describe answered undefined for size/);
     const odd = await servedEnvironment(saying(7));
     await expect(odd.rows()).rejects.toThrow(/rows answered undefined for rows/);
-    await expect(odd.start({ index: 0, prompt: '' }, context(0))).rejects.toThrow(/start answered undefined for messages/);
+    await expect(odd.start({ index: 0, prompt: '' }, context(0))).rejects.toThrow(
+      /start answered undefined for messages/,
+    );
     const node = (script: string) => servedEnvironment(processConnection([process.execPath, '-e', script]));
-    await expect(node('console.error("no batteries"); process.exit(3)')).rejects.toThrow(/has ended \(3\)\. It said:\nno batteries/);
+    await expect(node('console.error("no batteries"); process.exit(3)')).rejects.toThrow(
+      /has ended \(3\)\. It said:\nno batteries/,
+    );
     await expect(servedEnvironment(processConnection(['/no/such/program']))).rejects.toThrow(/cannot be started/);
     await expect(servedEnvironment(httpConnection('http://127.0.0.1:1/'))).rejects.toThrow(/cannot be reached/);
   });

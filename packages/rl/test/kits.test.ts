@@ -217,7 +217,9 @@ describe('our own parts pass the kits', () => {
     replies: [calculatorTask().oracle(calculatorTask().rows(1, 1)[0]!, [{ role: 'user', content: '' }]), '1'],
   });
   testEnvironment(it, () => textGame(), { rows: textGame().rows(2, 1), replies: ['go east', 'go south', 'take key'] });
-  testEnvironment(it, () => userSimulator({ script: ([, { content } = { content: '' }]) => `${content}?` }), { rows: asked });
+  testEnvironment(it, () => userSimulator({ script: ([, { content } = { content: '' }]) => `${content}?` }), {
+    rows: asked,
+  });
 });
 
 describe('the kits find', () => {

@@ -525,10 +525,22 @@ describe('the limits of an episode', () => {
       });
       return rollouts.map(({ stopReason, reward, mask }) => [stopReason, reward, Array.from(mask!).includes(1)]);
     };
-    expect(await of('keep', 3)).toEqual([['completed', 3, true], ['max_turns', 3, true]]);
-    expect(await of('zero', 3)).toEqual([['completed', 3, true], ['max_turns', 0, true]]);
-    expect(await of('zero', -3)).toEqual([['completed', -3, true], ['max_turns', -3, true]]);
-    expect(await of('mask', 3)).toEqual([['completed', 3, true], ['max_turns', 3, false]]);
+    expect(await of('keep', 3)).toEqual([
+      ['completed', 3, true],
+      ['max_turns', 3, true],
+    ]);
+    expect(await of('zero', 3)).toEqual([
+      ['completed', 3, true],
+      ['max_turns', 0, true],
+    ]);
+    expect(await of('zero', -3)).toEqual([
+      ['completed', -3, true],
+      ['max_turns', -3, true],
+    ]);
+    expect(await of('mask', 3)).toEqual([
+      ['completed', 3, true],
+      ['max_turns', 3, false],
+    ]);
   });
 
   it('end it when its time is over, whoever takes it', async () => {
@@ -536,7 +548,8 @@ describe('the limits of an episode', () => {
     const slow = counting();
     const hanging: Environment<PromptRow> = {
       ...slow,
-      start: (row, context) => ({ ...(slow.start(row, context) as object), step: () => new Promise(() => {}) }) as never,
+      start: (row, context) =>
+        ({ ...(slow.start(row, context) as object), step: () => new Promise(() => {}) }) as never,
     };
     const [rollout] = await multiTurn(hanging, { rolloutTimeoutMs: 20 }).sample(await requestOf());
     expect([rollout!.stopReason, rollout!.finishReason]).toEqual(['rollout_timeout', 'length']);
@@ -555,10 +568,20 @@ describe('the limits of an episode', () => {
         await requestOf({ sampling: { maxTokens: 28 } }),
       )) as [Awaited<ReturnType<typeof source.sample>>[number]];
       const trained = Array.from(mask!).filter((one) => one === 1).length;
-      return { stopReason, paid: turnRewards!.map(({ reward }) => reward), said: messages!.map(({ content }) => content), trained };
+      return {
+        stopReason,
+        paid: turnRewards!.map(({ reward }) => reward),
+        said: messages!.map(({ content }) => content),
+        trained,
+      };
     };
     const policy = { maxConsecutive: 2, message: '{details}', penalty: 0.5, terminalReward: -2 };
-    expect(await of({ ...policy, maxConsecutive: 0 })).toEqual({ stopReason: 'parse_error', paid: [-2], said: ['1', 'u'], trained: 2 });
+    expect(await of({ ...policy, maxConsecutive: 0 })).toEqual({
+      stopReason: 'parse_error',
+      paid: [-2],
+      said: ['1', 'u'],
+      trained: 2,
+    });
     expect(await of({ ...policy, maxConsecutive: 1 })).toMatchObject({ stopReason: 'parse_error', paid: [-0.5, -2] });
     expect(await of({ ...policy, maskReplies: true })).toEqual({
       ...{ stopReason: 'length', paid: [-0.5, -0.5, 1, -0.5], trained: 2 },
@@ -637,7 +660,12 @@ describe('a history that is rewritten', () => {
     // The first episode says much and forks at each reply; the second ends at once.
     await scriptSampler((place, turn) => (turn === 0 ? (place === 0 ? '01' : '2') : '012'));
     const rollouts = await rollOut({
-      ...{ model, rows: [{ prompt: [{ role: 'user', content: '1' }] }], completionsPerPrompt: 2, maxCompletionLength: 30 },
+      ...{
+        model,
+        rows: [{ prompt: [{ role: 'user', content: '1' }] }],
+        completionsPerPrompt: 2,
+        maxCompletionLength: 30,
+      },
       source: multiTurn(counting(), { forkThreshold: 0 }),
       rewards: { environment: environmentReward() },
     });
@@ -675,43 +703,52 @@ describe('what fails', () => {
     throw new Error('no batteries');
   };
   const never = () => new Promise<never>(() => {});
-  const forgets = '{% if messages | length > 2 %}n{% else %}u{{ messages[0].content }}{% endif %}{% if add_generation_prompt %}A{% endif %}';
+  const forgets =
+    '{% if messages | length > 2 %}n{% else %}u{{ messages[0].content }}{% endif %}{% if add_generation_prompt %}A{% endif %}';
   const kinds: readonly (readonly [what: string, part: object, message: RegExp, template: string | undefined])[] = [
     ['dies at the start', { start: died }, /"broken" threw at the start: no batteries/, undefined],
     ['dies in a turn', { step: died }, /"broken" threw at a reply: no batteries/, undefined],
     ['dies when asked for the reward', { reward: died }, /threw when asked for the reward: no batteries/, undefined],
     ['never answers', { step: never }, /"broken" gave no answer at a reply within 20 ms/, undefined],
     ['never begins', { start: never }, /gave no answer at the start within 20 ms/, undefined],
-    ['never says what it was worth', { reward: never }, /gave no answer when asked for the reward within 20 ms/, undefined],
+    [
+      'never says what it was worth',
+      { reward: never },
+      /gave no answer when asked for the reward within 20 ms/,
+      undefined,
+    ],
     ['pays no number', { step: () => ({ messages: [], reward: Number.NaN, done: true }) }, /paid NaN/, undefined],
     ['is worth no number', { reward: () => Number.NaN }, /is worth NaN/, undefined],
     ['says nothing', { step: () => ({ messages: [], done: false }) }, /is not done and says nothing/, undefined],
     ['cannot be continued', {}, /cannot go on: the chat template/, forgets],
   ];
 
-  it.each(kinds)('an environment that %s is named; it is begun anew, or counted and left out', async (_, part, message, template) => {
-    const model = await chatModel(1, template);
-    const of = async (options: MultiTurnOptions) => {
-      await scriptSampler((place) => (template && place === 0 ? '1' : '2'));
-      const source = multiTurn(broken(part), { ...options, environmentTimeoutMs: 20 });
-      return rollOut({
-        ...{ model, rows, source, completionsPerPrompt: 4, maxCompletionLength: 16 },
-        rewards: { environment: environmentReward() },
-      });
-    };
-    await expect(of({})).rejects.toThrow(message);
-    const left = await of({ minViableGroup: 3 });
-    expect(left.map(({ stopReason }) => stopReason)).toEqual(['failed', 'completed', 'completed', 'completed']);
-    expect(left[0]!.failure).toMatch(message);
-    expect(left.map(({ reward }) => reward)).toEqual([null, 1, 1, 1]);
-    expect(Array.from(left[0]!.mask!)).not.toContain(1);
-    const few = await of({ minViableGroup: 4 });
-    expect(few.map(({ reward }) => reward)).toEqual([null, null, null, null]);
-    expect(few[1]!.failure).toMatch(/only 3 of 4 episodes of the row came to an end, and minViableGroup is 4/);
-    if (template) return;
-    const again = await of({ retries: 1 });
-    expect(again.map(({ reward }) => reward)).toEqual([1, 1, 1, 1]);
-  });
+  it.each(kinds)(
+    'an environment that %s is named; it is begun anew, or counted and left out',
+    async (_, part, message, template) => {
+      const model = await chatModel(1, template);
+      const of = async (options: MultiTurnOptions) => {
+        await scriptSampler((place) => (template && place === 0 ? '1' : '2'));
+        const source = multiTurn(broken(part), { ...options, environmentTimeoutMs: 20 });
+        return rollOut({
+          ...{ model, rows, source, completionsPerPrompt: 4, maxCompletionLength: 16 },
+          rewards: { environment: environmentReward() },
+        });
+      };
+      await expect(of({})).rejects.toThrow(message);
+      const left = await of({ minViableGroup: 3 });
+      expect(left.map(({ stopReason }) => stopReason)).toEqual(['failed', 'completed', 'completed', 'completed']);
+      expect(left[0]!.failure).toMatch(message);
+      expect(left.map(({ reward }) => reward)).toEqual([null, 1, 1, 1]);
+      expect(Array.from(left[0]!.mask!)).not.toContain(1);
+      const few = await of({ minViableGroup: 4 });
+      expect(few.map(({ reward }) => reward)).toEqual([null, null, null, null]);
+      expect(few[1]!.failure).toMatch(/only 3 of 4 episodes of the row came to an end, and minViableGroup is 4/);
+      if (template) return;
+      const again = await of({ retries: 1 });
+      expect(again.map(({ reward }) => reward)).toEqual([1, 1, 1, 1]);
+    },
+  );
 
   it.each<[string, () => unknown, RegExp]>([
     ['throws', died, /reward "bad" threw: no batteries/],
@@ -752,7 +789,9 @@ describe('what fails', () => {
       onWarning: (warning) => void warnings.push(warning),
       ...{ steps: 2, promptsPerStep: 1, completionsPerPrompt: 2, maxCompletionLength: 4 },
     });
-    await expect(run).rejects.toThrow(/none of the 2 steps made an update.*2 of 2 episodes failed, the first with: .*no batteries/);
+    await expect(run).rejects.toThrow(
+      /none of the 2 steps made an update.*2 of 2 episodes failed, the first with: .*no batteries/,
+    );
     expect(warnings.join('\n')).toMatch(/"skipped" counts such steps/);
   });
 

@@ -767,10 +767,18 @@ describe('rewards of lengths and repetitions', () => {
   });
 
   it("repetitionPenalty is TRL's on tokens and ms-swift's on words", async () => {
-    const trl = readGolden<{ tokens: number[][]; repeated: { n: number; rewards: number[] }[] }>('trl.json', 'verifier-set');
+    const trl = readGolden<{ tokens: number[][]; repeated: { n: number; rewards: number[] }[] }>(
+      'trl.json',
+      'verifier-set',
+    );
     for (const { n, rewards } of trl.repeated) {
-      const found = await scores(repetitionPenalty({ n }), trl.tokens.map((tokenIds) => ask({ tokenIds })));
-      found.forEach((score, i) => expect(score).toBeCloseTo(rewards[i]!, 12));
+      const found = await scores(
+        repetitionPenalty({ n }),
+        trl.tokens.map((tokenIds) => ask({ tokenIds })),
+      );
+      found.forEach((score, i) => {
+        expect(score).toBeCloseTo(rewards[i]!, 12);
+      });
     }
     const swift = readGolden<{ texts: string[]; repeated: { n: number; max_penalty: number; rewards: number[] }[] }>(
       'ms-swift.json',
@@ -778,12 +786,19 @@ describe('rewards of lengths and repetitions', () => {
     );
     for (const { n, max_penalty: maxPenalty, rewards } of swift.repeated) {
       const penalty = repetitionPenalty({ n, maxPenalty, unit: 'words' });
-      const found = await scores(penalty, swift.texts.map((completion) => ask({ completion })));
-      found.forEach((score, i) => expect(score).toBeCloseTo(rewards[i]!, 12));
+      const found = await scores(
+        penalty,
+        swift.texts.map((completion) => ask({ completion })),
+      );
+      found.forEach((score, i) => {
+        expect(score).toBeCloseTo(rewards[i]!, 12);
+      });
     }
     // k times the same token has k - n + 1 n-grams, all alike.
     for (const k of [3, 5, 9]) {
-      expect(await scores(repetitionPenalty(), [ask({ tokenIds: tokens(k) })])).toEqual([k === 3 ? 0 : 1 / (k - 2) - 1]);
+      expect(await scores(repetitionPenalty(), [ask({ tokenIds: tokens(k) })])).toEqual([
+        k === 3 ? 0 : 1 / (k - 2) - 1,
+      ]);
     }
     await expect(scores(repetitionPenalty(), [ask({})])).rejects.toThrow(/needs the token ids/);
   });
@@ -796,18 +811,30 @@ describe('rewards of lengths and repetitions', () => {
       readonly rewards: readonly number[];
     }
     const { cosine } = readGolden<{ cosine: Case[] }>('ms-swift.json', 'verifier-set');
-    for (const { values: [shortWrong, longWrong, shortCorrect, longCorrect], right, lengths, rewards } of cosine) {
+    for (const {
+      values: [shortWrong, longWrong, shortCorrect, longCorrect],
+      right,
+      lengths,
+      rewards,
+    } of cosine) {
       const correct = known(lengths.map(() => (right ? 1 : 0.9)));
       const reward = cosineLength({ correct, maxLength: 40, shortWrong, longWrong, shortCorrect, longCorrect });
-      const found = await scores(reward, lengths.map((n) => ask({ tokenIds: tokens(n) })));
-      found.forEach((score, i) => expect(score).toBeCloseTo(rewards[i]!, 12));
+      const found = await scores(
+        reward,
+        lengths.map((n) => ask({ tokenIds: tokens(n) })),
+      );
+      found.forEach((score, i) => {
+        expect(score).toBeCloseTo(rewards[i]!, 12);
+      });
     }
     const [longest, longer, half] = await scores(
       cosineLength({ correct: known([1, 1, 1]), maxLength: 10 }),
       [10, 25, 5].map((n) => ask({ tokenIds: tokens(n) })),
     );
     expect([longest, longer, half]).toEqual([0.5, 0.5, 0.75]);
-    expect(await scores(cosineLength({ correct: known([null as never]), maxLength: 4 }), [ask({ tokenIds: [1] })])).toEqual([null]);
+    expect(
+      await scores(cosineLength({ correct: known([null as never]), maxLength: 4 }), [ask({ tokenIds: [1] })]),
+    ).toEqual([null]);
   });
 
   it("stopProperly is OpenRLHF's", async () => {
@@ -820,10 +847,17 @@ describe('rewards of lengths and repetitions', () => {
     const { cases } = readGolden<{ cases: Case[] }>('openrlhf.json', 'verifier-set');
     for (const { coefficient, rewards, cut, penalized } of cases) {
       const reward = stopProperly({ verifier: known(rewards), coefficient });
-      const found = await scores(reward, cut.map((isCut) => ask({ finishReason: isCut ? 'length' : 'stop' })));
-      found.forEach((score, i) => expect(score).toBeCloseTo(penalized[i]!, 6));
+      const found = await scores(
+        reward,
+        cut.map((isCut) => ask({ finishReason: isCut ? 'length' : 'stop' })),
+      );
+      found.forEach((score, i) => {
+        expect(score).toBeCloseTo(penalized[i]!, 6);
+      });
     }
-    await expect(scores(stopProperly({ verifier: known([1]) }), [ask({})])).rejects.toThrow(/needs the finishReason of completion 0/);
+    await expect(scores(stopProperly({ verifier: known([1]) }), [ask({})])).rejects.toThrow(
+      /needs the finishReason of completion 0/,
+    );
     expect(() => stopProperly({ verifier: known([]), coefficient: 2 })).toThrow(/coefficient is 2/);
   });
 });

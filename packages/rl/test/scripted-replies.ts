@@ -17,7 +17,9 @@ export interface Asked {
  * The sampler says what `script` says, letter by letter, with the log-probability -token/100 - turn/1000, and is cut off where a request
  * says so. `script` gets the place of a request in its batch and how often it was asked before.
  */
-export async function scriptSampler(script: (place: number, turn: number) => string | Promise<string>): Promise<Asked[]> {
+export async function scriptSampler(
+  script: (place: number, turn: number) => string | Promise<string>,
+): Promise<Asked[]> {
   const { tokenizer } = await chatModel(1);
   const asked: Asked[] = [];
   let turn = 0;
@@ -49,10 +51,12 @@ export async function scriptSampler(script: (place: number, turn: number) => str
 /** Every `=` of a reply is a call of a tool. */
 export const parseCalls = (text: string): Reply => ({
   ...{ role: 'assistant', content: text },
-  tool_calls: [...text].filter((letter) => letter === '=').map((_, i) => ({
-    ...{ id: `${i}`, type: 'function' as const },
-    function: { name: 'f', arguments: {} },
-  })),
+  tool_calls: [...text]
+    .filter((letter) => letter === '=')
+    .map((_, i) => ({
+      ...{ id: `${i}`, type: 'function' as const },
+      function: { name: 'f', arguments: {} },
+    })),
 });
 
 /** Answers `1` to every reply, and is done at one with a `2`; counts the calls that it gets. */

@@ -1,10 +1,10 @@
+import { nearestName } from '../errors.js';
 import { oneOf, text } from '../options/option.js';
-import { type Given, options } from '../options/options.js';
 import { showValue } from '../options/option-error.js';
+import { type Given, options } from '../options/options.js';
 import type { HasSettings } from '../settings.js';
 import type { Verifier, VerifyRequest } from '../verify.js';
 import { VerifierInputError } from './errors.js';
-import { nearestName } from '../errors.js';
 import { columnOf } from './reference.js';
 import { ruleVerifier } from './rule-verifier.js';
 import { withoutThoughts } from './without-thoughts.js';
@@ -118,7 +118,12 @@ const CHECKS: Readonly<Record<string, Check>> = {
   },
   'detectable_format:json_format': (answer) => {
     try {
-      JSON.parse(answer.trim().replace(/^```(?:json|Json|JSON)?/, '').replace(/```$/, ''));
+      JSON.parse(
+        answer
+          .trim()
+          .replace(/^```(?:json|Json|JSON)?/, '')
+          .replace(/```$/, ''),
+      );
       return true;
     } catch {
       return false;

@@ -74,8 +74,18 @@ export function rubric(given: RubricOptions): Verifier & HasSettings {
   const name = `rubric(${judges.map((judge) => judge.name).join(', ')})`;
 
   /** From 0 to 1; null where a judge says so. */
-  const judged = async (judge: Verifier, request: VerifyRequest, criterion: Criterion, index: number, stop: AbortSignal) => {
-    const culprit = { verifier: `${name}, on ${JSON.stringify(criterion.description)}`, index, completion: request.completion };
+  const judged = async (
+    judge: Verifier,
+    request: VerifyRequest,
+    criterion: Criterion,
+    index: number,
+    stop: AbortSignal,
+  ) => {
+    const culprit = {
+      verifier: `${name}, on ${JSON.stringify(criterion.description)}`,
+      index,
+      completion: request.completion,
+    };
     const row = { ...request.row, criterion: criterion.description };
     const ask = async (signal: AbortSignal) => {
       const [verdict] = await judge.verify([{ ...request, row, signal }]);
@@ -86,9 +96,11 @@ export function rubric(given: RubricOptions): Verifier & HasSettings {
       const verdict = await limiter(() => withDeadline(ask, { signal: stop, timeoutMs, timeoutError }));
       const score = verdict?.score;
       if (score === null) return null;
-      if (!Number.isFinite(score)) throw new VerifierFailedError(culprit, `was given ${showValue(score)} by ${judge.name}`);
+      if (!Number.isFinite(score))
+        throw new VerifierFailedError(culprit, `was given ${showValue(score)} by ${judge.name}`);
       const met = (score! - worst) / (best - worst);
-      if (met < 0 || met > 1) throw new VerifierFailedError(culprit, `was given ${score} by ${judge.name}, off the scale`);
+      if (met < 0 || met > 1)
+        throw new VerifierFailedError(culprit, `was given ${score} by ${judge.name}, off the scale`);
       return met;
     } catch (error) {
       if (stop.aborted) throw error;
@@ -142,7 +154,8 @@ function criteriaOf(column: string, { row }: VerifyRequest): readonly Criterion[
   });
   const isCriterion = ({ description, weight }: Criterion) =>
     typeof description === 'string' && description.trim() !== '' && Number.isFinite(weight);
-  if (criteria.length > 0 && criteria.every(isCriterion) && criteria.some(({ weight }) => weight !== 0)) return criteria;
+  if (criteria.length > 0 && criteria.every(isCriterion) && criteria.some(({ weight }) => weight !== 0))
+    return criteria;
   const problem = `the column "${column}" is ${showValue(given)}; it must be a list of { description, weight }, one with a weight other than 0.`;
   throw new VerifierInputError(`rubric: ${problem}`);
 }

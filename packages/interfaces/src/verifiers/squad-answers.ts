@@ -1,4 +1,4 @@
-import { text, oneOf } from '../options/option.js';
+import { oneOf, text } from '../options/option.js';
 import { type Given, options } from '../options/options.js';
 import type { HasSettings } from '../settings.js';
 import type { Verifier } from '../verify.js';
@@ -15,7 +15,10 @@ export const squadNormalized = (answer: string): string =>
     .trim()
     .replace(/\s+/g, ' ');
 
-const wordsOf = (answer: string): string[] => squadNormalized(answer).split(' ').filter((word) => word !== '');
+const wordsOf = (answer: string): string[] =>
+  squadNormalized(answer)
+    .split(' ')
+    .filter((word) => word !== '');
 
 /** 2PR / (P + R) of the words that both have, each as often as both have it; 0 where there is none. */
 export function squadF1(answer: string, reference: string): number {

@@ -15,7 +15,9 @@ export function advantagesPerEpisode(
   const ends = episodeEnds(rollouts);
   if (ends.length === rollouts.length || advantage.level === 'token') return advantage.compute(rollouts);
   const own = advantage.compute(ends.map((i) => rollouts[i]!));
-  const place = new Map(ends.map((i, order) => [`${rollouts[i]!.group} ${rollouts[i]!.episode ?? `alone ${i}`}`, order]));
+  const place = new Map(
+    ends.map((i, order) => [`${rollouts[i]!.group} ${rollouts[i]!.episode ?? `alone ${i}`}`, order]),
+  );
   return rollouts.map(({ group, episode }, i) => {
     const value = own[place.get(`${group} ${episode ?? `alone ${i}`}`)!]!;
     if (typeof value === 'number' || ends.includes(i)) return value;

@@ -73,7 +73,11 @@ export function calculator(given: CalculatorOptions = {}): TaskEnvironment<Calcu
     },
     rows: (count, seed) =>
       Array.from({ length: count }, (_, i) => {
-        const draws = Array.from(Key.fromSeed(seed).child(i).uniformHost(2 * operands));
+        const draws = Array.from(
+          Key.fromSeed(seed)
+            .child(i)
+            .uniformHost(2 * operands),
+        );
         const expression = Array.from({ length: operands }, (_, k) => {
           const operator = k === 0 ? '' : ` ${'+-*'[below(draws[operands + k]!, 3)]} `;
           return `${operator}${below(draws[k]!, largest + 1)}`;
@@ -87,4 +91,3 @@ export function calculator(given: CalculatorOptions = {}): TaskEnvironment<Calcu
     best: () => 1,
   };
 }
-

@@ -45,7 +45,10 @@ export function codeTests(given: CodeTestsOptions): TaskEnvironment<CodeTestsRow
           const [verdict] = await verifier.verify([request]);
           const score = verdict?.score ?? 0;
           if (score >= 1 || tried === attempts) return { messages: [], reward: score, done: true };
-          return { messages: [user(`It is not right yet: ${excerpt(verdict?.explanation ?? 'tests fail', 400)}`)], done: false };
+          return {
+            messages: [user(`It is not right yet: ${excerpt(verdict?.explanation ?? 'tests fail', 400)}`)],
+            done: false,
+          };
         },
       };
     },

@@ -2,7 +2,10 @@ import { custom, type Given, options } from '@posttrain/interfaces';
 import type { TwoPlayerGame } from './two-player-game.js';
 
 const isHeaps = (value: unknown): boolean =>
-  Array.isArray(value) && value.length > 0 && value.length <= 9 && value.every((heap) => Number.isInteger(heap) && heap >= 0 && heap <= 9);
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.length <= 9 &&
+  value.every((heap) => Number.isInteger(heap) && heap >= 0 && heap <= 9);
 
 const nimOptions = options('nim', {
   /** Sticks of each heap. Default 1, 2 and 3, which the first player loses. */

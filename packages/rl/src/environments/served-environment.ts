@@ -42,7 +42,13 @@ const isMessage = (value: unknown): value is ChatMessage => {
  */
 export async function servedEnvironment(connection: ServerConnection): Promise<ServedEnvironment> {
   const isConnection = typeof (connection as Partial<ServerConnection> | null)?.ask === 'function';
-  assertArgument('servedEnvironment', 'connection', connection, isConnection, 'processConnection([…]) or httpConnection(url)');
+  assertArgument(
+    'servedEnvironment',
+    'connection',
+    connection,
+    isConnection,
+    'processConnection([…]) or httpConnection(url)',
+  );
   let last = 0;
   const ask = async (method: string, params: Readonly<Record<string, unknown>>, signal?: AbortSignal) => {
     const { result, error } = await connection.ask({ id: ++last, method, params }, signal);
@@ -58,7 +64,8 @@ export async function servedEnvironment(connection: ServerConnection): Promise<S
 
   const { name, size } = await ask('describe', {});
   if (typeof name !== 'string') throw wrong('describe', 'name', name, 'a text');
-  if (!Number.isSafeInteger(size) || (size as number) < 0) throw wrong('describe', 'size', size, 'how many rows there are');
+  if (!Number.isSafeInteger(size) || (size as number) < 0)
+    throw wrong('describe', 'size', size, 'how many rows there are');
   return {
     name,
     size: size as number,
@@ -77,7 +84,8 @@ export async function servedEnvironment(connection: ServerConnection): Promise<S
         async step(reply): Promise<EpisodeStep> {
           const { messages: said, reward, done } = await ask('step', { episode, reply }, signal);
           if (typeof done !== 'boolean') throw wrong('step', 'done', done, 'true or false');
-          if (reward !== undefined && reward !== null && !Number.isFinite(reward)) throw wrong('step', 'reward', reward, 'a number');
+          if (reward !== undefined && reward !== null && !Number.isFinite(reward))
+            throw wrong('step', 'reward', reward, 'a number');
           const isPaid = typeof reward === 'number';
           return { messages: messagesOf('step', said ?? []), ...(isPaid && { reward }), done };
         },

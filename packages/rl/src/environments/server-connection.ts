@@ -104,7 +104,9 @@ function answerIn(line: string): ServerAnswer | undefined {
   if (!line.startsWith('{')) return undefined;
   try {
     const answer = JSON.parse(line) as Partial<ServerAnswer>;
-    return typeof answer.id === 'number' && ('result' in answer || 'error' in answer) ? (answer as ServerAnswer) : undefined;
+    return typeof answer.id === 'number' && ('result' in answer || 'error' in answer)
+      ? (answer as ServerAnswer)
+      : undefined;
   } catch {
     return undefined;
   }
@@ -127,7 +129,9 @@ export function httpConnection(url: string): ServerConnection {
       const text = await response.text();
       const answer = response.ok ? answerIn(text.trim()) : undefined;
       if (answer?.id === request.id) return answer;
-      throw new EnvironmentServerError(`${url} answered ${response.status} to ${request.method}: ${text.slice(0, 200)}`);
+      throw new EnvironmentServerError(
+        `${url} answered ${response.status} to ${request.method}: ${text.slice(0, 200)}`,
+      );
     },
     close: async () => undefined,
   };

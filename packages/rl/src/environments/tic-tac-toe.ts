@@ -11,7 +11,8 @@ const LINES = [
   [2, 4, 6],
 ] as const;
 
-const hasLine = (board: string, mark: string): boolean => LINES.some((line) => line.every((cell) => board[cell] === mark));
+const hasLine = (board: string, mark: string): boolean =>
+  LINES.some((line) => line.every((cell) => board[cell] === mark));
 const marksOf = (board: string): number => [...board].filter((cell) => cell !== '.').length;
 
 /** Noughts and crosses on three by three: a move is the number of a cell, from 1. With best play nobody wins. A position is its nine cells, as `x.o......`. */

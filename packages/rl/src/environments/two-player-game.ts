@@ -17,30 +17,31 @@ export interface TwoPlayerGame<State> {
   show(state: State): string;
 }
 
-const isGame = (value: unknown): boolean => typeof (value as Partial<TwoPlayerGame<unknown>> | null)?.play === 'function';
+const isGame = (value: unknown): boolean =>
+  typeof (value as Partial<TwoPlayerGame<unknown>> | null)?.play === 'function';
 
 /**
  * What a position is worth to who is to move when both play best: minimax, exact, each position once. A solver of small games, by which self-play is measured.
  */
 export function minimax<State>(game: TwoPlayerGame<State>): (state: State) => number {
   const known = new Map<string, number>();
-  const valueOf = (state: State): number => {
+  const worthOf = (state: State): number => {
     const id = JSON.stringify(state);
     const there = known.get(id);
     if (there !== undefined) return there;
     const moves = game.moves(state);
     const value =
-      moves.length === 0 ? game.ended(state) : Math.max(...moves.map((move) => 0 - valueOf(game.play(state, move))));
+      moves.length === 0 ? game.ended(state) : Math.max(...moves.map((move) => 0 - worthOf(game.play(state, move))));
     known.set(id, value);
     return value;
   };
-  return valueOf;
+  return worthOf;
 }
 
 /** The moves that keep what a position is worth. */
-export function bestMoves<State>(game: TwoPlayerGame<State>, state: State, valueOf = minimax(game)): readonly string[] {
-  const best = valueOf(state);
-  return game.moves(state).filter((move) => 0 - valueOf(game.play(state, move)) === best);
+export function bestMoves<State>(game: TwoPlayerGame<State>, state: State, worthOf = minimax(game)): readonly string[] {
+  const best = worthOf(state);
+  return game.moves(state).filter((move) => 0 - worthOf(game.play(state, move)) === best);
 }
 
 /**
@@ -49,9 +50,10 @@ export function bestMoves<State>(game: TwoPlayerGame<State>, state: State, value
  *
  * @throws OptionError
  */
-export function gameEnvironment<State, Row extends PromptRow & { readonly state?: State } = PromptRow & { readonly state?: State }>(
-  game: TwoPlayerGame<State>,
-): MultiAgentEnvironment<Row> {
+export function gameEnvironment<
+  State,
+  Row extends PromptRow & { readonly state?: State } = PromptRow & { readonly state?: State },
+>(game: TwoPlayerGame<State>): MultiAgentEnvironment<Row> {
   assertArgument('gameEnvironment', 'game', game, isGame(game), 'a game, such as nim() or ticTacToe()');
   const roles = ['first', 'second'] as const;
   return {

@@ -81,7 +81,9 @@ export function userSimulator<Row extends PromptRow = PromptRow>(given: UserSimu
         const system = `${INSTRUCTION} When there is nothing more to ask, say ${end}\n\n${persona}`;
         const prompt = [{ role: 'system', content: system }, ...messages.flatMap(fromTheOtherSide)];
         const seed = seedOf(key.child(turns));
-        const [[completion] = []] = await generator!.generate([{ ...sampling, prompt, seed, ...(signal && { signal }) }]);
+        const [[completion] = []] = await generator!.generate([
+          { ...sampling, prompt, seed, ...(signal && { signal }) },
+        ]);
         const said = (completion?.text ?? '').trim();
         return said === '' || said.includes(end) ? null : said;
       };
@@ -98,7 +100,9 @@ export function userSimulator<Row extends PromptRow = PromptRow>(given: UserSimu
         ...(verifier && {
           async reward() {
             const completion = messages.findLast(({ role }) => role === 'assistant')?.content ?? '';
-            const [verdict] = await verifier.verify([{ prompt: row.prompt, completion, messages, row: { ...row } as Readonly<Record<string, unknown>> }]);
+            const [verdict] = await verifier.verify([
+              { prompt: row.prompt, completion, messages, row: { ...row } as Readonly<Record<string, unknown>> },
+            ]);
             return verdict?.score ?? null;
           },
         }),

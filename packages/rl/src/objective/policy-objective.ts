@@ -10,8 +10,8 @@ import {
   type UpdateRule,
   weightedSum,
 } from '@posttrain/training';
-import { advantagesPerEpisode } from '../advantage/per-episode.js';
 import type { Advantage } from '../advantage/advantage.js';
+import { advantagesPerEpisode } from '../advantage/per-episode.js';
 import type { Aggregation, AggregationContext } from '../aggregation/aggregation.js';
 import type { Annotator } from '../annotator.js';
 import type { LossObjective, PolicyLoss } from '../loss-objective.js';

@@ -1,4 +1,13 @@
-import { type Given, type HasSettings, integer, oneOf, options, showValue, text, type Verifier } from '@posttrain/interfaces';
+import {
+  type Given,
+  type HasSettings,
+  integer,
+  oneOf,
+  options,
+  showValue,
+  text,
+  type Verifier,
+} from '@posttrain/interfaces';
 import { columnOf, ruleVerifier, VerifierInputError } from '@posttrain/interfaces/verifiers';
 import { tokensOf } from './tokens.js';
 

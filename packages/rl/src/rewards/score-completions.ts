@@ -6,8 +6,8 @@ import {
   type Given,
   integer,
   isPosttrainError,
-  oneOf,
   OptionError,
+  oneOf,
   settingsOf,
   showValue,
   type Verdict,
@@ -34,7 +34,10 @@ import {
   VerifierFailedError,
   VerifierTimeoutError,
 } from '@posttrain/interfaces/verifiers';
+import { cosineLength } from './cosine-length.js';
 import { lengthPenalty } from './length.js';
+import { lengthTarget } from './length-target.js';
+import { repetitionPenalty } from './repetition-penalty.js';
 import {
   type PromptRow,
   type RewardContext,
@@ -44,11 +47,8 @@ import {
   type Rewards,
   type WeightedReward,
 } from './reward.js';
-import { cosineLength } from './cosine-length.js';
-import { lengthTarget } from './length-target.js';
-import { repetitionPenalty } from './repetition-penalty.js';
-import { stopProperly } from './stop-properly.js';
 import { softOverlongPunishment } from './soft-overlong-punishment.js';
+import { stopProperly } from './stop-properly.js';
 
 /** What is called to get a reward, and was perhaps not. */
 const MAKERS: ReadonlySet<unknown> = new Set([

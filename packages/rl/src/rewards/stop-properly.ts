@@ -25,7 +25,9 @@ export function stopProperly(given: StopProperlyOptions): Verifier & HasSettings
     async verify(requests) {
       const unknown = requests.findIndex(({ finishReason }) => finishReason === undefined);
       if (unknown >= 0) {
-        throw new VerifierInputError(`stopProperly needs the finishReason of completion ${unknown}, which nobody gave.`);
+        throw new VerifierInputError(
+          `stopProperly needs the finishReason of completion ${unknown}, which nobody gave.`,
+        );
       }
       const verdicts = await verdictsOf(verifier, requests);
       return verdicts.map((verdict, i) => {

@@ -87,7 +87,8 @@ export class EpisodeUnderWay<Row extends PromptRow> {
     const { tools } = episode;
     // The same date in all of an episode.
     const chat = { ...chatOptionsOf(row), ...(tools && { tools }), now: new Date() };
-    this.render = (messages, addGenerationPrompt) => chatTemplate.renderChat(messages, { ...chat, addGenerationPrompt });
+    this.render = (messages, addGenerationPrompt) =>
+      chatTemplate.renderChat(messages, { ...chat, addGenerationPrompt });
     this.parseReply = parseReply ?? toolReplies(chatTemplate, chat.tools) ?? plainReply;
     this.messages.push(...episode.messages);
     const promptTokens = this.render(episode.messages, true).tokenIds;
@@ -199,7 +200,9 @@ export class EpisodeUnderWay<Row extends PromptRow> {
   /** Asks the environment, for as long as it and the episode may take, and says of what it throws where it happened. */
   async #asking<T>(what: string, call: () => Promise<T>, isTimed = true): Promise<T> {
     const { environment, environmentTimeoutMs, limits } = this.#settings;
-    const left = isTimed ? (limits.rolloutTimeoutMs ?? Number.POSITIVE_INFINITY) - (performance.now() - this.#began) : Number.POSITIVE_INFINITY;
+    const left = isTimed
+      ? (limits.rolloutTimeoutMs ?? Number.POSITIVE_INFINITY) - (performance.now() - this.#began)
+      : Number.POSITIVE_INFINITY;
     const isLast = left < environmentTimeoutMs;
     const timeoutError = () =>
       isLast ? new RolloutTimeout() : this.wrong(`gave no answer ${what} within ${environmentTimeoutMs} ms`);

@@ -137,7 +137,10 @@ class Session<Row extends PromptRow> {
     const { rows, prompts, completionsPerPrompt: n, key, step, firstGroup, signal } = this.#request;
     signal?.throwIfAborted();
     const [place, sample] = [Math.floor(i / n), i % n];
-    const again = key.child(2 * rows.length + place).child(sample).child(attempt);
+    const again = key
+      .child(2 * rows.length + place)
+      .child(sample)
+      .child(attempt);
     const keys =
       attempt === 0
         ? { key: key.child(place).child(sample), replyKey: key.child(rows.length + place).child(sample) }

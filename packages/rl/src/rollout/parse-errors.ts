@@ -1,4 +1,4 @@
-import { type Given, integer, number, options, text, boolean, custom, type Read } from '@posttrain/interfaces';
+import { boolean, custom, type Given, integer, number, options, type Read, text } from '@posttrain/interfaces';
 
 const parseErrorOptions = options('parseErrors', {
   /** Replies in a row that may be unreadable, each told so; one more ends the episode. Default 0. */

@@ -337,12 +337,17 @@ export const noUpdate = (where: string, steps: number, why: string | undefined):
   new PosttrainError('NO_UPDATE', `${where}: none of the ${steps} steps made an update, of the last one: ${why}`);
 
 /** Says at the first one what failed; metrics count them. */
-function warnOfFailures({ state, options }: Pick<PolicyRun, 'state' | 'options'>, step: number, completions: readonly ScoredRollout[]): void {
+function warnOfFailures(
+  { state, options }: Pick<PolicyRun, 'state' | 'options'>,
+  step: number,
+  completions: readonly ScoredRollout[],
+): void {
   if (state.hasFailed) return;
   const [failed] = completions.flatMap(({ failure, rewardFailures = {} }) => failure ?? Object.values(rewardFailures));
   if (failed === undefined) return;
   state.hasFailed = true;
-  const counted = 'The metrics rollouts/failed and rewards/NAME/failed count such rollouts, and completions.jsonl has them.';
+  const counted =
+    'The metrics rollouts/failed and rewards/NAME/failed count such rollouts, and completions.jsonl has them.';
   warn(options, `step ${step}: ${failed}. ${counted}`);
 }
 
