@@ -4,8 +4,8 @@ usage: python serve_environment.py reasoning-gym NAME [--size N] [--seed N] [--c
        python serve_environment.py verifiers NAME [--config JSON] [--http PORT]
 
 NAME is what `reasoning_gym.create_dataset` or `verifiers.load_environment` takes; --config holds its keyword arguments. Without --http a
-question is a line of JSON on standard input and its answer one on standard output. Of verifiers it is the interface of 0.4, which later versions have as
-`verifiers.legacy` (`SingleTurnEnv`, `MultiTurnEnv`, `ToolEnv` and what stands on them): a rollout of theirs runs here, and its model is
+question is a line of JSON on standard input and its answer one on standard output. Of verifiers it is the interface up to version 0.3
+(`verifiers.legacy`: `SingleTurnEnv`, `MultiTurnEnv`, `ToolEnv` and what stands on them), not `verifiers.v1`, which runs agents of its own: a rollout of theirs runs here, and its model is
 whoever asks.
 """
 
@@ -196,6 +196,8 @@ class Server:
         return {"rows": [self.environment.row(index) for index in range(bounds["from"], min(bounds["to"], self.environment.size))]}
 
     async def on_start(self, index: int, seed: int) -> dict:
+        if not 0 <= index < self.environment.size:
+            raise IndexError(f"there is no row {index}, rows are from 0 to {self.environment.size - 1}")
         self.last += 1
         episode = self.episodes[self.last] = self.environment.start(index, seed)
         return {"episode": self.last, **await episode.begin()}

@@ -408,7 +408,8 @@ describe('environments of a server', () => {
       }
       await episode.close!();
     }
-    return { rows: rows.map(({ prompt }) => prompt), first, steps, size: environment.size, name: environment.name };
+    await expect(environment.start({ ...rows[0]!, index: 99 }, context(0))).rejects.toThrow(/there is no row 99/);
+    return { first, steps, size: environment.size, name: environment.name };
   };
 
   const wantedOf = (exchanges: readonly Exchange[]) =>
@@ -433,7 +434,7 @@ describe('environments of a server', () => {
   );
 
   for (const [name, { arguments: own, exchanges }] of Object.entries(conversations)) {
-    it(`${name}, played by the packages themselves`, { timeout: 120_000 }, async ({ skip }) => {
+    it(`${name}, played by the packages themselves`, { timeout: 240_000 }, async ({ skip }) => {
       const python = process.env.POSTTRAIN_ENVIRONMENTS_PYTHON;
       if (!python) return skip('POSTTRAIN_ENVIRONMENTS_PYTHON names no Python with verifiers and reasoning-gym');
       const program = fileURLToPath(new URL('../../../examples/agentic/serve_environment.py', import.meta.url));

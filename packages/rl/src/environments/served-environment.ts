@@ -25,7 +25,7 @@ const isMessage = (value: unknown): value is ChatMessage => {
 };
 
 /**
- * An environment that a server has, of any language: those of `verifiers` and the datasets of reasoning-gym by the Python side in
+ * An environment that a server has, of any language: those of `verifiers` up to 0.3 and the datasets of reasoning-gym by the Python side in
  * `examples/agentic/serve_environment.py`. The protocol is five questions, `{ id, method, params }`, each answered with `{ id, result }` or `{ id, error }`:
  *
  * | method | params | result |
