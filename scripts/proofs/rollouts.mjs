@@ -3,16 +3,19 @@ import assert from 'node:assert/strict';
 import { ValueModel } from '@posttrain/lm';
 import {
   adaptiveKl,
+  cosineLength,
   lagrangian,
   leaveOneOut,
   multiTurn,
   policyObjectives,
   pretrainingLoss,
   rejectMismatch,
+  repetitionPenalty,
   restartBuffer,
   samplerHead,
   scoreCentering,
   singleTurn,
+  stopProperly,
   tokenRatio,
   toolEnvironment,
   trainPolicy,
@@ -73,6 +76,7 @@ trainingProof(
   },
 );
 
+const always = { name: 'always', verify: async (requests) => requests.map(() => ({ score: 1 })) };
 let calls = 0;
 const calculator = () =>
   toolEnvironment('calculator', {
@@ -99,12 +103,34 @@ trainingProof(
   'a multi-turn environment of tools',
   (run) =>
     train(run, {
-      rollouts: multiTurn(calculator(), { maxTurns: 2, parseReply }),
+      rollouts: multiTurn(calculator(), {
+        ...{
+          maxTurns: 2,
+          maxSampledTokens: 40,
+          maxToolCalls: 3,
+          onLimit: 'zero',
+          minViableGroup: 2,
+          retries: 1,
+          parseReply,
+        },
+      }),
+      rewards: {
+        vowels,
+        repeated: { verifier: repetitionPenalty({ n: 2 }), weight: 0.1 },
+        ended: { verifier: stopProperly({ verifier: cosineLength({ correct: always, maxLength: 24 }) }), weight: 0.1 },
+      },
+      scoring: { onError: 'null' },
       rows: [{ prompt: [{ role: 'user', content: '1+2?' }] }, { prompt: [{ role: 'user', content: '2+2?' }] }],
       objective: policyObjectives.grpo(),
       maxCompletionLength: 48,
     }),
-  () => assert.ok(calls > 0, 'no tool was called'),
+  ({ history }) => {
+    assert.ok(calls > 0, 'no tool was called');
+    for (const { metrics } of history) {
+      const stops = Object.entries(metrics).filter(([name]) => name.startsWith('stop/'));
+      assert.ok(Math.abs(stops.reduce((sum, [, share]) => sum + share, 0) - 1) < 1e-9, `${stops}`);
+    }
+  },
 );
 
 trainingProof('a restart buffer', (run) =>

@@ -1,8 +1,19 @@
 // The door of worlds of numbers: generalized advantages teach a policy in a table, whose episodes `play` plays.
 import assert from 'node:assert/strict';
-import { generalizedAdvantages, play, returnOf } from '@posttrain/rl';
+import {
+  bandit,
+  calculator,
+  generalizedAdvantages,
+  gridWorld,
+  minimax,
+  nim,
+  play,
+  returnOf,
+  textGame,
+} from '@posttrain/rl';
+import { testEnvironment } from '@posttrain/rl/testing';
 import { gridworld } from './gridworld.mjs';
-import { proof } from './proof.mjs';
+import { it, proof } from './proof.mjs';
 
 proof('an actor and a critic in tables learn a gridworld', async () => {
   const [logits, values] = [Array.from({ length: 4 }, () => [0, 0, 0, 0]), [0, 0, 0, 0]];
@@ -40,3 +51,23 @@ proof('an actor and a critic in tables learn a gridworld', async () => {
   const after = meanReturn(await round(0));
   assert.ok(after > before + 0.2, `${before} to ${after}`);
 });
+
+proof('built-in worlds are worth what their oracles get', async () => {
+  const [grid, arms] = [
+    gridWorld({ width: 3, height: 3 }),
+    bandit({ means: [0.1, 0.9], payout: 'constant', pulls: 4 }),
+  ];
+  const returnIn = async (environment) => {
+    const [played] = await play({ environment, policy: environment.oracle, episodes: 1, maxSteps: 100 });
+    return returnOf(played);
+  };
+  assert.ok(Math.abs((await returnIn(grid)) - grid.values()[0]) < 1e-9);
+  assert.ok(Math.abs((await returnIn(arms)) - arms.best) < 1e-9);
+  // 1 xor 2 xor 3 is 0: who begins loses.
+  assert.equal(minimax(nim())(nim().start), -1);
+});
+
+if (process.argv.length === 2) {
+  testEnvironment(it, () => textGame(), { rows: textGame().rows(2, 1), replies: ['go east', 'take key', 'go south'] });
+  testEnvironment(it, () => calculator(), { rows: calculator().rows(2, 1) });
+}

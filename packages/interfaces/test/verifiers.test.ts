@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
   type ChatMessage,
@@ -13,10 +14,15 @@ import {
   formatTags,
   functionVerifier,
   generativeVerifier,
+  INSTRUCTION_IDS,
+  instructionConstraints,
   languageConsistency,
+  normalizedMatch,
   numericMatch,
+  rubric,
   ruleVerifier,
   severity,
+  tokenF1,
   VerifierFailedError,
   VerifierTimeoutError,
   verificationPrompt,
@@ -329,5 +335,158 @@ describe('functionVerifier', () => {
     const running = verifier.verify([{ prompt: 'q', completion: 'x', signal: controller.signal }]);
     controller.abort(new Error('enough'));
     await expect(running).rejects.toThrow('enough');
+  });
+});
+
+interface OpenInstruct {
+  readonly words: { completion: string; answer: string | string[]; f1: number; puzzle: number; matcher: number }[];
+  readonly instructions: {
+    readonly answers: readonly string[];
+    readonly cases: { readonly id: string; readonly kwargs: object; readonly followed: string }[];
+  };
+}
+const openInstruct = JSON.parse(
+  readFileSync(new URL('../../../goldens/verifier-set/open-instruct.json', import.meta.url), 'utf8'),
+) as OpenInstruct;
+
+describe('answers in words', () => {
+  it.each(openInstruct.words)(
+    '$completion against $answer is as open-instruct has it',
+    async ({ completion, answer, ...wanted }) => {
+      const row = { answer };
+      expect((await verdictOf(tokenF1(), completion, row)).score).toBeCloseTo(wanted.f1, 12);
+      const first = { answer: [answer].flat()[0] };
+      expect((await verdictOf(normalizedMatch(), completion, first)).score).toBe(wanted.puzzle);
+      expect((await verdictOf(normalizedMatch({ within: 'answer' }), completion, first)).score).toBe(wanted.matcher);
+    },
+  );
+
+  it('F1 is that of the words both have, is the same both ways, and 1 for no order of them', async () => {
+    const of = async (a: string, b: string) => (await verdictOf(tokenF1(), a, { answer: b })).score;
+    const texts = ['red fox', 'fox red', 'red red fox', 'blue', 'a fox', ''];
+    for (const a of texts)
+      for (const b of texts.filter((one) => one !== '')) expect(await of(a, b)).toBe(a === '' ? 0 : await of(b, a));
+    expect([await of('red fox', 'fox red'), await of('red red fox', 'red fox'), await of('fox', 'blue')]).toEqual([
+      1, 0.8, 0,
+    ]);
+    expect((await verdictOf(tokenF1({ within: 'finish' }), 'red <finish>fox</finish>', { answer: 'fox' })).score).toBe(
+      1,
+    );
+    expect((await verdictOf(tokenF1({ within: 'finish' }), 'fox', { answer: 'fox' })).score).toBe(0);
+    await expect(verdictOf(tokenF1(), 'x', { answer: [] })).rejects.toThrow(/the column "answer" is .*must be a text/);
+  });
+});
+
+describe('instructionConstraints', () => {
+  it.each(openInstruct.instructions.cases)(
+    "$id $kwargs is followed where open-instruct's IFEval says so",
+    async ({ id, kwargs, followed }) => {
+      const row = { instruction_id_list: [id], kwargs: [kwargs] };
+      const { answers } = openInstruct.instructions;
+      const found = await Promise.all(
+        answers.map(async (answer) => (await verdictOf(instructionConstraints(), answer, row)).score),
+      );
+      const told = (digits: string) => answers.filter((_, i) => digits[i] === '1');
+      expect(told(found.join(''))).toEqual(told(followed));
+    },
+  );
+
+  it('scores the share of them, or all; and says which was not followed', async () => {
+    const row = {
+      instruction_id_list: ['punctuation:no_comma', 'keywords:existence'],
+      kwargs: [{}, { keywords: ['fox.*'] }],
+    };
+    expect(await verdictOf(instructionConstraints(), 'a fox', row)).toEqual({
+      score: 0.5,
+      explanation: 'not followed: keywords:existence',
+    });
+    expect((await verdictOf(instructionConstraints({ score: 'all' }), 'a fox', row)).score).toBe(0);
+    expect((await verdictOf(instructionConstraints(), 'a FOX.*', row)).score).toBe(1);
+    expect(INSTRUCTION_IDS).toHaveLength(22);
+  });
+
+  it.each<[unknown, unknown, RegExp]>([
+    [
+      ['keywords:existance'],
+      [],
+      /there is no instruction "keywords:existance" here; did you mean "keywords:existence"/,
+    ],
+    [['toString'], [], /there is no instruction "toString"/],
+    [['keywords:existence'], [{}], /keywords of keywords:existence is undefined; it must be a list of words/],
+    [
+      ['keywords:frequency'],
+      [{ keyword: 'a', frequency: 1, relation: 'exactly' }],
+      /must be "less than" or "at least"/,
+    ],
+    [[], [], /must be a list of ids of instructions, at least one/],
+  ])('refuses %j with %j', async (ids, kwargs, message) => {
+    await expect(verdictOf(instructionConstraints(), 'x', { instruction_id_list: ids, kwargs })).rejects.toThrow(
+      message,
+    );
+  });
+});
+
+describe('rubric', () => {
+  /** Says of a criterion whether the answer has its word; counts how many it judges at once. */
+  const judge = (name = 'reader', most: { now: number; most: number } = { now: 0, most: 0 }): Verifier => ({
+    name,
+    async verify(requests) {
+      most.now++;
+      most.most = Math.max(most.most, most.now);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      most.now--;
+      return requests.map(({ completion, row }) => ({ score: completion.includes(String(row!.criterion)) ? 2 : 0 }));
+    },
+  });
+  const rubrics = [
+    { description: 'fox', weight: 3 },
+    { description: 'dog', weight: 1 },
+    { description: 'rude', weight: -2 },
+  ];
+
+  it.each<[string, number]>([
+    ['fox and dog', 4 / 6],
+    ['fox', 3 / 6],
+    ['fox, rude', 1 / 6],
+    ['rude', -2 / 6],
+    ['', 0],
+  ])('%j is worth %d', async (completion, worth) => {
+    const { score, explanation } = await verdictOf(rubric({ judges: [judge()], best: 2 }), completion, { rubrics });
+    expect(score).toBeCloseTo(worth, 12);
+    expect(explanation).toContain(': rude');
+  });
+
+  it('asks several judges, so many at a time, and takes their mean', async () => {
+    const most = { now: 0, most: 0 };
+    const no: Verifier = { name: 'no', verify: async (requests) => requests.map(() => ({ score: 0 })) };
+    const both = rubric({ judges: [judge('reader', most), no], best: 2, concurrency: 2 });
+    const requests = Array.from({ length: 4 }, () => ({ prompt: 'q', completion: 'fox dog', row: { rubrics } }));
+    expect((await both.verify(requests)).map(({ score }) => score)).toEqual(new Array(4).fill(4 / 12));
+    expect(most.most).toBe(2);
+  });
+
+  it.each<[string, Verifier['verify'], RegExp]>([
+    [
+      'throws',
+      async () => Promise.reject(new Error('no batteries')),
+      /on "fox"" on completion 0 .*failed: Error: no batteries/,
+    ],
+    ['hangs', () => new Promise(() => {}), /took longer than 20 ms/],
+    ['is off the scale', async () => [{ score: 7 }], /was given 7 by bad, off the scale/],
+    ['gives no number', async () => [{ score: Number.NaN }], /was given NaN by bad/],
+    ['gives nothing', async () => [], /was given undefined by bad/],
+  ])('a judge that %s is an error, not scorable, or not met', async (_, verify, message) => {
+    const of = (onFailure: 'throw' | 'null' | 'zero') =>
+      verdictOf(rubric({ judges: [{ name: 'bad', verify }], timeoutMs: 20, onFailure }), 'fox', { rubrics: ['fox'] });
+    await expect(of('throw')).rejects.toThrow(message);
+    expect((await of('null')).score).toBeNull();
+    expect((await of('zero')).score).toBe(0);
+  });
+
+  it('refuses rows without criteria', async () => {
+    await expect(verdictOf(rubric({ judges: [judge()] }), 'x', { rubrics: [] })).rejects.toThrow(
+      /must be a list of \{ description, weight \}/,
+    );
+    expect(() => rubric({ judges: [] })).toThrow(/judges is .*at least one/);
   });
 });

@@ -76,6 +76,33 @@ export { type SharedValueHead, type SharedValueHeadOptions, sharedValueHead } fr
 export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
 export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
 export * from './distillation/index.js';
+export { type Bandit, type BanditOptions, bandit } from './environments/bandit.js';
+export { type CalculatorOptions, type CalculatorRow, calculate, calculator } from './environments/calculator.js';
+export { type CodeTestsOptions, type CodeTestsRow, codeTests } from './environments/code-tests.js';
+export {
+  type DocumentSearchOptions,
+  type DocumentSearchRow,
+  documentFacts,
+  documentSearch,
+  type Fact,
+  type PassageFinder,
+} from './environments/document-search.js';
+export { type GridWorld, type GridWorldOptions, gridWorld } from './environments/grid-world.js';
+export { type NimOptions, nim } from './environments/nim.js';
+export { type ServedEnvironment, type ServedRow, servedEnvironment } from './environments/served-environment.js';
+export {
+  EnvironmentServerError,
+  httpConnection,
+  processConnection,
+  type ServerAnswer,
+  type ServerConnection,
+  type ServerRequest,
+} from './environments/server-connection.js';
+export type { TaskEnvironment } from './environments/task-environment.js';
+export { type TextGameOptions, type TextGameRow, textGame } from './environments/text-game.js';
+export { ticTacToe } from './environments/tic-tac-toe.js';
+export { bestMoves, gameEnvironment, minimax, type TwoPlayerGame } from './environments/two-player-game.js';
+export { type ScriptedUser, type UserSimulatorOptions, userSimulator } from './environments/user-simulator.js';
 export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './loss-objective.js';
 export {
   checkPolicy,
@@ -210,6 +237,7 @@ export { type SquaredLogRatioOptions, squaredLogRatio } from './regulariser/squa
 export * from './rewards/index.js';
 export * from './rollout/index.js';
 export {
+  episodeEnds,
   groupsOf,
   type Rollout,
   type SampledRollout,

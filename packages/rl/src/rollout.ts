@@ -1,5 +1,6 @@
 import type { ChatMessage, Completion } from '@posttrain/interfaces';
 import type { PromptRow, TurnReward } from './rewards/reward.js';
+import type { StopReason } from './rollout/rollout-limits.js';
 
 /**
  * A sampled sequence and all that is known of it. The rollouts of a step are one flat list, to which every stage adds: the
@@ -49,6 +50,16 @@ export interface Rollout<Row extends PromptRow = PromptRow> {
   /** The whole conversation of an episode. */
   readonly messages?: readonly ChatMessage[];
   readonly finishReason?: Completion['finishReason'];
+  /** Why an episode ended. */
+  readonly stopReason?: StopReason;
+  /** What failed; such a rollout is neither scored nor trained, and no mean has it. */
+  readonly failure?: string;
+  /** Rollouts of one group and this name are of one episode, whose history was rewritten: they are worth the same, and count once. */
+  readonly episode?: string;
+  /** What the reward may be at most: of an episode that a limit ended. */
+  readonly rewardAtMost?: number;
+  /** What of the rewards failed, by name. */
+  readonly rewardFailures?: Readonly<Record<string, string>>;
   /** Fields that others have brought, by name: `rolloutField` writes and reads them. One number, or one or more a token. */
   readonly extras?: Readonly<Record<string, number | ArrayLike<number>>>;
   /** What the environment says the whole episode is worth; `environmentReward` makes a reward of it. */
@@ -71,7 +82,7 @@ export type SampledRollout<Row extends PromptRow = PromptRow> = Omit<
 
 /** A sampled rollout with its rewards. */
 export type ScoredRollout<Row extends PromptRow = PromptRow> = SampledRollout<Row> &
-  Pick<Rollout, 'reward'> & { readonly rewards: NonNullable<Rollout['rewards']> };
+  Pick<Rollout, 'reward' | 'rewardFailures'> & { readonly rewards: NonNullable<Rollout['rewards']> };
 
 /** Values of one key together, keys in the order in which they first come. */
 export function alike<T>(values: readonly T[], keyOf: (value: T) => unknown): T[][] {
@@ -88,6 +99,20 @@ export function alike<T>(values: readonly T[], keyOf: (value: T) => unknown): T[
 /** Rollouts by group, groups in the order of their first rollout: a view of the flat list. */
 export function groupsOf<R extends Pick<Rollout, 'group'>>(rollouts: readonly R[]): R[][] {
   return alike(rollouts, ({ group }) => group);
+}
+
+/**
+ * Places of the rollouts that stand for an episode: of several of one episode, the last, which has its end. One that is no part of an
+ * episode stands for itself.
+ */
+export function episodeEnds(rollouts: readonly Pick<Rollout, 'group' | 'episode'>[]): number[] {
+  const last = new Map<string, number>();
+  rollouts.forEach(({ group, episode }, i) => {
+    if (episode !== undefined) last.set(`${group} ${episode}`, i);
+  });
+  return rollouts.flatMap(({ group, episode }, i) =>
+    episode === undefined || last.get(`${group} ${episode}`) === i ? [i] : [],
+  );
 }
 
 /** 1 for each completion token that is trained, else 0. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AfterStep, EvaluationContext } from '@posttrain/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { trainPolicy } from '../src/index.js';
+import { policyObjectives, trainPolicy } from '../src/index.js';
 import {
   type Controlled,
   everything,
@@ -17,6 +17,8 @@ import {
   trainers,
   untimed,
 } from './control-runs.js';
+import { resumableRun } from './resumable-run.js';
+import { prompts, toyModel } from './toy.js';
 
 let root: string;
 beforeAll(async () => {
@@ -325,4 +327,44 @@ describe('a signal inside a step of trainPolicy', () => {
     const { stopped, trainer } = await policy({ rewards, signal: controller.signal });
     expect([stopped, trainer.step, told]).toEqual([{ reason: 'signal', step: 0 }, 0, true]);
   });
+});
+
+const logOf = async (name: string, file: string) => {
+  const lines = (await readFile(join(root, 'killed-runs', name, file), 'utf8')).trim().split('\n');
+  return lines.map((line) => {
+    const record = JSON.parse(line) as { step: number; metrics?: Record<string, number> };
+    delete record.metrics?.step_time;
+    return record;
+  });
+};
+
+it('a killed run, resumed, ends with the same weights and logs, bit for bit', async () => {
+  const straight = await resumableRun(join(root, 'killed-runs', 'straight'));
+  // Killed at a random step, which may be before the first checkpoint.
+  const killAt = Math.floor(Math.random() * 5);
+  const script = join(import.meta.dirname, 'resumable-run.ts');
+  const arguments_ = ['--import', 'tsx', script, join(root, 'killed-runs', 'killed'), String(killAt)];
+  const child = spawn(process.execPath, arguments_, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const [, signal] = (await once(child, 'exit')) as [number | null, string | null];
+  expect(signal).toBe('SIGKILL');
+  expect((await logOf('killed', 'metrics.jsonl')).length).toBe(killAt + 1);
+  expect(await resumableRun(join(root, 'killed-runs', 'killed')), `killed at step ${killAt}`).toBe(straight);
+  for (const file of ['metrics.jsonl', 'completions.jsonl']) {
+    expect(await logOf('killed', file), `killed at step ${killAt}`).toEqual(await logOf('straight', file));
+  }
+  // Six steps of two updates; every second step is saved, for this package and for others.
+  const saved = await readdir(join(root, 'killed-runs', 'straight'));
+  expect(saved.sort()).toEqual(['checkpoint-12', 'checkpoint-4', 'checkpoint-8', 'completions.jsonl', 'metrics.jsonl']);
+  expect(await readdir(join(root, 'killed-runs', 'straight/checkpoint-12'))).toContain('model.safetensors');
+  const different = trainPolicy({
+    model: await toyModel(1),
+    rows: prompts,
+    objective: policyObjectives.grpo(),
+    rewards: { zero: () => 0 },
+    steps: 6,
+    seed: 10,
+    outputFolder: join(root, 'killed-runs', 'straight'),
+    resume: true,
+  });
+  await expect(different).rejects.toThrow(/belongs to another run: .*seed was 9 and is 10/);
 });

@@ -10,6 +10,7 @@ import {
   type Annotator,
   adaptiveKl,
   batchMean,
+  calculator as calculatorTask,
   cispo,
   classifierDiscriminator,
   clip,
@@ -67,11 +68,13 @@ import {
   singleTurn,
   squaredLogRatio,
   stepRewards,
+  textGame,
   tokenMean,
   tokenRatio,
   topEntropy,
   truncatedImportance,
   unclipped,
+  userSimulator,
   valueModelCritic,
   vespo,
   vinePpo,
@@ -249,6 +252,14 @@ describe('our own parts pass the kits', () => {
   testRowSource(it, () => restartBuffer<PromptRow>(asked, { stepTokens: [0], probability: 0.5 }), { between: told });
 
   testEnvironment(it, () => calculator, { rows: sums, replies: ['=1', '0', '2'] });
+  testEnvironment(it, () => calculatorTask(), {
+    rows: calculatorTask().rows(2, 1),
+    replies: [calculatorTask().oracle(calculatorTask().rows(1, 1)[0]!, [{ role: 'user', content: '' }]), '1'],
+  });
+  testEnvironment(it, () => textGame(), { rows: textGame().rows(2, 1), replies: ['go east', 'go south', 'take key'] });
+  testEnvironment(it, () => userSimulator({ script: ([, { content } = { content: '' }]) => `${content}?` }), {
+    rows: asked,
+  });
 });
 
 describe('the kits find', () => {

@@ -36,6 +36,9 @@ import {
   policyObjective,
   policyObjectives,
   type RolloutRequest,
+  reconcileTurns,
+  rollOut,
+  type StopReason,
   toolEnvironment,
   trainPolicies,
   trainPolicy,
@@ -43,6 +46,7 @@ import {
 } from '../src/index.js';
 import { calculator, chatModel, sums } from './calculator.js';
 import { goldenFolder, readGolden } from './goldens.js';
+import { counting, parseCalls, requestOf, scriptSampler } from './scripted-replies.js';
 import { toyModel } from './toy.js';
 
 const request = async (options: Partial<RolloutRequest> = {}): Promise<RolloutRequest> => {
@@ -569,5 +573,403 @@ describe('a debate', () => {
     expect(await episode.rewards()).toEqual({});
     expect(agreements(['a', 'b', 'a', 'a'])).toEqual([2 / 3, 0, 2 / 3, 2 / 3]);
     expect(() => debate({})).toThrow(/grounding is 1, and there is no grade/);
+  });
+});
+
+describe('the limits of an episode', () => {
+  type Limits = MultiTurnOptions & { readonly maxCompletionLength?: number };
+  /** By counting only: tokens of the prompt 4, between replies 5, in the context 32. */
+  const expected = (limits: Limits, replies: readonly string[]) => {
+    const none = Number.POSITIVE_INFINITY;
+    const { maxTurns = 8, maxTurnTokens = none, maxSampledTokens = none, maxToolCalls = none } = limits;
+    const { maxTrajectoryTokens = none, maxCompletionLength = 16 } = limits;
+    let [turns, sampled, context, said] = [0, 0, 4, 0];
+    const calls: number[] = [];
+    const room = () => Math.min(maxCompletionLength - (context - 4), 32 - context);
+    const before = (): StopReason | undefined => {
+      if (turns >= maxTurns) return 'max_turns';
+      if (context >= maxTrajectoryTokens) return 'max_trajectory_tokens';
+      if (sampled >= maxSampledTokens) return 'max_sampled_tokens';
+      return room() < 1 ? 'length' : undefined;
+    };
+    const end = (stopReason: StopReason) => ({ stopReason, turns, sampled, tokens: context - said - 4, calls });
+    for (;;) {
+      const stop = before();
+      if (stop) return end(stop);
+      said = 0;
+      const [reply, wanted] = [replies[turns]!, replies[turns]!.length + 1];
+      const got = Math.min(wanted, maxTurnTokens, maxTrajectoryTokens - context, maxSampledTokens - sampled, room());
+      [turns, sampled, context] = [turns + 1, sampled + got, context + got];
+      if (got < wanted) {
+        if (context >= maxTrajectoryTokens) return end('max_trajectory_tokens');
+        if (sampled >= maxSampledTokens) return end('max_sampled_tokens');
+        return end(room() < 1 ? 'length' : 'max_turn_tokens');
+      }
+      const asked = [...reply].filter((letter) => letter === '=').length;
+      const left = maxToolCalls - calls.reduce((a, b) => a + b, 0);
+      if (asked > left && left === 0) return end('max_tool_calls');
+      calls.push(Math.min(asked, left));
+      if (reply.includes('2')) return end('completed');
+      if (asked > left) return end('max_tool_calls');
+      const early = before();
+      if (early) return end(early);
+      [context, said] = [context + 5, 5];
+    }
+  };
+
+  it('end it for the first reason in their order, over all scripts of three replies', async () => {
+    const [said, scripts] = [['1', '==', '=11', '2'], [] as string[][]];
+    for (const a of said) for (const b of said) for (const c of ['=', '2']) scripts.push([a, b, c, ...'11111']);
+    const limits: Limits[] = [
+      {},
+      { maxTurns: 2 },
+      { maxTurns: 1, maxToolCalls: 0 },
+      { maxTurnTokens: 2 },
+      { maxSampledTokens: 5 },
+      { maxSampledTokens: 4, maxTurnTokens: 3 },
+      { maxTrajectoryTokens: 6 },
+      { maxTrajectoryTokens: 13, maxSampledTokens: 4 },
+      { maxTrajectoryTokens: 4 },
+      { maxToolCalls: 0 },
+      { maxToolCalls: 1 },
+      { maxToolCalls: 3 },
+      { maxCompletionLength: 3 },
+      { maxCompletionLength: 30 },
+      { maxCompletionLength: 9, maxTrajectoryTokens: 13, maxSampledTokens: 7, maxTurnTokens: 4, maxToolCalls: 2 },
+    ];
+    const model = await chatModel(1);
+    const reasons = new Set<StopReason>();
+    let script: readonly string[] = [];
+    let before = 0;
+    const asked = await scriptSampler((_, turn) => script[turn - before]!);
+    for (const { maxCompletionLength = 16, ...own } of limits) {
+      for (script of scripts) {
+        before = asked.length;
+        const calls: number[] = [];
+        const source = multiTurn(counting(calls), { ...own, parseReply: parseCalls });
+        const [rollout] = await source.sample(await requestOf({ model, sampling: { maxTokens: maxCompletionLength } }));
+        const wanted = expected({ ...own, maxCompletionLength }, script);
+        const { stopReason, mask, completionTokens, turnRewards } = rollout!;
+        const sampled = Array.from(mask!).filter((one) => one === 1).length;
+        const turns = asked.length - before;
+        const found = { stopReason, turns, sampled, tokens: completionTokens.length, calls };
+        expect(found, JSON.stringify([own, maxCompletionLength, script])).toEqual(wanted);
+        expect(turnRewards).toHaveLength(calls.length);
+        reasons.add(stopReason!);
+      }
+    }
+    const all = ['max_turns', 'max_turn_tokens', 'max_sampled_tokens', 'max_trajectory_tokens', 'max_tool_calls'];
+    expect([...reasons].sort()).toEqual([...all, 'completed', 'length'].sort());
+  });
+
+  it('may cost the reward, or the training, of what they end', async () => {
+    await scriptSampler((place) => (place === 0 ? '2' : '1'));
+    const of = async (onLimit: 'keep' | 'zero' | 'mask', worth: number) => {
+      const source = multiTurn(counting(), { maxTurns: 1, onLimit });
+      const model = await chatModel(1);
+      const rollouts = await rollOut({
+        ...{ model, rows: [{ prompt: [{ role: 'user', content: '1' }] }], source, completionsPerPrompt: 2 },
+        ...{ rewards: { worth: () => worth }, maxCompletionLength: 16 },
+      });
+      return rollouts.map(({ stopReason, reward, mask }) => [stopReason, reward, Array.from(mask!).includes(1)]);
+    };
+    expect(await of('keep', 3)).toEqual([
+      ['completed', 3, true],
+      ['max_turns', 3, true],
+    ]);
+    expect(await of('zero', 3)).toEqual([
+      ['completed', 3, true],
+      ['max_turns', 0, true],
+    ]);
+    expect(await of('zero', -3)).toEqual([
+      ['completed', -3, true],
+      ['max_turns', -3, true],
+    ]);
+    expect(await of('mask', 3)).toEqual([
+      ['completed', 3, true],
+      ['max_turns', 3, false],
+    ]);
+  });
+
+  it('end it when its time is over, whoever takes it', async () => {
+    await scriptSampler(() => '1');
+    const slow = counting();
+    const hanging: Environment<PromptRow> = {
+      ...slow,
+      start: (row, context) =>
+        ({ ...(slow.start(row, context) as object), step: () => new Promise(() => {}) }) as never,
+    };
+    const [rollout] = await multiTurn(hanging, { rolloutTimeoutMs: 20 }).sample(await requestOf());
+    expect([rollout!.stopReason, rollout!.finishReason]).toEqual(['rollout_timeout', 'length']);
+  });
+
+  it('are told of replies that cannot be read, which end it when there are too many', async () => {
+    const replies = ['u', 'u', '1', 'u', 'u', 'u'];
+    const of = async (parseErrors: MultiTurnOptions['parseErrors']) => {
+      await scriptSampler((_, turn) => replies[turn]!);
+      const parseReply = (text: string) => ({
+        ...{ role: 'assistant' as const, content: text },
+        ...(text === 'u' && { parseError: '=' }),
+      });
+      const source = multiTurn(counting(), { parseReply, ...(parseErrors && { parseErrors }) });
+      const [{ stopReason, turnRewards, messages, mask }] = (await source.sample(
+        await requestOf({ sampling: { maxTokens: 28 } }),
+      )) as [Awaited<ReturnType<typeof source.sample>>[number]];
+      const trained = Array.from(mask!).filter((one) => one === 1).length;
+      return {
+        stopReason,
+        paid: turnRewards!.map(({ reward }) => reward),
+        said: messages!.map(({ content }) => content),
+        trained,
+      };
+    };
+    const policy = { maxConsecutive: 2, message: '{details}', penalty: 0.5, terminalReward: -2 };
+    expect(await of({ ...policy, maxConsecutive: 0 })).toEqual({
+      stopReason: 'parse_error',
+      paid: [-2],
+      said: ['1', 'u'],
+      trained: 2,
+    });
+    expect(await of({ ...policy, maxConsecutive: 1 })).toMatchObject({ stopReason: 'parse_error', paid: [-0.5, -2] });
+    expect(await of({ ...policy, maskReplies: true })).toEqual({
+      ...{ stopReason: 'length', paid: [-0.5, -0.5, 1, -0.5], trained: 2 },
+      said: ['1', 'u', '=', 'u', '=', '1', '1', 'u'],
+    });
+    // Without a policy the environment gets them.
+    expect((await of(undefined)).paid).toEqual([1, 1, 1, 1]);
+  });
+});
+
+describe('a history that is rewritten', () => {
+  interface TrlCase {
+    readonly threshold: number;
+    readonly kinds: readonly string[];
+    readonly turns: readonly (readonly [readonly number[], readonly number[]])[];
+    readonly rows: readonly (readonly [readonly number[], string])[];
+  }
+
+  it("makes of turns the rows that TRL's asynchronous GRPO makes of them", () => {
+    const { turns: cases } = readGolden<{ turns: TrlCase[] }>('trl.json', 'verifier-set');
+    expect(cases).toHaveLength(147);
+    for (const { threshold, kinds, turns, rows } of cases) {
+      const records = turns.map(([promptTokens, tokens]) => {
+        return { promptTokens, tokens, logProbs: tokens.map((token) => -token / 1000) };
+      });
+      const found = reconcileTurns(records, { forkThreshold: threshold });
+      const written = found.map(({ promptTokens, completionTokens, mask }) => [
+        [...promptTokens, ...completionTokens],
+        [...promptTokens.map(() => 0), ...mask].join(''),
+      ]);
+      expect(written, `${threshold}: ${kinds.join(', ')}`).toEqual(rows);
+      for (const { completionTokens, mask, samplerLogProbs } of found) {
+        expect(samplerLogProbs).toEqual(completionTokens.map((token, t) => (mask[t] ? -token / 1000 : 0)));
+      }
+      // Nothing sampled is lost without a threshold, and nothing is trained that was not sampled.
+      const trained = found.flatMap(({ completionTokens, mask }) => completionTokens.filter((_, t) => mask[t]));
+      const sampled = turns.flatMap(([, tokens]) => tokens);
+      if (threshold === 0) expect(trained).toEqual(sampled);
+      else expect(sampled).toEqual(expect.arrayContaining(trained));
+    }
+  });
+
+  /** Of earlier replies only the last letter is left, as templates leave reasoning out. */
+  const forgetful =
+    "{% for m in messages %}{% if m.role == 'assistant' %}A{% if loop.last %}{{ m.content }}{% else %}{{ m.content[-1:] }}{% endif %}</s>n" +
+    "{% elif m.role == 'tool' %}t{{ m.content }}n{% else %}u{{ m.content }}n{% endif %}{% endfor %}" +
+    '{% if add_generation_prompt %}A{% endif %}';
+
+  it('trains each sampled token once, behind the tokens that were read, in every script', async () => {
+    const model = await chatModel(1, forgetful);
+    const letters = ['1', '01', '0+1', '2'];
+    for (const first of letters) {
+      for (const second of letters) {
+        const asked = await scriptSampler((_, turn) => [first, second, '12'][turn]!);
+        const source = multiTurn(counting(), { forkThreshold: 0, maxTurns: 3 });
+        const rollouts = await source.sample(await requestOf({ model, sampling: { maxTokens: 30 } }));
+        const trained = rollouts.flatMap(({ completionTokens, mask }) => completionTokens.filter((_, t) => mask![t]));
+        expect(trained).toEqual(asked.flatMap(({ reply }) => reply));
+        for (const { prompt, reply } of asked) {
+          const whole = [...prompt, ...reply];
+          const rows = rollouts.filter(({ promptTokens, completionTokens }) =>
+            [...promptTokens, ...completionTokens].slice(0, whole.length).every((token, t) => token === whole[t]),
+          );
+          expect(rows.length, `${first} ${second}`).toBeGreaterThan(0);
+        }
+        const isForked = first.length > 1 && first !== '2';
+        expect(new Set(rollouts.map(({ episode }) => episode)).size).toBe(1);
+        expect(rollouts[0]!.episode === undefined).toBe(rollouts.length === 1);
+        if (isForked) expect(rollouts.length).toBeGreaterThan(1);
+      }
+    }
+  });
+
+  it('is worth the same in all its rows, and counts once in its group', async () => {
+    const model = await chatModel(1, forgetful);
+    // The first episode says much and forks at each reply; the second ends at once.
+    await scriptSampler((place, turn) => (turn === 0 ? (place === 0 ? '01' : '2') : '012'));
+    const rollouts = await rollOut({
+      ...{
+        model,
+        rows: [{ prompt: [{ role: 'user', content: '1' }] }],
+        completionsPerPrompt: 2,
+        maxCompletionLength: 30,
+      },
+      source: multiTurn(counting(), { forkThreshold: 0 }),
+      rewards: { environment: environmentReward() },
+    });
+    expect(rollouts.map(({ reward }) => reward)).toEqual([2, 2, 1]);
+    const { advantages } = policyObjective({ ...policyObjectives.grpo({ scaleRewards: 'none' }) }).annotate(rollouts, {
+      maxCompletionLength: 30,
+    });
+    expect(advantages).toEqual([0.5, 0.5, -0.5]);
+  });
+
+  it('is refused unless it is asked for', async () => {
+    await scriptSampler(() => '01');
+    const source = multiTurn(counting(), { maxTurns: 2 });
+    await expect(source.sample(await requestOf({ model: await chatModel(1, forgetful) }))).rejects.toThrow(
+      /the chat template changes earlier messages .*forkThreshold: 0/,
+    );
+  });
+});
+
+describe('what fails', () => {
+  const rows = [{ prompt: [{ role: 'user', content: '1' }] }];
+  const world = counting();
+  const broken = (part: object): Environment<PromptRow> => {
+    let begun = 0;
+    return {
+      ...{ name: 'broken', settings: {} },
+      start(row, context) {
+        if (begun++ > 0) return world.start(row, context);
+        if ('start' in part) return (part as { start: () => never }).start();
+        return { ...(world.start(row, context) as object), ...part } as never;
+      },
+    };
+  };
+  const died = () => {
+    throw new Error('no batteries');
+  };
+  const never = () => new Promise<never>(() => {});
+  const forgets =
+    '{% if messages | length > 2 %}n{% else %}u{{ messages[0].content }}{% endif %}{% if add_generation_prompt %}A{% endif %}';
+  const kinds: readonly (readonly [what: string, part: object, message: RegExp, template: string | undefined])[] = [
+    ['dies at the start', { start: died }, /"broken" threw at the start: no batteries/, undefined],
+    ['dies in a turn', { step: died }, /"broken" threw at a reply: no batteries/, undefined],
+    ['dies when asked for the reward', { reward: died }, /threw when asked for the reward: no batteries/, undefined],
+    ['never answers', { step: never }, /"broken" gave no answer at a reply within 20 ms/, undefined],
+    ['never begins', { start: never }, /gave no answer at the start within 20 ms/, undefined],
+    [
+      'never says what it was worth',
+      { reward: never },
+      /gave no answer when asked for the reward within 20 ms/,
+      undefined,
+    ],
+    ['pays no number', { step: () => ({ messages: [], reward: Number.NaN, done: true }) }, /paid NaN/, undefined],
+    ['is worth no number', { reward: () => Number.NaN }, /is worth NaN/, undefined],
+    ['says nothing', { step: () => ({ messages: [], done: false }) }, /is not done and says nothing/, undefined],
+    ['cannot be continued', {}, /cannot go on: the chat template/, forgets],
+  ];
+
+  it.each(kinds)(
+    'an environment that %s is named; it is begun anew, or counted and left out',
+    async (_, part, message, template) => {
+      const model = await chatModel(1, template);
+      const of = async (options: MultiTurnOptions) => {
+        await scriptSampler((place) => (template && place === 0 ? '1' : '2'));
+        const source = multiTurn(broken(part), { ...options, environmentTimeoutMs: 20 });
+        return rollOut({
+          ...{ model, rows, source, completionsPerPrompt: 4, maxCompletionLength: 16 },
+          rewards: { environment: environmentReward() },
+        });
+      };
+      await expect(of({})).rejects.toThrow(message);
+      const left = await of({ minViableGroup: 3 });
+      expect(left.map(({ stopReason }) => stopReason)).toEqual(['failed', 'completed', 'completed', 'completed']);
+      expect(left[0]!.failure).toMatch(message);
+      expect(left.map(({ reward }) => reward)).toEqual([null, 1, 1, 1]);
+      expect(Array.from(left[0]!.mask!)).not.toContain(1);
+      const few = await of({ minViableGroup: 4 });
+      expect(few.map(({ reward }) => reward)).toEqual([null, null, null, null]);
+      expect(few[1]!.failure).toMatch(/only 3 of 4 episodes of the row came to an end, and minViableGroup is 4/);
+      if (template) return;
+      const again = await of({ retries: 1 });
+      expect(again.map(({ reward }) => reward)).toEqual([1, 1, 1, 1]);
+    },
+  );
+
+  it.each<[string, () => unknown, RegExp]>([
+    ['throws', died, /reward "bad" threw: no batteries/],
+    ['hangs', never, /reward "bad" took longer than 20 ms/],
+    ['is NaN', () => Number.NaN, /reward "bad" returned NaN/],
+    ['is a text', () => '1', /reward "bad" returned 1/],
+  ])('a reward that %s ends the run by name, or leaves its completion out and is counted', async (_, bad, message) => {
+    const run = async (onError: 'throw' | 'null') => {
+      const warnings: string[] = [];
+      const reward = ({ length }: string, { completionTokens }: { completionTokens: readonly number[] }) =>
+        (completionTokens[0] ?? 0) % 2 === 0 ? (bad() as number) : length;
+      const { history } = await trainPolicy({
+        model: await chatModel(4),
+        rows,
+        rewards: { good: () => 1, bad: reward },
+        scoring: { onError, timeoutMs: 20 },
+        objective: policyObjectives.grpo(),
+        onWarning: (warning) => void warnings.push(warning),
+        ...{ steps: 1, promptsPerStep: 1, completionsPerPrompt: 16, maxCompletionLength: 4, seed: 2 },
+      });
+      return { metrics: history[0]!.metrics, warnings };
+    };
+    await expect(run('throw')).rejects.toThrow(message);
+    const { metrics, warnings } = await run('null');
+    expect(metrics['rewards/bad/failed']).toBeGreaterThan(0);
+    expect(metrics['rewards/bad/failed']).toBeLessThan(1);
+    expect(metrics['rewards/good/failed']).toBeUndefined();
+    expect(metrics.loss).toBeDefined();
+    expect(warnings.join('\n')).toMatch(message);
+  });
+
+  it('a step of which nothing is left makes no update and says why', async () => {
+    const warnings: string[] = [];
+    const dead: Environment<PromptRow> = { ...world, name: 'dead', start: died };
+    const run = trainPolicy({
+      ...{ model: await chatModel(4), rows, rollouts: multiTurn(dead, { minViableGroup: 1, retries: 1 }) },
+      ...{ rewards: { environment: environmentReward() }, objective: policyObjectives.grpo() },
+      onWarning: (warning) => void warnings.push(warning),
+      ...{ steps: 2, promptsPerStep: 1, completionsPerPrompt: 2, maxCompletionLength: 4 },
+    });
+    await expect(run).rejects.toThrow(
+      /none of the 2 steps made an update.*2 of 2 episodes failed, the first with: .*no batteries/,
+    );
+    expect(warnings.join('\n')).toMatch(/"skipped" counts such steps/);
+  });
+
+  it('closes what it has begun where the run is ended, and tells it so', async () => {
+    await scriptSampler(() => '1');
+    const [run, told] = [new AbortController(), [] as string[]];
+    const waiting: Environment<PromptRow> = {
+      ...world,
+      start: (row, context) =>
+        ({
+          ...(world.start(row, context) as object),
+          step: () => {
+            context.signal!.addEventListener('abort', () => told.push('stop'));
+            run.abort(new Error('enough'));
+            return never();
+          },
+          close: () => void told.push('close'),
+        }) as never,
+    };
+    const asked = multiTurn(waiting).sample(await requestOf({ signal: run.signal }));
+    await expect(asked).rejects.toThrow('enough');
+    expect(told).toEqual(['stop', 'close']);
+  });
+
+  it('a sampler that gives no replies in time is named, and its episodes are counted', async () => {
+    await scriptSampler((_, turn) => (turn === 0 ? never() : '2'));
+    const source = (options: MultiTurnOptions) => multiTurn(world, { samplingTimeoutMs: 20, ...options });
+    await expect(source({}).sample(await requestOf())).rejects.toThrow(/no replies within 20 ms/);
+    await scriptSampler((_, turn) => (turn === 0 ? never() : '2'));
+    const [again] = await source({ retries: 1 }).sample(await requestOf());
+    expect(again!.stopReason).toBe('completed');
   });
 });

@@ -22,6 +22,7 @@ import {
   type CompletionToScore,
   codeReward,
   contrastiveReward,
+  cosineLength,
   eureka,
   exactMatch,
   formatTags,
@@ -31,6 +32,7 @@ import {
   implicitProcessReward,
   lcpo,
   lengthPenalty,
+  lengthTarget,
   majorityAnswer,
   numericMatch,
   type PromptRow,
@@ -39,14 +41,17 @@ import {
   type RewardContext,
   type RewardFunction,
   refitRewardModel,
+  repetitionPenalty,
   rewardEnsemble,
   scoreCompletions,
   softOverlongPunishment,
   stepRewards,
+  stopProperly,
   trainPolicy,
   ttrl,
   ttrlReport,
 } from '../src/index.js';
+import { readGolden } from './goldens.js';
 import { tableCritic } from './stateful-run.js';
 
 type Row = PromptRow & Readonly<Record<string, unknown>>;
@@ -776,5 +781,127 @@ describe('a reward is a verifier', () => {
     await expect(punish.verify([{ prompt: '', completion: 'x' }])).rejects.toThrow(
       /softOverlongPunishment needs the token ids of completions/,
     );
+  });
+});
+
+describe('rewards of lengths and repetitions', () => {
+  const known = (scores: readonly number[]): Verifier => ({
+    name: 'known',
+    verify: async (requests) => requests.map((_, i) => ({ score: scores[i]! })),
+  });
+  const tokens = (count: number) => new Array<number>(count).fill(1);
+  const ask = (more: Partial<VerifyRequest>): VerifyRequest => ({ prompt: 'p', completion: '', ...more });
+  const scores = async (verifier: Verifier, requests: readonly VerifyRequest[]) =>
+    (await verifier.verify(requests)).map(({ score }) => score);
+
+  it("lengthTarget is open-instruct's", async () => {
+    const { lengths } = readGolden<{ lengths: { tokens: number; target: number; near: number; up_to: number }[] }>(
+      'open-instruct.json',
+      'verifier-set',
+    );
+    for (const { tokens: n, target, near, up_to } of lengths) {
+      const request = [ask({ tokenIds: tokens(n), row: { max_length: target } })];
+      expect(await scores(lengthTarget({ mode: 'near', scale: 20 }), request)).toEqual([near]);
+      expect(await scores(lengthTarget({ scale: 20 }), request)).toEqual([up_to]);
+    }
+    expect(lengths.length).toBeGreaterThan(10);
+    await expect(scores(lengthTarget(), [ask({ tokenIds: [1], row: { max_length: -1 } })])).rejects.toThrow(
+      /the column "max_length" is -1; it must be a number of tokens/,
+    );
+  });
+
+  it("repetitionPenalty is TRL's on tokens and ms-swift's on words", async () => {
+    const trl = readGolden<{ tokens: number[][]; repeated: { n: number; rewards: number[] }[] }>(
+      'trl.json',
+      'verifier-set',
+    );
+    for (const { n, rewards } of trl.repeated) {
+      const found = await scores(
+        repetitionPenalty({ n }),
+        trl.tokens.map((tokenIds) => ask({ tokenIds })),
+      );
+      found.forEach((score, i) => {
+        expect(score).toBeCloseTo(rewards[i]!, 12);
+      });
+    }
+    const swift = readGolden<{ texts: string[]; repeated: { n: number; max_penalty: number; rewards: number[] }[] }>(
+      'ms-swift.json',
+      'verifier-set',
+    );
+    for (const { n, max_penalty: maxPenalty, rewards } of swift.repeated) {
+      const penalty = repetitionPenalty({ n, maxPenalty, unit: 'words' });
+      const found = await scores(
+        penalty,
+        swift.texts.map((completion) => ask({ completion })),
+      );
+      found.forEach((score, i) => {
+        expect(score).toBeCloseTo(rewards[i]!, 12);
+      });
+    }
+    // k times the same token has k - n + 1 n-grams, all alike.
+    for (const k of [3, 5, 9]) {
+      expect(await scores(repetitionPenalty(), [ask({ tokenIds: tokens(k) })])).toEqual([
+        k === 3 ? 0 : 1 / (k - 2) - 1,
+      ]);
+    }
+    await expect(scores(repetitionPenalty(), [ask({})])).rejects.toThrow(/needs the token ids/);
+  });
+
+  it("cosineLength is ms-swift's up to the longest length, and stays there", async () => {
+    interface Case {
+      readonly values: readonly [number, number, number, number];
+      readonly right: boolean;
+      readonly lengths: readonly number[];
+      readonly rewards: readonly number[];
+    }
+    const { cosine } = readGolden<{ cosine: Case[] }>('ms-swift.json', 'verifier-set');
+    for (const {
+      values: [shortWrong, longWrong, shortCorrect, longCorrect],
+      right,
+      lengths,
+      rewards,
+    } of cosine) {
+      const correct = known(lengths.map(() => (right ? 1 : 0.9)));
+      const reward = cosineLength({ correct, maxLength: 40, shortWrong, longWrong, shortCorrect, longCorrect });
+      const found = await scores(
+        reward,
+        lengths.map((n) => ask({ tokenIds: tokens(n) })),
+      );
+      found.forEach((score, i) => {
+        expect(score).toBeCloseTo(rewards[i]!, 12);
+      });
+    }
+    const [longest, longer, half] = await scores(
+      cosineLength({ correct: known([1, 1, 1]), maxLength: 10 }),
+      [10, 25, 5].map((n) => ask({ tokenIds: tokens(n) })),
+    );
+    expect([longest, longer, half]).toEqual([0.5, 0.5, 0.75]);
+    expect(
+      await scores(cosineLength({ correct: known([null as never]), maxLength: 4 }), [ask({ tokenIds: [1] })]),
+    ).toEqual([null]);
+  });
+
+  it("stopProperly is OpenRLHF's", async () => {
+    interface Case {
+      readonly coefficient: number;
+      readonly rewards: readonly number[];
+      readonly cut: readonly boolean[];
+      readonly penalized: readonly number[];
+    }
+    const { cases } = readGolden<{ cases: Case[] }>('openrlhf.json', 'verifier-set');
+    for (const { coefficient, rewards, cut, penalized } of cases) {
+      const reward = stopProperly({ verifier: known(rewards), coefficient });
+      const found = await scores(
+        reward,
+        cut.map((isCut) => ask({ finishReason: isCut ? 'length' : 'stop' })),
+      );
+      found.forEach((score, i) => {
+        expect(score).toBeCloseTo(penalized[i]!, 6);
+      });
+    }
+    await expect(scores(stopProperly({ verifier: known([1]) }), [ask({})])).rejects.toThrow(
+      /needs the finishReason of completion 0/,
+    );
+    expect(() => stopProperly({ verifier: known([]), coefficient: 2 })).toThrow(/coefficient is 2/);
   });
 });

@@ -13,8 +13,15 @@ export {
   VERIFICATION_ANSWERS,
   verificationPrompt,
 } from './generative-verifier.js';
+export {
+  INSTRUCTION_IDS,
+  type InstructionConstraintsOptions,
+  instructionConstraints,
+} from './instruction-constraints.js';
 export { type LanguageConsistencyOptions, languageConsistency } from './language-consistency.js';
 export { type NumericMatchOptions, numericMatch } from './numeric-match.js';
 export { columnOf } from './reference.js';
+export { type Criterion, criterionPrompt, type RubricOptions, rubric } from './rubric.js';
 export { type ChecksRows, ruleVerifier } from './rule-verifier.js';
 export { type SeverityOptions, type SeverityRule, severity } from './severity.js';
+export { normalizedMatch, type SquadOptions, squadF1, squadNormalized, tokenF1 } from './squad-answers.js';

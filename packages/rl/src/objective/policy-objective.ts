@@ -11,6 +11,7 @@ import {
   weightedSum,
 } from '@posttrain/training';
 import type { Advantage } from '../advantage/advantage.js';
+import { advantagesPerEpisode } from '../advantage/per-episode.js';
 import type { Aggregation, AggregationContext } from '../aggregation/aggregation.js';
 import type { Annotator } from '../annotator.js';
 import type { BesideLoss } from '../beside-loss.js';
@@ -244,7 +245,7 @@ function annotate(
   );
   const weights = aggregation.weights(lengths, context);
   const seen = rollouts.map((rollout, i) => penalized(parts, rollout, masks[i]!));
-  const advantages = advantage.compute(seen);
+  const advantages = advantagesPerEpisode(advantage, seen);
   refuseWrongAdvantages(parts, advantages, rollouts);
   const rows = rollouts.flatMap((rollout, i): TrainingRow[] => {
     const own = advantages[i]!;

@@ -1,5 +1,6 @@
 export { type CodeReward, type CodeRewardOptions, type CodeVerdict, codeReward } from './code-reward.js';
 export { type ContrastiveRewardOptions, contrastiveReward } from './contrastive-reward.js';
+export { type CosineLengthOptions, cosineLength } from './cosine-length.js';
 export { type EnvironmentRewardOptions, environmentReward } from './environment-reward.js';
 export {
   type EurekaCandidate,
@@ -13,9 +14,11 @@ export { type HybridRewardOptions, hybridReward } from './hybrid-reward.js';
 export { type ImplicitProcessRewardOptions, implicitProcessReward } from './implicit-process-reward.js';
 export { type LcpoOptions, lcpo } from './lcpo.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './length.js';
+export { type LengthTargetOptions, lengthTarget } from './length-target.js';
 export { type MissingEosPenaltyOptions, missingEosPenalty } from './missing-eos-penalty.js';
 export { type ProcessAdvantageOptions, processAdvantage } from './process-advantage.js';
 export { type RefitRewardModel, type RefitRewardModelOptions, refitRewardModel } from './refit-reward-model.js';
+export { type RepetitionPenaltyOptions, repetitionPenalty } from './repetition-penalty.js';
 export type {
   PromptRow,
   Reward,
@@ -37,6 +40,7 @@ export {
 } from './score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './soft-overlong-punishment.js';
 export { type StepRewardsOptions, stepRewards } from './step-rewards.js';
+export { type StopProperlyOptions, stopProperly } from './stop-properly.js';
 export {
   type AnsweredGroup,
   majorityAnswer,

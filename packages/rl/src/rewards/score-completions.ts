@@ -7,6 +7,7 @@ import {
   integer,
   isPosttrainError,
   OptionError,
+  oneOf,
   settingsOf,
   showValue,
   type Verdict,
@@ -25,11 +26,18 @@ import {
   exactMatch,
   formatTags,
   functionVerifier,
+  instructionConstraints,
+  normalizedMatch,
   numericMatch,
+  rubric,
+  tokenF1,
   VerifierFailedError,
   VerifierTimeoutError,
 } from '@posttrain/interfaces/verifiers';
+import { cosineLength } from './cosine-length.js';
 import { lengthPenalty } from './length.js';
+import { lengthTarget } from './length-target.js';
+import { repetitionPenalty } from './repetition-penalty.js';
 import {
   type PromptRow,
   type RewardContext,
@@ -40,6 +48,7 @@ import {
   type WeightedReward,
 } from './reward.js';
 import { softOverlongPunishment } from './soft-overlong-punishment.js';
+import { stopProperly } from './stop-properly.js';
 
 /** What is called to get a reward, and was perhaps not. */
 const MAKERS: ReadonlySet<unknown> = new Set([
@@ -48,6 +57,14 @@ const MAKERS: ReadonlySet<unknown> = new Set([
   lengthPenalty,
   numericMatch,
   softOverlongPunishment,
+  cosineLength,
+  instructionConstraints,
+  lengthTarget,
+  normalizedMatch,
+  repetitionPenalty,
+  rubric,
+  stopProperly,
+  tokenF1,
 ]);
 
 /** What `rewards` must be. */
@@ -118,6 +135,12 @@ const scoreOptions = declare('scoreCompletions', {
    * completions at once, and so many times as long. Default 60 000.
    */
   timeoutMs: integer({ default: 60_000, min: 1, max: LONGEST_TIMER_MS }),
+  /**
+   * What becomes of a completion of which a reward throws, takes too long, or returns no number: the run ends with a RewardError (`throw`), or the
+   * completion is not scorable (`null`), which the metric `rewards/NAME/failed` counts. Of a verifier that fails, all that it was asked about are.
+   * Default `throw`.
+   */
+  onError: oneOf(['throw', 'null'], { default: 'throw' }),
   /** Stops the scoring: it rejects with the signal's reason. */
   signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, { optional: true }),
 });
@@ -134,8 +157,10 @@ export interface CompletionToScore<Row extends PromptRow> extends Omit<RewardCon
 export interface Scores {
   /** Per reward, one number or null per completion. */
   readonly byFunction: Readonly<Record<string, readonly (number | null)[]>>;
-  /** Σ weight · reward over those that could score it; null where none could. */
+  /** Σ weight · reward over those that could score it; null where none could, or one failed. */
   readonly rewards: readonly (number | null)[];
+  /** Of each completion what failed, by reward; undefined where nothing did. */
+  readonly failures: readonly (Readonly<Record<string, string>> | undefined)[];
 }
 
 /**
@@ -149,22 +174,30 @@ export async function scoreCompletions<Row extends PromptRow>(
   completions: readonly CompletionToScore<Row>[],
   options: ScoreOptions = {},
 ): Promise<Scores> {
-  const { concurrency, timeoutMs, signal } = scoreOptions.read(options);
+  const { concurrency, timeoutMs, signal, onError } = scoreOptions.read(options);
   assertArgument('scoreCompletions', 'rewards', rewards, isRewards(rewards), REWARDS);
   assertArgument('scoreCompletions', 'completions', completions, Array.isArray(completions), 'a list of completions');
   const weighted = weightedRewardsOf(rewards);
   const limiter = createLimiter(concurrency);
+  if (completions.length === 0) {
+    return { byFunction: Object.fromEntries(weighted.map(({ name }) => [name, []])), rewards: [], failures: [] };
+  }
+  const failures = completions.map((): Record<string, string> => ({}));
+  const ask = onError === 'throw' ? askReward : askLeniently;
   const scores = await allOrAbort(
     [signal],
     weighted.map(
       ({ name, verifier }) =>
         (stop: AbortSignal) =>
-          askReward(name, verifier, completions, { limiter, timeoutMs, signal: stop }),
+          ask(name, verifier, completions, { limiter, timeoutMs, signal: stop }, failures),
     ),
   );
   return {
     byFunction: Object.fromEntries(weighted.map(({ name }, f) => [name, scores[f]!])),
+    failures: failures.map((own) => (Object.keys(own).length > 0 ? own : undefined)),
     rewards: completions.map((completion, i) => {
+      // A sum without what failed is no number to compare with the others.
+      if (Object.keys(failures[i]!).length > 0) return null;
       const there = weighted.flatMap(({ weight }, f) => (scores[f]![i] === null ? [] : [weight * scores[f]![i]!]));
       if (there.length === 0) return null;
       const sum = there.reduce((a, b) => a + b);
@@ -180,6 +213,32 @@ interface Limits {
   readonly limiter: Limiter;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+}
+
+/** The scores of one reward, each completion by itself where it is a function; null and why where it failed. */
+async function askLeniently<Row extends PromptRow>(
+  name: string,
+  reward: WeightedReward<Row>['verifier'],
+  completions: readonly CompletionToScore<Row>[],
+  limits: Limits,
+  failures: readonly Record<string, string>[],
+): Promise<(number | null)[]> {
+  const places = completions.map((_, i) => i);
+  const asked = typeof reward === 'function' ? places.map((i) => [i]) : [places];
+  const scores = await allOrAbort(
+    [limits.signal],
+    asked.map((together) => async (signal: AbortSignal) => {
+      const those = together.map((i) => completions[i]!);
+      try {
+        return await askReward(name, reward, those, { ...limits, signal });
+      } catch (error) {
+        if (!(error instanceof RewardError)) throw error;
+        for (const i of together) failures[i]![name] = error.message;
+        return those.map(() => null);
+      }
+    }),
+  );
+  return scores.flat();
 }
 
 /** The scores of one reward. */

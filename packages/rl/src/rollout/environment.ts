@@ -8,6 +8,8 @@ export interface Reply extends ChatMessage {
   readonly role: 'assistant';
   /** Functions that it calls, as far as they were found. */
   readonly tool_calls?: readonly ToolCallOfReply[];
+  /** What was wrong, where `parseReply` could not read it; the option `parseErrors` says what comes of it, and no environment sees it. */
+  readonly parseError?: string;
 }
 
 /** A call of a function. */
@@ -25,6 +27,7 @@ export interface EpisodeContext {
   readonly step: number;
   /** Random numbers of this episode: what an environment draws must come from them, or a resumed run is another one. */
   readonly key: Key;
+  /** Fires at the end of the episode, or of the run: what the environment still does for it is not needed any more. */
   readonly signal?: AbortSignal | undefined;
 }
 

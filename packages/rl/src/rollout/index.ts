@@ -26,9 +26,12 @@ export {
 } from './multi-agent.js';
 export { type MultiTurnOptions, multiTurn } from './multi-turn.js';
 export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './numeric-environment.js';
+export type { ParseErrorPolicy } from './parse-errors.js';
 export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './play.js';
 export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './prioritized-replay.js';
+export { type ReconcileTurnsOptions, reconcileTurns, type TurnRecord, type TurnSequence } from './reconcile-turns.js';
 export { type RestartBufferOptions, restartBuffer } from './restart-buffer.js';
+export type { LimitStop, RolloutLimits, StopReason } from './rollout-limits.js';
 export {
   type FeedbackContext,
   generatorOf,

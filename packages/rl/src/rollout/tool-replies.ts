@@ -20,7 +20,7 @@ const idOf = (index: number): string => `call${String(index).padStart(5, '0')}`;
 
 /**
  * Reads replies as the model's family writes tool calls, told by its chat template: `content` is what is no call, and `tool_calls`
- * have arguments as objects. A call that is not well formed is text. Undefined where no tools are offered, or the template has no
+ * have arguments as objects. A call that is not well formed is text, and its `parseError` says so. Undefined where no tools are offered, or the template has no
  * form of calls that is known.
  *
  * @param tools JSON schemas of the functions that were offered
@@ -41,8 +41,11 @@ export function toolReplies(
     for (const piece of pieces.flatMap((one) => one.calls)) assembleCall(calls, piece);
     const read = calls.map((call) => ({ name: call.name, arguments: callArguments(call.arguments) }));
     const content = pieces.map((piece) => piece.text).join('');
-    if (read.length === 0 || read.some((call) => call.arguments === undefined)) {
-      return { role: 'assistant', content: text };
+    if (read.length === 0) return { role: 'assistant', content: text };
+    const broken = read.find((call) => call.arguments === undefined);
+    if (broken) {
+      const parseError = `the arguments of the call of ${broken.name} are no JSON object`;
+      return { role: 'assistant', content: text, parseError };
     }
     return {
       role: 'assistant',

@@ -1,14 +1,20 @@
 import { PosttrainError, showValue } from '@posttrain/interfaces';
 import type { Metrics } from '@posttrain/training';
 import { nanMean, nanStd } from '../advantage/advantage.js';
-import { groupsOf, type ScoredRollout, trainedTokens } from '../rollout.js';
+import { episodeEnds, groupsOf, type ScoredRollout, trainedTokens } from '../rollout.js';
 
 /**
  * What TRL's GRPOTrainer logs of a batch of completions, under its names; a mean of nothing is left out. Lengths are in
  * sampled tokens: what an environment said is not counted.
+ * Beside them `stop/REASON` (shares of episodes), and where there are some `rollouts/failed` and `rewards/NAME/failed` (shares), and
+ * `rollouts/forks` (how many more there are than episodes).
  * `frac_reward_zero_std` is the fraction of completions whose group has rewards without any spread.
  */
-export function rolloutMetrics(rollouts: readonly ScoredRollout[]): Metrics {
+export function rolloutMetrics(all: readonly ScoredRollout[]): Metrics {
+  // An episode counts once, and one that failed not at all, but for how often that was.
+  const ends = episodeEnds(all).map((i) => all[i]!);
+  const there = ends.filter(({ failure }) => failure === undefined);
+  const rollouts = there.length > 0 ? there : ends;
   const numbers = (values: readonly (number | null)[]) => values.map((value) => value ?? Number.NaN);
   const lengthOf = (rollout: ScoredRollout) => trainedTokens(rollout).reduce((a, b) => a + b, 0);
   const lengths = rollouts.map(lengthOf);
@@ -33,7 +39,16 @@ export function rolloutMetrics(rollouts: readonly ScoredRollout[]): Metrics {
     const values = numbers(rollouts.map((rollout) => rollout.rewards[name]!));
     metrics[`rewards/${name}/mean`] = nanMean(values);
     metrics[`rewards/${name}/std`] = nanStd(values);
+    const failed = rollouts.filter(({ rewardFailures }) => rewardFailures?.[name] !== undefined).length;
+    if (failed > 0) metrics[`rewards/${name}/failed`] = failed / rollouts.length;
   }
+  if (ends.some(({ stopReason }) => stopReason !== undefined)) {
+    for (const { stopReason = 'completed' } of ends) {
+      metrics[`stop/${stopReason}`] = (metrics[`stop/${stopReason}`] ?? 0) + 1 / ends.length;
+    }
+  }
+  if (there.length < ends.length) metrics['rollouts/failed'] = (ends.length - there.length) / ends.length;
+  if (ends.length < all.length) metrics['rollouts/forks'] = all.length - ends.length;
   return Object.fromEntries(Object.entries(metrics).filter(([, value]) => !Number.isNaN(value)));
 }
 

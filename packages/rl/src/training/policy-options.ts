@@ -46,8 +46,9 @@ const isScoreOptions = (value: unknown): boolean =>
   value !== null &&
   Object.entries(value).every(
     ([name, x]) =>
-      ['concurrency', 'timeoutMs'].includes(name) &&
-      (x === undefined || (Number.isSafeInteger(x) && (x as number) > 0)),
+      (name === 'onError' && (x === undefined || x === 'throw' || x === 'null')) ||
+      (['concurrency', 'timeoutMs'].includes(name) &&
+        (x === undefined || (Number.isSafeInteger(x) && (x as number) > 0))),
   );
 
 const hasParts = (value: unknown): boolean =>
@@ -84,9 +85,9 @@ export const samplingShape = {
 
 /** How rewards are called. */
 export const scoringOption = {
-  /** Limits of the reward calls. */
+  /** Limits of the reward calls, and what becomes of those that fail. */
   scoring: custom<Omit<ScoreOptions, 'signal'>>()(
-    '{ concurrency, timeoutMs }, both positive whole numbers',
+    '{ concurrency, timeoutMs }, both positive whole numbers, and onError: "throw" or "null"',
     isScoreOptions,
     { optional: true, decisive: false },
   ),

@@ -51,11 +51,16 @@ export interface CompletionRecord extends StepRecord {
   readonly prompt: PromptRow['prompt'];
   readonly completion: string;
   readonly finish_reason: string;
+  /** Of an episode: why it ended, and what failed. */
+  readonly stop_reason?: string;
+  readonly failure?: string;
   readonly tokens: number;
   readonly rewards: Readonly<Record<string, number | null>>;
   readonly reward: number | null;
   /** Where tokens have their own, the mean over those that are trained. */
   readonly advantage: number;
+  /** What of the rewards failed, by name. */
+  readonly reward_failures?: Readonly<Record<string, string>>;
   /** Of an episode. */
   readonly messages?: readonly ChatMessage[];
 }
@@ -76,6 +81,8 @@ export interface PolicyRunState {
   /** Steps without an update, and why the last of them had none. */
   skipped?: number;
   why?: string;
+  /** Whether something of a rollout has failed, of which a run warns once. */
+  hasFailed?: boolean;
   parts?: PartStates;
 }
 
@@ -305,6 +312,9 @@ function completionRecords(
     rewards: rollout.rewards,
     reward: rollout.reward,
     advantage: meanAdvantage(rollout, advantages[i]!),
+    ...(rollout.stopReason && { stop_reason: rollout.stopReason }),
+    ...(rollout.failure !== undefined && { failure: rollout.failure }),
+    ...(rollout.rewardFailures && { reward_failures: rollout.rewardFailures }),
     ...(rollout.messages && { messages: rollout.messages }),
   }));
 }
@@ -328,6 +338,21 @@ function countSkipped({ state, options }: PolicyRun, step: number, why: string):
 export const noUpdate = (where: string, steps: number, why: string | undefined): PosttrainError =>
   new PosttrainError('NO_UPDATE', `${where}: none of the ${steps} steps made an update, of the last one: ${why}`);
 
+/** Says at the first one what failed; metrics count them. */
+function warnOfFailures(
+  { state, options }: Pick<PolicyRun, 'state' | 'options'>,
+  step: number,
+  completions: readonly ScoredRollout[],
+): void {
+  if (state.hasFailed) return;
+  const [failed] = completions.flatMap(({ failure, rewardFailures = {} }) => failure ?? Object.values(rewardFailures));
+  if (failed === undefined) return;
+  state.hasFailed = true;
+  const counted =
+    'The metrics rollouts/failed and rewards/NAME/failed count such rollouts, and completions.jsonl has them.';
+  warn(options, `step ${step}: ${failed}. ${counted}`);
+}
+
 const FLAT_STEPS_TO_WARN = 3;
 
 /** Says so when no completion has a reward, or nearly all groups have equal ones for some steps in a row: nothing is learnt. */
@@ -337,6 +362,7 @@ function warnOfNoSignal(
   completions: readonly ScoredRollout[],
   metrics: Metrics,
 ): void {
+  warnOfFailures({ state, options }, step, completions);
   if (completions.every(({ reward }) => reward === null)) {
     const names = Object.keys(options.rewards).join(', ');
     warn(

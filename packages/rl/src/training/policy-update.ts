@@ -54,6 +54,11 @@ export function whyNoUpdate(
     if (rows.some(({ weights }) => Array.from(weights).some((weight) => weight !== 0))) return undefined;
     return `the objective weighs every token of its ${rows.length} rows 0`;
   }
+  const failed = rollouts.find(({ failure }) => failure !== undefined);
+  if (failed) {
+    const count = rollouts.filter(({ failure }) => failure !== undefined).length;
+    return `${count} of ${rollouts.length} episodes failed, the first with: ${failed.failure}`;
+  }
   const cut = rollouts.filter(({ finishReason }) => finishReason === 'length').length;
   if (maskTruncatedCompletions && cut > 0) {
     const others = cut < rollouts.length ? ', and the others have no token that is trained' : '';

@@ -2,7 +2,7 @@ import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { type ScoreOptions, scoreCompletions } from '../rewards/score-completions.js';
 import { checkRollouts, RolloutError } from '../rollout/check-rollouts.js';
 import type { RolloutRequest, RolloutSource } from '../rollout/rollout-source.js';
-import type { SampledRollout, ScoredRollout } from '../rollout.js';
+import { episodeEnds, type SampledRollout, type ScoredRollout } from '../rollout.js';
 
 /** What rollouts are scored with. */
 export interface RolloutScoring<Row extends PromptRow> {
@@ -18,26 +18,44 @@ export async function scoreRollouts<Row extends PromptRow>(
   rollouts: readonly SampledRollout<Row>[],
   { rewards, scoring, step, signal }: RolloutScoring<Row>,
 ): Promise<ScoredRollout<Row>[]> {
-  // What was scored before, in a step that is replayed, has the rewards of then.
-  const fresh = rollouts.filter(({ rewards: known }) => known === undefined);
+  // What was scored before, in a step that is replayed, has the rewards of then; what failed has none; an episode is scored once.
+  const places = episodeEnds(rollouts).filter((i) => rollouts[i]!.rewards === undefined && !rollouts[i]!.failure);
   const scores = await scoreCompletions(
     rewards,
-    fresh.map(({ text, row, completionTokens, finishReason, group, messages, ...rest }) => ({
-      ...{ text, prompt: row.prompt, row, completionTokens, finishReason, step, group },
-      ...(messages && { messages }),
-      ...(rest.episodeReward !== undefined && { episodeReward: rest.episodeReward }),
-      ...(rest.turnRewards && { turnRewards: rest.turnRewards }),
-    })),
+    places.map((i) => {
+      const { text, row, completionTokens, finishReason, group, messages, episode, ...rest } = rollouts[i]!;
+      const parts = episode === undefined ? [rollouts[i]!] : rollouts.filter((one) => isOf(one, group, episode));
+      const turnRewards = rest.turnRewards && parts.flatMap((part) => part.turnRewards ?? []);
+      return {
+        ...{ text, prompt: row.prompt, row, completionTokens, finishReason, step, group },
+        ...(messages && { messages }),
+        ...(rest.episodeReward !== undefined && { episodeReward: rest.episodeReward }),
+        ...(turnRewards && { turnRewards }),
+      };
+    }),
     { ...scoring, ...(signal && { signal }) },
   );
-  let next = 0;
-  return rollouts.map((rollout) => {
+  const names = Object.keys(scores.byFunction);
+  return rollouts.map((rollout, i) => {
     if (rollout.rewards !== undefined) return { ...rollout, rewards: rollout.rewards, reward: rollout.reward ?? null };
-    const i = next++;
-    const own = Object.entries(scores.byFunction).map(([name, values]) => [name, values[i]!] as const);
-    return { ...rollout, rewards: Object.fromEntries(own), reward: scores.rewards[i]! };
+    const { group, episode } = rollout;
+    const at = places.findIndex((end) => end === i || (episode !== undefined && isOf(rollouts[end]!, group, episode)));
+    const own = names.map((name) => [name, at < 0 ? null : scores.byFunction[name]![at]!] as const);
+    const failures = scores.failures[at];
+    return {
+      ...rollout,
+      rewards: Object.fromEntries(own),
+      reward: at < 0 ? null : atMost(scores.rewards[at]!, rollout.rewardAtMost),
+      ...(failures && { rewardFailures: failures }),
+    };
   });
 }
+
+const isOf = (rollout: SampledRollout, group: number, episode: string): boolean =>
+  rollout.group === group && rollout.episode === episode;
+
+const atMost = (reward: number | null, most = Number.POSITIVE_INFINITY): number | null =>
+  reward === null ? null : Math.min(reward, most);
 
 /** What `sampleAndScore` is told: where rollouts come from, of what, and what they are scored with. */
 export interface ScoredRolloutRequest<Row extends PromptRow> extends RolloutRequest<Row>, RolloutScoring<Row> {
