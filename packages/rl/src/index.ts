@@ -303,6 +303,9 @@ export {
   type ToolCallOfReply,
 } from './rollout/environment.js';
 export { type ExternalSamplerOptions, externalSampler, type PolicyToSync } from './rollout/external-sampler.js';
+export { FleetError } from './rollout/fleet/fleet.js';
+export type { FleetEvent, OnFleetEvent } from './rollout/fleet/fleet-event.js';
+export { type FleetRolloutsOptions, fleetRollouts } from './rollout/fleet/fleet-rollouts.js';
 export {
   type AgentTurn,
   type MultiAgentEnvironment,
@@ -312,6 +315,7 @@ export {
 } from './rollout/multi-agent.js';
 export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
 export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
+export { type PartialRolloutsOptions, partialRolloutSteps, partialRollouts } from './rollout/partial-rollouts.js';
 export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './rollout/play.js';
 export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './rollout/prioritized-replay.js';
 export { type RestartBufferOptions, restartBuffer } from './rollout/restart-buffer.js';
