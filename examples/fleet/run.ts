@@ -68,7 +68,7 @@ try {
       if (step === Number(values['kill-at'])) started[0]!.process.kill('SIGKILL');
     },
   });
-  const rewards = run.history.map(({ metrics }) => metrics['rewards/answer/mean']!);
+  const rewards = run.history.map(({ metrics }) => metrics.reward!);
   const sampled = events.flatMap((event) => (event.kind === 'sampled' ? [event] : []));
   const compared = events.flatMap((event) => (event.kind === 'compared' ? [event.maxGap] : []));
   const lost = events.filter(({ kind }) => kind === 'lost').length;
@@ -91,8 +91,8 @@ try {
     groupsSampledWhileLearning: meanwhile.length,
     maxGapOfVersions: Number(Math.max(...compared).toExponential(1)),
     maxLogProbDifference: Number(mismatch.toExponential(1)),
-    rightInFirstThreeSteps: mean(rewards.slice(0, 3)),
-    rightInLastThreeSteps: mean(rewards.slice(-3)),
+    rewardInFirstThreeSteps: mean(rewards.slice(0, 3)),
+    rewardInLastThreeSteps: mean(rewards.slice(-3)),
   };
   console.log(values.json ? JSON.stringify(result) : JSON.stringify(result, undefined, 2));
 } finally {

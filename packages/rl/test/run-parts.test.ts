@@ -518,13 +518,13 @@ describe('a fleet', () => {
       await fleetRun(two, failing as never);
     };
     await expect(dead(new Error('killed'))).rejects.toThrow('killed');
-    // The signal fires while a step waits for its rollouts.
+    // The signal fires in the middle of a step, with rollouts under way.
     const controller = new AbortController();
     let count = 0;
     const firing = (model: CausalLM) => [
       localServer(model, {
         before: async () => {
-          if (++count === 3) setTimeout(() => controller.abort(new Error('enough')), 1);
+          if (++count === 1) setTimeout(() => controller.abort(new Error('enough')), 1);
           await new Promise((resolve) => setTimeout(resolve, 20));
         },
       }).server,
