@@ -7,7 +7,7 @@ import { lengthPenalty, policyObjectives, trainPolicy } from '@posttrain/rl';
 
 const LETTERS = [...'abcdefg'];
 const END = LETTERS.length;
-const MOST = 12;
+const MOST = 10;
 const special = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
 const tokenizer = new Tokenizer({
   tokenizer: {
@@ -19,7 +19,7 @@ const tokenizer = new Tokenizer({
   config: { eos_token: '</s>' },
 });
 const config = parseModelConfig({
-  ...{ model_type: 'llama', vocab_size: END + 1, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 1 },
+  ...{ model_type: 'llama', vocab_size: END + 1, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1 },
   ...{ num_attention_heads: 2, max_position_embeddings: 16, initializer_range: 0.2, eos_token_id: END },
 });
 
@@ -35,8 +35,15 @@ async function train(model: CausalLM, seed: number, steps: number, penalty: numb
       right: (completion, { row, finishReason }) => isRight(completion, row.letter, finishReason),
       short: { verifier: lengthPenalty({ maxCompletionLength: MOST }), weight: penalty },
     },
-    ...{ steps, promptsPerStep: 7, completionsPerPrompt: 16, maxCompletionLength: MOST, schedule: 'constant' },
-    ...{ learningRate: 0.01, seed },
+    ...{
+      steps,
+      promptsPerStep: 4,
+      completionsPerPrompt: 8,
+      iterationsPerBatch: 2,
+      maxCompletionLength: MOST,
+      schedule: 'constant',
+    },
+    ...{ learningRate: 0.03, seed },
   });
 }
 
@@ -57,11 +64,11 @@ function armOf({ history }: Awaited<ReturnType<typeof train>>): Arm {
   return { accuracy: round(mean('rewards/right/mean')), length: round(mean('completions/mean_length')) };
 }
 
-export async function cell(seed: number, steps = 60): Promise<Cell> {
+async function cell(seed: number): Promise<Cell> {
   const model = await CausalLM.initialize({ config, tokenizer, name: 'letters' }, seed);
-  const first = await train(model, seed, steps, 0);
-  const on = (penalty: number) => train(first.trainer.model, seed + 100, steps, penalty);
-  return { before: armOf(first), control: armOf(await on(0)), penalty: armOf(await on(0.5)) };
+  const first = await train(model, seed, 90, 0);
+  const on = (penalty: number) => train(first.trainer.model, seed + 100, 30, penalty);
+  return { before: armOf(first), control: armOf(await on(0)), penalty: armOf(await on(0.3)) };
 }
 
 /** Mean and 95 % interval over three seeds (Student's t). */
