@@ -84,7 +84,7 @@ const results: Record<string, Cell> = existsSync(FILE) ? JSON.parse(readFileSync
 for (const seed of [1, 2, 3]) {
   if (seed in results) continue;
   results[seed] = await cell(seed);
-  writeFileSync(FILE, `${JSON.stringify(results, undefined, 1)}\n`);
+  writeFileSync(FILE, `${JSON.stringify(results, undefined, 2)}\n`);
 }
 const cells = Object.values(results);
 console.log('| | right | tokens |\n| --- | --- | --- |');
