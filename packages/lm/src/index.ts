@@ -30,6 +30,7 @@ export {
   exitLayers,
 } from './generate/early-exit.js';
 export {
+  type BegunCompletion,
   type LocalGenerateRequest,
   LocalGenerator,
   type LocalGeneratorOptions,

@@ -208,6 +208,59 @@ describe('generate', () => {
     expect(whole!.tokenIds!.length).toBe(30);
   });
 
+  it('goes on from what was begun with the random numbers of each place: cut anywhere, the completion is the same', async () => {
+    const model = await tinyModel();
+    const request = {
+      prompt: 'One and one is',
+      seed: 5,
+      logProbs: true,
+      ...sampled,
+      maxTokens: 12,
+      repetitionPenalty: 1.3,
+    };
+    const whole = await complete(model, request);
+    for (const cut of [1, 5, 11]) {
+      const first = await complete(model, { ...request, maxTokens: cut });
+      expect(first.tokenIds).toEqual(whole.tokenIds!.slice(0, cut));
+      const begun = { tokenIds: first.tokenIds!, logProbs: first.logProbs! };
+      const { logProbs, ...resumed } = await complete(model, { ...request, begun } as GenerateRequest);
+      expect(resumed).toMatchObject({ text: whole.text, tokenIds: whole.tokenIds, finishReason: 'length' });
+      expect(largestDifference(logProbs!, whole.logProbs!)).toBeLessThan(1e-5);
+    }
+    // A stop string that what was begun has the first half of.
+    const stop = [whole.text.slice(3, 6)];
+    const stopped = await complete(model, { ...request, stop });
+    const begun = { tokenIds: whole.tokenIds!.slice(0, 1), logProbs: whole.logProbs!.slice(0, 1) };
+    expect((await complete(model, { ...request, stop, begun } as GenerateRequest)).text).toBe(stopped.text);
+  });
+
+  it.each([
+    [{ begun: { tokenIds: [1], logProbs: [0] }, n: 2 }, /n is 2; it must be 1 with begun/],
+    [{ begun: { tokenIds: [1] } }, /with logProbs one for each/],
+    [{ begun: { tokenIds: [1, 2], logProbs: [0, 0] }, maxTokens: 2 }, /has 2 tokens, and maxTokens is 2/],
+    [{ begun: { tokenIds: [1, 2 ** 20], logProbs: [0, 0] } }, /1048576 at place/],
+    [{ begun: { tokenIds: [1], logProbs: [0] }, entropies: true }, /entropies is true; it must be left out with begun/],
+  ])('refuses a beginning that it cannot go on from: %j', async (more, problem) => {
+    const request = { prompt: 'A', seed: 1, logProbs: true, ...sampled, ...more } as GenerateRequest;
+    await expect(complete(await tinyModel(), request)).rejects.toThrow(problem);
+  });
+
+  it('is frozen by pause, whoever leaves meanwhile, and resumed with the same tokens', async () => {
+    const model = await tinyModel();
+    const request = { prompt: 'One and one is', seed: 5, ...sampled };
+    const whole = await complete(model, request);
+    const generator = new LocalGenerator(model);
+    await generator.pause();
+    const controller = new AbortController();
+    const events = generator.generate([request]);
+    const left = generator.generate([{ ...request, signal: controller.signal }]);
+    controller.abort();
+    expect((await left)[0]![0]).toMatchObject({ finishReason: 'abort', tokenIds: [] });
+    expect(generator.load).toEqual({ waiting: 1, active: 0 });
+    generator.resume();
+    expect((await events)[0]![0]).toMatchObject({ text: whole.text, tokenIds: whole.tokenIds });
+  });
+
   it('refuses what it does not know', async () => {
     const model = await tinyModel();
     const run = (options: object) => complete(model, { prompt: 'A', maxTokens: 1, ...options });

@@ -52,11 +52,24 @@ const EXCERPT_LENGTH = 500;
 export interface Endpoint {
   /** Posts `body` as JSON to `baseURL/path` and returns the parsed answer. Throws `EndpointError`. */
   post(path: string, body: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<Record<string, unknown>>;
+  /** Any other request, whose answer is given as text: what controls a server waits for no completions. Throws `EndpointError`. */
+  ask(request: ControlRequest): Promise<string>;
+}
+
+/** A request about the server and not to its model. */
+export interface ControlRequest {
+  readonly method: 'GET' | 'POST';
+  /** From the root of the server: `/pause?mode=keep`. */
+  readonly path: string;
+  readonly body?: Readonly<Record<string, unknown>>;
+  readonly signal: AbortSignal;
+  /** Further attempts. Default: those of the endpoint. */
+  readonly retries?: number;
 }
 
 /** What one attempt came to: an answer, or a failure that another attempt may mend. */
 type Attempt =
-  | { readonly body: Record<string, unknown> }
+  | { readonly text: string }
   | { readonly failure: EndpointError; readonly retryAfterMs: number | undefined };
 
 export function createEndpoint(where: string, options: EndpointSettings): Endpoint {
@@ -76,8 +89,13 @@ export function createEndpoint(where: string, options: EndpointSettings): Endpoi
   };
   const redact = (text: string) => (apiKey === undefined ? text : text.replaceAll(apiKey, '[API key]'));
 
-  const attempt = async (url: URL, payload: string, signal: AbortSignal): Promise<Attempt> => {
-    const at = `POST ${url.origin}${url.pathname}`;
+  const attempt = async (
+    method: string,
+    url: URL,
+    payload: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Attempt> => {
+    const at = `${method} ${url.origin}${url.pathname}`;
     const timeoutError = () => new EndpointError(`${at}: no complete answer within ${timeoutMs} ms.`);
     let status: number;
     let responseHeaders: Headers;
@@ -86,9 +104,9 @@ export function createEndpoint(where: string, options: EndpointSettings): Endpoi
       [status, responseHeaders, text] = await withDeadline(
         async (deadline) => {
           const response = await fetch(url, {
-            method: 'POST',
+            method,
             headers,
-            body: payload,
+            ...(payload !== undefined && { body: payload }),
             signal: deadline,
             redirect: 'manual',
           });
@@ -116,6 +134,13 @@ export function createEndpoint(where: string, options: EndpointSettings): Endpoi
       if (status !== 408 && status !== 429 && status < 500) throw failure;
       return { failure, retryAfterMs: retryAfter(responseHeaders) };
     }
+    return { text };
+  };
+
+  const parsed = (url: URL, text: string): Record<string, unknown> => {
+    const at = `POST ${url.origin}${url.pathname}`;
+    const bodyExcerpt = excerpt(redact(text), EXCERPT_LENGTH);
+    const details = { status: 200, bodyExcerpt };
     let body: unknown;
     try {
       body = JSON.parse(text);
@@ -123,15 +148,21 @@ export function createEndpoint(where: string, options: EndpointSettings): Endpoi
       throw new EndpointError(`${at}: the answer is not JSON: ${bodyExcerpt || '(empty body)'}`, { ...details, cause });
     }
     if (!isRecord(body)) throw new EndpointError(`${at}: the answer is not a JSON object: ${bodyExcerpt}`, details);
-    if (body.error) throw new EndpointError(`${at}: status ${status} with an error: ${bodyExcerpt}`, details);
-    return { body };
+    if (body.error) throw new EndpointError(`${at}: status 200 with an error: ${bodyExcerpt}`, details);
+    return body;
   };
 
-  const post = async (url: URL, payload: string, signal: AbortSignal) => {
+  const send = async (
+    method: string,
+    url: URL,
+    payload: string | undefined,
+    signal: AbortSignal,
+    retries = maxRetries,
+  ): Promise<string> => {
     for (let attempts = 1; ; attempts++) {
       signal.throwIfAborted();
-      const result = await attempt(url, payload, signal);
-      if ('body' in result) return result.body;
+      const result = await attempt(method, url, payload, signal);
+      if ('text' in result) return result.text;
       const { failure, retryAfterMs } = result;
       const { status, bodyExcerpt, cause } = failure;
       const details = {
@@ -139,7 +170,7 @@ export function createEndpoint(where: string, options: EndpointSettings): Endpoi
         ...(bodyExcerpt === undefined ? {} : { bodyExcerpt }),
         cause,
       };
-      if (attempts > maxRetries) {
+      if (attempts > retries) {
         const count = attempts === 1 ? '' : ` (after ${attempts} attempts)`;
         throw new EndpointError(`${failure.message}${count}`, details);
       }
@@ -157,10 +188,20 @@ export function createEndpoint(where: string, options: EndpointSettings): Endpoi
       const url = new URL(base);
       url.pathname = `${base.pathname.replace(/\/+$/, '')}/${path}`;
       const payload = JSON.stringify({ ...options.extraBody, model: options.model, ...body });
-      return limit(() => post(url, payload, signal));
+      return limit(async () => parsed(url, await send('POST', url, payload, signal)));
+    },
+    ask: ({ method, path, body, signal, retries }) => {
+      const [pathname, query = ''] = path.split('?', 2) as [string, string?];
+      const url = new URL(base);
+      url.pathname = `${rootOf(base)}${pathname}`;
+      url.search = query;
+      return send(method, url, body && JSON.stringify(body), signal, retries);
     },
   };
 }
+
+/** Where the paths of a server begin that are of no version of the API. */
+const rootOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, '').replace(/\/v\d+$/, '');
 
 function parsedBase(baseURL: string, wrong: (option: string, problem: string) => OptionError): URL {
   let url: URL;

@@ -6,8 +6,12 @@ export type {
   GenerateRequest,
   Generator,
   Prompt,
+  SamplerServer,
+  SamplerServerFacts,
   ScoreRequest,
   Scorer,
+  TokenSample,
+  TokenSampleRequest,
   TokenScorer,
   TokenScores,
   Usage,
@@ -22,3 +26,5 @@ export { type OpenAICompatibleOptions, openaiCompatible, type PrefixMode } from 
 export { type OpenAICompatibleEmbedderOptions, openaiCompatibleEmbedder } from './openai-compatible-embedder.js';
 export { openaiCompatibleScorer } from './openai-compatible-scorer.js';
 export { openaiCompatibleTokenScorer } from './openai-compatible-token-scorer.js';
+export { type SglangServerOptions, sglangServer } from './sglang-server.js';
+export { type VllmServerOptions, vllmServer } from './vllm-server.js';

@@ -6,6 +6,8 @@ import {
   openaiCompatibleEmbedder,
   openaiCompatibleScorer,
   openaiCompatibleTokenScorer,
+  sglangServer,
+  vllmServer,
 } from '../src/index.js';
 import { type Handler, json, type Seen, serve } from './server.js';
 
@@ -327,5 +329,218 @@ describe('token scorer', () => {
     const scorer = await scorerFor((tokens) => ({ choices: [{ prompt_logprobs: places(tokens) }] }));
     const signal = AbortSignal.abort(new Error('enough'));
     await expect(scorer.scoreTokens([[5, 4]], { signal })).rejects.toThrow('enough');
+  });
+});
+
+/** Answers as servers give them; vLLM's are of 0.32.0 on a CPU, SGLang's after the tests of 0.5. */
+const RECORDED = {
+  vllm: {
+    'GET /v1/models': {
+      object: 'list',
+      data: [
+        { id: 'sums', object: 'model', owned_by: 'vllm', root: '/models/sums', parent: null, max_model_len: 256 },
+        { id: 'run-v1', object: 'model', owned_by: 'vllm', root: '/run/v1', parent: 'sums' },
+      ],
+    },
+    'GET /version': { version: '0.32.0+cpu' },
+    'GET /is_paused': { is_paused: false },
+    'POST /v1/completions': (body: Record<string, unknown>) => ({
+      id: 'cmpl-1',
+      object: 'text_completion',
+      model: body.model,
+      // In the order in which they came to their ends.
+      choices: Array.from({ length: body.n as number }, (_, i) => i)
+        .reverse()
+        .map((index) => ({
+          ...{ index, text: `t${index}`, finish_reason: index === 0 ? 'stop' : 'length', stop_reason: null },
+          logprobs: {
+            text_offset: [0, 1],
+            token_logprobs: [-0.25, -1.5 - index],
+            tokens: ['a', 'b'],
+            top_logprobs: [{}, {}],
+          },
+          ...{ token_ids: [40 + index, 7], prompt_token_ids: body.prompt, prompt_logprobs: null },
+        })),
+      usage: { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 },
+    }),
+    'POST /v1/unload_lora_adapter': [
+      404,
+      { error: { message: "The lora adapter 'x' cannot be found.", type: 'NotFoundError', code: 404 } },
+    ],
+  },
+  sglang: {
+    'GET /server_info': { version: '0.5.23', enable_lora: true, context_length: 4096, model_path: '/models/sums' },
+    'GET /model_info': { model_path: '/models/sums', is_generation: true },
+    'POST /generate': (body: Record<string, unknown>) =>
+      (body.input_ids as number[][]).map((prompt, i) => ({
+        text: `t${i}`,
+        meta_info: {
+          ...{ id: `${i}`, finish_reason: i === 0 ? { type: 'stop', matched: 7 } : { type: 'length', length: 2 } },
+          ...{ prompt_tokens: prompt.length, completion_tokens: 2, cached_tokens: 0, weight_version: 'default' },
+          output_token_logprobs: [
+            [-0.25, 40 + i, null],
+            [-1.5 - i, 7, null],
+          ],
+        },
+      })),
+  },
+};
+
+describe('servers of a fleet', () => {
+  let server: Awaited<ReturnType<typeof serve>> | undefined;
+  afterEach(async () => {
+    await server?.close();
+    server = undefined;
+  });
+
+  type Answers = Readonly<Record<string, unknown>>;
+  const start = async (kind: keyof typeof RECORDED, changed: Answers = {}) => {
+    const answers: Answers = { ...RECORDED[kind], ...changed };
+    server = await serve(({ url, body, method }, response) => {
+      const answer = answers[`${method} ${url.split('?')[0]}`];
+      const given = typeof answer === 'function' ? (answer as (body: unknown) => unknown)(body) : answer;
+      if (given === undefined) json(response, { detail: 'Not Found' }, 404);
+      else if (Array.isArray(given) && typeof given[0] === 'number') json(response, given[1], given[0]);
+      else json(response, given);
+    });
+    const baseURL = kind === 'vllm' ? server.baseURL : server.baseURL.replace('/v1', '');
+    return kind === 'vllm' ? vllmServer({ baseURL, maxRetries: 0 }) : sglangServer({ baseURL, maxRetries: 0 });
+  };
+  const asked = (path: string) => server!.seen.filter(({ url }) => url === path).map(({ body }) => body);
+  const request = { prompt: [5, 9, 31], n: 2, seed: 2 ** 31 + 1, maxTokens: 2, temperature: 0.8, topK: 3, stop: ['!'] };
+  const samples = [
+    { tokenIds: [40, 7], logProbs: [-0.25, -1.5], text: 't0', finishReason: 'stop' },
+    { tokenIds: [41, 7], logProbs: [-0.25, -2.5], text: 't1', finishReason: 'length' },
+  ];
+
+  it("vLLM's: token ids in and out, in the order of the seeds, from the base or an adapter", async () => {
+    const vllm = await start('vllm');
+    expect(await vllm.probe()).toEqual({
+      ...{ kind: 'vLLM 0.32.0+cpu', model: 'sums', contextLength: 256, hasAdapters: true, hasPause: true },
+    });
+    expect(await vllm.sample(request)).toEqual(samples);
+    await vllm.sample({ ...request, adapter: 'run-v1' });
+    const common = {
+      prompt: [[5, 9, 31]],
+      n: 2,
+      seed: 2 ** 31 + 1,
+      max_tokens: 2,
+      temperature: 0.8,
+      top_k: 3,
+      stop: ['!'],
+    };
+    const how = { logprobs: 0, return_token_ids: true };
+    expect(asked('/v1/completions').slice(1)).toEqual([
+      { ...common, ...how, model: 'sums' },
+      { ...common, ...how, model: 'run-v1' },
+    ]);
+  });
+
+  it("SGLang's: one prompt and one seed for each sample, log-probabilities beside ids", async () => {
+    const sglang = await start('sglang');
+    expect(await sglang.probe()).toEqual({
+      ...{ kind: 'SGLang 0.5.23', model: '/models/sums', contextLength: 4096, hasAdapters: true, hasPause: true },
+    });
+    const found = await sglang.sample({ ...request, adapter: 'run-v1' });
+    expect(found).toEqual(samples.map((one) => ({ ...one, weightVersion: 'default' })));
+    const parameters = { max_new_tokens: 2, temperature: 0.8, top_k: 3, stop: ['!'] };
+    expect(asked('/generate').at(-1)).toEqual({
+      input_ids: [request.prompt, request.prompt],
+      sampling_params: [
+        { ...parameters, sampling_seed: 1 },
+        { ...parameters, sampling_seed: 2 },
+      ],
+      ...{ return_logprob: true, lora_path: 'run-v1' },
+    });
+  });
+
+  it('score tokens, and say what is missing', async () => {
+    const places = [
+      null,
+      { 9: { logprob: -1.25, rank: 2 }, 3: { logprob: -0.5, rank: 1 } },
+      { 31: { logprob: -2, rank: 4 } },
+    ];
+    const vllm = await start('vllm', { 'POST /v1/completions': { choices: [{ prompt_logprobs: places }] } });
+    expect(await vllm.score([5, 9, 31])).toEqual([-1.25, -2]);
+    await expect(vllm.score([5, 8, 31])).rejects.toThrow(/gives no prompt_logprobs/);
+    await server!.close();
+    const pairs = [
+      [null, 5, null],
+      [-1.25, 9, null],
+      [-2, 31, null],
+    ];
+    const meta_info = { input_token_logprobs: pairs, output_token_logprobs: [[-1, 1, null]] };
+    const sglang = await start('sglang', { 'POST /generate': { text: '', meta_info } });
+    expect(await sglang.score([5, 9, 31], { adapter: 'a' })).toEqual([-1.25, -2]);
+    expect(asked('/generate')[0]).toMatchObject({
+      lora_path: 'a',
+      logprob_start_len: 0,
+      sampling_params: { max_new_tokens: 1 },
+    });
+    await expect(sglang.score([5, 8, 31])).rejects.toThrow(/gives no input_token_logprobs/);
+  });
+
+  it('load, unload, pause and resume by the names of each', async () => {
+    const ok = { status: 'ok', success: true };
+    const routes = ['/v1/load_lora_adapter', '/pause', '/resume'].map((path) => [`POST ${path}`, ok]);
+    const vllm = await start('vllm', Object.fromEntries(routes));
+    await vllm.loadAdapter('v1', '/run/v1', { version: 'v1' });
+    await vllm.unloadAdapter('gone');
+    await vllm.pause!('keep');
+    await vllm.resume!();
+    expect(server!.seen.map(({ url, body }) => [url, body])).toEqual([
+      ['/v1/load_lora_adapter', { lora_name: 'v1', lora_path: '/run/v1', weight_version: 'v1' }],
+      ['/v1/unload_lora_adapter', { lora_name: 'gone' }],
+      ['/pause?mode=keep', undefined],
+      ['/resume', undefined],
+    ]);
+    await server!.close();
+    const others = ['/load_lora_adapter', '/unload_lora_adapter', '/pause_generation', '/continue_generation'];
+    const sglang = await start('sglang', Object.fromEntries(others.map((path) => [`POST ${path}`, ok])));
+    await sglang.loadAdapter('v1', '/run/v1');
+    await sglang.unloadAdapter('v0');
+    await sglang.pause!('keep');
+    await sglang.resume!();
+    await expect(sglang.pause!('wait')).rejects.toThrow(/'wait' cannot be asked of SGLang/);
+    expect(server!.seen.map(({ url, body }) => [url, body])).toEqual([
+      ['/load_lora_adapter', { lora_name: 'v1', lora_path: '/run/v1' }],
+      ['/unload_lora_adapter', { lora_name: 'v0' }],
+      ['/pause_generation', { mode: 'in_place' }],
+      ['/continue_generation', {}],
+    ]);
+  });
+
+  it('that lack what is needed are found out, and one that is not there is not healthy', async () => {
+    const bare = await start('vllm', {
+      'POST /v1/unload_lora_adapter': [404, { detail: 'Not Found' }],
+      'GET /is_paused': undefined,
+      'GET /version': undefined,
+    });
+    expect(await bare.probe()).toMatchObject({ kind: 'vLLM-compatible', hasAdapters: false, hasPause: false });
+    await server!.close();
+    expect(await bare.isHealthy()).toBe(false);
+    const gone = await bare.sample(request).catch((error: unknown) => error);
+    expect(gone).toBeInstanceOf(EndpointError);
+    expect((gone as EndpointError).status).toBeUndefined();
+    const choice = { index: 0, text: 'a', finish_reason: 'stop', logprobs: { token_logprobs: [-1] } };
+    for (const [choices, problem] of [
+      [[choice], /has no token_ids; it must be a server with return_token_ids/],
+      [[{ ...choice, token_ids: [1, 2] }], /has not one of logprobs.token_logprobs for each/],
+      [[{ ...choice, token_ids: [1], finish_reason: 'tired' }], /finish_reason "tired"/],
+      [[choice, choice], /has 2 choices where 1 were asked for/],
+    ] as const) {
+      const vllm = await start('vllm', { 'POST /v1/completions': { choices } });
+      await expect(vllm.probe()).rejects.toThrow(problem);
+      await server!.close();
+    }
+    const failing = await start('sglang', { 'POST /load_lora_adapter': { success: false, error_message: 'rank 64' } });
+    await expect(failing.loadAdapter('a', '/x')).rejects.toThrow(/load_lora_adapter failed: .*rank 64/);
+    await server!.close();
+    const cut = {
+      text: 't',
+      meta_info: { completion_tokens: 2, finish_reason: { type: 'stop' }, output_token_logprobs: [[-1, 2, null]] },
+    };
+    const short = await start('sglang', { 'POST /generate': [cut] });
+    await expect(short.probe()).rejects.toThrow(/has not one of meta_info.output_token_logprobs for each/);
   });
 });

@@ -3,6 +3,7 @@ import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'nod
 import type { AddressInfo } from 'node:net';
 
 export interface Seen {
+  readonly method: string;
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
   // biome-ignore lint/suspicious/noExplicitAny: the tests look into whatever was sent
@@ -18,9 +19,10 @@ export async function serve(handler: Handler) {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
     const entry = {
+      method: request.method!,
       url: request.url!,
       headers: request.headers,
-      body: JSON.parse(Buffer.concat(chunks).toString()),
+      body: chunks.length === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString()),
     };
     seen.push(entry);
     await handler(entry, response, seen.length);

@@ -1,5 +1,6 @@
+import { tmpdir } from 'node:os';
 import { sgd } from '@posttrain/core-tensor/optim';
-import type { Generator, Verifier } from '@posttrain/interfaces';
+import type { Generator, SamplerServer, Verifier } from '@posttrain/interfaces';
 import { LocalGenerator, SequenceClassifier, ValueModel } from '@posttrain/lm';
 import { Trainer } from '@posttrain/training';
 import { testRowSource } from '@posttrain/training/testing';
@@ -22,6 +23,7 @@ import {
   type Environment,
   entropyBonus,
   externalSampler,
+  fleetRollouts,
   gae,
   gdpo,
   gfpo,
@@ -47,6 +49,7 @@ import {
   nStepValues,
   offPolicyMask,
   type PromptRow,
+  partialRollouts,
   policyEntropies,
   policyGradient,
   prioritizedReplay,
@@ -91,6 +94,7 @@ import {
   tinyPolicy,
 } from '../src/testing/index.js';
 import { calculator, chatModel, sums } from './calculator.js';
+import { localServer } from './local-server.js';
 import { tableCritic } from './stateful-run.js';
 
 const advantages: readonly (readonly [() => Advantage, TestAdvantageOptions?])[] = [
@@ -165,6 +169,21 @@ describe('our own parts pass the kits', () => {
         local = new LocalGenerator(model);
       },
     });
+  });
+  // Long enough that whole completions come at once.
+  testRolloutSource(it, () => partialRollouts({ segmentTokens: 8 }));
+  testRolloutSource(it, () => {
+    const local = tinyPolicy().then((model) => localServer(model).server);
+    const server: SamplerServer = {
+      name: 'here',
+      probe: async (...given) => (await local).probe(...given),
+      isHealthy: async () => true,
+      sample: async (...given) => (await local).sample(...given),
+      score: async (...given) => (await local).score(...given),
+      loadAdapter: async (...given) => (await local).loadAdapter(...given),
+      unloadAdapter: async (...given) => (await local).unloadAdapter(...given),
+    };
+    return fleetRollouts({ servers: [server], folder: tmpdir() });
   });
   testRolloutSource(it, () => prioritizedReplay());
   testRolloutSource(it, () => prioritizedReplay({ source: multiTurn(calculator, { maxTurns: 3 }) }), chat);

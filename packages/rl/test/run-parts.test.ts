@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, tensor } from '@posttrain/core-tensor';
 import { type Named, sgd } from '@posttrain/core-tensor/optim';
+import type { SamplerServer } from '@posttrain/interfaces';
 import {
   type CausalLM,
   LocalGenerator,
@@ -13,6 +14,7 @@ import {
   sequenceLogProbs,
   ValueModel,
 } from '@posttrain/lm';
+import { createAdapter, lora, type PeftAdapter, withAdapterParameters } from '@posttrain/peft';
 import {
   type Metrics,
   negativeLogLikelihood,
@@ -22,7 +24,10 @@ import {
   type TrainingRow,
   update,
 } from '@posttrain/training';
+import { savedState } from '@posttrain/training/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { vllmServer } from '../../openai/src/index.js';
+import { createServer, localModels, type ModelServer } from '../../serve/src/index.js';
 import {
   type Annotator,
   type AnnotatorContext,
@@ -34,8 +39,12 @@ import {
   type Discriminator,
   difficultyCurriculum,
   externalSampler,
+  type FleetEvent,
+  type FleetRolloutsOptions,
+  fleetRollouts,
   gae,
   groupNormalized,
+  groupsOf,
   implicitRewardModel,
   importanceWeighted,
   type LossObjective,
@@ -51,6 +60,8 @@ import {
   type PolicyObjectiveParts,
   type PolicyTrainingOptions,
   type PromptRow,
+  partialRolloutSteps,
+  partialRollouts,
   policyObjective,
   policyObjectives,
   pretrainCritic,
@@ -61,6 +72,7 @@ import {
   type RowSource,
   restartBuffer,
   rollOut,
+  type SampledRollout,
   type ScoredRollout,
   samplingMaskReplay,
   seqGan,
@@ -76,6 +88,7 @@ import {
   valueRows,
   vineValues,
 } from '../src/index.js';
+import { localServer, noAnswer } from './local-server.js';
 import { curriculumRun, replayRun, statefulRun, tableCritic } from './stateful-run.js';
 import { endlessTokenizer, fractionOfC, prompts, toyModel } from './toy.js';
 
@@ -441,6 +454,288 @@ describe('a sampler elsewhere', () => {
       next: ({ count }) => prompts.slice(0, count).map((row) => ({ row, promptTokens: [1, 2] })),
     };
     await expect(sampled(1, { rows })).rejects.toThrow(/row 0 goes on from tokens that are not those of its prompt/);
+  });
+});
+
+/** The numbers that a run has trained. */
+const trainedBy = ({ trainer }: { readonly trainer: Trainer }) => numbersOf(trainer);
+
+describe('a fleet', () => {
+  const adapterOf = async (model: CausalLM) =>
+    createAdapter(model, lora, { r: 2, targetModules: 'all-linear' }, { seed: 3 });
+  /** A run of an adapter; `servers` are made of the model, which they share with it. */
+  const fleetRun = async (
+    servers: (model: CausalLM) => readonly SamplerServer[] | Promise<readonly SamplerServer[]>,
+    options: Partial<Options> = {},
+    fleet: Partial<FleetRolloutsOptions> = {},
+  ) => {
+    const model = await toyModel(1);
+    const events: FleetEvent[] = [];
+    const onEvent = (event: FleetEvent) => void events.push(event);
+    const rollouts = fleetRollouts({ servers: await servers(model), folder, recheckMs: 1, onEvent, ...fleet });
+    const given = { model, adapter: await adapterOf(model), oldLogProbs: 'recomputed', steps: 4, ...options };
+    return { ...(await run({ rollouts, ...given } as Partial<Options>)), events };
+  };
+  const inProcess = async (options: Partial<Options> = {}) => {
+    const model = await toyModel(1);
+    const given = { model, adapter: await adapterOf(model), oldLogProbs: 'recomputed', steps: 4, ...options };
+    return run({ rollouts: singleTurn(), ...given } as Partial<Options>);
+  };
+  const kinds = (events: readonly FleetEvent[], kind: FleetEvent['kind']) =>
+    events.filter((event) => event.kind === kind);
+  const two = (model: CausalLM) => [localServer(model, { name: 'a' }).server, localServer(model, { name: 'b' }).server];
+
+  it('of two servers over HTTP gives the run that there would be in process, and leaves nothing behind', async () => {
+    const own = join(folder, 'served');
+    const made: ModelServer[] = [];
+    const served = async (model: CausalLM) => {
+      for (const _ of [1, 2])
+        made.push(createServer(localModels('toy', model), { adapterFolder: own, allowPause: true }));
+      const urls = await Promise.all(made.map((server) => server.listen({ port: 0 })));
+      return urls.map((url) => vllmServer({ baseURL: `${url}/v1` }));
+    };
+    try {
+      const { trainer, events, history } = await fleetRun(served, {}, { folder: own, pause: 'keep', concurrency: 1 });
+      expect(await numbersOf(trainer)).toEqual(await trainedBy(await inProcess()));
+      expect(kinds(events, 'probed')).toHaveLength(2);
+      // Each version at each server, compared on arrival, and unloaded but for the last.
+      expect(
+        [kinds(events, 'loaded'), kinds(events, 'compared'), kinds(events, 'unloaded')].map((x) => x.length),
+      ).toEqual([8, 8, 6]);
+      for (const event of events) if (event.kind === 'compared') expect(event.maxGap).toBeLessThan(1e-5);
+      const at = new Set(events.flatMap((event) => (event.kind === 'sampled' ? [event.server] : [])));
+      expect(at.size).toBe(2);
+      for (const { metrics } of history) expect(metrics['sampling/sampling_logp_difference/max']).toBeLessThan(1e-5);
+      expect(await readdir(own)).toHaveLength(1);
+    } finally {
+      await Promise.all(made.map((server) => server.drain({ deadline: 0 })));
+    }
+  });
+
+  it('that loses a server in the middle loses what that was at, and has it again when it is there again, without its adapters', async () => {
+    let asked = 0;
+    let isDown = false;
+    let adapters = new Map<string, unknown>();
+    const servers = (model: CausalLM) => {
+      const before = () => {
+        if (++asked === 4) isDown = true;
+        // Another process by now, which nobody has noticed.
+        if (asked === 2) adapters.clear();
+        if (isDown) throw noAnswer(asked % 2 ? undefined : 503);
+      };
+      const mortal = localServer(model, { name: 'mortal', before });
+      adapters = mortal.adapters;
+      const isHealthy = async () => {
+        if (++asked < 8) return false;
+        isDown = false;
+        adapters.clear();
+        return true;
+      };
+      return [{ ...mortal.server, isHealthy }, localServer(model, { name: 'other' }).server];
+    };
+    const options = { steps: 6, promptsPerStep: 4 };
+    const { trainer, events } = await fleetRun(servers, options);
+    expect(await numbersOf(trainer)).toEqual(await trainedBy(await inProcess(options)));
+    expect(kinds(events, 'lost').length).toBeGreaterThan(0);
+    expect(kinds(events, 'returned').length).toBeGreaterThan(0);
+    expect(kinds(events, 'sampled')).toHaveLength(24);
+    const later = events.slice(events.findLastIndex(({ kind }) => kind === 'returned'));
+    expect(later.some((event) => event.kind === 'sampled' && event.server === 'mortal')).toBe(true);
+  });
+
+  const broken = (change: (server: SamplerServer) => Partial<SamplerServer>) => (model: CausalLM) => {
+    const { server } = localServer(model);
+    return [{ ...server, ...change(server) }];
+  };
+  it.each<
+    [RegExp, (model: CausalLM) => readonly SamplerServer[] | Promise<readonly SamplerServer[]>, Partial<Options>?]
+  >([
+    [
+      /here differs by .* a token .* above maxGap, 0.1: its base or its adapter/,
+      async () => [localServer(await toyModel(2)).server],
+    ],
+    [
+      /here \(test\) loads no adapters/,
+      broken((server) => ({ probe: async () => ({ ...(await server.probe()), hasAdapters: false }) })),
+    ],
+    [
+      /no server has answered for 0 ms \(here\)/,
+      broken(() => ({ probe: () => Promise.reject(noAnswer()), isHealthy: async () => false })),
+    ],
+    [
+      /gave 3 completions where 4 were asked for/,
+      broken((server) => ({ sample: async (asked) => (await server.sample(asked)).slice(1) })),
+    ],
+    [
+      /sampled from "policy-00-v0", and "policy-/,
+      broken((server) => ({
+        sample: async (asked) => (await server.sample(asked)).map((one) => ({ ...one, weightVersion: 'policy-00-v0' })),
+      })),
+    ],
+    [
+      /was paused by somebody 4 times/,
+      broken((server) => ({
+        sample: async (asked) => (await server.sample(asked)).map((one) => ({ ...one, finishReason: 'abort' })),
+      })),
+    ],
+    [/400/, broken(() => ({ sample: () => Promise.reject(noAnswer(400)) }))],
+    [/weights of the base have changed/, two, { adapter: undefined as never }],
+    [/does not sample from the policy itself/, two, { oldLogProbs: 'sampler' }],
+  ])('refuses, by name: %s', async (problem, servers, options) => {
+    await expect(fleetRun(servers, options, { patienceMs: 0 })).rejects.toThrow(problem);
+  });
+
+  it('samples ahead: with maxStaleness k each step is of the policy k steps before, whatever takes how long, and learning goes on meanwhile', async () => {
+    // What the sampler says of its tokens, up to rounding, has no part in it.
+    const options = { steps: 5, objective: policyObjectives.dapo() };
+    const copies: PeftAdapter[] = [];
+    /** The same, one thing after the other: from copies of the policy. */
+    const delayed = (k: number): RolloutSource => ({
+      ...{ name: 'delayed', isOffPolicy: true },
+      async sample(request) {
+        const now = request.adapter as PeftAdapter;
+        const copied = Object.entries(now.parameters).map(async ([name, x]) => {
+          return [name, tensor(Float32Array.from(await x.toArray()), x.shape)] as const;
+        });
+        copies[request.step] = withAdapterParameters(now, Object.fromEntries(await Promise.all(copied)));
+        return singleTurn().sample({ ...request, adapter: copies[Math.max(0, request.step - k)]! });
+      },
+    });
+    for (const k of [2]) {
+      const times: number[] = [];
+      const slow = (model: CausalLM) => {
+        let count = 0;
+        // Sampling takes longer than learning, and groups end in another order than they begin.
+        const before = () => new Promise<void>((resolve) => setTimeout(resolve, count++ % 2 ? 5 : 40));
+        return [localServer(model, { before }).server];
+      };
+      const afterStep = () => void times.push(performance.now());
+      const { trainer, history, events } = await fleetRun(slow, { ...options, maxStaleness: k, afterStep });
+      const wanted = await inProcess({ ...options, rollouts: delayed(k) });
+      expect(await numbersOf(trainer)).toEqual(await trainedBy(wanted));
+      expect(history.map(({ metrics }) => metrics['rollouts/staleness'])).toEqual(
+        [0, 1, 2, 3, 4].map((t) => Math.min(k, t)),
+      );
+      // Both are busy at once: a group has begun before the end of a step that it is not of, and ends after it.
+      const across = events.filter(
+        (event) =>
+          event.kind === 'sampled' && times.some((t, s) => s < event.step && event.begun < t && t < event.ended),
+      );
+      expect(across.length).toBeGreaterThan(3);
+    }
+  });
+
+  it('killed with rollouts under way, stopped in the middle of a step, and resumed, is the same run', async () => {
+    const options = { steps: 5, maxStaleness: 2, saveSteps: 1 };
+    const whole = { ...options, outputFolder: join(folder, 'ahead-straight') } as Partial<Options>;
+    const straight = await trainedBy(await fleetRun(two, whole));
+    const outputFolder = join(folder, 'ahead');
+    const dead = async (error: unknown) => {
+      const failing = {
+        ...options,
+        outputFolder,
+        afterStep: ({ step }: { step: number }) => step === 2 && Promise.reject(error),
+      };
+      await fleetRun(two, failing as never);
+    };
+    await expect(dead(new Error('killed'))).rejects.toThrow('killed');
+    // The signal fires in the middle of a step, with rollouts under way.
+    const controller = new AbortController();
+    let count = 0;
+    const firing = (model: CausalLM) => [
+      localServer(model, {
+        before: async () => {
+          if (++count === 1) setTimeout(() => controller.abort(new Error('enough')), 1);
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        },
+      }).server,
+    ];
+    const shared = { ...options, outputFolder, resume: true } as Partial<Options>;
+    const { stopped } = await fleetRun(firing, { ...shared, signal: controller.signal });
+    expect(stopped).toMatchObject({ reason: 'signal' });
+    expect(await trainedBy(await fleetRun(two, shared))).toEqual(straight);
+  });
+
+  it.each<[RegExp, Partial<Options>]>([
+    [
+      /source of rollouts single-turn samples from the weights that are being trained/,
+      { rollouts: undefined as never },
+    ],
+    [/further rounds are of a later policy/, { dynamicSampling: { maxRounds: 2 } }],
+    [/"difficulty-curriculum" learns from what came/, { rows: difficultyCurriculum(prompts) }],
+  ])('does not sample ahead where that cannot be: %s', async (problem, options) => {
+    await expect(fleetRun(two, { maxStaleness: 1, ...options })).rejects.toThrow(problem);
+  });
+});
+
+describe('partial rollouts', () => {
+  const request = async (more: Partial<RolloutRequest> = {}): Promise<RolloutRequest> => ({
+    ...{
+      model: await toyModel(1),
+      adapter: NO_ADAPTER,
+      sampling: { maxTokens: 9, logitBias: { 7: -1 } },
+      maxBatch: 64,
+    },
+    ...{ packWeights: 'at-once', step: 0, key: Key.fromSeed(5), rows: prompts.slice(0, 2), firstGroup: 4 },
+    ...{
+      prompts: [
+        [0, 0, 1],
+        [1, 0, 1],
+      ],
+      completionsPerPrompt: 3,
+      ...more,
+    },
+  });
+
+  it('resumed step after step are those that nobody cut, token by token, and say which step each token is of', async () => {
+    const source = partialRollouts({ segmentTokens: 2 });
+    const found = new Map<string, SampledRollout[]>();
+    const asked = await Promise.all([0, 1, 2].map((step) => request({ step, key: Key.fromSeed(step) })));
+    for (const one of asked) {
+      const given = await source.sample(one);
+      for (const group of groupsOf(given))
+        found.set(String(group[0]!.promptTokens), [...(found.get(String(group[0]!.promptTokens)) ?? []), ...group]);
+      // It goes on from what a checkpoint has.
+      await source.load!(await savedState(await source.state!()));
+    }
+    // Nothing new: what is left comes to its end.
+    for (let step = 3; (source.state!() as { pending: unknown[] }).pending.length > 0; step++) {
+      for (const rollout of await source.sample(await request({ step, rows: [], prompts: [] }))) {
+        found.get(String(rollout.promptTokens))?.push(rollout) ?? found.set(String(rollout.promptTokens), [rollout]);
+      }
+    }
+    const whole = (await Promise.all(asked.map((one) => singleTurn().sample(one)))).flat();
+    const byTokens = (list: readonly SampledRollout[]) =>
+      list.map((one) => `${one.promptTokens}|${one.completionTokens}|${one.text}|${one.finishReason}`).sort();
+    const all = [...found.values()].flat();
+    expect(byTokens(all)).toEqual(byTokens(whole));
+    expect(all.some((rollout) => new Set(Array.from(partialRolloutSteps.of(rollout))).size > 1)).toBe(true);
+    for (const rollout of all) {
+      const steps = Array.from(partialRolloutSteps.of(rollout));
+      expect(steps).toEqual([...steps].sort());
+      const same = whole.find(
+        (one) =>
+          String(one.completionTokens) === String(rollout.completionTokens) &&
+          String(one.promptTokens) === String(rollout.promptTokens),
+      )!;
+      Array.from(rollout.samplerLogProbs).forEach((x, t) => {
+        expect(Math.abs(x - same.samplerLogProbs[t]!)).toBeLessThan(1e-5);
+      });
+    }
+  });
+
+  it('train a policy, killed and resumed to the same bits', async () => {
+    const partial = async (options: Partial<Options> = {}) =>
+      run({
+        ...{ rollouts: partialRollouts({ segmentTokens: 2 }), oldLogProbs: 'recomputed', steps: 5, saveSteps: 1 },
+        ...{ objective: { ...policyObjectives.dapo(), ratio: truncatedImportance(tokenRatio()) }, ...options },
+      } as Partial<Options>);
+    const outputFolder = join(folder, 'partial');
+    const afterStep = ({ step, stop }: { readonly step: number; stop(): void }) => void (step === 2 && stop());
+    const straight = await trainedBy(await partial({ outputFolder: join(folder, 'partial-straight') }));
+    await partial({ outputFolder, afterStep });
+    expect(await trainedBy(await partial({ outputFolder, resume: true }))).toEqual(straight);
+    expect(() => partialRollouts({ segmentTokens: 0 })).toThrow(/segmentTokens/);
   });
 });
 

@@ -91,11 +91,13 @@ async function whole(answer: Answer): Promise<Reply> {
     end: endOf({ finishReason: 'stop' }),
   }));
   let completionTokens = 0;
-  for await (const { index, event } of events) {
-    completionTokens++;
+  for await (const { index, event, isCut } of events) {
     const choice = choices[index]!;
     const { reasoning, text, calls, finishReason } = choice.reader.read(event);
-    choice.tokenIds.add(event);
+    if (!isCut) {
+      completionTokens++;
+      choice.tokenIds.add(event);
+    }
     choice.reasoning += reasoning;
     choice.text += text;
     for (const call of calls) assembleCall(choice.calls, call);
@@ -137,8 +139,8 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
   const state = readers.map((reader) => ({ reader, begun: false, tokenIds: new TokenIds(returnTokenIds) }));
   let said: JsonObject = prompt;
   let completionTokens = 0;
-  for await (const { index, event } of events) {
-    completionTokens++;
+  for await (const { index, event, isCut } of events) {
+    if (!isCut) completionTokens++;
     const choice = state[index]!;
     const read = choice.reader.read(event);
     const logProbs = logProbsOf(event, tokensAsIds);
@@ -146,7 +148,7 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
     const delta = (it: JsonObject, lists: JsonObject | null = null, end?: CompletionEnd) =>
       chunk([{ ...part(index, it, lists), ...end, ...choice.tokenIds.take() }]);
     // Before anything is sent: a model that does not say its tokens is refused with a status.
-    choice.tokenIds.add(event);
+    if (!isCut) choice.tokenIds.add(event);
     if (!choice.begun) {
       yield { ...chunk([part(index, { role: 'assistant', content: '', refusal: null }, null)]), ...said };
     }

@@ -34,7 +34,7 @@ export async function completions(body: JsonObject, context: RequestContext): Pr
   const fields = new Fields(body);
   if (body.echo === false) fields.refuseUnknown([...FIELDS, 'echo'], UNSUPPORTED);
   else fields.refuseUnknown(FIELDS, UNSUPPORTED);
-  const { name, model } = modelOf(fields, context);
+  const { name, model, version } = modelOf(fields, context);
   const complete = completionOf(name, model);
   const maxTokens = Math.min(context.maxTokens, model.contextLength);
   const defaultMaxTokens = Math.min(DEFAULT_MAX_TOKENS, maxTokens);
@@ -68,7 +68,8 @@ export async function completions(body: JsonObject, context: RequestContext): Pr
   const hasLogProbs = alternatives !== undefined;
   const choices = requests.map(({ tokenIds }, i): ChoicePrompt => {
     const prompt = scored && { prompt_logprobs: scored[Math.floor(i / n)]! };
-    return { ...prompt, ...promptTokenIds(returnTokenIds, tokenIds) };
+    const exact = returnTokenIds && { ...promptTokenIds(true, tokenIds), weight_version: version };
+    return { ...prompt, ...exact };
   });
   const answer = { head, promptTokens, events, choices, hasLogProbs, tokensAsIds, returnTokenIds };
   return stream ? { kind: 'events', events: chunks(answer, sampling.includeUsage) } : whole(answer);
@@ -78,6 +79,8 @@ export async function completions(body: JsonObject, context: RequestContext): Pr
 interface ChoicePrompt {
   readonly prompt_logprobs?: PromptLogProbs;
   readonly prompt_token_ids?: readonly number[];
+  /** Which weights the choice is of: one version, whatever is loaded meanwhile. */
+  readonly weight_version?: string;
 }
 
 interface Answer {
@@ -94,13 +97,15 @@ async function whole(answer: Answer): Promise<Reply> {
   const { head, promptTokens, events, choices, hasLogProbs, tokensAsIds, returnTokenIds } = answer;
   const texts = choices.map(() => '');
   const tokenIds = choices.map(() => new TokenIds(returnTokenIds));
-  const logProbs = texts.map(() => new LogProbs(tokensAsIds));
+  const logProbs = texts.map(() => new LogProbs(tokensAsIds, returnTokenIds));
   const ends = texts.map((): CompletionEnd => ({ finish_reason: null, stop_reason: null }));
   let completionTokens = 0;
-  for await (const { index, event } of events) {
-    completionTokens++;
-    logProbs[index]!.add(event);
-    tokenIds[index]!.add(event);
+  for await (const { index, event, isCut } of events) {
+    if (!isCut) {
+      completionTokens++;
+      logProbs[index]!.add(event);
+      tokenIds[index]!.add(event);
+    }
     texts[index] += event.text;
     ends[index] = endOf(event);
   }
@@ -121,7 +126,7 @@ async function whole(answer: Answer): Promise<Reply> {
 
 async function* chunks(answer: Answer, includeUsage: boolean): AsyncGenerator<JsonObject> {
   const { head, promptTokens, events, choices, hasLogProbs, tokensAsIds, returnTokenIds } = answer;
-  const logProbs = choices.map(() => new LogProbs(tokensAsIds));
+  const logProbs = choices.map(() => new LogProbs(tokensAsIds, returnTokenIds));
   const tokenIds = choices.map(() => new TokenIds(returnTokenIds));
   const isBegun = choices.map(() => false);
   const chunk = (list: readonly JsonObject[], counted: JsonObject | null = null): JsonObject => ({
@@ -130,11 +135,13 @@ async function* chunks(answer: Answer, includeUsage: boolean): AsyncGenerator<Js
     ...(includeUsage ? { usage: counted } : {}),
   });
   let completionTokens = 0;
-  for await (const { index, event } of events) {
-    completionTokens++;
+  for await (const { index, event, isCut } of events) {
     const { text, finishReason } = event;
-    logProbs[index]!.add(event);
-    tokenIds[index]!.add(event);
+    if (!isCut) {
+      completionTokens++;
+      logProbs[index]!.add(event);
+      tokenIds[index]!.add(event);
+    }
     if (text === '' && !finishReason && !hasLogProbs && completionTokens > 1) continue;
     const logprobs = hasLogProbs ? logProbs[index]!.take() : null;
     const prompt = isBegun[index] ? {} : choices[index];
@@ -150,14 +157,21 @@ async function* chunks(answer: Answer, includeUsage: boolean): AsyncGenerator<Js
  */
 class LogProbs {
   readonly #asIds: boolean;
+  readonly #hasEnds: boolean;
   #offset = 0;
   #events: [ReportedLogProb, number][] = [];
 
-  constructor(asIds: boolean) {
+  /** @param hasEnds whether an end token is among them, without a text: one entry for each of `token_ids` */
+  constructor(asIds: boolean, hasEnds: boolean) {
     this.#asIds = asIds;
+    this.#hasEnds = hasEnds;
   }
 
-  add({ logProb }: CompletionEvent): void {
+  add({ logProb, endLogProb, tokenId }: CompletionEvent): void {
+    if (this.#hasEnds && endLogProb !== undefined) {
+      const end = { token: '', text: '', logProb: endLogProb, alternatives: [] };
+      this.#events.push([{ ...end, ...(tokenId !== undefined && { tokenId }) }, this.#offset]);
+    }
     if (!logProb) return;
     this.#events.push([logProb, this.#offset]);
     for (const _ of logProb.text ?? logProb.token) this.#offset++;

@@ -118,7 +118,9 @@ function servedModel(
     tokenize: (text, { addSpecialTokens, signal }) => texts.tokenize({ text, addSpecialTokens }, signal),
     complete: (request) => complete({ model, generator, texts }, request, adapter),
     score: (tokenIds, how) => scorePrompt(model, tokenIds, adapter, how),
-    ...(adapter && { unload: () => generator.forget(adapter) }),
+    ...(adapter
+      ? { unload: () => generator.forget(adapter) }
+      : { freeze: () => generator.pause(), thaw: () => generator.resume() }),
     ...(chatTemplate
       ? {
           chat: {
@@ -181,7 +183,7 @@ function reporter({ tokenizer, endTokens }: CausalLM, prompt: TokenPrompt) {
   const decoder = completionDecoder(tokenizer, { prompt }, prompt.tokenIds);
   let isFirst = prompt.continuesText === false;
   return ({ tokenId, logProb = 0, topLogProbs = [], finishReason }: StreamEvent) => {
-    if (endTokens.has(tokenId)) return {};
+    if (endTokens.has(tokenId)) return { endLogProb: logProb };
     const alternatives = topLogProbs.map((one) => ({
       ...nameOf(tokenizer, one.tokenId, isFirst),
       logProb: one.logProb,

@@ -6,6 +6,8 @@ import type { ServedModel } from './served-model.js';
 
 interface Entry {
   readonly model: ServedModel;
+  /** Which weights it is: `default`, or of an adapter what the client calls them. */
+  readonly version: string;
   /** Seconds since 1970. */
   readonly created: number;
 }
@@ -17,9 +19,14 @@ export interface AdapterToLoad {
   readonly path: string;
   /** Whether an adapter of that name is replaced. */
   readonly inPlace: boolean;
+  /** What its weights are called in answers; undefined: its name and a number. */
+  readonly version: string | undefined;
   /** Which model it is of; undefined: the only one that takes adapters. */
   readonly base: string | undefined;
 }
+
+/** As SGLang calls the weights that a server was started with. */
+const BASE_VERSION = 'default';
 
 interface RegistryOptions {
   readonly adapterFolder: string | undefined;
@@ -35,6 +42,7 @@ export class ModelRegistry {
   readonly #options: RegistryOptions;
   /** Serialised changes: each sees what the one before it has left. */
   #last: Promise<unknown> = Promise.resolve();
+  #loads = 0;
 
   constructor(models: Readonly<Record<string, ServedModel>>, options: RegistryOptions) {
     this.#options = options;
@@ -49,6 +57,16 @@ export class ModelRegistry {
     return this.#entries.get(name)?.model;
   }
 
+  /** Which weights a name means now. */
+  versionOf(name: string): string {
+    return this.#entries.get(name)?.version ?? BASE_VERSION;
+  }
+
+  /** The models that are no adapters. */
+  bases(): ServedModel[] {
+    return [...this.#entries.values()].flatMap(({ model }) => (isAdapter(model) ? [] : [model]));
+  }
+
   /** What `/v1/models` says of a model. @throws ApiError 404 */
   card(name: string): JsonObject {
     const entry = this.#entries.get(name);
@@ -57,7 +75,7 @@ export class ModelRegistry {
     }
     const { contextLength, card: { root = name, parent = null } = {} } = entry.model;
     const head = { id: name, object: 'model', created: entry.created, owned_by: 'posttrain' };
-    return { ...head, root, parent, max_model_len: contextLength };
+    return { ...head, root, parent, max_model_len: contextLength, weight_version: entry.version };
   }
 
   /** Serves an adapter of the folder that the operator named. @throws ApiError */
@@ -91,7 +109,8 @@ export class ModelRegistry {
       const made = await base.loadAdapter!(folder, name).catch((cause: unknown) => {
         throw cannotLoad(name, cause);
       });
-      this.#put(name, { ...made, card: { root: path, parent: baseName } });
+      const version = asked.version ?? `${name}#${++this.#loads}`;
+      this.#put(name, { ...made, card: { root: path, parent: baseName } }, version);
       await present?.unload?.();
     });
   }
@@ -111,8 +130,8 @@ export class ModelRegistry {
     });
   }
 
-  #put(name: string, model: ServedModel): void {
-    this.#entries.set(name, { model, created: Math.floor(Date.now() / 1000) });
+  #put(name: string, model: ServedModel, version = BASE_VERSION): void {
+    this.#entries.set(name, { model, version, created: Math.floor(Date.now() / 1000) });
   }
 
   #allowsChanges(): string {

@@ -25,11 +25,13 @@ export async function promptLogProbs(
   model: ServedModel,
   prompts: readonly (readonly number[])[],
   { top, adapterInputs }: Pick<ScoreOptions, 'adapterInputs'> & { readonly top: number | undefined },
-  { slots, signal }: RequestContext,
+  { slots, pauses, signal }: RequestContext,
 ): Promise<PromptLogProbs[] | undefined> {
   if (top === undefined) return undefined;
-  const release = await slots.acquire(1, signal);
+  const run = await pauses.begin(signal);
+  let release = () => {};
   try {
+    release = await slots.acquire(1, signal);
     const found: PromptLogProbs[] = [];
     for (const tokenIds of prompts) {
       signal.throwIfAborted();
@@ -39,6 +41,7 @@ export async function promptLogProbs(
     return found;
   } finally {
     release();
+    run.done();
   }
 }
 

@@ -17,10 +17,10 @@ export type Reply =
 export function modelOf(
   fields: Fields,
   { models }: RequestContext,
-): { readonly name: string; readonly model: ServedModel } {
+): { readonly name: string; readonly model: ServedModel; readonly version: string } {
   const name = fields.required('model', fields.string('model'));
   const model = models.get(name);
-  if (model) return { name, model };
+  if (model) return { name, model, version: models.versionOf(name) };
   const known = [...models.names].join(', ');
   throw new ApiError(404, `The model '${name.slice(0, 200)}' does not exist. There are: ${known}.`, {
     param: 'model',

@@ -14,6 +14,7 @@ MODEL is a Hugging Face folder, a GGUF file, or a name on the hub (org/name, org
   --adapter NAME=FOLDER   an adapter that requests call NAME; may be repeated
   --adapter-folder FOLDER  clients may load and unload the adapters in it while it runs; default: none may
   --max-adapters NUMBER   adapters at once; default 64
+  --allow-pause           clients may pause the server; default: none may
   --quantization METHOD   nf4, fp4, int8 or int4; default: as the folder is
   --quantize-head         the output layer too; with --quantization int4
   --reasoning-parser NAME  deepseek_r1 or qwen3: <think>…</think> as reasoning_content; default: it stays in the text
@@ -35,6 +36,7 @@ const OPTIONS = {
   adapter: { type: 'string', multiple: true },
   'adapter-folder': { type: 'string' },
   'max-adapters': { type: 'string' },
+  'allow-pause': { type: 'boolean' },
   quantization: { type: 'string' },
   'quantize-head': { type: 'boolean' },
   'reasoning-parser': { type: 'string' },
@@ -59,6 +61,7 @@ export interface ServeArguments {
   readonly adapters: readonly { readonly name: string; readonly folder: string }[];
   readonly adapterFolder: string | undefined;
   readonly maxAdapters: number;
+  readonly allowPause: boolean;
   readonly quantization: QuantizationOptions | undefined;
   readonly reasoningParser: ReasoningParserName | undefined;
   readonly maxBatch: number;
@@ -111,6 +114,7 @@ export function parseServeArguments(
     adapters: (values.adapter ?? []).map(adapterOf),
     adapterFolder: values['adapter-folder'],
     maxAdapters: integer('max-adapters', 1, 1_000_000, 64),
+    allowPause: values['allow-pause'] ?? false,
     quantization: quantizationOf(values.quantization, values['quantize-head'] === true),
     reasoningParser,
     maxBatch: integer('max-batch', 1, 4096, 64),

@@ -28,12 +28,14 @@ export async function serveCommand(given: readonly string[]): Promise<number> {
 }
 
 async function run(options: ServeArguments): Promise<void> {
-  const { maxBatch, maxQueue, maxTokens, apiKey, corsOrigin, allowedHosts, adapterFolder, maxAdapters } = options;
+  const { maxBatch, maxQueue, maxTokens, apiKey, corsOrigin, allowedHosts, adapterFolder, maxAdapters, allowPause } =
+    options;
   const models = await loadModels(options);
   const server = createServer(models, {
     maxConcurrent: maxBatch,
     maxQueue,
     maxAdapters,
+    allowPause,
     ...(adapterFolder === undefined ? {} : { adapterFolder }),
     ...(maxTokens === undefined ? {} : { maxTokens }),
     ...(apiKey === undefined ? {} : { apiKey }),

@@ -68,6 +68,8 @@ export interface CompletionEvent {
   readonly text: string;
   /** Where log-probabilities were asked for and the token is not an end token. */
   readonly logProb?: ReportedLogProb;
+  /** Where log-probabilities were asked for and the token is an end token: what `return_token_ids` reports of it. */
+  readonly endLogProb?: number;
   /** With the last token. */
   readonly finishReason: 'stop' | 'length' | 'abort' | undefined;
   /** With the last token: the stop string that ended it. Default: none did. */
@@ -97,6 +99,10 @@ export interface ServedModel {
   loadAdapter?(folder: string, name: string): Promise<ServedModel>;
   /** Called once when the model is not served any more; what was asked of it before goes on. */
   unload?(): void | Promise<void>;
+  /** Freezes what it generates, for itself and its adapters, where it is; resolves when nothing is computed any more. */
+  freeze?(): Promise<void>;
+  /** Goes on after `freeze`. */
+  thaw?(): void;
   /** Absent for a model without a chat template. */
   readonly chat?: {
     /** Absent where the template has no tools. */

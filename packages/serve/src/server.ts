@@ -1,6 +1,16 @@
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { custom, type Given, integer, listOf, options, PosttrainError, type Read, text } from '@posttrain/interfaces';
+import {
+  boolean,
+  custom,
+  type Given,
+  integer,
+  listOf,
+  options,
+  PosttrainError,
+  type Read,
+  text,
+} from '@posttrain/interfaces';
 import { LONGEST_TIMER_MS } from '@posttrain/interfaces/concurrency';
 import type { JsonObject } from '@posttrain/lm';
 import { allowOrigin, checkApiKey, checkHost, isLoopback } from './access.js';
@@ -9,12 +19,16 @@ import { ApiError, toApiError } from './api-error.js';
 import { chatCompletions } from './chat-endpoint.js';
 import { completions } from './completions-endpoint.js';
 import { embeddings } from './embeddings-endpoint.js';
+import { inferenceGenerate } from './inference-generate.js';
 import { Metrics } from './metrics.js';
 import { ModelRegistry } from './model-registry.js';
+import { continueGeneration, isPaused, pause, pauseGeneration, resume } from './pause-endpoint.js';
+import { Pauses } from './pauses.js';
 import { readJsonBody } from './read-body.js';
 import type { Reply } from './reply.js';
 import type { RequestContext } from './run-completions.js';
 import type { ServedModel } from './served-model.js';
+import { modelInfo, sglangGenerate } from './sglang-generate.js';
 import { Slots } from './slots.js';
 
 const serveOptions = options('createServer', {
@@ -55,6 +69,11 @@ const serveOptions = options('createServer', {
   adapterFolder: text({ optional: true }),
   /** Adapters that are served at once, those it was started with among them; one more is refused. Default 64. */
   maxAdapters: integer({ default: 64, min: 1 }),
+  /**
+   * Whether clients may pause the server and let it go on (vLLM's `/pause`, SGLang's `/pause_generation`), for everyone who uses it.
+   * Default false.
+   */
+  allowPause: boolean({ default: false }),
   /** Told of errors that are the server's own fault; clients see no details. Default: printed to stderr. */
   onError: custom<(error: unknown) => void>()('a function', (value) => typeof value === 'function', { optional: true }),
 });
@@ -78,6 +97,24 @@ const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
   '/v1/embeddings': embeddings,
   '/v1/load_lora_adapter': loadLoraAdapter,
   '/v1/unload_lora_adapter': unloadLoraAdapter,
+  // vLLM's, of token ids only.
+  '/inference/v1/generate': inferenceGenerate,
+  // SGLang's.
+  '/generate': sglangGenerate,
+  '/load_lora_adapter': loadLoraAdapter,
+  '/unload_lora_adapter': unloadLoraAdapter,
+  '/pause_generation': pauseGeneration,
+  '/continue_generation': continueGeneration,
+};
+
+/** What is said in the address; a body is not read. */
+type Control = (query: URLSearchParams, context: RequestContext) => Promise<Reply> | Reply;
+
+const CONTROLS: Readonly<Record<string, { readonly method: 'GET' | 'POST'; readonly run: Control }>> = {
+  '/pause': { method: 'POST', run: pause },
+  '/resume': { method: 'POST', run: resume },
+  '/is_paused': { method: 'GET', run: isPaused },
+  '/model_info': { method: 'GET', run: modelInfo },
 };
 
 /** The client has disconnected. */
@@ -98,6 +135,7 @@ export class ModelServer {
   readonly #settings: Read<typeof serveOptions>;
   readonly #http: Server;
   readonly #slots: Slots;
+  readonly #pauses: Pauses;
   readonly #metrics: Metrics;
   readonly #running = new Set<AbortController>();
   #draining = false;
@@ -105,10 +143,11 @@ export class ModelServer {
 
   constructor(models: Readonly<Record<string, ServedModel>>, given: ServeOptions = {}) {
     const settings = serveOptions.read(given);
-    const { maxConcurrent, maxQueue, receiveTimeout, adapterFolder, maxAdapters } = settings;
+    const { maxConcurrent, maxQueue, receiveTimeout, adapterFolder, maxAdapters, allowPause } = settings;
     this.#models = new ModelRegistry(models, { adapterFolder, maxAdapters });
     this.#settings = settings;
     this.#slots = new Slots(maxConcurrent, maxQueue);
+    this.#pauses = new Pauses(this.#models, allowPause);
     this.#metrics = new Metrics(this.#slots);
     this.#http = createHttpServer(
       {
@@ -142,6 +181,7 @@ export class ModelServer {
    */
   async drain({ deadline = 30_000 }: { readonly deadline?: number } = {}): Promise<void> {
     this.#draining = true;
+    this.#pauses.resume();
     const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
     this.#http.closeIdleConnections();
     const timer = setTimeout(() => {
@@ -155,7 +195,7 @@ export class ModelServer {
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const started = performance.now();
-    const { path, host } = targetOf(request);
+    const { path, query, host } = targetOf(request);
     const route = ROUTES.includes(path) ? path : 'other';
     const controller = new AbortController();
     this.#running.add(controller);
@@ -172,7 +212,7 @@ export class ModelServer {
       if (this.#checksHost) checkHost(host, this.#settings.allowedHosts ?? []);
       allowOrigin(request, response, this.#settings.corsOrigin);
       if (request.method === 'OPTIONS') response.writeHead(204, { allow: allowedMethods(path) }).end();
-      else await this.#answer(request, response, path, controller.signal);
+      else await this.#answer(request, response, { path, query }, controller.signal);
     } catch (error) {
       this.#fail(response, error);
     } finally {
@@ -183,7 +223,12 @@ export class ModelServer {
     }
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse, path: string, signal: AbortSignal): Promise<void> {
+  async #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { path, query }: Pick<Target, 'path' | 'query'>,
+    signal: AbortSignal,
+  ): Promise<void> {
     const allowed = allowedMethods(path);
     if (!allowed.split(', ').includes(request.method ?? '')) throw wrongMethod(request, path, allowed);
     if (path === '/health') {
@@ -191,13 +236,15 @@ export class ModelServer {
       return sendJson(response, 200, { status: 'ok' });
     }
     checkApiKey(request, this.#settings.apiKey);
-    if (Object.hasOwn(ENDPOINTS, path)) {
+    const control = Object.hasOwn(CONTROLS, path) ? CONTROLS[path] : undefined;
+    if (control || Object.hasOwn(ENDPOINTS, path)) {
       if (this.#draining) throw shuttingDown();
-      const body = await readJsonBody(request, this.#settings.maxBodyBytes);
-      const { maxTokens = Infinity, maxPromptBytes } = this.#settings;
-      const shared = { models: this.#models, slots: this.#slots, metrics: this.#metrics };
+      const { maxTokens = Infinity, maxPromptBytes, maxBodyBytes } = this.#settings;
+      const shared = { models: this.#models, slots: this.#slots, pauses: this.#pauses, metrics: this.#metrics };
       const context = { ...shared, maxTokens, maxPromptBytes, signal };
-      const reply = await ENDPOINTS[path]!(body, context);
+      const reply = control
+        ? await control.run(new URLSearchParams(query), context)
+        : await ENDPOINTS[path]!(await readJsonBody(request, maxBodyBytes), context);
       if (reply.kind === 'json') return sendJson(response, 200, reply.body);
       if (reply.kind === 'text') return void response.writeHead(200, { 'content-type': 'text/plain' }).end(reply.text);
       if (reply.kind === 'pieces') return sendPieces(response, reply.pieces);
@@ -225,24 +272,35 @@ export class ModelServer {
   }
 }
 
-const ROUTES: readonly string[] = [...Object.keys(ENDPOINTS), '/v1/models', '/health', '/metrics'];
+const ROUTES: readonly string[] = [
+  ...Object.keys(ENDPOINTS),
+  ...Object.keys(CONTROLS),
+  '/v1/models',
+  '/health',
+  '/metrics',
+];
 
 /** @throws ApiError 404 for an address that there is not */
 function allowedMethods(path: string): string {
-  if (Object.hasOwn(ENDPOINTS, path)) return 'POST, OPTIONS';
+  const isPost = Object.hasOwn(ENDPOINTS, path) || (Object.hasOwn(CONTROLS, path) && CONTROLS[path]!.method === 'POST');
+  if (isPost) return 'POST, OPTIONS';
   if (ROUTES.includes(path) || path.startsWith('/v1/models/')) return 'GET, HEAD, OPTIONS';
   if (path === '*') return 'GET, HEAD, POST, OPTIONS';
   throw new ApiError(404, `Unknown request URL: ${path.slice(0, 200)}.`, { apiCode: 'unknown_url' });
 }
 
 /** What a request is for: a proxy names the host with the path, and then the header says nothing. */
-function targetOf({ url = '', headers }: IncomingMessage): {
+function targetOf({ url = '', headers }: IncomingMessage): Target {
+  const absolute = /^https?:\/\/([^/?#]*)([^?#]*)\??([^#]*)/i.exec(url);
+  if (absolute) return { path: absolute[2] || '/', query: absolute[3]!, host: absolute[1]! };
+  const [path] = url.split('?', 1) as [string];
+  return { path, query: url.slice(path.length + 1), host: headers.host };
+}
+
+interface Target {
   readonly path: string;
+  readonly query: string;
   readonly host: string | undefined;
-} {
-  const absolute = /^https?:\/\/([^/?#]*)([^?#]*)/i.exec(url);
-  if (absolute) return { path: absolute[2] || '/', host: absolute[1]! };
-  return { path: url.split('?', 1)[0]!, host: headers.host };
 }
 
 function modelName(path: string): string {

@@ -108,6 +108,7 @@ describe('the arguments of serve', () => {
       adapters: [],
       adapterFolder: undefined,
       maxAdapters: 64,
+      allowPause: false,
       apiKey: undefined,
       drainDeadline: 30_000,
     });
@@ -130,6 +131,7 @@ describe('the arguments of serve', () => {
       'runs',
       '--max-adapters',
       '3',
+      '--allow-pause',
       'm',
     ];
     expect(parseServeArguments(given, { POSTTRAIN_API_KEY: 'other' })).toMatchObject({
@@ -142,6 +144,7 @@ describe('the arguments of serve', () => {
       quantization: { method: 'nf4' },
       adapterFolder: 'runs',
       maxAdapters: 3,
+      allowPause: true,
       apiKey: 'k',
     });
     const head = ['m', '--quantization', 'int4', '--quantize-head'];

@@ -157,6 +157,26 @@ describe('localModels', () => {
       ]);
     });
 
+    it('says which weights each sample is of', async () => {
+      const { url, change } = await served();
+      const versionOf = async (model: string) => {
+        const body = { ...greedy, model, prompt: 'One and one', n: 2, return_token_ids: true };
+        const response = await postJson(`${url}/v1/completions`, body);
+        const { choices } = (await response.json()) as { choices: { text: string; weight_version: string }[] };
+        expect(new Set(choices.map(({ weight_version }) => weight_version)).size).toBe(1);
+        return [choices[0]!.weight_version, choices[0]!.text];
+      };
+      expect((await change('load', 'a', 'v1', { weight_version: 'step 1' })).status).toBe(200);
+      expect(await versionOf('a')).toEqual(['step 1', said.v1]);
+      // Unsaid, each has another.
+      expect((await change('load', 'a', 'v2', { load_inplace: true })).status).toBe(200);
+      const [second] = await versionOf('a');
+      expect((await change('load', 'a', 'v2', { load_inplace: true })).status).toBe(200);
+      expect(new Set(['step 1', second, (await versionOf('a'))[0]]).size).toBe(3);
+      expect(await versionOf('tiny')).toEqual(['default', said.tiny]);
+      expect((await change('load', 'b', 'v1', { weight_version: 'x'.repeat(201) })).status).toBe(400);
+    });
+
     it('finishes what was asked with the adapter that it had', async () => {
       const { url, change, ask } = await served();
       await change('load', 'a', 'v1');

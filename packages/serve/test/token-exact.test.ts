@@ -1,8 +1,8 @@
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
-import { LocalGenerator, sequenceLogProbs } from '@posttrain/lm';
+import { CausalLM, LocalGenerator, sequenceLogProbs } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { tinyModel } from '../../lm/test/support.js';
+import { EMPTY_GENERATION_CONFIG, tinyModel } from '../../lm/test/support.js';
 import { openaiCompatibleTokenScorer } from '../../openai/src/index.js';
 import { localModels } from '../src/index.js';
 import { postJson, scriptedModel, serve } from './support.js';
@@ -31,9 +31,11 @@ interface Answer {
   readonly prompt_logprobs?: PromptLogProbs;
 }
 
-async function client(kind = 'byte-level-bpe') {
-  const model = await tinyModel(kind);
-  const { url } = await serve(localModels('m', model));
+async function client(kind = 'byte-level-bpe', end?: number) {
+  const made = await tinyModel(kind);
+  const ends = { ...EMPTY_GENERATION_CONFIG, eosTokenIds: [end ?? made.tokenizer.vocabSize] };
+  const model = new CausalLM({ ...made, generationConfig: ends });
+  const { url } = await serve(localModels('m', model), { allowPause: true });
   const post = (path: string, body: object) => postJson(`${url}/v1/${path}`, { model: 'm', seed: 3, ...body });
   const ask = async (path: string, body: object) => {
     const response = await post(path, body);
@@ -46,7 +48,7 @@ async function client(kind = 'byte-level-bpe') {
     const lines = text.split('\n\n').filter((line) => line.startsWith('data: {'));
     return lines.map((line) => JSON.parse(line.slice(6)) as Answer);
   };
-  return { model, post, ask, events };
+  return { url, model, post, ask, events };
 }
 
 const PROMPTS = [[5, 9, 9, 31], [40], [7, 3, 22, 2, 11]];
@@ -170,6 +172,236 @@ describe('return_token_ids', () => {
       const [name] = Object.keys(field);
       expect(await response.json()).toMatchObject({ error: { param: name, code: 'unsupported_parameter' } });
     }
+  });
+});
+
+describe('log-probabilities of return_token_ids', () => {
+  it('are one for each token, the end token among them, whole or streamed', async () => {
+    const { model, ask, events } = await client('byte-level-bpe', 7);
+    const request = { prompt: PROMPTS[0], n: 4, max_tokens: 30, logprobs: 0, logit_bias: { 7: 6 } };
+    const { choices } = await ask('completions', { ...request, return_token_ids: true });
+    const streamed = (await events('completions', { ...request, return_token_ids: true })).flatMap((it) => it.choices);
+    const ended = choices.filter(({ finish_reason }) => finish_reason === 'stop');
+    expect(ended.length).toBeGreaterThan(0);
+    for (const choice of choices) {
+      const {
+        token_ids: ids,
+        logprobs,
+        index,
+      } = choice as Choice & { logprobs: { token_logprobs: number[]; tokens: string[] } };
+      const [scored] = await sequenceLogProbs(model, [[...PROMPTS[0]!, ...ids!]]);
+      expect(logprobs.token_logprobs).toHaveLength(ids!.length);
+      logprobs.token_logprobs.forEach((x, t) => {
+        expect(x).toBeCloseTo(scored!.logProbs[PROMPTS[0]!.length - 1 + t]!, 4);
+      });
+      expect(logprobs.tokens.join('')).toBe(choice.text);
+      const mine = streamed.filter((piece) => piece.index === index) as (Choice & { logprobs: typeof logprobs })[];
+      const pieces = mine.flatMap((piece) => piece.logprobs.token_logprobs);
+      expect(pieces).toHaveLength(ids!.length);
+      pieces.forEach((x, t) => {
+        expect(x).toBeCloseTo(logprobs.token_logprobs[t]!, 4);
+      });
+    }
+    // Who does not ask has what the OpenAI API gives.
+    const bare = (await ask('completions', request)).choices as (Choice & { logprobs: { tokens: string[] } })[];
+    for (const { index } of ended) {
+      expect(bare[index]!.logprobs.tokens).toHaveLength(choices[index]!.token_ids!.length - 1);
+    }
+  });
+});
+
+describe('the endpoints of token ids alone', () => {
+  it("vLLM's /inference/v1/generate and SGLang's /generate draw what /v1/completions does, and say the same of the prompt", async () => {
+    const { url, ask } = await client();
+    const sampling = { temperature: 0.9, max_tokens: 5 };
+    const prompt = PROMPTS[2]!;
+    const asked = { prompt, n: 2, logprobs: 0, prompt_logprobs: 0, return_token_ids: true, ...sampling };
+    const { choices } = (await ask('completions', asked)) as {
+      choices: (Choice & { logprobs: { token_logprobs: number[] } })[];
+    };
+    // What is in the cache already is computed otherwise: rounding.
+    const close = (found: readonly number[], own: readonly number[]) => {
+      expect(found).toHaveLength(own.length);
+      found.forEach((x, t) => {
+        expect(x).toBeCloseTo(own[t]!, 4);
+      });
+    };
+    const vllm = (await (
+      await postJson(`${url}/inference/v1/generate`, {
+        token_ids: prompt,
+        sampling_params: { ...sampling, n: 2, seed: 3, logprobs: 0, prompt_logprobs: 0 },
+      })
+    ).json()) as Omit<Answer, 'choices'> & {
+      choices: { token_ids: number[]; logprobs: { content: { token: string; logprob: number }[] } }[];
+    };
+    expect(vllm.choices.map((it) => it.token_ids)).toEqual(choices.map((it) => it.token_ids));
+    vllm.choices.forEach(({ logprobs }, i) => {
+      close(
+        logprobs.content.map(({ logprob }) => logprob),
+        choices[i]!.logprobs.token_logprobs,
+      );
+    });
+    expect(vllm.choices[0]!.logprobs.content[0]!.token).toBe(`token_id:${choices[0]!.token_ids![0]}`);
+    expect(vllm.choices[0]).toMatchObject({ finish_reason: 'length', weight_version: 'default' });
+    expect(vllm.prompt_logprobs).toEqual(choices[0]!.prompt_logprobs);
+    const sglang = async (body: object) => {
+      const response = await postJson(`${url}/generate`, body);
+      return { status: response.status, body: await response.json() };
+    };
+    const parameters = [3, 4].map((sampling_seed) => ({ temperature: 0.9, max_new_tokens: 5, sampling_seed }));
+    const body = { input_ids: [prompt, prompt], return_logprob: true, logprob_start_len: 0 };
+    const both = await sglang({ ...body, sampling_params: parameters });
+    type Triple = [number, number, null];
+    type Meta = { output_token_logprobs: Triple[]; input_token_logprobs: Triple[] };
+    const metas = (both.body as { meta_info: Meta }[]).map(({ meta_info }) => meta_info);
+    metas.forEach(({ output_token_logprobs: triples }, i) => {
+      expect(triples.map(([, id, none]) => [id, none])).toEqual(choices[i]!.token_ids!.map((id) => [id, null]));
+      close(
+        triples.map(([x]) => x),
+        choices[i]!.logprobs.token_logprobs,
+      );
+    });
+    expect(metas[0]).toMatchObject({
+      ...{
+        finish_reason: { type: 'length', length: 5 },
+        prompt_tokens: 5,
+        completion_tokens: 5,
+        weight_version: 'default',
+      },
+    });
+    expect(metas[0]!.input_token_logprobs.map(([, id]) => id)).toEqual(prompt);
+    expect(metas[0]!.input_token_logprobs[0]).toEqual([null, prompt[0], null]);
+    close(
+      metas[0]!.input_token_logprobs.slice(1).map(([x]) => x),
+      prompt.slice(1).map((id, t) => choices[0]!.prompt_logprobs![t + 1]![id]!.logprob),
+    );
+    const one = await sglang({ text: 'Hello', sampling_params: { max_new_tokens: 2, temperature: 0 } });
+    expect(one.body).toMatchObject({ output_ids: [expect.any(Number), expect.any(Number)], text: expect.any(String) });
+    expect(await (await fetch(`${url}/model_info`)).json()).toMatchObject({
+      model_path: 'm',
+      weight_version: 'default',
+    });
+    for (const [wrong, param] of [
+      [{ sampling_params: { max_tokens: 3 } }, 'sampling_params.max_tokens'],
+      [{ sampling_params: [{}] }, 'sampling_params'],
+      [{ sampling_params: { ignore_eos: true } }, 'sampling_params.ignore_eos'],
+      [{ top_logprobs_num: 2 }, 'top_logprobs_num'],
+      [{ lora_path: 'none' }, 'model'],
+      [{ input_ids: undefined }, 'text'],
+    ] as const) {
+      const answer = await sglang({ ...body, ...wrong });
+      expect([answer.status >= 400, answer.body], JSON.stringify(wrong)).toMatchObject([true, { error: { param } }]);
+    }
+  });
+});
+
+describe('pauses', () => {
+  /** A model that gives a token when it is told to. */
+  const stepped = () => {
+    const waiting: (() => void)[] = [];
+    const delay = (signal: AbortSignal) =>
+      new Promise<void>((resolve) => {
+        waiting.push(resolve);
+        signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    return { model: scriptedModel(() => 'abcdefghi', { delay }), step: () => waiting.shift()?.() };
+  };
+  const until = async (isSo: () => boolean | Promise<boolean>) => {
+    for (let i = 0; i < 200 && !(await isSo()); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(await isSo()).toBe(true);
+  };
+  const isOpen = (promise: Promise<unknown>) =>
+    Promise.race([promise.then(() => false), new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 30))]);
+  const stepUntilEnd = (step: () => void, promise: Promise<unknown>) =>
+    until(async () => {
+      step();
+      return !(await isOpen(promise));
+    });
+  const control = async (url: string, path: string, method = 'POST') => {
+    const response = await fetch(`${url}${path}`, { method });
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  };
+
+  it('let requests wait, and go on to the same answer', async () => {
+    const { url, ask } = await client();
+    const request = { prompt: PROMPTS, max_tokens: 4, prompt_logprobs: 0, return_token_ids: true };
+    const before = await ask('completions', request);
+    for (const mode of ['abort', 'wait', 'keep']) {
+      expect(await control(url, `/pause?mode=${mode}&clear_cache=true`)).toEqual({
+        status: 200,
+        body: { status: 'paused' },
+      });
+      expect((await control(url, '/is_paused', 'GET')).body).toEqual({ is_paused: true });
+      const waiting = ask('completions', request);
+      expect(await isOpen(waiting), mode).toBe(true);
+      expect((await control(url, '/resume')).body).toEqual({ status: 'resumed' });
+      expect((await waiting).choices).toEqual(before.choices);
+    }
+    expect((await control(url, '/is_paused', 'GET')).body).toEqual({ is_paused: false });
+  });
+
+  it.each(['abort', 'wait', 'keep'] as const)('in the middle of a completion, by %s', async (mode) => {
+    const { model, step } = stepped();
+    const { url } = await serve({ a: model }, { allowPause: true });
+    const asked = postJson(`${url}/v1/completions`, { model: 'a', prompt: 'x', max_tokens: 9 });
+    const answer = async () => ((await (await asked).json()) as Answer).choices[0]!;
+    const running = async () =>
+      (await (await fetch(`${url}/metrics`)).text()).includes('posttrain_completions_running 1');
+    await until(running);
+    step();
+    const paused = control(url, `/pause?mode=${mode}`);
+    if (mode === 'wait') {
+      expect(await isOpen(paused)).toBe(true);
+      await stepUntilEnd(step, paused);
+      expect(await answer()).toMatchObject({ text: 'abcdefghi', finish_reason: 'stop' });
+      return;
+    }
+    await paused;
+    if (mode === 'abort') {
+      const { text, finish_reason } = await answer();
+      expect([finish_reason, 'abcdefghi'.startsWith(text), text.length < 9]).toEqual(['abort', true, true]);
+      return;
+    }
+    for (let i = 0; i < 5; i++) step();
+    expect(await isOpen(asked)).toBe(true);
+    await control(url, '/resume');
+    await stepUntilEnd(step, asked);
+    expect(await answer()).toMatchObject({ text: 'abcdefghi', finish_reason: 'stop' });
+  });
+
+  it("are SGLang's by other names", async () => {
+    const { url, ask } = await client();
+    for (const mode of ['abort', 'retract', 'in_place']) {
+      expect((await postJson(`${url}/pause_generation`, { mode })).status).toBe(200);
+      expect((await control(url, '/is_paused', 'GET')).body).toEqual({ is_paused: true });
+      expect((await postJson(`${url}/continue_generation`, {})).status).toBe(200);
+    }
+    expect((await postJson(`${url}/pause_generation`, { mode: 'keep' })).status).toBe(400);
+    expect((await ask('completions', { prompt: [1, 2] })).choices).toHaveLength(1);
+  });
+
+  it('are refused by name, and by servers that do not allow them; a paused server drains', async () => {
+    const { url } = await client();
+    expect(await control(url, '/pause?mode=stop')).toMatchObject({ status: 400, body: { error: { param: 'mode' } } });
+    expect(await control(url, '/pause?modes=wait')).toMatchObject({ status: 400, body: { error: { param: 'modes' } } });
+    expect((await control(url, '/pause', 'GET')).status).toBe(405);
+    const fixed = await serve({ a: scriptedModel(() => 'x') });
+    for (const [path, method] of [
+      ['/pause', 'POST'],
+      ['/resume', 'POST'],
+      ['/is_paused', 'GET'],
+    ] as const) {
+      expect(await control(fixed.url, path, method)).toMatchObject({
+        status: 404,
+        body: { error: { code: 'pause_not_allowed' } },
+      });
+    }
+    const paused = await serve({ a: scriptedModel(() => 'x') }, { allowPause: true });
+    await control(paused.url, '/pause?mode=keep');
+    const waiting = postJson(`${paused.url}/v1/completions`, { model: 'a', prompt: 'x' });
+    expect(await isOpen(waiting)).toBe(true);
+    await paused.server.drain();
+    expect((await waiting).status).toBe(200);
   });
 });
 

@@ -40,6 +40,9 @@ interface Listener {
   readonly reject: (error: unknown) => void;
 }
 
+/** While it is paused, rows that were cancelled are looked for so often, in milliseconds. */
+const PAUSED_TURN = 50;
+
 /** The batching loop: rows of all callers in one batch; steps a scheduler for as long as there is work. */
 export class BatchLoop {
   readonly #model: { readonly network: Network; readonly weights: Weights };
@@ -48,6 +51,8 @@ export class BatchLoop {
   #runner: ModelRunner | undefined;
   #proposer: Proposer | undefined;
   #scheduler: Scheduler | undefined;
+  #paused: { readonly over: Promise<void>; readonly end: () => void } | undefined;
+  #lastStep: Promise<unknown> = Promise.resolve();
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, options: BatchLoopOptions) {
     this.#model = model;
@@ -85,6 +90,24 @@ export class BatchLoop {
     await ended;
   }
 
+  /** Freezes every row where it is: no further step begins before `resume`. Resolves when the step in progress is over. */
+  async pause(): Promise<void> {
+    if (!this.#paused) {
+      let end = () => {};
+      const over = new Promise<void>((resolve) => {
+        end = resolve;
+      });
+      this.#paused = { over, end };
+    }
+    await this.#lastStep.catch(() => {});
+  }
+
+  /** Goes on after `pause`. */
+  resume(): void {
+    this.#paused?.end();
+    this.#paused = undefined;
+  }
+
   /** Drops what the caches keep of an adapter whose rows have ended. */
   async forget(adapter: Adapter): Promise<void> {
     await Promise.all([this.#runner?.forget(adapter), forgetAdapter(this.#model.network, adapter)]);
@@ -111,7 +134,14 @@ export class BatchLoop {
   async #loop(scheduler: Scheduler): Promise<void> {
     try {
       while (scheduler.size > 0) {
-        for (const token of await this.#step(scheduler)) this.#tell(token);
+        if (this.#paused) {
+          await Promise.race([this.#paused.over, new Promise((resolve) => setTimeout(resolve, PAUSED_TURN))]);
+          scheduler.dropCancelled();
+        } else {
+          const step = this.#step(scheduler);
+          this.#lastStep = step;
+          for (const token of await step) this.#tell(token);
+        }
         if (this.#listeners.size > scheduler.size) this.#tellCancelled();
       }
       scheduler.close();

@@ -107,7 +107,7 @@ export class Scheduler {
 
   /** Computes the next tokens of some or all rows. Rows that ended or were cancelled have given back their room after it. */
   async step(): Promise<ScheduledToken[]> {
-    this.#dropCancelled();
+    this.dropCancelled();
     this.#admit();
     if (this.#prefills.length > 0) this.#drawn.push(...(await this.#prefill()));
     this.#drawn.push(...(await this.#decode(this.#drawn)));
@@ -143,7 +143,8 @@ export class Scheduler {
     [this.#prefills, this.#running] = [[], []];
   }
 
-  #dropCancelled(): void {
+  /** Rows that were cancelled end, and give back their room. */
+  dropCancelled(): void {
     const keep = (list: readonly Scheduled[]) => {
       const [kept, gone]: [Scheduled[], Scheduled[]] = [[], []];
       for (const one of list) (one.isCancelled() ? gone : kept).push(one);

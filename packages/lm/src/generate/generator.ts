@@ -79,8 +79,21 @@ export interface LocalGenerateRequest extends Omit<GenerateRequest, 'constraint'
   readonly adapterInputs?: RowInputs;
   /** Makes what controls a completion while it is generated, such as `budgetForcing`: one for each. Default: none. */
   readonly hook?: () => DecodeHook;
+  /**
+   * Resumption: what an earlier call has generated of this completion, and was stopped (a signal, `maxTokens`). With the same seed and
+   * settings it goes on as if it had never stopped; the completion is the whole, and `maxTokens` counts the whole. One completion at a
+   * time, since each has its own: sample i of seed s is that of seed s + i. Default: it begins.
+   */
+  readonly begun?: BegunCompletion;
   /** Other models that have a part in what is drawn: `contrastive`, `valueGuided`, `teacherMixture`, `proxyTuning`. Default: none. */
   readonly mix?: DecodingMix;
+}
+
+/** The start of a completion, as an earlier call gave it. */
+export interface BegunCompletion {
+  readonly tokenIds: readonly number[];
+  /** Needed where `logProbs` are asked for. */
+  readonly logProbs?: readonly number[];
 }
 
 /** One token of a streamed completion. */
@@ -109,7 +122,7 @@ export interface StreamEvent {
 }
 
 const REQUEST_OPTIONS = [
-  ...['adapter', 'adapterInputs', 'hook', 'mix', 'statistics', 'samplingLogProbs', 'keptTokens'],
+  ...['adapter', 'adapterInputs', 'hook', 'mix', 'statistics', 'samplingLogProbs', 'keptTokens', 'begun'],
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
   ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'topLogProbs', 'entropies'],
   ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],
@@ -253,6 +266,16 @@ export class LocalGenerator implements Generator {
     return this.#loop.forget(adapter);
   }
 
+  /** Freezes all completions where they are, and lets new ones wait. Resolves when nothing is computed any more. */
+  pause(): Promise<void> {
+    return this.#loop.pause();
+  }
+
+  /** Goes on after `pause`, with the same tokens as if there had been none. */
+  resume(): void {
+    this.#loop.resume();
+  }
+
   #run(row: Row, onToken: OnToken, isLeft: () => boolean): Promise<void> {
     return this.#loop.run(row, onToken, () => isLeft() || row.completion.finishReason !== undefined);
   }
@@ -279,6 +302,8 @@ export class LocalGenerator implements Generator {
       request.adapterInputs,
     );
     const constraint = this.#constraintOf(request);
+    const { begun } = request;
+    if (begun) checkBegun(begun, request);
     const rows = Array.from({ length: n }, (_, sample) => ({
       prompt,
       maxTokens: request.maxTokens ?? this.#settings.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
@@ -286,6 +311,7 @@ export class LocalGenerator implements Generator {
       // Sample i of seed s is sample 0 of seed s + i, so that asking in parts gives the same samples.
       key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
       isEnd,
+      ...(begun && { begun: begun.tokenIds }),
       ...(constraint ? { constraint } : {}),
       ...(adapter === NO_ADAPTER ? {} : { adapter }),
       ...(request.hook ? { hook: request.hook() } : {}),
@@ -295,6 +321,7 @@ export class LocalGenerator implements Generator {
         stops: new StopStrings(stop, includeStop),
         isEnd,
         signal,
+        begun,
       }),
     }));
     checkRow(network, rows[0]!, where);
@@ -306,6 +333,27 @@ export class LocalGenerator implements Generator {
     if (constraint === undefined || typeof constraint === 'function') return constraint;
     const compiled = compileConstraint(this.#model.tokenizer, constraint);
     return () => compiled.begin(!continuesText(request));
+  }
+}
+
+/** Reports of a completion that only whole completions have. */
+const NOT_RESUMED = ['hook', 'topLogProbs', 'entropies', 'statistics', 'samplingLogProbs'] as const;
+
+function checkBegun({ tokenIds, logProbs }: BegunCompletion, request: LocalGenerateRequest): void {
+  const { n = 1 } = request;
+  const isList = Array.isArray(tokenIds);
+  assertArgument('generate', 'begun', tokenIds, isList, '{ tokenIds } of an earlier completion');
+  assertArgument('generate', 'n', n, n === 1, '1 with begun, since each completion has a start of its own');
+  const hasLogProbs = !request.logProbs || logProbs?.length === tokenIds.length;
+  assertArgument(
+    'generate',
+    'begun',
+    logProbs,
+    hasLogProbs,
+    'with logProbs one for each of its tokens, as they were asked for',
+  );
+  for (const name of NOT_RESUMED) {
+    assertArgument('generate', name, request[name], !request[name], 'left out with begun: its start is not known');
   }
 }
 

@@ -31,11 +31,17 @@ export class RunningCompletion {
     readonly stops: StopStrings;
     readonly isEnd: (token: number) => boolean;
     readonly signal: AbortSignal | undefined;
+    /** What an earlier call has generated of it. */
+    readonly begun?: { readonly tokenIds: readonly number[]; readonly logProbs?: readonly number[] } | undefined;
   }) {
     this.#decoder = parts.decoder;
     this.#stops = parts.stops;
     this.#isEnd = parts.isEnd;
     this.#signal = parts.signal;
+    const { tokenIds = [], logProbs = [] } = parts.begun ?? {};
+    this.tokens.push(...tokenIds);
+    this.#logProbs.push(...logProbs);
+    for (const token of tokenIds) this.#stops.push(this.#decoder.push(token));
   }
 
   /** undefined while it goes on. */

@@ -13,6 +13,11 @@ export interface DecodeRow extends SamplerSettings {
   readonly maxTokens: number;
   /** Names the row's random stream; the same row, weights and key give the same tokens. */
   readonly key: Key;
+  /**
+   * Resumption: what an earlier call has generated of this row, which goes on as if it had never stopped, with the random numbers of each
+   * place. `maxTokens` counts them. Default: nothing.
+   */
+  readonly begun?: readonly number[];
   /** A token that ends the row; it counts as generated. */
   readonly isEnd: (token: number) => boolean;
   /** Makes what says which tokens may come; asked once a row. Default: all may. */
@@ -66,7 +71,14 @@ const rowOptions = options('generate', {
 /** Throws for a row that cannot be generated. `where` names its prompt. */
 export function checkRow(network: Network, row: DecodeRow, where: string): void {
   checkSamplerSettings(row, network.config.vocabSize);
-  checkPrompt(network, row.prompt, where, row.adapter);
+  const { begun = [] } = row;
+  const isOver = begun.findIndex((token) => row.isEnd(token));
+  if (isOver >= 0 || begun.length >= row.maxTokens) {
+    const why =
+      isOver >= 0 ? `ended at place ${isOver}` : `has ${begun.length} tokens, and maxTokens is ${row.maxTokens}`;
+    throw new PosttrainError('SAMPLING', `generate: what was begun of ${where} ${why}; nothing is left to generate`);
+  }
+  checkPrompt(network, begun.length > 0 ? [...row.prompt, ...begun] : row.prompt, where, row.adapter);
   if (row.mix) checkMix(network, row.mix);
   for (const { model, adapter, prompt = row.prompt } of row.mix?.models ?? []) {
     checkPrompt(model.network, prompt, `${where}, for a model of ${row.mix!.name},`, adapter);

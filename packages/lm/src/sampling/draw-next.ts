@@ -31,7 +31,11 @@ export interface ModelScores {
 /** How a token is drawn from what the model says. */
 export type DrawToken = (scores: ModelScores, settings: SamplerSettings) => SampledToken;
 
-export const startRow = ({ prompt, constraint }: DecodeRow): RowState => new RowState(prompt, constraint?.());
+export function startRow({ prompt, constraint, begun = [], isEnd }: DecodeRow): RowState {
+  const state = new RowState(prompt, constraint?.());
+  for (const token of begun) state.push(token, isEnd(token));
+  return state;
+}
 
 /** Draws the next token of a row and adds it to what it has. `draw`: in another way than `sampleToken`. */
 export function drawNext(row: DecodeRow, state: RowState, scores: ModelScores, draw?: DrawToken): DrawnToken {

@@ -10,6 +10,9 @@ export {
   type ToolCallOfReply,
 } from './environment.js';
 export { type ExternalSamplerOptions, externalSampler, type PolicyToSync } from './external-sampler.js';
+export { FleetError } from './fleet/fleet.js';
+export type { FleetEvent, OnFleetEvent } from './fleet/fleet-event.js';
+export { type FleetRolloutsOptions, fleetRollouts } from './fleet/fleet-rollouts.js';
 export { type LoggedCompletion, type LoggedRolloutsOptions, loggedRollouts } from './logged-rollouts.js';
 export {
   type AnnealedRolloutsOptions,
@@ -27,6 +30,7 @@ export {
 export { type MultiTurnOptions, multiTurn } from './multi-turn.js';
 export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './numeric-environment.js';
 export type { ParseErrorPolicy } from './parse-errors.js';
+export { type PartialRolloutsOptions, partialRolloutSteps, partialRollouts } from './partial-rollouts.js';
 export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './play.js';
 export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './prioritized-replay.js';
 export { type ReconcileTurnsOptions, reconcileTurns, type TurnRecord, type TurnSequence } from './reconcile-turns.js';

@@ -19,8 +19,10 @@ export interface SamplingRequest {
   readonly packWeights: PackWeights;
   /** Names the random numbers. */
   readonly key: Key;
-  /** Training step, counted from 0. */
+  /** Training step that they are for, counted from 0. */
   readonly step: number;
+  /** The step before whose update the policy is, where rollouts run ahead of it (`maxStaleness`). Default: `step`. */
+  readonly policyStep?: number;
   /** Ends sampling early; its reason is then thrown. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -65,6 +67,11 @@ export interface RolloutSource<Row extends PromptRow = PromptRow> extends Partia
   readonly evaluated?: RolloutSource<Row>;
   /** Every rollout has a row of the request, or of an earlier one. What has its `reward` and `rewards` is not scored again. */
   sample(request: RolloutRequest<Row>): Promise<readonly SampledRollout[]>;
+  /**
+   * As `sample`, for a run that goes on learning meanwhile (`maxStaleness`): resolves when the policy of the request is needed here no more,
+   * with what gives the rollouts. The signal ends both. Absent: it cannot, as what samples from the run's own tensors.
+   */
+  sampleAhead?(request: RolloutRequest<Row>): Promise<() => Promise<readonly SampledRollout[]>>;
   /**
    * What has come of the last rollouts, after the step's updates: with their rewards and advantages. What it learns from them is its
    * `state`.

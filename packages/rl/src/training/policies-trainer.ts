@@ -34,7 +34,7 @@ export interface PolicyOfSeveral<A extends TrainableAdapter = TrainableAdapter> 
 export interface PoliciesTrainingOptions<Row extends PromptRow, A extends TrainableAdapter = TrainableAdapter>
   extends Omit<
     PolicyTrainingOptions<Row>,
-    'adapter' | 'objective' | 'reference' | 'evaluationRows' | 'dynamicSampling' | 'rollouts'
+    'adapter' | 'objective' | 'reference' | 'evaluationRows' | 'dynamicSampling' | 'maxStaleness' | 'rollouts'
   > {
   readonly policies: Readonly<Record<string, PolicyOfSeveral<A>>>;
   /** Where rollouts come from; each says which `policy` sampled it. `multiAgent(environment)` is one. */
@@ -66,7 +66,7 @@ export async function trainPolicies<Row extends PromptRow, A extends TrainableAd
 ): Promise<PoliciesTrainingResult<A>> {
   const { policies, ...shared } = given;
   const names = Object.keys(policies ?? {});
-  const unsupported = ['evaluationRows', 'dynamicSampling', 'reference'].find((name) => name in given);
+  const unsupported = ['evaluationRows', 'dynamicSampling', 'maxStaleness', 'reference'].find((name) => name in given);
   if (unsupported !== undefined || names.length === 0) {
     const option = unsupported ?? 'policies';
     const problem = unsupported

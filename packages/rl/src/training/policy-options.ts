@@ -128,6 +128,11 @@ const shape = {
   promptsPerStep: integer({ default: 8, min: 1 }),
   /** Completions of each prompt: the group. Default 8. */
   completionsPerPrompt: integer({ default: 8, min: 1 }),
+  /**
+   * Asynchronous rollouts: those of a step are sampled while this many steps before it learn, from the policy before the first of them, by a
+   * source that samples elsewhere (`fleetRollouts`). Default 0: sampling and learning take turns.
+   */
+  maxStaleness: integer({ default: 0, min: 0 }),
   /** Updates on one batch of completions (TRL: `num_iterations`). Default 1. */
   iterationsPerBatch: integer({ default: 1, min: 1 }),
   /**
@@ -176,6 +181,7 @@ const shape = {
 export const POLICY_TRL_NAMES = {
   num_generations: 'completionsPerPrompt',
   num_iterations: 'iterationsPerBatch',
+  max_staleness: 'maxStaleness',
   max_completion_length: 'maxCompletionLength',
   max_new_tokens: 'maxCompletionLength',
   maxTokens: 'maxCompletionLength',
@@ -219,7 +225,8 @@ export const POLICY_TRL_REMARKS = {
   loss_type: 'The objective is a value: objective: policyObjectives.dr_grpo().',
   scale_rewards: "It belongs to the objective: objective: policyObjectives.grpo({ scaleRewards: 'none' }).",
   reward_weights: 'A reward has its weight beside it: rewards: { correct: { verifier: numericMatch(), weight: 1 } }.',
-  use_vllm: 'Completions are sampled from the model that is trained, or by a sampler elsewhere: externalSampler.',
+  use_vllm:
+    'Completions are sampled from the model that is trained, or by servers elsewhere: fleetRollouts, externalSampler.',
   missing_eos_penalty: 'It is a reward beside others: rewards: { ..., ended: missingEosPenalty({ penalty: 1 }) }.',
   kl_coef: 'β belongs to the objective: objective: policyObjectives.ppo({ critic, beta: 0.05 }).',
   cliprange: 'ε belongs to the objective: objective: policyObjectives.ppo({ critic, epsilon: 0.2 }).',
@@ -263,6 +270,21 @@ export function samplingOf(
   return { maxTokens: settings.maxCompletionLength, ...Object.fromEntries(given) };
 }
 
+/** Refuses what rollouts that run ahead cannot have. @throws OptionError */
+function checkStaleness({ maxStaleness, rollouts, rows, dynamicSampling }: PolicySettings): void {
+  if (maxStaleness === 0) return;
+  const wrong = (option: string, problem: string) => new OptionError('INVALID_OPTION', 'trainPolicy', option, problem);
+  if (!rollouts?.sampleAhead) {
+    const problem = `the source of rollouts ${rollouts?.name ?? 'single-turn'} samples from the weights that are being trained; take one that samples elsewhere (fleetRollouts), or leave maxStaleness out.`;
+    throw wrong('maxStaleness', problem);
+  }
+  if (dynamicSampling)
+    throw wrong('dynamicSampling', 'further rounds are of a later policy with maxStaleness; leave one out.');
+  const stateful = [rollouts, rows as Partial<RowSource>].find(({ state, feedback }) => state ?? feedback);
+  if (!stateful) return;
+  throw wrong('maxStaleness', `"${stateful.name}" learns from what came of the step before, which has not come yet.`);
+}
+
 /** Refuses options that make no sense together. @throws OptionError; PosttrainError DROPOUT, ADAPTER_INPUTS */
 export function checkPolicyOptions(settings: PolicySettings): void {
   const { model, objective, completionsPerPrompt, adapter, rewards, rollouts } = settings;
@@ -301,6 +323,7 @@ export function checkPolicyOptions(settings: PolicySettings): void {
     const problem = `the source of rollouts ${rollouts!.name} does not sample from the policy itself: its log-probabilities are not log π_old. Say "recomputed".`;
     throw new OptionError('INVALID_OPTION', 'trainPolicy', 'oldLogProbs', problem);
   }
+  checkStaleness(settings);
   // A loss of its own says by itself what it makes of log-probabilities.
   if (isOwn) return;
   if (givesOldLogProbs && !objective.ratio.correct) {

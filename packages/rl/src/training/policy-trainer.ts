@@ -42,7 +42,8 @@ import {
 import { policyUpdate, whyNoUpdate } from './policy-update.js';
 import { rolloutsOnRows } from './rollout-evaluation.js';
 import { withLogProbs } from './rollout-log-probs.js';
-import { hasSpread, sampleAndScore } from './rollouts.js';
+import { hasSpread, sampleAndScore, sampleAndScoreAhead } from './rollouts.js';
+import { type AheadState, RolloutsAhead } from './rollouts-ahead.js';
 import { type RowFeed, rowFeedOf } from './row-feed.js';
 import { type PartStates, RunParts } from './run-parts.js';
 
@@ -84,6 +85,8 @@ export interface PolicyRunState {
   /** Whether something of a rollout has failed, of which a run warns once. */
   hasFailed?: boolean;
   parts?: PartStates;
+  /** Rollouts of further steps, with `maxStaleness`. */
+  ahead?: AheadState;
 }
 
 /** What stays the same over the steps, and what the steps carry along. */
@@ -95,6 +98,8 @@ export interface PolicyRun {
   readonly options: PolicySettings;
   readonly learningRateAt: (update: number) => number;
   readonly state: PolicyRunState;
+  /** With `maxStaleness`. */
+  ahead?: RolloutsAhead;
   logCompletions?: (records: readonly CompletionRecord[]) => Promise<void>;
 }
 
@@ -124,6 +129,8 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
     state: { cursor: 0, numTokens: 0, flatSteps: 0 },
   };
   parts.claim();
+  const { maxStaleness } = options;
+  if (maxStaleness > 0) run.ahead = new RolloutsAhead(maxStaleness, (...given) => beginRollouts(run, ...given));
   const result = await runSteps(
     {
       ...{ stage: options.objective.name, trainer, model, adapter: options.adapter, steps, state: run.state },
@@ -137,16 +144,23 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
         await prepareAnnotators(run, firstStep, options.signal);
         parts.begin(firstStep);
         if (firstStep > 0) await parts.load(run.state.parts);
+        run.ahead?.load(run.state.ahead ?? []);
         if (outputFolder === undefined) return;
         const { log } = await StepLog.open<CompletionRecord>(join(outputFolder, 'completions.jsonl'), firstStep);
         run.logCompletions = (records) => log.append(records);
+      },
+      beforeSave: async () => {
+        if (run.ahead) run.state.ahead = await run.ahead.state();
       },
       step: timed((step, signal) => policyStep(run, step, signal)),
       evaluation: evaluationRows && (await rolloutsOnRows(evaluationRows, options)),
       bestMetric: 'reward',
     },
     options,
-  ).finally(() => parts.release());
+  ).finally(() => {
+    run.ahead?.close();
+    parts.release();
+  });
   if (!result.stopped && trainer.step === 0) throw noUpdate('trainPolicy', steps, run.state.why);
   return { trainer, adapter: given.adapter && withParameters(given.adapter, trainer.parameters), ...result };
 }
@@ -156,12 +170,13 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
   const { state } = run;
 
   // Rollout and reward, with the policy as it is now.
-  const { kept, sampled } = await collectRollouts(run, step, signal);
+  const { kept, sampled, staleness } = await collectRollouts(run, step, signal);
   state.numTokens += sampled.reduce((n, { promptTokens, completionTokens }) => {
     return n + promptTokens.length + completionTokens.length;
   }, 0);
 
   const { annotated, advantages, rollouts, metrics: learnt, skipped } = await learnFrom(run, step, kept, signal);
+  run.ahead?.done(step);
   if (skipped !== undefined) countSkipped(run, step, skipped);
   await run.parts.feedback(rollouts, { step, advantages });
   const parts = await run.parts.states();
@@ -171,6 +186,7 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
   const metrics = {
     ...learnt,
     ...rolloutMetrics(sampled),
+    ...(staleness !== undefined && { 'rollouts/staleness': staleness }),
     num_tokens: state.numTokens,
     ...(state.skipped !== undefined && { skipped: state.skipped }),
     ...(run.feed.size !== undefined && { epoch: state.cursor / run.feed.size }),
@@ -276,9 +292,21 @@ export async function prepareAnnotators(run: LearningPolicy, step: number, signa
   for (const { annotator, context } of annotatorsOf(run, step, signal)) await annotator.prepare?.(context);
 }
 
+interface Collected {
+  readonly kept: readonly ScoredRollout[];
+  readonly sampled: readonly ScoredRollout[];
+  /** With `maxStaleness`: steps since the policy that they are of. */
+  readonly staleness: number | undefined;
+}
+
 /** The step's rollouts, and all that were sampled for it: with dynamic sampling some groups are put aside. */
-async function collectRollouts(run: PolicyRun, step: number, signal: AbortSignal | undefined) {
-  const { feed, options, state } = run;
+async function collectRollouts(run: PolicyRun, step: number, signal: AbortSignal | undefined): Promise<Collected> {
+  const { feed, options, state, ahead } = run;
+  if (ahead) {
+    const { rollouts, policyStep: of } = await ahead.take(step, options.steps, signal);
+    state.cursor = (step + 1) * options.promptsPerStep;
+    return { kept: rollouts, sampled: rollouts, staleness: step - of };
+  }
   const { promptsPerStep, dynamicSampling, completionsPerPrompt } = options;
   const key = Key.fromSeed(options.seed).child(step);
   const sampled: ScoredRollout[] = [];
@@ -295,7 +323,23 @@ async function collectRollouts(run: PolicyRun, step: number, signal: AbortSignal
   }
   // A policy that has solved every prompt has nothing to learn, which is no reason to stop.
   const kept = groups.length > 0 ? groups : groupsOf(sampled).slice(0, promptsPerStep);
-  return { kept: kept.flat(), sampled };
+  return { kept: kept.flat(), sampled, staleness: undefined };
+}
+
+/** Begins the rollouts of a step that is to come, from what the synchronous loop would draw them from: all but the policy. */
+async function beginRollouts(run: PolicyRun, step: number, policyStep: number, signal: AbortSignal) {
+  const { promptsPerStep: count, completionsPerPrompt, seed } = run.options;
+  const key = Key.fromSeed(seed).child(step).child(0);
+  const { rows, prompts } = await run.feed.take(step * count, { count, step, key });
+  const asked = {
+    ...samplingRequest(run, step, key, signal),
+    policyStep,
+    rows,
+    prompts,
+    completionsPerPrompt,
+    firstGroup: 0,
+  };
+  return sampleAndScoreAhead(asked);
 }
 
 function completionRecords(

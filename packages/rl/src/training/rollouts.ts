@@ -66,8 +66,27 @@ export interface ScoredRolloutRequest<Row extends PromptRow> extends RolloutRequ
 export async function sampleAndScore<Row extends PromptRow>(
   request: ScoredRolloutRequest<Row>,
 ): Promise<ScoredRollout<Row>[]> {
+  return checkAndScore(request, await request.source.sample(request));
+}
+
+/**
+ * `sampleAndScore` for a run that goes on learning meanwhile: resolves when the policy is needed here no more.
+ *
+ * @throws what `sampleAhead` throws, and the result what `sampleAndScore` does
+ */
+export async function sampleAndScoreAhead<Row extends PromptRow>(
+  request: ScoredRolloutRequest<Row>,
+): Promise<() => Promise<ScoredRollout<Row>[]>> {
+  const sampled = await request.source.sampleAhead!(request);
+  return async () => checkAndScore(request, await sampled());
+}
+
+async function checkAndScore<Row extends PromptRow>(
+  request: ScoredRolloutRequest<Row>,
+  given: readonly SampledRollout[],
+): Promise<ScoredRollout<Row>[]> {
   const { name, gives = [] } = request.source;
-  const sampled = checkRollouts(`the source of rollouts ${name}`, await request.source.sample(request), gives);
+  const sampled = checkRollouts(`the source of rollouts ${name}`, given, gives);
   if (sampled.length === 0)
     throw new RolloutError(`the source of rollouts ${name}`, `none of ${request.rows.length} rows`);
   return scoreRollouts(sampled as readonly SampledRollout<Row>[], request);

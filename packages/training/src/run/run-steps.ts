@@ -53,6 +53,8 @@ export interface StepsToRun<State extends object, M extends TrainableModel = Cau
    * `state` is put back. After that it must come to its end.
    */
   readonly step: (step: number, signal: AbortSignal | undefined) => Promise<Metrics>;
+  /** Called before a checkpoint is written: what is going on meanwhile comes to rest and is put into `state`. Default: nothing is. */
+  readonly beforeSave?: () => Promise<void>;
   /** Evaluation on held-out rows, where there are some. */
   readonly evaluation?: EvaluationOnRows<M> | undefined;
   /** The metric that says which evaluation is best, unless `bestMetric` does. Default `eval_loss`. */
@@ -310,6 +312,7 @@ class Run<M extends TrainableModel> {
   async #save(isDue: boolean): Promise<void> {
     const { outputFolder, saveTotalLimit: keep } = this.#options;
     if (!isDue || outputFolder === undefined || this.#saved === this.#done) return;
+    await this.#run.beforeSave?.();
     await this.#lock?.check();
     await saveRun(outputFolder, this.#run, {
       ...{ done: this.#done, settings: this.#settings, window: this.#window, history: this.#history },

@@ -1,0 +1,102 @@
+// Long to short: a policy that has learnt to be right goes on learning with a length penalty, beside the same run without one, with three
+// seeds. Cells that `length.json` has are not run again.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
+import { lengthPenalty, policyObjectives, trainPolicy } from '@posttrain/rl';
+
+const LETTERS = [...'abcdefg'];
+const END = LETTERS.length;
+const MOST = 10;
+const special = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+const tokenizer = new Tokenizer({
+  tokenizer: {
+    version: '1.0',
+    added_tokens: [{ ...special, id: END, content: '</s>' }],
+    decoder: { type: 'Fuse' },
+    model: { type: 'BPE', vocab: Object.fromEntries([...LETTERS, '</s>'].map((x, i) => [x, i])), merges: [] },
+  },
+  config: { eos_token: '</s>' },
+});
+const config = parseModelConfig({
+  ...{ model_type: 'llama', vocab_size: END + 1, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1 },
+  ...{ num_attention_heads: 2, max_position_embeddings: 16, initializer_range: 0.2, eos_token_id: END },
+});
+
+/** Right is a completion that has the prompt's letter somewhere and has ended; how long it is does not matter. */
+const isRight = (text: string, letter: string, finishReason: string): number =>
+  Number(finishReason === 'stop' && text.includes(letter));
+
+async function train(model: CausalLM, seed: number, steps: number, penalty: number) {
+  return trainPolicy({
+    ...{ model, rows: LETTERS.map((letter) => ({ prompt: letter + letter, letter })) },
+    objective: policyObjectives.dr_grpo(),
+    rewards: {
+      right: (completion, { row, finishReason }) => isRight(completion, row.letter, finishReason),
+      short: { verifier: lengthPenalty({ maxCompletionLength: MOST }), weight: penalty },
+    },
+    ...{
+      steps,
+      promptsPerStep: 4,
+      completionsPerPrompt: 8,
+      iterationsPerBatch: 2,
+      maxCompletionLength: MOST,
+      schedule: 'constant',
+    },
+    ...{ learningRate: 0.03, seed },
+  });
+}
+
+interface Arm {
+  readonly accuracy: number;
+  readonly length: number;
+}
+interface Cell {
+  readonly before: Arm;
+  readonly control: Arm;
+  readonly penalty: Arm;
+}
+
+/** Of the last ten steps. */
+function armOf({ history }: Awaited<ReturnType<typeof train>>): Arm {
+  const mean = (name: string) => history.slice(-10).reduce((sum, { metrics }) => sum + metrics[name]!, 0) / 10;
+  const round = (x: number) => Number(x.toFixed(4));
+  return { accuracy: round(mean('rewards/right/mean')), length: round(mean('completions/mean_length')) };
+}
+
+async function cell(seed: number): Promise<Cell> {
+  const model = await CausalLM.initialize({ config, tokenizer, name: 'letters' }, seed);
+  const first = await train(model, seed, 90, 0);
+  const on = (penalty: number) => train(first.trainer.model, seed + 100, 30, penalty);
+  return { before: armOf(first), control: armOf(await on(0)), penalty: armOf(await on(0.3)) };
+}
+
+/** Mean and 95 % interval over three seeds (Student's t). */
+function interval(values: readonly number[]): string {
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  const std = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1));
+  const half = (4.303 * std) / Math.sqrt(values.length);
+  return `${mean.toFixed(2)} [${(mean - half).toFixed(2)}, ${(mean + half).toFixed(2)}]`;
+}
+
+const FILE = join(import.meta.dirname, 'length.json');
+const results: Record<string, Cell> = existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : {};
+for (const seed of [1, 2, 3]) {
+  if (seed in results) continue;
+  results[seed] = await cell(seed);
+  writeFileSync(FILE, `${JSON.stringify(results, undefined, 2)}\n`);
+}
+const cells = Object.values(results);
+console.log('| | right | tokens |\n| --- | --- | --- |');
+for (const [name, of] of [
+  ['right only, first half', ({ before }: Cell) => before],
+  ['right only, second half (control)', ({ control }: Cell) => control],
+  ['with the length penalty, second half', ({ penalty }: Cell) => penalty],
+] as const) {
+  console.log(
+    `| ${name} | ${interval(cells.map((one) => of(one).accuracy))} | ${interval(cells.map((one) => of(one).length))} |`,
+  );
+}
+const difference = (of: (arm: Arm) => number) =>
+  interval(cells.map(({ penalty, control }) => of(penalty) - of(control)));
+console.log(`| difference | ${difference(({ accuracy }) => accuracy)} | ${difference(({ length }) => length)} |`);

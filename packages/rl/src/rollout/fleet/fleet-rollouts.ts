@@ -1,0 +1,226 @@
+import {
+  custom,
+  type Given,
+  integer,
+  isPosttrainError,
+  number,
+  oneOf,
+  options,
+  type SamplerServer,
+  type TokenSample,
+  type TokenSampleRequest,
+  text,
+} from '@posttrain/interfaces';
+import { linkedController } from '@posttrain/interfaces/concurrency';
+import { type CausalLM, contextOf } from '@posttrain/lm';
+import type { PromptRow } from '../../rewards/reward.js';
+import type { SampledRollout } from '../../rollout.js';
+import { type RolloutRequest, type RolloutSource, seedOf } from '../rollout-source.js';
+import { Fleet, FleetError, hashOf, type Member } from './fleet.js';
+import type { OnFleetEvent } from './fleet-event.js';
+import { type PolicyVersion, PolicyVersions } from './policy-versions.js';
+
+const isServer = (value: unknown): boolean =>
+  ['sample', 'score', 'probe', 'loadAdapter'].every(
+    (method) => typeof (value as Record<string, unknown> | null)?.[method] === 'function',
+  );
+
+const fleetOptions = options('fleetRollouts', {
+  /** `vllmServer({ … })`, `sglangServer({ … })`, or objects of one's own. How many there are, and where, does not change what is sampled. */
+  servers: custom<readonly SamplerServer[]>()(
+    'a list of servers, such as [vllmServer({ baseURL })]',
+    (value) => Array.isArray(value) && value.length > 0 && value.every(isServer),
+    { decisive: false },
+  ),
+  /** Where versions of the adapter are written, for servers to read; they are deleted when they are not used any more. */
+  folder: text({ decisive: false }),
+  /** The same folder, as servers call it. Default: as here. */
+  serverFolder: text({ optional: true, decisive: false }),
+  /** What versions are called at servers, before a random part and the step: another fleet's are told apart. Default `policy`. */
+  name: text({ default: 'policy', decisive: false }),
+  /** Steps from one version to the next: what is sampled is of a policy at most `syncEvery` - 1 steps old. Default 1. */
+  syncEvery: integer({ default: 1, min: 1 }),
+  /** Groups in flight at a server; further ones wait here. Default 8. */
+  concurrency: integer({ default: 8, min: 1, decisive: false }),
+  /**
+   * Whether servers are paused while they load a version, and how. Names are never used again, so `never` is safe: what is in flight ends
+   * with the version it began with. Default `never`.
+   */
+  pause: oneOf(['never', 'wait', 'keep'], { default: 'never', decisive: false }),
+  /**
+   * Identity check: the run fails where a server's log-probabilities of probe tokens, of its base with a version's adapter, differ from the
+   * trainer's by more than this, in the mean over tokens, in nats. Default 0.1, which a server in bfloat16 keeps and another model does not.
+   */
+  maxGap: number({ default: 0.1, min: 0, decisive: false }),
+  /** Tokens that servers are compared by, from the first prompts; two of them at least. Default 64. */
+  probeTokens: integer({ default: 64, min: 2, decisive: false }),
+  /** Milliseconds for which no server may answer before the run fails. Default 60 000. */
+  patienceMs: integer({ default: 60_000, min: 0, decisive: false }),
+  /** Milliseconds between two looks at a server that is lost. Default 2000. */
+  recheckMs: integer({ default: 2000, min: 1, decisive: false }),
+  /** Told of what happens: gaps, versions, groups with their times, servers that are lost and come back. Default: nobody. */
+  onEvent: custom<OnFleetEvent>()('a function of an event', (value) => typeof value === 'function', {
+    optional: true,
+    decisive: false,
+  }),
+});
+/** Options of `fleetRollouts`. */
+export type FleetRolloutsOptions = Given<typeof fleetOptions>;
+
+/**
+ * Rollouts of somebody's fleet: any number of vLLM, SGLang or our own servers, reached over HTTP, with token ids and log-probabilities in
+ * and out. One completion of the prompt each, as `singleTurn`, with the same seeds: servers that compute as the trainer does give the
+ * rollouts that it would.
+ *
+ * At each version of the policy (`syncEvery`) the adapter is written as a PEFT folder with a name of its own, loaded at a server before that
+ * is asked, and unloaded when nothing samples from it. A group stays on one server. A server that is lost loses what it is at, which is
+ * asked of another; it comes back by itself. `extras['rl.policy_version']` of each rollout is the step of the policy that it is of.
+ *
+ * What is sampled elsewhere is not quite the policy, so a run must recompute log π_old (`oldLogProbs: 'recomputed'`), and may correct by
+ * `truncatedImportance`. Only adapters are brought to servers: a run that trains all weights is refused at its second step, by the
+ * comparison. It samples ahead where the run has `maxStaleness`.
+ *
+ * @throws OptionError; FleetError where servers lack what is needed, compute something else, or none answers; what a server says of a request
+ *   that is wrong
+ */
+export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRolloutsOptions): RolloutSource<Row> {
+  const settings = fleetOptions.read(given);
+  const { folder, serverFolder = folder, syncEvery, onEvent = () => {} } = settings;
+  const fleet = new Fleet({ ...settings, onEvent });
+  const versions = new PolicyVersions(fleet, { ...settings, serverFolder, onEvent });
+  let last: PolicyVersion | undefined;
+
+  /** The version that a step samples from: brought now unless the last one is still that. */
+  const versionFor = async (request: RolloutRequest<Row>, signal: AbortSignal): Promise<PolicyVersion> => {
+    const { model, adapter, policyStep: step = request.step } = request;
+    // Dynamic sampling and evaluations ask several times in a step.
+    const wanted = step - (step % syncEvery);
+    if (last === undefined || last.step < wanted || last.step > step) {
+      last = await versions.write({ model, adapter, step }, probeOf(request, settings.probeTokens));
+      last.uses++;
+      const version = last;
+      // One that cannot be reached now is asked again when there is something to sample.
+      await fleet.each((member) => versions.load(member, version, signal), signal).finally(() => version.uses--);
+      await versions.drop(step, signal);
+    }
+    return last;
+  };
+
+  const sampleAhead = async (request: RolloutRequest<Row>): Promise<() => Promise<readonly SampledRollout[]>> => {
+    request.signal?.throwIfAborted();
+    const { controller, dispose } = linkedController([request.signal]);
+    const { signal } = controller;
+    const version = await versionFor(request, signal);
+    version.uses++;
+    const groups = request.rows.map((_, i) => groupAt(request, i, version, signal));
+    const sampled = Promise.all(groups).finally(() => {
+      version.uses--;
+      // Of several groups the others are of no use to anybody.
+      controller.abort(new FleetError('another group has failed'));
+      dispose();
+    });
+    sampled.catch(() => {});
+    return async () => (await sampled).flat();
+  };
+
+  const groupAt = (request: RolloutRequest<Row>, i: number, version: PolicyVersion, signal: AbortSignal) => {
+    const { rows, prompts, completionsPerPrompt: n, firstGroup, step, key, sampling } = request;
+    const [prompt, row, group] = [prompts[i]!, rows[i]!, firstGroup + i];
+    const seed = seedOf(key.child(i));
+    const asked = { ...sampling, prompt, n, seed, adapter: version.adapter, signal };
+    return fleet.run(
+      hashOf(prompt),
+      async (member) => {
+        const begun = performance.now();
+        const samples = await atVersion(member, version, () => wholeSamples(member, asked), signal);
+        checkSamples(member, samples, version, n);
+        const tokens = samples.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0);
+        const times = { begun, ended: performance.now() };
+        onEvent({ kind: 'sampled', server: member.server.name, step, version: version.step, group, tokens, ...times });
+        return samples.map(
+          ({ tokenIds, logProbs, text: said, finishReason }): SampledRollout => ({
+            ...{ group, row, promptTokens: prompt, text: said, finishReason },
+            ...{ completionTokens: tokenIds, samplerLogProbs: logProbs },
+            extras: { 'rl.policy_version': version.step },
+          }),
+        );
+      },
+      signal,
+    );
+  };
+
+  /** A server that has been started anew has no adapters, and says 404: it loads this one again, once. */
+  const atVersion = async <T>(
+    member: Member,
+    version: PolicyVersion,
+    work: () => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> => {
+    await versions.load(member, version, signal);
+    try {
+      return await work();
+    } catch (error) {
+      const isUnknown = isPosttrainError(error) && (error as { readonly status?: number }).status === 404;
+      if (!isUnknown || version.adapter === undefined) throw error;
+      versions.forget(member);
+      await versions.load(member, version, signal);
+      return work();
+    }
+  };
+
+  return {
+    name: 'fleet',
+    settings: fleetOptions.settings(given),
+    isOffPolicy: true,
+    sample: async (request) => (await sampleAhead(request))(),
+    sampleAhead,
+  };
+}
+
+/** How often a group is asked for again that somebody's pause has cut off. */
+const MOST_CUTS = 3;
+
+/** A group whose completions have come to their ends. What is cut off is asked for again, with the same seeds. */
+async function wholeSamples({ server }: Member, asked: TokenSampleRequest): Promise<readonly TokenSample[]> {
+  for (let cuts = 0; ; cuts++) {
+    const samples = await server.sample(asked);
+    asked.signal?.throwIfAborted();
+    if (!samples.some(({ finishReason }) => finishReason === 'abort')) return samples;
+    if (cuts === MOST_CUTS) {
+      throw new FleetError(
+        `${server.name} was paused by somebody ${cuts + 1} times while a group was sampled; who else uses it?`,
+      );
+    }
+  }
+}
+
+/** @throws FleetError where a group is not whole, or of other weights */
+function checkSamples({ server }: Member, samples: readonly TokenSample[], version: PolicyVersion, n: number): void {
+  if (samples.length !== n)
+    throw new FleetError(`${server.name} gave ${samples.length} completions where ${n} were asked for`);
+  for (const { tokenIds, weightVersion } of samples) {
+    if (tokenIds.length === 0) throw new FleetError(`${server.name} gave a completion without tokens`);
+    // Servers that say nothing of adapters' weights call all of them as their base.
+    if (
+      weightVersion !== undefined &&
+      version.adapter !== undefined &&
+      weightVersion !== version.adapter &&
+      /-v\d+$/.test(weightVersion)
+    ) {
+      throw new FleetError(
+        `${server.name} sampled from "${weightVersion}", and "${version.adapter}" was asked for: it keeps old adapters`,
+      );
+    }
+  }
+}
+
+/** The beginning of the prompts, as one sequence. */
+function probeOf(
+  { prompts, model }: { readonly prompts: readonly (readonly number[])[]; readonly model: CausalLM },
+  most: number,
+): number[] {
+  const length = Math.min(most, contextOf(model.config, undefined) - 1);
+  const tokens: number[] = [];
+  for (let i = 0; tokens.length < Math.max(2, length) && i < most; i++) tokens.push(...prompts[i % prompts.length]!);
+  return tokens.slice(0, Math.max(2, length));
+}
