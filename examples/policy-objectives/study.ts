@@ -23,7 +23,7 @@ for (const seed of SEEDS) {
       const name = `${arm} ${reward} ${seed}`;
       if (name in results) continue;
       results[name] = Number((await cell(arm, reward, seed)).toFixed(4));
-      writeFileSync(FILE, `${JSON.stringify(results, undefined, 1)}\n`);
+      writeFileSync(FILE, `${JSON.stringify(results, undefined, 2)}\n`);
     }
   }
 }

@@ -71,7 +71,7 @@ for (const seed of SEEDS) {
     const name = `${arm} ${seed}`;
     if (name in results) continue;
     results[name] = await cell(arm, seed);
-    writeFileSync(FILE, `${JSON.stringify(results, undefined, 1)}\n`);
+    writeFileSync(FILE, `${JSON.stringify(results, undefined, 2)}\n`);
   }
 }
 

@@ -337,14 +337,19 @@ describe('what is reported of a token', () => {
       ...[{ logitBias: new Map([[1, -2]]) }, { minP: 0.2, repetitionPenalty: 1.3 }],
     ];
     for (const overrides of cases) {
-      const settings = { ...plain, ...overrides, samplingLogProbs: true };
+      const settings = { ...plain, ...overrides, samplingLogProbs: true, keptTokens: true };
       const context = new TokenHistory([3]);
       const shares = distribution(logits, settings, context);
       for (const uniform of [0.01, 0.4, 0.8, 0.99]) {
-        const { token, samplingLogProb } = sampleToken(logits, settings, context, uniform);
+        const { token, samplingLogProb, keptTokens } = sampleToken(logits, settings, context, uniform);
         expect(Math.exp(samplingLogProb!)).toBeCloseTo(shares[token]!, 5);
+        // The tokens that any uniform gives; null where that is all of them.
+        const kept = [...logits.keys()].filter((id) => shares[id]! > 0);
+        expect(keptTokens).toEqual(kept.length === logits.length ? null : kept);
       }
     }
-    expect(sampleToken(logits, plain, none, 0.5)).not.toHaveProperty('samplingLogProb');
+    for (const name of ['samplingLogProb', 'keptTokens']) {
+      expect(sampleToken(logits, plain, none, 0.5)).not.toHaveProperty(name);
+    }
   });
 });

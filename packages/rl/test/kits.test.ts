@@ -3,7 +3,7 @@ import { sgd } from '@posttrain/core-tensor/optim';
 import type { Generator, SamplerServer, Verifier } from '@posttrain/interfaces';
 import { LocalGenerator, SequenceClassifier, ValueModel } from '@posttrain/lm';
 import { Trainer } from '@posttrain/training';
-import { testRowSource } from '@posttrain/training/testing';
+import { testRowSource, testUpdateRule } from '@posttrain/training/testing';
 import { describe, expect, it } from 'vitest';
 import { failuresOf } from '../../../testing/failures-of.js';
 import {
@@ -43,6 +43,7 @@ import {
   mixerRollouts,
   movingAverageBaseline,
   multiTurn,
+  naturalPolicyGradient,
   noBaseline,
   noRatio,
   nStepAdvantage,
@@ -52,6 +53,7 @@ import {
   partialRollouts,
   policyEntropies,
   policyGradient,
+  prime,
   prioritizedReplay,
   processGrpo,
   type Rollout,
@@ -121,6 +123,7 @@ const advantages: readonly (readonly [() => Advantage, TestAdvantageOptions?])[]
   [() => maxRl(), { scaleInvariant: true }],
   [() => logPartition({ tau: 0.5 }), { shiftInvariant: 'group' }],
   [() => processGrpo({ stepTokens: [2] }), { scaleInvariant: true, tolerance: 5e-3 }],
+  [() => prime(), { shiftInvariant: 'group', scaleInvariant: true }],
   [
     () => topEntropy(leaveOneOut(), { topEntropyQuantile: 0.4 }),
     {
@@ -156,6 +159,8 @@ const advantages: readonly (readonly [() => Advantage, TestAdvantageOptions?])[]
 ];
 
 describe('our own parts pass the kits', () => {
+  testUpdateRule(it, () => naturalPolicyGradient({ cgIterations: 3 }));
+
   for (const [make, options] of advantages) testAdvantage(it, make, options);
 
   const chat = { model: () => chatModel(1), rows: sums, maxTokens: 16 };

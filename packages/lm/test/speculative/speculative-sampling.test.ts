@@ -484,7 +484,7 @@ describe('typical acceptance', () => {
     // Without the third branch one token is kept: the likeliest of the two.
     expect(run({}, { ...proposal, tokens: [0, 1], parents: [-1, -1] }).path).toEqual([1]);
     const { accepts: _, ...exact } = proposal;
-    for (const overrides of [{ temperature: 0 }, { samplingLogProbs: true }, { hook: {} }]) {
+    for (const overrides of [{ temperature: 0 }, { samplingLogProbs: true }, { keptTokens: true }, { hook: {} }]) {
       expect(run(overrides)).toEqual(run(overrides, exact as typeof proposal));
     }
   });

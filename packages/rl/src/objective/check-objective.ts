@@ -73,7 +73,7 @@ export function furtherAnnotations(
       if (values?.length !== wanted) {
         const gave = values === undefined ? 'no numbers' : `${values.length} numbers`;
         const problem = `gave ${gave} of its annotation "${annotation}" for a rollout, where ${wanted} belong`;
-        throw new PosttrainError('OBJECTIVE', `${objective}: the part ${name} ${problem}`);
+        throw new PosttrainError('OBJECTIVE', `${objective}: the regulariser ${name} ${problem}`);
       }
       const before = per === 'row' ? 0 : (rollout.promptTokens.length - 1) * width;
       return [annotation, [...new Array<number>(before).fill(0), ...Array.from(values)]];
