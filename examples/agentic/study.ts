@@ -128,3 +128,8 @@ for (const reward of REWARDS) {
   const called = curves.map((curve) => curve.called.at(-1)!);
   console.log(`| ${reward} | ${[first, last, learnt, called].map(interval).join(' | ')} |`);
 }
+const differences = (what: 'right' | 'called') =>
+  SEEDS.map((seed) => results[`right ${seed}`]![what].at(-1)! - results[`random ${seed}`]![what].at(-1)!);
+console.log(
+  `\nMore than the control at last: right ${interval(differences('right'))}, called ${interval(differences('called'))}`,
+);
