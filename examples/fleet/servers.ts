@@ -15,7 +15,7 @@ export interface StartedServer {
 const root = join(import.meta.dirname, '../..');
 
 /** What a server is started with. */
-export interface ServerSettings {
+interface ServerSettings {
   readonly model: string;
   /** Where adapters are. */
   readonly folder: string;

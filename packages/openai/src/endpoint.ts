@@ -57,7 +57,7 @@ export interface Endpoint {
 }
 
 /** A request about the server and not to its model. */
-export interface ControlRequest {
+interface ControlRequest {
   readonly method: 'GET' | 'POST';
   /** From the root of the server: `/pause?mode=keep`. */
   readonly path: string;

@@ -15,7 +15,7 @@ export interface ExactSample {
 }
 
 /** What is sampled, and from what. */
-export interface ExactRequest {
+interface ExactRequest {
   readonly name: string;
   readonly model: ServedModel;
   readonly complete: NonNullable<ServedModel['complete']>;

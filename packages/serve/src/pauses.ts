@@ -11,7 +11,7 @@ interface Gate {
 }
 
 /** A request that generates. */
-export interface PausableRun {
+interface PausableRun {
   /** Fires when a pause ends it. */
   readonly ended: AbortSignal;
   /** It has come to its end. */

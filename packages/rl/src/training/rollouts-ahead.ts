@@ -1,7 +1,7 @@
 import type { ScoredRollout } from '../rollout.js';
 
 /** The rollouts of a step, and of which policy they are. */
-export interface StepRollouts {
+interface StepRollouts {
   readonly rollouts: readonly ScoredRollout[];
   /** The step before whose update the policy was that they are of. */
   readonly policyStep: number;
