@@ -80,7 +80,8 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   async learners() {
     const rows: string[][] = [];
     for (const learner of Object.keys(LEARNERS) as (keyof typeof LEARNERS)[]) {
-      const arm = (name: string) => ofSeeds('learners', `${learner} ${name}`, (seed) => learnt(learner, name === 'control', seed));
+      const arm = (name: string) =>
+        ofSeeds('learners', `${learner} ${name}`, (seed) => learnt(learner, name === 'control', seed));
       const [own, control] = [await arm('right'), await arm('control')];
       rows.push([`\`${learner}\``, interval(own), interval(control), interval(own.map((x, i) => x - control[i]!))]);
     }
@@ -94,7 +95,15 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
       const change = (of: 'oracle' | 'generator') => interval(cells.map((one) => one[of][1] - one[of][0]));
       rows.push([arm, `${mean(0)}, ${mean(1)}`, change('oracle'), change('generator')]);
     }
-    table(['after maximum likelihood', 'NLL under the oracle: before, after', 'change', 'change of the NLL of the oracle’s'], rows);
+    table(
+      [
+        'after maximum likelihood',
+        'NLL under the oracle: before, after',
+        'change',
+        'change of the NLL of the oracle’s',
+      ],
+      rows,
+    );
   },
   async malt() {
     const rows: string[][] = [];
