@@ -61,8 +61,8 @@ export class ModelRegistry {
   }
 
   /** Serves an adapter of the folder that the operator named. @throws ApiError */
-  load(asked: AdapterToLoad): Promise<void> {
-    return this.#inTurn(async () => {
+  async load(asked: AdapterToLoad): Promise<void> {
+    const replaced = await this.#inTurn(async () => {
       const { name, path, inPlace } = asked;
       const adapterFolder = this.#allowsChanges();
       const present = this.get(name);
@@ -92,13 +92,15 @@ export class ModelRegistry {
         throw cannotLoad(name, cause);
       });
       this.#put(name, { ...made, card: { root: path, parent: baseName } });
-      await present?.unload?.();
+      return present;
     });
+    // What it is still asked for may take its time, which other changes need not wait.
+    await replaced?.unload?.();
   }
 
-  /** Serves an adapter no more. @throws ApiError */
-  unload(name: string): Promise<void> {
-    return this.#inTurn(async () => {
+  /** Serves an adapter no more; done when what it was asked for is. @throws ApiError */
+  async unload(name: string): Promise<void> {
+    const removed = await this.#inTurn(async () => {
       this.#allowsChanges();
       const model = this.get(name);
       if (!model || !isAdapter(model)) {
@@ -107,8 +109,9 @@ export class ModelRegistry {
         });
       }
       this.#entries.delete(name);
-      await model.unload?.();
+      return model;
     });
+    await removed.unload?.();
   }
 
   #put(name: string, model: ServedModel): void {
