@@ -15,16 +15,14 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 
 torch.set_num_threads(1)
 
-# name: (base folder, configuration of the library, options of this project)
+# name: (base folder, configuration of the library, options of this project). Of a Llama the logits of `adapters` 1.2.0 are others as soon as it
+# has been prepared (`init`), without any adapter, so that there is nothing to compare with.
 HOULSBY = {"parts": ["attention", "mlp"], "placement": "sequential", "non_linearity": "silu", "scaling": 1}
 PFEIFFER = {"parts": ["mlp"], "placement": "stream", "non_linearity": "relu", "scaling": 1}
 PARALLEL = {"parts": ["mlp"], "placement": "parallel", "non_linearity": "relu", "scaling": 4}
 CASES = {
-    "double-seq-bn-llama": ("llama", adapters.DoubleSeqBnConfig, HOULSBY),
     "double-seq-bn-gpt2": ("gpt2", adapters.DoubleSeqBnConfig, HOULSBY),
-    "seq-bn-llama": ("llama", adapters.SeqBnConfig, PFEIFFER),
     "seq-bn-gpt2": ("gpt2", adapters.SeqBnConfig, PFEIFFER),
-    "par-bn-llama": ("llama", adapters.ParBnConfig, PARALLEL),
     "par-bn-gpt2": ("gpt2", adapters.ParBnConfig, PARALLEL),
 }
 SIZE = 4
@@ -41,12 +39,14 @@ def place_of(name: str) -> str:
 def make(name: str, folder: Path, seed: int) -> None:
     base, kind, options = CASES[name]
     model = AutoModelForCausalLM.from_pretrained(f"models/{base}", torch_dtype=torch.float32, attn_implementation="eager")
-    adapters.init(model)
+    inputs = load_file(f"models/{base}/expected.safetensors")
+    ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
+    adapters.init(model.eval())
+    with torch.no_grad():
+        assert torch.allclose(model(ids).logits, inputs["batch.logits"], atol=1e-4), "the base is the base"
     model.add_adapter("own", config=kind(reduction_factor=model.config.hidden_size / SIZE))
     model.train_adapter("own")
     model.eval()
-    inputs = load_file(f"models/{base}/expected.safetensors")
-    ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
     generator = torch.Generator().manual_seed(seed)
     trained = {place_of(key): p for key, p in model.named_parameters() if p.requires_grad}
     assert len(trained) == sum(p.requires_grad for p in model.parameters()), "every parameter has a place of its own"

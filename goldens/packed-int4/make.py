@@ -1,7 +1,6 @@
-"""Model folders as GPTQ's and AWQ's own tools write them in 4 bits, with the logits of the floats that the codes stand for.
+"""Model folders as GPTQ's and AWQ's own tools lay them out in 4 bits, with the logits of the floats that the codes stand for, W = s (c - z).
 
-The codes, scales and zeros are packed by the tools' own code (see `tools`): GPTQModel's linear layer and AutoAWQ's, whose own dequantisation is
-compared with the formula that the expected logits come from, W = s (c - z).
+The layout is that of AutoGPTQ's and GPTQModel's linear layers and of AutoAWQ's `gemm`; their packages are not run here.
 """
 
 import sys
