@@ -83,6 +83,15 @@ EXPERTS = {
 # What each token of a context is: templates, an input, and one that is not trained.
 CONTEXT = {"cpt_token_ids": [9, 4, 31, 17, 2], "cpt_tokens_type_mask": [1, 2, 2, 3, 0]}
 
+# Two examples with their labels, one of them of two tokens, and the weights of labels.
+EXAMPLES = {
+    "cpt_token_ids": [9, 4, 31, 17, 2, 8, 40, 3, 21, 5],
+    "cpt_tokens_type_mask": [1, 2, 2, 3, 4, 4, 5, 6, 7, 8],
+    "opt_projection_epsilon": 2.0,
+    "opt_weighted_loss_type": "decay",
+    "opt_loss_decay_factor": 0.7,
+}
+
 # name: (base folder, class of the configuration, options beside task_type)
 CASES = {
     "vera-llama": ("llama", VeraConfig, {"r": 4, "target_modules": ["q_proj", "k_proj", "down_proj"]}),
@@ -200,6 +209,8 @@ CASES = {
     "waveft-sparse-qwen2": ("qwen2", WaveFTConfig, {"n_frequency": 30, "use_idwt": False, "scaling": 2.0}),
     "osf-llama": ("llama", OSFConfig, {"effective_rank": 10, "target_modules": ["k_proj", "down_proj"]}),
     "osf-half-qwen2": ("qwen2", OSFConfig, {"target_modules": ["v_proj", "up_proj"]}),
+    "cpt-labels-llama": ("llama", CPTConfig, EXAMPLES),
+    "cpt-labels-gpt2": ("gpt2", CPTConfig, EXAMPLES | {"opt_weighted_loss_type": "none"}),
 }
 
 
@@ -332,6 +343,13 @@ def make(name: str, folder: Path, seed: int) -> None:
     facts = {"base": base, "loss": loss.item()}
     again = PeftModel.from_pretrained(load_base(base), folder).eval()
     assert torch.allclose(again(ids, **given).logits, output.logits, atol=1e-5), "the saved adapter is the adapter"
+    if name.startswith("cpt-labels"):
+        # PEFT's own loss, of the labels in the context and of the rows.
+        model.zero_grad()
+        whole = model(ids, labels=labels).loss
+        whole.backward()
+        facts["whole_loss"] = whole.item()
+        tensors |= {f"whole.{key}": value.clone() for key, value in gradients(model).items()}
     if given:
         facts["inputs"] = [{"taskIds": task} for task in TASKS]
     if not name.startswith(("prompt", "prefix", "p-tuning", "cpt", "multitask", "xlora", "poly", "alora")):
@@ -401,7 +419,7 @@ def houlsby(folder: Path, base: str, seed: int, parts=("attention", "mlp"), plac
     output.loss.backward()
     write_tensors(folder / "adapter_model.safetensors", tensors)
     facts = {"auto_mapping": None, "base_model_name_or_path": f"models/{base}", "inference_mode": True, "revision": None}
-    options = {"bottleneck_size": size, "modules_to_save": None, "non_linearity": name, "placement": placement}
+    options = {"bottleneck_size": size, "modules_to_save": None, "non_linearity": name, "placement": placement, "scaling": 1}
     kind = {"peft_type": "HOULSBY", "peft_version": "0.21.2", "task_type": "CAUSAL_LM", "parts": list(parts)}
     write_json(folder / "adapter_config.json", facts | options | kind)
     expected = {"logits": output.logits} | {f"gradient.{key}": value.grad for key, value in tensors.items()}
@@ -410,7 +428,7 @@ def houlsby(folder: Path, base: str, seed: int, parts=("attention", "mlp"), plac
 
 
 def bitfit(folder: Path, base: str, seed: int) -> None:
-    """BitFit, which PEFT does not have: torch's own gradients of the biases of a model, in this project's own files."""
+    """BitFit in this project's own files: torch's gradients of the biases of a model, which are those of PEFT's `bias="all"`."""
     model = load_base(base)
     inputs = load_file(f"models/{base}/expected.safetensors")
     ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
@@ -420,6 +438,16 @@ def bitfit(folder: Path, base: str, seed: int) -> None:
     biases = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     output = model(ids, labels=labels)
     output.loss.backward()
+    # PEFT has it as `bias="all"` of a LoRA, whose B is zero at the start.
+    peft = get_peft_model(load_base(base), LoraConfig(task_type="CAUSAL_LM", bias="all", fan_in_fan_out=base == "gpt2")).eval()
+    same = {name.replace("base_model.model.", "").replace(".base_layer", ""): p for name, p in peft.named_parameters() if p.requires_grad}
+    same = {name: parameter for name, parameter in same.items() if "lora_" not in name}
+    assert same.keys() == biases.keys(), "PEFT trains the same biases"
+    with torch.no_grad():
+        for name, parameter in same.items():
+            parameter.copy_(biases[name])
+    peft(ids, labels=labels).loss.backward()
+    assert all(torch.allclose(p.grad, biases[name].grad, atol=1e-7) for name, p in same.items()), "by the same gradients"
     write_tensors(folder / "adapter_model.safetensors", {f"base_model.model.{key}": value for key, value in biases.items()})
     facts = {"auto_mapping": None, "base_model_name_or_path": f"models/{base}", "inference_mode": True, "revision": None}
     options = {"exclude_modules": None, "modules_to_save": None, "target_modules": ".*"}

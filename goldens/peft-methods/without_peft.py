@@ -58,6 +58,9 @@ def lora_xs(folder: Path, base: str, names: list[str], seed: int, load_base) -> 
     write_json(folder / "expected.json", {"base": base, "loss": output.loss.item(), "merged_parameters": list(merged)})
 
 
+BALANCE = 0.3
+
+
 def mole(folder: Path, name: str, base: str, temperature: float, seed: int, load_base, experts) -> None:
     """LoRA adapters of PEFT, each in a model of its own, mixed by a gate of what all of them would add."""
     adapters = experts(name, base, folder)["adapters"]
@@ -75,7 +78,7 @@ def mole(folder: Path, name: str, base: str, temperature: float, seed: int, load
     model = load_base(base)
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
-    gates = {}
+    gates, given = {}, []
 
     def mixed(key: str, gate):
         def hook(_module, args, output):
@@ -85,6 +88,7 @@ def mole(folder: Path, name: str, base: str, temperature: float, seed: int, load
             together = torch.cat(changes, dim=-1)
             norm = together / (together.square().mean(-1, keepdim=True) + 1e-6).sqrt()
             shares = torch.softmax(norm @ gate.T / temperature, dim=-1)
+            given.append(shares)
             return output + sum(shares[..., i, None] * change for i, change in enumerate(changes))
 
         return hook
@@ -98,9 +102,18 @@ def mole(folder: Path, name: str, base: str, temperature: float, seed: int, load
         gates[f"base_model.model.{key}.mole_gate"] = gate
         module.register_forward_hook(mixed(key, gate))
     output = model(ids, labels=labels)
-    output.loss.backward()
+    output.loss.backward(retain_graph=True)
     write_tensors(folder / "adapter_model.safetensors", gates)
-    config_file(folder, base, "MOLE", {"adapters": adapters, "temperature": temperature})
-    expected = {"logits": output.logits} | {f"gradient.{key}": gate.grad for key, gate in gates.items()}
+    config_file(folder, base, "MOLE", {"adapters": adapters, "balance": 0, "temperature": temperature})
+    expected = {"logits": output.logits} | {f"gradient.{key}": gate.grad.clone() for key, gate in gates.items()}
+    # With the loss that balances experts: of each row, weighed by its share of the trained tokens.
+    model.zero_grad()
+    for gate in gates.values():
+        gate.grad = None
+    trained = (labels[:, 1:] != -100).sum(1)
+    means = torch.stack(given).mean((0, 2))
+    balanced = output.loss + BALANCE * (-torch.log(means).sum(-1) * trained / trained.sum()).sum()
+    balanced.backward()
+    expected |= {f"balanced.{key}": gate.grad for key, gate in gates.items()}
     write_tensors(folder / "expected.safetensors", expected)
-    write_json(folder / "expected.json", {"base": base, "loss": output.loss.item()})
+    write_json(folder / "expected.json", {"base": base, "loss": output.loss.item(), "balanced_loss": balanced.item()})

@@ -32,3 +32,30 @@ export function peakBytes(f: (x: Tensor) => Tensor, like: Tensor, visit: (node: 
   }
   return peak;
 }
+
+/**
+ * Bytes of the intermediate results of a loss, from primitives only, that its gradients read: what is kept from the pass for them. Inputs,
+ * constants and weights take none.
+ */
+export function keptBytes(loss: Tensor, gradients: readonly Tensor[]): number {
+  const captured = captureLeaves([loss.value, ...gradients.map(({ value }) => value)], []);
+  const { nodes, outputs } = simplify(captured.graph, { kernels: new Set() });
+  const pass = new Set<GraphNode>();
+  const visit = (node: GraphNode): void => {
+    if (pass.has(node)) return;
+    pass.add(node);
+    for (const used of node.inputs) visit(used.node);
+  };
+  visit(outputs[0]!.node);
+  const storedIn = (node: GraphNode): GraphNode => (VIEWS.has(node.op) ? storedIn(node.inputs[0]!.node) : node);
+  const kept = new Set<GraphNode>();
+  for (const node of nodes) {
+    if (pass.has(node)) continue;
+    for (const used of node.inputs) if (pass.has(used.node)) kept.add(storedIn(used.node));
+  }
+  const free = new Set([...VIEWS, 'input', 'data', 'full', 'iota', 'broadcastTo']);
+  const sizes = [...kept].map((node) =>
+    free.has(node.op) ? 0 : node.outputs.reduce((sum, _, index) => sum + 4 * sizeOf(specOf({ node, index }).shape), 0),
+  );
+  return sizes.reduce((a, b) => a + b, 0);
+}

@@ -55,6 +55,23 @@ describe('generate', () => {
     expect(again.usage.cachedPromptTokens).toBe(promptTokens - 1);
   });
 
+  it('forgets an adapter when what is asked for with it has ended, and keeps nothing of it', async () => {
+    const generator = new LocalGenerator(await tinyModel());
+    const adapter = { name: 'one', parameters: {}, hooks: () => ({}) };
+    const request = { prompt: 'One and one is', seed: 5, adapter, ...sampled };
+    const cached = async () => {
+      const [[{ usage }]] = (await generator.generate([{ ...request, maxTokens: 1 }])) as [[Completion]];
+      return usage.cachedPromptTokens;
+    };
+    expect(await cached()).toBe(0);
+    expect(await cached()).toBeGreaterThan(0);
+    const running = generator.generate([request, { ...request, seed: 6, maxTokens: 2 }]);
+    await generator.forget(adapter);
+    expect(generator.load).toEqual({ waiting: 0, active: 0 });
+    expect((await running).flat().map(({ usage }) => usage.completionTokens)).toEqual([24, 2]);
+    expect(await cached()).toBe(0);
+  });
+
   it('numbers seeds: sample i of seed s is sample 0 of seed s + i, in any company', async () => {
     const model = await tinyModel();
     const request = { prompt: 'A', ...sampled, maxTokens: 8 };

@@ -1,9 +1,9 @@
-import { cp, readdir, readFile, stat } from 'node:fs/promises';
+import { cp, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Engine, type Tensor, tensor } from '@posttrain/core-tensor';
-import { openSafetensors } from '@posttrain/core-tensor/io';
+import { openSafetensors, type TensorData } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
-import type { FloatMatrix } from '@posttrain/core-tensor/quantization';
+import { type FloatMatrix, fromGptq } from '@posttrain/core-tensor/quantization';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { describe, expect, it } from 'vitest';
 import { modelOf } from '../../peft/test/model.js';
@@ -171,6 +171,79 @@ const METHODS: readonly QuantizationOptions[] = [
   { method: 'int8' },
   { method: 'int4', blockSize: 16 },
 ];
+
+describe('folders that the tools of GPTQ and AWQ packed', () => {
+  const packed = (name: string) => join(import.meta.dirname, '../../../goldens/packed-int4', name);
+
+  it.each([
+    ['gptq', 14],
+    ['gptq-rows', 14],
+    // Of the other layers act-order has scattered the groups.
+    ['gptq-act-order', 2],
+    ['awq', 14],
+  ])(
+    '%s: has the logits of what the codes stand for, stays in 4 bits, and is saved for others',
+    async (name, count) => {
+      const warnings: string[] = [];
+      const listen = ({ message }: Error) => warnings.push(message);
+      process.on('warning', listen);
+      const loaded = await loadWeights(packed(name));
+      await new Promise(setImmediate);
+      process.off('warning', listen);
+      expect(warnings.some((text) => /12 layers .* act-order has scattered/.test(text))).toBe(count < 14);
+      const file = await openSafetensors(join(packed(name), 'expected.safetensors'));
+      const tokens = tensor(Int32Array.from((await file.read('input_ids')).data as Int32Array), [2, 7]);
+      const expected = (await file.read('logits')).data as Float32Array;
+      await file.close();
+      const tolerance = 1e-5 * Math.max(...expected.map(Math.abs));
+      expect(largestDifference(await logitsOf(loaded, tokens), expected)).toBeLessThan(tolerance);
+      const int4 = [...loaded.network.modules.values()].filter(({ quantization }) => quantization?.method === 'int4');
+      expect(int4).toHaveLength(count);
+      const folder = await temporaryFolder();
+      await saveWeights(folder, loaded.config, loaded.weights, {}, undefined, loaded.network);
+      expect((await configOf(folder)).quantization_config.format).toBe('pack-quantized');
+      const again = await loadWeights(folder);
+      expect(largestDifference(await logitsOf(again, tokens), expected)).toBeLessThan(tolerance);
+    },
+  );
+
+  it.each([
+    ['gptq', { bits: 3 }, /bits is 3; only weights of 4 are read/],
+    ['gptq', { bits: 4, group_size: 0 }, /group_size is 0; it must be a whole number above 0, or -1/],
+    ['gptq', { checkpoint_format: 'marlin' }, /checkpoint_format "marlin" is not supported/],
+    ['gptq', { dynamic: { '-:lm_head': {} } }, /dynamic, options by module, is not supported/],
+    ['gptq', { group_size: 16 }, /q_proj.scales is float32 \[2, 64\], not float32 \[4, 64\]/],
+    ['gptq', { quant_method: 'awq' }, /q_proj.qweight|q_proj\.scales/],
+    ['awq', { version: 'gemv' }, /version "gemv" is not supported, only "gemm"/],
+    ['awq', { zero_point: false }, /zero_point must be true/],
+    ['awq', { quant_method: 'aqlm' }, /only "bitsandbytes", "compressed-tensors", "gptq" and "awq"/],
+    ['awq', undefined, /is packed, but config.json has no quantization_config/],
+  ])('%s with %o is refused', async (name, changed, message) => {
+    const folder = await temporaryFolder();
+    await cp(packed(name), folder, { recursive: true });
+    const config = await configOf(folder);
+    const quantization_config = changed && { ...config.quantization_config, ...changed };
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, quantization_config }));
+    await expect(loadWeights(folder)).rejects.toThrow(message);
+  });
+
+  it('refuses act-order without the groups of inputs, and groups that there are not', async () => {
+    const tensors = await tensorsOf(packed('gptq-act-order'));
+    const part = (suffix: string) => tensors[`model.layers.0.self_attn.q_proj.${suffix}`] as TensorData;
+    const scales = part('scales');
+    const own = { qweight: part('qweight'), qzeros: part('qzeros') };
+    const float = { dtype: 'float32' as const, shape: scales.shape, data: new Float32Array(scales.data.length) };
+    const format = { groupSize: 32, actOrder: true };
+    expect(() => fromGptq('q', { ...own, scales: float }, format)).toThrow(
+      /q.g_idx is missing, .* act-order \(desc_act\)/,
+    );
+    const g_idx = { dtype: 'int32' as const, shape: [64], data: new Int32Array(64).fill(7) };
+    expect(() => fromGptq('q', { ...own, scales: float, g_idx }, format)).toThrow(
+      /g_idx has the group 7, and there are 2/,
+    );
+    expect(() => fromGptq('q', { scales: float }, format)).toThrow(/q.qweight is missing/);
+  });
+});
 
 describe('int4 in generation', () => {
   const INT4: readonly QuantizationOptions[] = [

@@ -90,6 +90,7 @@ export { type PTuningConfig, pTuning } from './methods/p-tuning.js';
 export { peftMethods } from './methods/peft-methods.js';
 export { type PolyConfig, poly } from './methods/poly.js';
 export { type PrefixTuningConfig, prefixTuning } from './methods/prefix-tuning.js';
+export { progressivePrompt } from './methods/progressive-prompts.js';
 export { type PromptTuningConfig, promptTuning } from './methods/prompt-tuning.js';
 export { type RandLoraConfig, randLora } from './methods/randlora.js';
 export { type RoadConfig, road } from './methods/road.js';

@@ -47,7 +47,7 @@ interface Expected {
 function logitsOf(model: CausalLM, input: ReturnType<typeof inputOf>, hooks: LayerHooks): Tensor {
   const hidden = model.network.hidden(model.weights, input, hooks);
   const [b, s, d] = hidden.shape as [number, number, number];
-  return hidden.reshape([b * s, d]).matmul(model.network.head(model.weights, hooks), { transposeB: true });
+  return model.network.logits(model.weights, hidden.reshape([b * s, d]), hooks);
 }
 
 /** Mean of -log p over labels ≠ -100. */
@@ -67,7 +67,8 @@ function lossOf(
     'int32',
   );
   const counted = tensor(Float32Array.from(shifted, (label) => (label === -100 ? 0 : 1)));
-  const { logProbs } = tokenLogProbs(states, model.network.head(model.weights, hooks), targets);
+  const softCap = { softCap: model.network.logitSoftCap };
+  const { logProbs } = tokenLogProbs(states, model.network.head(model.weights, hooks), targets, softCap);
   return logProbs.mul(counted).sum().neg().div(counted.sum());
 }
 
@@ -199,9 +200,28 @@ describe('targetParameters', () => {
     [{ targetParameters: ['experts.gate_up'] }, /"experts.gate_up" is no weight of experts.*experts.gate_up_proj/],
     [{ targetParameters, loraDropout: 0.1 }, /without loraDropout, loraBias, useDora/],
     [{ targetParameters, initLoraWeights: 'pissa' }, /with initLoraWeights true, false or "gaussian"/],
-    [{ targetParameters, targetModules: 'all-linear' }, /which targetModules or modulesToSave has already/],
+    [{ targetParameters, targetModules: ['up_proj'] }, /which targetModules or modulesToSave has already/],
   ])('refuse %j', async (options, message) => {
     await expect(createAdapter(await moe, lora, { r: 2, ...options })).rejects.toThrow(message);
+  });
+
+  it("are what 'all-linear' is in a mixture, as PEFT writes it", async () => {
+    const base = await baseOf('mixture-of-experts/mixtral');
+    const folder = join(goldens, 'lora', 'mixtral-all-linear');
+    const [theirs, made] = [
+      await loadAdapter(base, folder),
+      await createAdapter(base, lora, { r: 1, targetModules: 'all-linear' }),
+    ];
+    const sorted = ({
+      config: { targetModules, targetParameters, rankPattern, alphaPattern },
+    }: PeftAdapter<LoraConfig>) => ({
+      ...{ rankPattern, alphaPattern },
+      ...{ targetModules: [...targetModules!].sort(), targetParameters: [...targetParameters!].sort() },
+    });
+    expect(sorted(made)).toEqual(sorted(theirs as PeftAdapter<LoraConfig>));
+    expect(Object.keys(made.parameters).sort()).toEqual(Object.keys(theirs.parameters).sort());
+    const dropped = createAdapter(base, lora, { targetModules: 'all-linear', loraDropout: 0.1 });
+    await expect(dropped).rejects.toThrow(/without loraDropout/);
   });
 
   it('are of models with experts, and not in stacks', async () => {

@@ -51,6 +51,14 @@ describe('conformance', () => {
     { modelTypes: ['qwen2'] },
   );
   testPeftMethod(it, lora, { targetModules: ['q_proj'], bias: 'all' }, { modelTypes: ['qwen2'] });
+  const tied = { ensureWeightTying: true, targetModules: ['q_proj', 'embed_tokens'] } as const;
+  testPeftMethod(it, lora, { r: 2, ...tied }, { modelTypes: ['qwen2'] });
+  testPeftMethod(
+    it,
+    lora,
+    { ...tied, targetModules: ['q_proj'], modulesToSave: ['lm_head'] },
+    { modelTypes: ['qwen2'] },
+  );
   const starts: readonly Partial<LoraConfig>[] = [
     { initLoraWeights: 'orthogonal', r: 2 },
     { initLoraWeights: 'eva', r: 1, evaConfig: { rho: 3 } },
@@ -188,27 +196,41 @@ describe('a start from rows', () => {
   it('CorDA takes the part of the weight that matters most for the rows, or least', async () => {
     const model = await tinyModel('llama');
     const weight = model.weights[`${q}.weight`]!;
-    const [x] = (await layerInputs(model, [{ name: q }], ROWS.flat().slice(0, 30))).values();
-    const inputs = tensor(Float32Array.from(x!.values), [x!.rows, x!.columns]);
-    const lost = async (cordaMethod: 'ipm' | 'kpm' | 'pissa') => {
-      const start =
-        cordaMethod === 'pissa'
-          ? { initLoraWeights: 'pissa' as const }
-          : { initLoraWeights: 'corda' as const, cordaConfig: { cordaMethod } };
-      const adapter = await createAdapter(
-        model,
-        lora,
-        { r: 4, loraAlpha: 4, targetModules: [q], ...start },
-        { rows: [ROWS.flat().slice(0, 30)] },
-      );
+    const rows = [ROWS.flat().slice(0, 30)];
+    const [x] = (await layerInputs(model, [{ name: q }], rows[0]!)).values();
+    const width = x!.columns;
+    const inputs = tensor(Float32Array.from(x!.values), [x!.rows, width]);
+    // The covariance as the paper's code scales and damps it, by hand.
+    const gram = inputs.matmul(inputs, { transposeA: true }).div(Math.max(...x!.values) ** 2);
+    const identity = tensor(Float32Array.from({ length: width ** 2 }, (_, i) => (i % (width + 1) === 0 ? 1 : 0)), [width, width]); // biome-ignore format: a matrix
+    const trace = await gram.mul(identity).sum().item();
+    const covariance = gram.add(identity.mul((0.01 * trace) / width));
+    const size = (part: Tensor) => part.matmul(covariance).square().sum().item();
+    const kept = async (cordaMethod: 'ipm' | 'kpm') => {
+      const start = { initLoraWeights: 'corda' as const, cordaConfig: { cordaMethod } };
+      const adapter = await createAdapter(model, lora, { r: 4, loraAlpha: 4, targetModules: [q], ...start }, { rows });
       const part = adapter.parameters[`${q}.lora_B.weight`]!.matmul(adapter.parameters[`${q}.lora_A.weight`]!);
-      // Of what the module says of the rows.
-      return inputs.matmul(weight.sub(part), { transposeB: true }).square().sum().item();
+      // What is taken and what is left are at right angles.
+      expect((await size(part)) + (await size(weight.sub(part)))).toBeCloseTo(await size(weight), 3);
+      return size(part);
     };
-    const [ipm, pissa, kpm] = [await lost('ipm'), await lost('pissa'), await lost('kpm')];
-    expect(ipm).toBeLessThan(pissa);
-    // How much more it is hangs on the spectrum of the weights that were drawn.
-    expect(kpm).toBeGreaterThan(2 * ipm);
+    const [ipm, kpm] = [await kept('ipm'), await kept('kpm')];
+    // Of four directions of the outputs none have more of W C than the largest, and none less than the smallest (Ky Fan).
+    for (const seed of [1, 2, 3]) {
+      const directions: number[][] = [];
+      for (let i = 0; i < 4; i++) {
+        let one = [...Key.fromSeed(seed).child(i).normalHost(weight.shape[0]!)];
+        for (const other of directions) {
+          const along = one.reduce((sum, value, k) => sum + value * other[k]!, 0);
+          one = one.map((value, k) => value - along * other[k]!);
+        }
+        const length = Math.hypot(...one);
+        directions.push(one.map((value) => value / length));
+      }
+      const drawn = await size(tensor(directions).matmul(weight));
+      expect(drawn).toBeLessThan(ipm);
+      expect(drawn).toBeGreaterThan(kpm);
+    }
   });
 
   it('LoRA-GA’s first step stays in the gradient’s first directions, and goes nearer to it than others', async () => {
@@ -322,6 +344,57 @@ describe('options', () => {
   ])('%o is refused', async (options, message) => {
     const model = await tinyModel('llama');
     await expect(createAdapter(model, lora, options as Partial<LoraConfig>)).rejects.toThrow(message);
+  });
+
+  it.each<[string, Partial<LoraConfig>, RegExp]>([
+    ['llama', { targetModules: ['embed_tokens'] }, /the output layer has a weight of its own/],
+    ['qwen2', {}, /neither modulesToSave nor targetModules names embed_tokens or lm_head/],
+    ['gpt2', { modulesToSave: ['lm_head'] }, /the embedding is called transformer\.wte/],
+    ['qwen2', { targetModules: ['lm_head'], modulesToSave: ['embed_tokens'] }, /are in both modulesToSave and targetM/],
+    ['qwen2', { targetModules: ['embed_tokens'], useDora: true }, /is without useDora/],
+    ['qwen2', { targetModules: ['embed_tokens'], rankPattern: { embed_tokens: 3 } }, /with one rank and one alpha/],
+    ['qwen2', { trainableTokenIndices: { embed_tokens: [3], lm_head: [4] } }, /names other tokens for lm_head/],
+  ])('ensureWeightTying over %s with %o is refused', async (name, options, message) => {
+    const model = await tinyModel(name as 'llama');
+    const made = createAdapter(model, lora, { ensureWeightTying: true, ...options });
+    await expect(made).rejects.toThrow(message);
+  });
+
+  it('ensureWeightTying keeps a merged model tied, and a file whose two parts differ is refused', async () => {
+    const model = await tinyModel('qwen2');
+    for (const options of [{ targetModules: ['lm_head'], initLoraWeights: false }, { modulesToSave: ['lm_head'] }]) {
+      const adapter = await createAdapter(model, lora, { ensureWeightTying: true, ...options });
+      const { model: merged, drift } = await mergeAdapter(model, adapter);
+      expect(drift).toBeLessThan(1e-5);
+      expect(merged.config.tieWordEmbeddings).toBe(true);
+      const folder = await mkdtemp(join(tmpdir(), 'tied-'));
+      await saveAdapter(folder, adapter);
+      const path = join(folder, 'adapter_model.safetensors');
+      const file = await openSafetensors(path);
+      const tensors = [];
+      for (const [name, { shape }] of file.tensors) {
+        const { data } = await file.read(name);
+        if (/lm_head/.test(name)) data[0]! += 1;
+        tensors.push({ name, shape, dtype: 'float32' as const, data: data as Float32Array });
+      }
+      await file.close();
+      await writeSafetensors(path, tensors);
+      await expect(loadAdapter(model, folder)).rejects.toThrow(/lm_head\..* is other than what it is tied to/);
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('of a start that is not asked for are named in a warning', async () => {
+    const warnings: string[] = [];
+    const listen = ({ message }: Error) => warnings.push(message);
+    process.on('warning', listen);
+    const options = { r: 1, evaConfig: {}, cordaConfig: {}, loraGaConfig: {}, initLoraWeights: 'gaussian' as const };
+    await createAdapter(await tinyModel('llama'), lora, options);
+    await createAdapter(await tinyModel('llama'), lora, { ...options, initLoraWeights: 'eva' }, { rows: ROWS });
+    await new Promise(setImmediate);
+    process.off('warning', listen);
+    const named = warnings.filter((text) => text.includes('does nothing')).map((text) => text.split(' ')[0]);
+    expect(named).toEqual(['evaConfig', 'cordaConfig', 'loraGaConfig', 'cordaConfig', 'loraGaConfig']);
   });
 
   it.each([

@@ -5,6 +5,7 @@ import { openSafetensorsFolder, type TensorSource, writeSafetensors } from '@pos
 import { type Adapter, type CausalLM, type LayerHooks, loadWeights } from '@posttrain/lm';
 import { describe, expect, it, vi } from 'vitest';
 import { temporaryFolder } from '../../lm/test/support.js';
+import { fedAvg } from '../../training/src/index.js';
 import {
   addWeightedAdapter,
   createAdapter,
@@ -449,6 +450,23 @@ const adaptersOf = async (model: CausalLM, base: string, names: readonly string[
         })) as PeftAdapter<LoraConfig>,
     ),
   );
+
+it('federated averaging of factors leaves out a quarter of (B_1 - B_2) (A_1 - A_2) of the mean of products', async () => {
+  const model = await baseOf('llama');
+  const key = 'model.layers.0.self_attn.q_proj';
+  const config = { r: 2, loraAlpha: 2, targetModules: [key], initLoraWeights: false };
+  const adapters = await Promise.all([1, 2].map((seed) => createAdapter(model, lora, config, { seed })));
+  const clients = Object.fromEntries(
+    adapters.map(({ parameters }, i) => [`${i}`, async () => ({ parameters, examples: 10 })]),
+  );
+  const { parameters } = await fedAvg({ parameters: adapters[0]!.parameters, clients, rounds: 1 });
+  const mean = await addWeightedAdapter(model, adapters, { weights: [0.5, 0.5], combinationType: 'svd', svdRank: 4 });
+  const factor = (from: PeftAdapter['parameters'], name: 'A' | 'B') => from[`${key}.lora_${name}.weight`]!;
+  const product = (from: PeftAdapter['parameters']) => factor(from, 'B').matmul(factor(from, 'A'));
+  const apart = (name: 'A' | 'B') => factor(adapters[0]!.parameters, name).sub(factor(adapters[1]!.parameters, name));
+  const left = product(mean.parameters).sub(product(parameters));
+  expectClose(await left.toArray(), await apart('B').matmul(apart('A')).mul(0.25).toArray(), 1e-5);
+});
 
 describe('addWeightedAdapter', () => {
   it.each(weighted.cases.map((entry, i) => [`${entry.base} ${entry.combinationType} ${i}`, entry] as const))(

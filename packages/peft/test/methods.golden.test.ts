@@ -24,9 +24,12 @@ import {
 } from '../src/index.js';
 import { baseOf, expectClose, goldens, inputOf, numbers } from './golden-model.js';
 
-const folders = (await readdir(join(goldens, 'peft-methods'), { withFileTypes: true }))
-  .filter((entry) => entry.isDirectory())
-  .map((entry) => entry.name);
+const ROOTS = ['peft-methods', 'bottleneck-adapters'];
+const foldersOf = async (root: string) =>
+  (await readdir(join(goldens, root), { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => [name, join(goldens, root, name)] as const);
+const folders = (await Promise.all(ROOTS.map(foldersOf))).flat();
 
 interface Expected {
   readonly base: string;
@@ -87,8 +90,7 @@ function lossOf({ network, weights }: CausalLM, input: Input, labels: readonly n
 
 beforeAll(() => setEngine(referenceEngine()));
 
-describe.each(folders)('PEFT adapter %s', (name) => {
-  const folder = join(goldens, 'peft-methods', name);
+describe.each(folders)('PEFT adapter %s', (name, folder) => {
   let expected: Expected;
   let base: CausalLM;
   /** As its file has it, and as it is trained: an encoder's numbers are not in PEFT's files. */

@@ -21,6 +21,7 @@ import {
   adaLora,
   bitFit,
   boft,
+  type CptConfig,
   c3a,
   cpt,
   createAdapter,
@@ -50,6 +51,7 @@ import {
   peftMethods,
   poly,
   prefixTuning,
+  progressivePrompt,
   promptTuning,
   pTuning,
   randLora,
@@ -135,6 +137,12 @@ describe('conformance', () => {
   );
   testPeftMethod(
     it,
+    multitaskPromptTuning,
+    { numVirtualTokens: 2, promptTuningInit: 'SAMPLE_VOCAB' },
+    { ...llama, adapterInputs: { taskIds: 0 } },
+  );
+  testPeftMethod(
+    it,
     loReft,
     { lowRankDimension: 3 },
     { ...two, identityAtStart: false, adapterInputs: { promptTokens: 5 } },
@@ -153,7 +161,7 @@ describe('conformance', () => {
   testPeftMethod(
     it,
     houlsby,
-    { bottleneckSize: 4, parts: ['mlp'], placement: 'parallel', nonLinearity: 'relu' },
+    { bottleneckSize: 4, parts: ['mlp'], placement: 'stream', nonLinearity: 'relu', scaling: 0.5 },
     { identityAtStart: false, modelTypes: ['llama'] },
   );
   testPeftMethod(it, lora, { r: 3, initLoraWeights: 'pissa', targetModules: 'all-linear' });
@@ -871,11 +879,47 @@ describe('what an adapter starts as', () => {
     },
   );
 
-  it('CPT is not trained on a context with labels, whose loss PEFT adds', async () => {
-    const config = { cptTokenIds: [1, 2], cptTokensTypeMask: [2, 4] };
-    const { parameters, hooks, trainingHooks } = await createAdapter(await tinyModel('qwen2'), cpt, config);
-    expect(hooks(parameters).virtualTokens).toBeDefined();
-    expect(() => trainingHooks(parameters, Key.fromSeed(0).toTensor())).toThrow(/token 1 of the context is of a label/);
+  it('a progressive prompt stands before the earlier ones: of tokens it is the text, and its file is a prompt of PEFT', async () => {
+    const model = await tinyModel('llama');
+    const { vocabSize, hiddenSize } = model.config;
+    const of = async (earlier: PeftAdapter | undefined, tokens: readonly number[]) => {
+      const made = await progressivePrompt(model, earlier, { numVirtualTokens: tokens.length });
+      const own = model.network.asVirtualTokens(model.weights, tensor(Int32Array.from(tokens)));
+      return withAdapterParameters(made, { prompt_embeddings: own });
+    };
+    const first = await of(undefined, [9, 4]);
+    const second = await of(first, [7]);
+    const third = await of(second, [1, 2]);
+    expect(third.virtualTokens).toBe(5);
+    expect(third.report.trainableParameters).toBe(2 * hiddenSize);
+    const whole = await logitsOf(model, [1, 2, 7, 9, 4, ...TOKENS], {});
+    const found = await logitsOf(model, TOKENS, third.hooks(third.parameters));
+    expect(farthest(found, whole.slice(5 * vocabSize))).toBeLessThan(1e-5);
+    const folder = await mkdtemp(join(tmpdir(), 'prompts-'));
+    await saveAdapter(folder, third);
+    const again = await loadAdapter(model, folder);
+    expect(again.config).toMatchObject({ numVirtualTokens: 5 });
+    expect(farthest(await logitsOf(model, TOKENS, again.hooks(again.parameters)), found)).toBeLessThan(1e-6);
+    await rm(folder, { recursive: true });
+    const none = await createAdapter(model, lora);
+    await expect(progressivePrompt(model, none, { numVirtualTokens: 1 })).rejects.toThrow(
+      /has no prompt of this model/,
+    );
+    await expect(progressivePrompt(model, third, { numVirtualTokens: 26 })).rejects.toThrow(/numVirtualTokens 31/);
+  });
+
+  it('CPT says which tokens of its context are labels, and what each counts', async () => {
+    const of = async (config: Partial<CptConfig>) => {
+      const { contextLabels } = await createAdapter(await tinyModel('qwen2'), cpt, config);
+      return contextLabels?.weights;
+    };
+    const cptTokenIds = [1, 2, 3, 4, 5, 6];
+    expect(await of({ cptTokenIds, cptTokensTypeMask: [1, 2, 7, 6, 5, 0] })).toBeUndefined();
+    // Nothing predicts the first token.
+    const cptTokensTypeMask = [4, 4, 7, 8, 8, 12];
+    expect(await of({ cptTokenIds, cptTokensTypeMask })).toEqual([0, 1, 0, 1, 1, 1]);
+    const decay = { optWeightedLossType: 'decay', optLossDecayFactor: 0.5 } as const;
+    expect(await of({ cptTokenIds, cptTokensTypeMask, ...decay })).toEqual([0, 0.125, 0, 0.25, 0.25, 0.5]);
   });
 
   it('VeRA has one A and B for all modules, frozen, other ones for another seed, and a run tells them apart', async () => {

@@ -79,8 +79,8 @@ export class ModelRegistry {
   }
 
   /** Serves an adapter of the folder that the operator named. @throws ApiError */
-  load(asked: AdapterToLoad): Promise<void> {
-    return this.#inTurn(async () => {
+  async load(asked: AdapterToLoad): Promise<void> {
+    const replaced = await this.#inTurn(async () => {
       const { name, path, inPlace } = asked;
       const adapterFolder = this.#allowsChanges();
       const present = this.get(name);
@@ -111,13 +111,15 @@ export class ModelRegistry {
       });
       const version = asked.version ?? `${name}#${++this.#loads}`;
       this.#put(name, { ...made, card: { root: path, parent: baseName } }, version);
-      await present?.unload?.();
+      return present;
     });
+    // What it is still asked for may take its time, which other changes need not wait.
+    await replaced?.unload?.();
   }
 
-  /** Serves an adapter no more. @throws ApiError */
-  unload(name: string): Promise<void> {
-    return this.#inTurn(async () => {
+  /** Serves an adapter no more; done when what it was asked for is. @throws ApiError */
+  async unload(name: string): Promise<void> {
+    const removed = await this.#inTurn(async () => {
       this.#allowsChanges();
       const model = this.get(name);
       if (!model || !isAdapter(model)) {
@@ -126,8 +128,9 @@ export class ModelRegistry {
         });
       }
       this.#entries.delete(name);
-      await model.unload?.();
+      return model;
     });
+    await removed.unload?.();
   }
 
   #put(name: string, model: ServedModel, version = BASE_VERSION): void {

@@ -15,7 +15,8 @@ MODEL is a Hugging Face folder, a GGUF file, or a name on the hub (org/name, org
   --adapter-folder FOLDER  clients may load and unload the adapters in it while it runs; default: none may
   --max-adapters NUMBER   adapters at once; default 64
   --allow-pause           clients may pause the server; default: none may
-  --quantization METHOD   nf4, fp4, int8 or int4; default: as the folder is
+  --quantization METHOD   nf4, fp4, int8, int4 or hqq, or with rows to look at gptq or awq; default: as the folder is
+  --calibration FILE      those rows: texts, one a line, or with .jsonl the "text" of each line
   --quantize-head         the output layer too; with --quantization int4
   --reasoning-parser NAME  deepseek_r1 or qwen3: <think>…</think> as reasoning_content; default: it stays in the text
   --max-batch NUMBER      completions generated at once; default 64
@@ -38,6 +39,7 @@ const OPTIONS = {
   'max-adapters': { type: 'string' },
   'allow-pause': { type: 'boolean' },
   quantization: { type: 'string' },
+  calibration: { type: 'string' },
   'quantize-head': { type: 'boolean' },
   'reasoning-parser': { type: 'string' },
   'max-batch': { type: 'string' },
@@ -51,7 +53,13 @@ const OPTIONS = {
   help: { type: 'boolean' },
 } as const;
 
-const QUANTIZATIONS = ['nf4', 'fp4', 'int8', 'int4'] as const;
+const QUANTIZATIONS = ['nf4', 'fp4', 'int8', 'int4', 'hqq'] as const;
+const CALIBRATED = ['gptq', 'awq'] as const;
+
+/** How the model is quantised: as it is read, or once it is there, looking at rows. */
+export type ServeQuantization =
+  | QuantizationOptions
+  | { readonly method: (typeof CALIBRATED)[number]; readonly calibration: string };
 
 export interface ServeArguments {
   readonly model: string;
@@ -62,7 +70,7 @@ export interface ServeArguments {
   readonly adapterFolder: string | undefined;
   readonly maxAdapters: number;
   readonly allowPause: boolean;
-  readonly quantization: QuantizationOptions | undefined;
+  readonly quantization: ServeQuantization | undefined;
   readonly reasoningParser: ReasoningParserName | undefined;
   readonly maxBatch: number;
   readonly cacheTokens: number | undefined;
@@ -115,7 +123,7 @@ export function parseServeArguments(
     adapterFolder: values['adapter-folder'],
     maxAdapters: integer('max-adapters', 1, 1_000_000, 64),
     allowPause: values['allow-pause'] ?? false,
-    quantization: quantizationOf(values.quantization, values['quantize-head'] === true),
+    quantization: quantizationOf(values),
     reasoningParser,
     maxBatch: integer('max-batch', 1, 4096, 64),
     cacheTokens: integer('cache-tokens', 16, 1_000_000_000, undefined),
@@ -140,11 +148,22 @@ function parse(given: readonly string[]) {
   }
 }
 
-function quantizationOf(text: string | undefined, head: boolean): QuantizationOptions | undefined {
+function quantizationOf({
+  quantization: text,
+  calibration,
+  'quantize-head': head = false,
+}: ReturnType<typeof parse>['values']): ServeQuantization | undefined {
   const method = QUANTIZATIONS.find((name) => name === text);
-  if (text !== undefined && !method) {
-    throw new ArgumentsError(`--quantization takes ${QUANTIZATIONS.join(', ')}, not "${text}".`);
+  const calibrated = CALIBRATED.find((name) => name === text);
+  if (text !== undefined && !method && !calibrated) {
+    throw new ArgumentsError(`--quantization takes ${[...QUANTIZATIONS, ...CALIBRATED].join(', ')}, not "${text}".`);
   }
+  if ((calibration === undefined) !== (calibrated === undefined)) {
+    throw new ArgumentsError(
+      `--calibration FILE and --quantization ${CALIBRATED.join(' or ')} are given together: rows to look at.`,
+    );
+  }
+  if (calibrated && !head) return { method: calibrated, calibration: calibration! };
   if (!head) return method && { method };
   if (method === 'int4') return { method, head };
   throw new ArgumentsError('--quantize-head is for --quantization int4 only.');

@@ -1,13 +1,7 @@
 import { isPosttrainError } from '@posttrain/interfaces';
-import {
-  type Adapter,
-  CausalLM,
-  isEmbeddingFolder,
-  LocalEmbedder,
-  loadEmbedder,
-  resolveModelFolder,
-} from '@posttrain/lm';
+import { type Adapter, isEmbeddingFolder, LocalEmbedder, loadEmbedder, resolveModelFolder } from '@posttrain/lm';
 import { loadAdapter } from '@posttrain/peft';
+import { loadQuantized } from './load-quantized.js';
 import { embeddingModel, localModels } from './local-models.js';
 import { ArgumentsError, parseServeArguments, SERVE_HELP, type ServeArguments } from './serve-arguments.js';
 import type { ServedModel } from './served-model.js';
@@ -60,7 +54,7 @@ async function loadModels(options: ServeArguments): Promise<Readonly<Record<stri
     }
     return { [name]: embeddingModel(await loadEmbedder(folder)) };
   }
-  const model = await CausalLM.load(folder, quantization ? { quantization } : {});
+  const model = await loadQuantized(folder, quantization);
   const adapters: Record<string, Adapter> = {};
   for (const adapter of options.adapters) {
     adapters[adapter.name] = await loadAdapter(model, adapter.folder, { name: adapter.name });

@@ -1,11 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { CausalLM } from '@posttrain/lm';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { temporaryFolder, tinyModel } from '../../lm/test/support.js';
+import { loadQuantized } from '../src/load-quantized.js';
 import { parseServeArguments } from '../src/serve-arguments.js';
 import { postJson, scriptedModel, serve } from './support.js';
 
@@ -98,6 +101,31 @@ describe('posttrain-serve', () => {
   });
 });
 
+it.each([
+  ['a.txt', 'gptq', 'One and one\n\nNumber two is one\n'],
+  ['a.jsonl', 'awq', '{"text":"One and one"}\n{"text":"Number two"}\n'],
+] as const)('quantises by the rows of %s before it serves (%s)', async (file, method, content) => {
+  const folder = await temporaryFolder();
+  const model = await tinyModel();
+  await model.save(folder);
+  const calibration = join(folder, file);
+  await writeFile(calibration, content);
+  const loaded = await loadQuantized(folder, { method, calibration });
+  const rows = ['One and one', file === 'a.txt' ? 'Number two is one' : 'Number two'].map((text) =>
+    model.tokenizer.encode(text),
+  );
+  const wanted = await (await CausalLM.load(folder)).quantize({ method, rows });
+  expect(loaded.storage).toEqual(wanted.storage);
+  expect(loaded.storage.quantizedParameters).toBeGreaterThan(0);
+  const key = 'model.layers.0.mlp.down_proj.weight';
+  expect(await loaded.weights[key]!.data()).toEqual(await wanted.weights[key]!.data());
+  await writeFile(calibration, '\n');
+  await expect(loadQuantized(folder, { method, calibration })).rejects.toThrow(/--calibration .*: it has no text/);
+  await expect(loadQuantized(folder, { method, calibration: `${calibration}x` })).rejects.toThrow(
+    /there is no such file/,
+  );
+});
+
 describe('the arguments of serve', () => {
   it('have defaults', () => {
     expect(parseServeArguments(['models/tiny/'])).toMatchObject({
@@ -147,6 +175,9 @@ describe('the arguments of serve', () => {
       allowPause: true,
       apiKey: 'k',
     });
+    const calibrated = ['m', '--quantization', 'gptq', '--calibration', 'f.jsonl'];
+    expect(parseServeArguments(calibrated)).toMatchObject({ quantization: { method: 'gptq', calibration: 'f.jsonl' } });
+    expect(parseServeArguments(['m', '--quantization', 'hqq'])).toMatchObject({ quantization: { method: 'hqq' } });
     const head = ['m', '--quantization', 'int4', '--quantize-head'];
     expect(parseServeArguments(head)).toMatchObject({ quantization: { method: 'int4', head: true } });
     expect(parseServeArguments(['m'], { POSTTRAIN_API_KEY: 'other' })).toMatchObject({ apiKey: 'other' });
@@ -160,7 +191,10 @@ describe('the arguments of serve', () => {
     [['m', '--port', '65536'], 'from 0 to 65535'],
     [['m', '--max-batch', '0'], '--max-batch'],
     [['m', '--adapter', 'x'], 'NAME=FOLDER'],
-    [['m', '--quantization', 'int3'], 'nf4, fp4, int8, int4'],
+    [['m', '--quantization', 'int3'], 'nf4, fp4, int8, int4, hqq, gptq, awq'],
+    [['m', '--quantization', 'awq'], '--calibration FILE'],
+    [['m', '--quantization', 'hqq', '--calibration', 'f'], 'gptq or awq are given together'],
+    [['m', '--quantization', 'gptq', '--calibration', 'f', '--quantize-head'], 'for --quantization int4 only'],
     [['m', '--quantize-head'], 'for --quantization int4 only'],
     [['m', '--quantization', 'nf4', '--quantize-head'], 'for --quantization int4 only'],
     [['m', '--api-key', ''], 'empty'],

@@ -209,6 +209,7 @@ export {
 } from './run/training-options.js';
 export { TRL_NAMES, TRL_REMARKS, trlNames } from './run/trl-names.js';
 export { type UpdateResult, update, updateBy } from './run/update.js';
+export { withContextLabels } from './sft/context-labels.js';
 export { dynamicFineTuning } from './sft/dft.js';
 export { type LabelSmoothingOptions, labelSmoothing } from './sft/label-smoothing.js';
 export type { PackedRow, PackingStrategy } from './sft/packing.js';
@@ -252,7 +253,7 @@ export type {
   StepInputs,
   TrialInputs,
 } from './trainer/step-options.js';
-export type { TrainableAdapter } from './trainer/trainable-adapter.js';
+export type { ContextLabels, TrainableAdapter } from './trainer/trainable-adapter.js';
 export type { TrainableModel } from './trainer/trainable-model.js';
 export type { ParameterState } from './trainer/trained-tensors.js';
 export { Trainer } from './trainer/trainer.js';
@@ -266,6 +267,12 @@ export {
   type PrivacySpent,
   privacySpent,
 } from './update/privacy-accountant.js';
+export {
+  type PrivacyBudget,
+  type PrivacyBudgetOptions,
+  type PrivateRun,
+  privacyBudget,
+} from './update/privacy-budget.js';
 export { type SamOptions, sam } from './update/sam.js';
 export { type SophiaOptions, sophia } from './update/sophia.js';
 export {

@@ -2,12 +2,23 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Key, ones, referenceEngine, scalar, setEngine, tensor, zeros } from '@posttrain/core-tensor';
+import {
+  Key,
+  ones,
+  referenceEngine,
+  scalar,
+  setEngine,
+  type Tensor,
+  tensor,
+  valueAndGrad,
+  zeros,
+} from '@posttrain/core-tensor';
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import {
   adamW,
   mapNamed,
+  type Named,
   type OptimizerChoice,
   type OptimizerSpec,
   optimizers,
@@ -16,6 +27,7 @@ import {
 import { loadWeights } from '@posttrain/lm';
 import { createAdapter, lora, loraFa, loraPlus } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { keptBytes } from '../../core-tensor/test/peak-bytes.js';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
   latestCheckpoint,
@@ -289,6 +301,41 @@ describe('loraFa', () => {
         }
       }
       await file.close();
+    }));
+
+  it('keeps of the pass what enters B, and no input of a layer for A', () =>
+    reference(async () => {
+      const [t, n, r] = [6, 8, 2];
+      const random = (seed: number, shape: readonly number[]) =>
+        tensor(Key.fromSeed(seed).normalHost(shape.reduce((a, b) => a * b)), [...shape]);
+      const names = ['0.lora_A.weight', '0.lora_B.weight', '1.lora_A.weight', '1.lora_B.weight', '2.lora_A.weight', '2.lora_B.weight']; // biome-ignore format: names
+      const factors = Object.fromEntries(
+        names.map((name, i) => [name, random(i, name.includes('_A') ? [r, n] : [n, r])]),
+      );
+      const { trains } = loraFa();
+      const config = lora.options.read({ r, loraAlpha: 3 });
+      // Three frozen layers, one behind the other.
+      const loss = (trained: Named) => {
+        let x = random(20, [t, n]);
+        for (const i of [0, 1, 2]) {
+          const weight = random(10 + i, [n, n]);
+          const shape = { inFeatures: n, outFeatures: n, layer: 0, transposed: false, weight, bias: undefined };
+          const own = Object.fromEntries(
+            ['A', 'B'].map((f) => [`lora_${f}.weight`, { ...factors, ...trained }[`${i}.lora_${f}.weight`]!]),
+          );
+          const apply = (y: Tensor) => y.matmul(weight, { transposeB: true });
+          x = lora.apply(x, { name: `${i}`, kind: 'linear', ...shape, apply }, own, config);
+        }
+        return x.mul(random(30, [t, n])).sum();
+      };
+      const kept = (isTrained: (name: string) => boolean) => {
+        const variables = Object.fromEntries(Object.entries(factors).filter(([name]) => isTrained(name)));
+        const { value, gradient } = valueAndGrad(loss)(variables);
+        return keptBytes(value, Object.values(gradient as Named));
+      };
+      // A x of each layer, r wide; for the gradient of A also what the second and the third have read.
+      expect(kept((name) => trains!(name, factors[name]!))).toBe(4 * 3 * t * r);
+      expect(kept(() => true)).toBe(4 * (3 * t * r + 2 * t * n));
     }));
 
   it('moves the weight by its gradient, as far as the rows of A go, whichever basis they are', () =>

@@ -1,10 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { realize, softmax, type Tensor, tensor } from '@posttrain/core-tensor';
+import { openSafetensors, type SafetensorsFile } from '@posttrain/core-tensor/io';
 import { adamW, mapNamed } from '@posttrain/core-tensor/optim';
 import { type Completion, number } from '@posttrain/interfaces';
-import { applyLinear, LocalGenerator, type RowInputs, sequenceLogProbs } from '@posttrain/lm';
+import { applyLinear, CausalLM, LocalGenerator, loadWeights, type RowInputs, sequenceLogProbs } from '@posttrain/lm';
 import {
   adaLora,
   bitFit,
@@ -51,6 +52,8 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import { negativeLogLikelihood, type SftOptions, sft, Trainer, type TrainingRow, trainAdapters } from '../src/index.js';
+import { countLabels, withContextLabels } from '../src/sft/context-labels.js';
+import { toTrainingRows } from '../src/sft/sft.js';
 import { gainOf } from './letters.js';
 import { countingRows } from './sft-run.js';
 
@@ -430,6 +433,92 @@ describe('rows that say something of themselves', () => {
     const [[completion]] = (await generator.generate([request])) as [[Completion]];
     const [scored] = await sequenceLogProbs(base, [[3, 4, 7, 8, ...completion.tokenIds!]], { adapter: current });
     for (const [i, logProb] of completion.logProbs!.entries()) expect(logProb).toBeCloseTo(scored!.logProbs[i + 3]!, 4);
+  });
+});
+
+describe('what a method adds to the loss of rows', () => {
+  const goldens = join(import.meta.dirname, '../../../goldens');
+  const numbersOf = async (file: SafetensorsFile, key: string) =>
+    Array.from((await file.read(key)).data as Float32Array);
+
+  /** A golden of `peft-methods` over a model, with the rows that it is of. */
+  async function goldenOf(method: string, name: string) {
+    const path = join(goldens, 'peft-methods', `${method}-${name}`);
+    const expected = JSON.parse(await readFile(join(path, 'expected.json'), 'utf8')) as Record<string, number>;
+    const folders = [path, join(goldens, 'models', name)];
+    const [theirs, inputs] = await Promise.all(
+      folders.map((one) => openSafetensors(join(one, 'expected.safetensors'))),
+    );
+    const [ids, labels] = [await numbersOf(inputs!, 'batch.input_ids'), await numbersOf(inputs!, 'batch.labels')];
+    const rows = [0, 10].map((at) => {
+      const tokens = ids.slice(at, at + 10);
+      return { tokens, mask: labels.slice(at, at + 10).map((label) => (label === -100 ? 0 : 1)) };
+    });
+    const { network, ...parts } = await loadWeights(join(goldens, 'models', name));
+    const base = new CausalLM({ ...parts, tokenizer: (await model).tokenizer, name }, network);
+    await inputs!.close();
+    return { path, base, rows, theirs: theirs!, expected };
+  }
+
+  it.each(['llama', 'gpt2'])('balances the experts of MoLE as its paper defines it, over %s', async (name) => {
+    const { path, base, rows, theirs, expected } = await goldenOf('mole', name);
+    const { adapters } = JSON.parse(await readFile(join(path, 'adapter_config.json'), 'utf8'));
+    const moved = Object.entries(adapters as Record<string, string>).map(([key, at]) => [key, join(goldens, at)]);
+    const config = { adapters: Object.fromEntries(moved), balance: 0.3 };
+    const adapter = await loadAdapter(base, path, { config });
+    // However the step is cut into passes.
+    for (const maxTokensPerPass of [4096, 10]) {
+      const trainer = await Trainer.create(base, { optimizer: adamW(), adapter, maxTokensPerPass });
+      const { loss, gradients, metrics } = await trainer.gradients(toTrainingRows(rows), negativeLogLikelihood);
+      expect(loss).toBeCloseTo(expected.balanced_loss!, 4);
+      expect(loss - metrics.row_loss!).toBeCloseTo(expected.loss!, 4);
+      for (const [key, gradient] of Object.entries(gradients)) {
+        const wanted = await numbersOf(theirs, `balanced.base_model.model.${key}`);
+        const found = await gradient.toArray();
+        for (const [i, x] of wanted.entries()) expect(Math.abs(found[i]! - x)).toBeLessThan(1e-5);
+      }
+    }
+    await theirs.close();
+    // Gates of zeros give all experts the same, which is least: n log n.
+    const fresh = await createAdapter(base, mole, config);
+    const start = await Trainer.create(base, { optimizer: adamW(), adapter: fresh });
+    const { metrics } = await start.gradients(toTrainingRows(rows), negativeLogLikelihood);
+    const n = moved.length;
+    expect(metrics.row_loss).toBeCloseTo(0.3 * n * Math.log(n), 5);
+    const checkpointed = await Trainer.create(base, {
+      optimizer: adamW(),
+      adapter: fresh,
+      gradientCheckpointing: true,
+    });
+    const refused = checkpointed.gradients(toTrainingRows(rows), negativeLogLikelihood);
+    await expect(refused).rejects.toThrow(/balance of MoLE.* cannot be had with gradientCheckpointing/);
+  });
+
+  it.each(['llama', 'gpt2'])('learns the labels in the context of CPT as PEFT does, over %s', async (name) => {
+    const { path, base, rows, theirs, expected } = await goldenOf('cpt-labels', name);
+    const loss = expected.whole_loss!;
+    const config = (await loadAdapter(base, path)).config as object;
+    const fresh = await createAdapter(base, cpt, config);
+    const key = 'delta_embedding.weight';
+    const delta = tensor(await numbersOf(theirs, `parameter.${key}`), fresh.parameters[key]!.shape);
+    const adapter = withAdapterParameters(fresh, { [key]: delta });
+    const minimised = withContextLabels(negativeLogLikelihood, adapter.contextLabels!);
+    // However the step is cut into passes.
+    for (const maxTokensPerPass of [4096, 10]) {
+      const cut = await Trainer.create(base, { optimizer: adamW(), adapter, maxTokensPerPass });
+      const found = await cut.gradients(toTrainingRows(rows, countLabels(adapter.contextLabels)), minimised);
+      expect(found.loss).toBeCloseTo(loss, 4);
+      const [own, wanted] = [await found.gradients[key]!.toArray(), await numbersOf(theirs, `whole.gradient.${key}`)];
+      for (const [i, x] of wanted.entries()) expect(Math.abs(own[i]! - x)).toBeLessThan(2e-6);
+    }
+    await theirs.close();
+    // Where nothing is trained yet, they are what the model says of the tokens themselves.
+    const [scored] = await sequenceLogProbs(base, [fresh.contextLabels!.tokens]);
+    const own = fresh.contextLabels!.weights.slice(1).reduce((sum, w, i) => sum - w * scored!.logProbs[i]!, 0);
+    const [row] = toTrainingRows(rows.slice(0, 1), countLabels(fresh.contextLabels));
+    const start = await Trainer.create(base, { optimizer: adamW(), adapter: fresh });
+    const { metrics } = await start.evaluate([row!], minimised);
+    expect(metrics.context_loss).toBeCloseTo(own * Math.max(...Array.from(row!.weights)), 4);
   });
 });
 

@@ -202,6 +202,9 @@ describe('QLoRA', () => {
     { method: 'gptq', rows, groupSize: 16 },
     { method: 'awq', rows, groupSize: 16 },
     { method: 'smoothquant', rows },
+    { method: 'int8' },
+    // LLM.int8() with columns that are multiplied as floats.
+    { method: 'int8', threshold: 0.5 },
   ] as const)('is the same over a base by $method, which a run leaves as it was, bit for bit', async (options) => {
     const model = await (await tinyModel('llama')).quantize(options);
     const before = await bytesOf(model);
@@ -215,6 +218,19 @@ describe('QLoRA', () => {
     const moved = Object.entries(trained!.parameters).filter(([name]) => name.includes('lora_B'));
     for (const [, b] of moved) expect(Math.max(...(await b.toArray()).map(Math.abs))).toBeGreaterThan(0);
   });
+
+  it.each(['gptq', 'awq'])(
+    'is the same over a folder of %s, which a run leaves as it was, bit for bit',
+    async (name) => {
+      const folder = join(import.meta.dirname, '../../../goldens/packed-int4', name);
+      const model = modelOf(await loadWeights(folder), name);
+      const before = await bytesOf(model);
+      await expectEqualGradients(await gradientOf(model), await gradientOf(await model.dequantize()));
+      const adapter = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear' }, { seed: 7 });
+      await sft({ model, adapter, rows: countingRows, batchSize: 4, learningRate: 0.01, steps: 2 });
+      expect(await bytesOf(model)).toEqual(before);
+    },
+  );
 
   it('starts nearer to the float model with LoftQ, and learns from there over the same codes', async () => {
     const float = await tinyModel('llama');

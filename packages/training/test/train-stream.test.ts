@@ -1,11 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { perplexity, sequenceLogProbs } from '@posttrain/lm';
-import { createAdapter, lora, mergeAdapter, type PeftAdapter } from '@posttrain/peft';
+import { createAdapter, lora, mergeAdapter, type PeftAdapter, progressivePrompt } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyPolicy } from '../../rl/src/testing/index.js';
 import { dpo } from '../../rl/src/training/dpo-trainer.js';
@@ -125,6 +125,33 @@ describe('a stream of tasks', () => {
     const { compute, tensors } = oLora({ earlier: [of([[1, 2]])], lambda: 3 });
     expect(await compute(of([[2, -1], [3, 1]]), tensors!).item()).toBe(75); // biome-ignore format: rows
     expect(() => oLora({ earlier: [], lambda: 1 })).toThrow(/earlier must have adapters/);
+  });
+
+  it('puts a prompt before those of earlier tasks, which stay bit for bit and answer as they did (progressive prompts)', async () => {
+    const model = await tinyPolicy(1);
+    const prompt = (earlier: PeftAdapter | undefined, seed: number) =>
+      progressivePrompt(model, earlier, { numVirtualTokens: 1 }, { seed });
+    const learnt: PeftAdapter[] = [];
+    const method = continualMethods.progressive_prompts({
+      next({ adapter }, index) {
+        learnt.push(adapter as PeftAdapter);
+        return prompt(adapter as PeftAdapter, index);
+      },
+    });
+    const { matrix, adapter } = await stream({ model, adapter: await prompt(undefined, 0), method });
+    const [first, second, third] = [...learnt, adapter as PeftAdapter];
+    const tokensOf = async ({ hooks, parameters }: PeftAdapter) =>
+      (hooks(parameters).virtualTokens as Tensor).toArray();
+    const all = await tokensOf(third!);
+    const width = all.length / 3;
+    expect(all.slice(width)).toEqual(await tokensOf(second!));
+    expect(all.slice(2 * width)).toEqual(await tokensOf(first!));
+    expect(all.slice(0, width)).toEqual(await third!.parameters.prompt_embeddings!.toArray());
+    // Of the tasks that were learnt nothing is forgotten, to the bit; those to come are asked with all that there is.
+    const { loss } = matrix;
+    expect([loss![2]![0], loss![2]![1]]).toEqual([loss![0]![0], loss![1]![1]]);
+    expect(loss![1]![2]).not.toBe(loss![0]![2]);
+    await expect(stream({ model, method })).rejects.toThrow(/progressive-prompts needs an adapter/);
   });
 
   it('CoMA is half way between the models before and after', async () => {

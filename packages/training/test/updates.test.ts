@@ -33,6 +33,7 @@ import {
   type Penalty,
   pathIntegral,
   predictions,
+  privacyBudget,
   privacySpent,
   rowGradients,
   SecureAggregationError,
@@ -532,6 +533,49 @@ describe('the accountant of privacy', () => {
     for (const more of [{ steps: 300 }, { sampleRate: 0.06 }, { noiseMultiplier: 1.2 }, { delta: 1e-6 }]) {
       expect(privacySpent({ ...given, ...more }).epsilon).toBeGreaterThan(epsilon);
     }
+  });
+});
+
+describe('the budget of privacy of a user', () => {
+  const delta = 1e-5;
+
+  it('adds up runs as steps of one, and runs of other noise as the Gaussian mechanism does', () => {
+    const run = { sampleRate: 0.05, noiseMultiplier: 1.3 };
+    const [parts, other] = [privacyBudget({ epsilon: 8, delta }), privacyBudget({ epsilon: 8, delta })];
+    parts.spend({ ...run, steps: 50 });
+    expect(parts.spend({ ...run, steps: 150 }).epsilon).toBeCloseTo(
+      privacySpent({ ...run, steps: 200, delta }).epsilon,
+      10,
+    );
+    // Another user's budget is not touched.
+    expect(other.spent.epsilon).toBe(0);
+    // Of all rows in every step, noise of 3 and of 4 is noise of 1 / √(1/9 + 1/16) = 2.4.
+    other.spend({ sampleRate: 1, noiseMultiplier: 3, steps: 1 });
+    const both = other.spend({ sampleRate: 1, noiseMultiplier: 4, steps: 1 });
+    expect(both.epsilon).toBeCloseTo(
+      privacySpent({ sampleRate: 1, noiseMultiplier: 2.4, steps: 1, delta }).epsilon,
+      10,
+    );
+  });
+
+  it('refuses what would cost more than is left, takes nothing then, and goes on from its state', () => {
+    const run = { sampleRate: 0.1, noiseMultiplier: 2 };
+    const budget = privacyBudget({ epsilon: 3, delta });
+    budget.spend({ ...run, steps: 20 });
+    const left = budget.stepsLeft(run);
+    expect(left).toBeGreaterThan(10);
+    const before = budget.spent;
+    const message = new RegExp(`ε .* of 3, .* is spent; ${left} are left`);
+    expect(() => budget.spend({ ...run, steps: left + 1 })).toThrow(message);
+    expect(budget.spent).toEqual(before);
+    const again = privacyBudget({ epsilon: 3, delta });
+    again.load(JSON.parse(JSON.stringify(budget.state())));
+    again.spend({ ...run, steps: left });
+    expect(again.spent.epsilon).toBeLessThanOrEqual(3);
+    expect(again.stepsLeft(run)).toBe(0);
+    expect(() => privacyBudget({ epsilon: 1, delta }).load(again.state())).toThrow(/has spent more than ε 1/);
+    expect(() => again.load([1, 2])).toThrow(/none that state\(\) has given/);
+    expect(() => budget.spend({ ...run, steps: 0 })).toThrow(/steps is 0/);
   });
 });
 

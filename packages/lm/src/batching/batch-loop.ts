@@ -1,5 +1,5 @@
 import { PosttrainError } from '@posttrain/interfaces';
-import type { Adapter } from '../model/adapter.js';
+import { type Adapter, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { forgetAdapter, returnRunner, takeRunner } from '../runner/idle-runners.js';
@@ -38,6 +38,8 @@ interface Listener {
   readonly isCancelled: () => boolean;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
+  /** Settled when the row has ended, never rejected. */
+  readonly ended: Promise<void>;
 }
 
 /** While it is paused, rows that were cancelled are looked for so often, in milliseconds. */
@@ -76,13 +78,16 @@ export class BatchLoop {
       let hasFailed = false;
       const isOver = () => hasFailed || isCancelled();
       const id = scheduler.add(row, isOver);
+      let ways: Pick<Listener, 'resolve' | 'reject'>;
       ended = new Promise((resolve, reject) => {
         const fail = (error: unknown) => {
           hasFailed = true;
           reject(error);
         };
-        this.#listeners.set(id, { adapter: row.adapter, onToken, isCancelled: isOver, resolve, reject: fail });
+        ways = { resolve, reject: fail };
       });
+      const settled = ended.catch(() => undefined);
+      this.#listeners.set(id, { adapter: row.adapter, onToken, isCancelled: isOver, ...ways!, ended: settled });
     } finally {
       // Also when the row was refused: then the loop ends at once, and the next row begins another.
       if (isIdle) void this.#loop(scheduler);
@@ -108,8 +113,10 @@ export class BatchLoop {
     this.#paused = undefined;
   }
 
-  /** Drops what the caches keep of an adapter whose rows have ended. */
+  /** Waits for the rows of an adapter that are there, and drops what the caches keep of it. */
   async forget(adapter: Adapter): Promise<void> {
+    const rows = [...this.#listeners.values()].filter((row) => row.adapter && sameAdapter(row.adapter, adapter));
+    await Promise.all(rows.map(({ ended }) => ended));
     await Promise.all([this.#runner?.forget(adapter), forgetAdapter(this.#model.network, adapter)]);
   }
 

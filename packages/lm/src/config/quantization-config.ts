@@ -1,7 +1,23 @@
 import { InvalidModelFileError, isJsonObject, type JsonObject } from '../files.js';
 
 /** What `config.json` says of quantised weights. */
-export type QuantizationConfig = BitsandbytesConfig | PackedConfig;
+export type QuantizationConfig = BitsandbytesConfig | PackedConfig | GroupedConfig;
+
+/** Of weights that GPTQ's or AWQ's own tools packed: 4-bit integers in groups of a row. */
+export interface GroupedConfig {
+  readonly method: 'gptq' | 'awq';
+  /** −1: a whole row. */
+  readonly groupSize: number;
+  /** GPTQ's `desc_act`. */
+  readonly actOrder: boolean;
+  /** `checkpoint_format` of GPTQ: 1 is `gptq`, whose zeros are stored one less, 0 is `gptq_v2` and AWQ. */
+  readonly zeroOffset: 0 | 1;
+  readonly symmetric: boolean;
+  /** Whether the output layer is quantised too. */
+  readonly head: boolean;
+  /** Modules that were left as they are; null: none that are named. */
+  readonly skipModules: readonly string[] | null;
+}
 
 /** Of weights that compressed-tensors packed (`pack-quantized`): 4-bit integers in blocks of a row. */
 export interface PackedConfig {
@@ -25,7 +41,7 @@ export interface BitsandbytesConfig {
 /**
  * Reads `quantization_config` of a `config.json`.
  *
- * @throws InvalidModelFileError for other methods than bitsandbytes' and compressed-tensors' pack-quantized in 4 bits
+ * @throws InvalidModelFileError for other methods than bitsandbytes', compressed-tensors' pack-quantized, GPTQ's and AWQ's, the last three in 4 bits
  */
 export function parseQuantizationConfig(path: string, json: unknown): QuantizationConfig {
   const fail = (problem: string): never => {
@@ -33,9 +49,11 @@ export function parseQuantizationConfig(path: string, json: unknown): Quantizati
   };
   if (!isJsonObject(json)) return fail('must be an object.');
   if (json.quant_method === 'compressed-tensors') return parsePacked(json, fail);
+  if (json.quant_method === 'gptq') return parseGptq(json, fail);
+  if (json.quant_method === 'awq') return parseAwq(json, fail);
   if (json.quant_method !== 'bitsandbytes') {
     return fail(
-      `quant_method ${JSON.stringify(json.quant_method)} is not supported, only "bitsandbytes" and "compressed-tensors"; save the model unquantised first.`,
+      `quant_method ${JSON.stringify(json.quant_method)} is not supported, only "bitsandbytes", "compressed-tensors", "gptq" and "awq"; save the model unquantised first.`,
     );
   }
   const { bnb_4bit_quant_type: type = 'fp4', llm_int8_threshold: threshold = 6, llm_int8_skip_modules: skip } = json;
@@ -51,6 +69,65 @@ export function parseQuantizationConfig(path: string, json: unknown): Quantizati
     threshold,
     skipModules: isList ? skip : null,
   };
+}
+
+function parseGptq(json: JsonObject, fail: (problem: string) => never): GroupedConfig {
+  const {
+    checkpoint_format: format = 'gptq',
+    desc_act: actOrder = false,
+    sym: symmetric = true,
+    lm_head: head = false,
+  } = json;
+  if (format !== 'gptq' && format !== 'gptq_v2') {
+    return fail(`checkpoint_format ${JSON.stringify(format)} is not supported, only "gptq" and "gptq_v2".`);
+  }
+  if (![actOrder, symmetric, head].every((flag) => typeof flag === 'boolean')) {
+    return fail('desc_act, sym and lm_head must be true or false.');
+  }
+  const dynamic = json.dynamic ?? {};
+  if (!isJsonObject(dynamic) || Object.keys(dynamic).length > 0) fail('dynamic, options by module, is not supported.');
+  const flags = { actOrder: actOrder as boolean, symmetric: symmetric as boolean, head: head as boolean };
+  return { method: 'gptq', ...groupsOf(json, fail), ...flags, zeroOffset: format === 'gptq' ? 1 : 0 };
+}
+
+function parseAwq(json: JsonObject, fail: (problem: string) => never): GroupedConfig {
+  const { version = 'gemm', zero_point: zeroPoint = true } = json;
+  if (typeof version !== 'string' || version.toLowerCase() !== 'gemm') {
+    return fail(`version ${JSON.stringify(version)} is not supported, only "gemm".`);
+  }
+  if (zeroPoint !== true) return fail('zero_point must be true.');
+  const flags = { actOrder: false, symmetric: false, head: false, zeroOffset: 0 } as const;
+  return { method: 'awq', ...groupsOf(json, fail), ...flags };
+}
+
+function groupsOf(
+  json: JsonObject,
+  fail: (problem: string) => never,
+): Pick<GroupedConfig, 'groupSize' | 'skipModules'> {
+  const { bits, group_size: groupSize = 128, modules_to_not_convert: skip = null } = json;
+  if (bits !== 4) return fail(`bits is ${JSON.stringify(bits)}; only weights of 4 are read.`);
+  if (!Number.isSafeInteger(groupSize) || !(groupSize === -1 || (groupSize as number) > 0)) {
+    return fail(`group_size is ${JSON.stringify(groupSize)}; it must be a whole number above 0, or -1 for whole rows.`);
+  }
+  const isList = Array.isArray(skip) && skip.every((name) => typeof name === 'string');
+  return { groupSize: groupSize as number, skipModules: isList ? skip : null };
+}
+
+function groupedToJson({
+  method,
+  groupSize,
+  actOrder,
+  zeroOffset,
+  symmetric,
+  head,
+  skipModules,
+}: GroupedConfig): JsonObject {
+  const shared = { bits: 4, group_size: groupSize, quant_method: method };
+  const skipped = skipModules ? [...skipModules] : null;
+  if (method === 'awq') return { ...shared, version: 'gemm', zero_point: true, modules_to_not_convert: skipped };
+  const format = zeroOffset === 1 ? 'gptq' : 'gptq_v2';
+  const flags = { desc_act: actOrder, sym: symmetric, lm_head: head };
+  return { ...shared, checkpoint_format: format, ...flags, ...(skipped && { modules_to_not_convert: skipped }) };
 }
 
 /** What is read of the parameters of a group's weights; anything else there would change what the numbers are. */
@@ -84,7 +161,8 @@ function parsePacked(json: JsonObject, fail: (problem: string) => never): Packed
 
 /** `quantization_config` as transformers writes it. */
 export function quantizationConfigToJson(config: QuantizationConfig): JsonObject {
-  return config.method === 'int4' ? packedToJson(config) : bitsandbytesToJson(config);
+  if ('groupSize' in config) return groupedToJson(config);
+  return 'blockSize' in config ? packedToJson(config) : bitsandbytesToJson(config);
 }
 
 function packedToJson({ blockSize, symmetric, skipModules }: PackedConfig): JsonObject {

@@ -260,7 +260,7 @@ export class LocalGenerator implements Generator {
 
   /**
    * Drops what the key/value cache keeps of an adapter for prompts that come again, with the adapter's numbers: for one that will not
-   * be asked for any more. What is being generated with it goes on.
+   * be asked for any more. What has been asked for with it is finished first, and waited for.
    */
   forget(adapter: Adapter): Promise<void> {
     return this.#loop.forget(adapter);

@@ -142,6 +142,11 @@ export interface LayerHooks {
    */
   readonly earlier?: EarlierPass;
   /**
+   * What a training step adds to the loss of each row, [b], for how much its predictions weigh: of what these hooks have seen in the pass that they
+   * were of, which must have been traced. `segments` int32 [b, s] is 0 on padding.
+   */
+  rowLoss?(pass: { readonly segments: Tensor }): Tensor;
+  /**
    * The matrix [vocabulary, width] that turns hidden states into logits: logits = hidden · matrixᵀ. It is asked for
    * whole, because log-probabilities are computed from it in chunks.
    */

@@ -21,7 +21,7 @@ import type { KeyValuePrefix, LayerHooks, ModuleInfo, NormInfo, PassInfo, Weight
 import { olmo2 } from './olmo2.js';
 import { bindOutputLayer, headMatrix, type OutputLayer } from './output-layer.js';
 import { phi3 } from './phi3.js';
-import { attendBehind, prefixesOf, prefixOf, refuseEarlierPass } from './prefix.js';
+import { attendBehind, prefixesOf, prefixOf, refuseEarlierPass, virtualPass } from './prefix.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
 /** By `modelType`. A family is only ever given the configs of its own. */
@@ -138,6 +138,11 @@ export interface Network {
    * cache, where whoever begins a sequence puts them.
    */
   prefix(weights: Weights, hooks: LayerHooks, inputs?: PassInfo['inputs']): readonly KeyValuePrefix[] | undefined;
+  /**
+   * Final hidden states [kinds, v, width] of the virtual tokens of hooks, which see only each other: what predicts a token of a context
+   * that they stand for. One kind where they have no kinds.
+   */
+  virtualStates(weights: Weights, hooks: LayerHooks & Required<Pick<LayerHooks, 'virtualTokens'>>): Tensor;
   /** `LayerHooks.virtualTokens` [v, width] that are what these tokens int32 [v] are to the model. */
   asVirtualTokens(weights: Weights, tokens: Tensor): Tensor;
   /**
@@ -301,6 +306,7 @@ export function networkOf(
     modules,
     norms: normsOf(parameters, modules),
     prefix: (weights, hooks, inputs) => prefixOf(ownParts, weights, hooks, inputs),
+    virtualStates: (weights, hooks) => virtualPass(ownParts, weights, hooks).hidden,
     asVirtualTokens(weights, tokens) {
       const { name } = [...modules.values()].find(({ kind }) => kind === 'embedding')!;
       return weights[`${name}.weight`]!.gather(tokens).div(family.virtualTokenFactor?.(config) ?? 1);

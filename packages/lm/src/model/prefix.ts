@@ -67,12 +67,9 @@ function kindIn(inputs: PassInfo['inputs'], kindOf: string): Tensor {
  *
  * @throws PosttrainError for hooks with both, and for layers that differ in how many there are
  */
-export function prefixesOf(
-  { config, family, modules, attention: how }: PrefixNetwork,
-  weights: Weights,
-  hooks: LayerHooks,
-): Prefixes | undefined {
+export function prefixesOf(network: PrefixNetwork, weights: Weights, hooks: LayerHooks): Prefixes | undefined {
   const { virtualTokens } = hooks;
+  const { attention: how } = network;
   if (hooks.prefix) {
     if (virtualTokens) throw new PosttrainError('PREFIX', 'hooks have a prefix and virtual tokens; one of them');
     const prefix = how.map((_, layer) => hooks.prefix!(layer));
@@ -82,6 +79,20 @@ export function prefixesOf(
     return { layers: prefix, count: prefix[0]!.keys.shape[1]! };
   }
   if (!virtualTokens) return undefined;
+  const { layers, count, kindOf } = virtualPass(network, weights, { ...hooks, virtualTokens });
+  return { layers, count, ...(kindOf !== undefined && { kindOf }) };
+}
+
+/**
+ * The pass over virtual tokens alone, which see only each other, a row for each kind. `hidden` [kinds, v, width] are their final,
+ * normalised states: what the output layer predicts from.
+ */
+export function virtualPass(
+  { config, family, modules, attention: how }: PrefixNetwork,
+  weights: Weights,
+  hooks: LayerHooks & Required<Pick<LayerHooks, 'virtualTokens'>>,
+): Prefixes & { readonly hidden: Tensor } {
+  const { virtualTokens } = hooks;
   const { kinds, kindOf } =
     'kinds' in virtualTokens ? virtualTokens : { kinds: virtualTokens.expandDims(0), kindOf: undefined };
   const [many, count] = kinds.shape as [number, number];
@@ -100,7 +111,7 @@ export function prefixesOf(
     const [, heads, , headDim] = x.shape as [number, number, number, number];
     return x.transpose([1, 0, 2, 3]).reshape([heads, many * count, headDim]);
   };
-  family.hidden(config, asTokens, {
+  const hidden = family.hidden(config, asTokens, {
     tokens,
     positions,
     block: (_, run, x) => run(x),
@@ -109,7 +120,7 @@ export function prefixesOf(
       return selfAttention(q, k, v, how[layer]!);
     },
   });
-  return { layers: prefix, count, ...(kindOf !== undefined && { kindOf }) };
+  return { layers: prefix, count, hidden, ...(kindOf !== undefined && { kindOf }) };
 }
 
 /**

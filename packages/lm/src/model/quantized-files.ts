@@ -2,9 +2,13 @@ import type { Tensor } from '@posttrain/core-tensor';
 import type { TensorData, TensorSource } from '@posttrain/core-tensor/io';
 import {
   BITSANDBYTES_SUFFIXES,
+  type FloatMatrix,
+  fromAwq,
   fromBitsandbytes,
   fromBitsandbytesInt8,
   fromCompressedTensors,
+  fromGptq,
+  GROUPED_SUFFIXES,
   type Int4Weight,
   PACKED_SUFFIXES,
   type QuantizedWeight,
@@ -24,6 +28,10 @@ const withoutWeight = (parameter: string): string => parameter.slice(0, -'weight
 /** What the codes of a quantised weight may be called in a file, beside the parameter's own name. */
 export const packedName = (parameter: string): string => `${parameter}_packed`;
 const PACKED = packedName('.weight');
+/** The same in files of GPTQ's and AWQ's tools. */
+export const groupedName = (parameter: string): string =>
+  parameter.endsWith('.weight') ? `${withoutWeight(parameter)}qweight` : parameter;
+const GROUPED = '.qweight';
 
 /** Names that a quantised weight has in a file beside its own; none when the file's weight is not quantised. */
 export function companionNames(parameter: string, found: StoredNames): readonly string[] {
@@ -31,18 +39,28 @@ export function companionNames(parameter: string, found: StoredNames): readonly 
     const layer = parameter.slice(0, -packedName('weight').length);
     return PACKED_SUFFIXES.map((suffix) => layer + suffix).filter((name) => name !== parameter && found.has(name));
   }
+  if (parameter.endsWith(GROUPED)) {
+    const layer = parameter.slice(0, -GROUPED.length);
+    return GROUPED_SUFFIXES.map((suffix) => `${layer}.${suffix}`).filter(
+      (name) => name !== parameter && found.has(name),
+    );
+  }
   const fourBit = BITSANDBYTES_SUFFIXES.map((suffix) => parameter + suffix).filter((name) => found.has(name));
   if (fourBit.length > 0) return fourBit;
   const module = withoutWeight(parameter);
   return found.has(`${module}SCB`) ? [`${module}SCB`, `${module}weight_format`].filter((name) => found.has(name)) : [];
 }
 
-/** Reads the quantised weight that is stored as `parameter` in a folder of bitsandbytes or compressed-tensors, as its config has it. */
+/**
+ * Reads the quantised weight that is stored as `parameter` in a folder of bitsandbytes, compressed-tensors, GPTQ or AWQ, as its config has it; a matrix [out, in]
+ * of floats where the groups of its codes have no form here (GPTQ's act-order).
+ */
 export async function readQuantized(
   source: TensorSource,
   parameter: string,
   config: QuantizationConfig | undefined,
-): Promise<QuantizedWeight> {
+): Promise<QuantizedWeight | FloatMatrix> {
+  if (parameter.endsWith(GROUPED)) return readGrouped(source, parameter, config);
   if (parameter.endsWith(PACKED)) return readPacked(source, parameter, config);
   const threshold = config?.method === 'int8' ? config.threshold : 0;
   const companions = companionNames(parameter, source.tensors);
@@ -54,6 +72,26 @@ export async function readQuantized(
   const tensors: Record<string, TensorData> = { '': codes };
   for (const name of companions) tensors[name.slice(parameter.length)] = await source.read(name);
   return fromBitsandbytes(parameter, tensors);
+}
+
+async function readGrouped(
+  source: TensorSource,
+  parameter: string,
+  config: QuantizationConfig | undefined,
+): Promise<Int4Weight | FloatMatrix> {
+  const layer = parameter.slice(0, -GROUPED.length);
+  if (config?.method !== 'gptq' && config?.method !== 'awq') {
+    throw new ModelQuantizationError(
+      `${parameter} is packed, but config.json has no quantization_config of quant_method "gptq" or "awq" that says how.`,
+    );
+  }
+  const tensors: Record<string, TensorData> = {};
+  for (const suffix of GROUPED_SUFFIXES) {
+    const name = `${layer}.${suffix}`;
+    if (source.tensors.has(name))
+      tensors[suffix] = await source.read(name, suffix === 'scales' ? { as: 'float32' } : {});
+  }
+  return (config.method === 'gptq' ? fromGptq : fromAwq)(layer, tensors, config);
 }
 
 async function readPacked(

@@ -30,6 +30,7 @@ import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } f
 import { findGguf } from '../gguf/find-gguf.js';
 import { GgufModelSource, openGgufModel } from '../gguf/model-source.js';
 import { assertModelFolder } from '../model-folder.js';
+import { transposed } from '../transposed.js';
 import type { ParameterInfo } from './family.js';
 import { tooLarge } from './implied-size.js';
 import type { ModuleInfo, Weights } from './layers.js';
@@ -44,7 +45,14 @@ import {
   type QuantizationOptions,
   quantizeLinear,
 } from './quantize.js';
-import { companionNames, packedConfigOf, packedName, quantizedFileTensors, readQuantized } from './quantized-files.js';
+import {
+  companionNames,
+  groupedName,
+  packedConfigOf,
+  packedName,
+  quantizedFileTensors,
+  readQuantized,
+} from './quantized-files.js';
 import { isQuantized, weightEntries } from './quantized-layer.js';
 
 /** Buffers that some checkpoints carry and no computation reads. */
@@ -116,7 +124,7 @@ export interface OpenModel {
 
 /**
  * Reads the weights of a Hugging Face model folder, or of a GGUF file, as float32 tensors; those that bitsandbytes
- * quantised or compressed-tensors packed stay so. Strict both ways: a missing tensor, a tensor of another shape and a tensor that the
+ * quantised, or compressed-tensors or the tools of GPTQ or AWQ packed, stay so. Strict both ways: a missing tensor, a tensor of another shape and a tensor that the
  * architecture has no place for are all errors.
  *
  * @throws WeightMismatchError, ModelQuantizationError, and what `openSafetensorsFolder` and `loadModelConfig` throw
@@ -175,6 +183,7 @@ export async function readWeights(
     const names = resolveNames(path, parameters, source.tensors, config);
     const weights: Record<string, Tensor> = {};
     const quantized = new Map<string, QuantizedFormat>();
+    const scattered: string[] = [];
     const put = (name: string, module: ModuleInfo, weight: QuantizedWeight) => {
       quantized.set(module.name, formatOf(weight));
       Object.assign(weights, Object.fromEntries(weightEntries(name, quantizedTensors(weight))));
@@ -185,7 +194,12 @@ export async function readWeights(
       if (module && companionNames(stored, source.tensors).length > 0) {
         const weight = await readQuantized(source, stored, config.quantization);
         checkQuantized(path, stored, weight.shape, module.transposed ? [...shape].reverse() : shape);
-        put(name, module, weight);
+        if ('method' in weight) put(name, module, weight);
+        else {
+          const { data } = module.transposed ? transposed(weight) : weight;
+          weights[name] = tensor(data, shape, 'float32');
+          scattered.push(module.name);
+        }
         continue;
       }
       const isKept = keep && (module?.kind === 'linear' || module?.kind === 'head');
@@ -208,7 +222,16 @@ export async function readWeights(
         `${path}: no linear layer is Q4_0, nor is the output layer, so there is nothing to keep as int4.`,
       );
     }
-    const full = quantization ? configQuantizedWith(config, modules.values(), quantization) : config;
+    if (scattered.length > 0) {
+      process.emitWarning(
+        `${path}: ${scattered.length} layers (${scattered[0]}, …) have groups that act-order has scattered; they are read as float32, which takes eight times the memory.`,
+        'PosttrainWarning',
+      );
+    }
+    const { quantization: _codes, ...float } = config;
+    const isFloat = scattered.length > 0 && quantized.size === 0;
+    const read = isFloat ? (float as ModelConfig) : config;
+    const full = quantization ? configQuantizedWith(read, modules.values(), quantization) : read;
     return { config: full, weights, network: networkOf(full, quantized, engine) };
   } finally {
     await source.close();
@@ -249,7 +272,7 @@ function storedName(name: string, found: { has(name: string): boolean }): string
   const bare = name.replace(/^(transformer|model)\./, '');
   const inner = name.replace(/^model\./, INNER_LANGUAGE_MODEL);
   const names = [name, bare, `${LANGUAGE_MODEL}${name}`, inner];
-  return [...names, ...names.map(packedName)].find((candidate) => found.has(candidate));
+  return [...names, ...names.map(packedName), ...names.map(groupedName)].find((candidate) => found.has(candidate));
 }
 
 /** The name in the file of every parameter. */

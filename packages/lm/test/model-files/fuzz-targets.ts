@@ -57,6 +57,9 @@ const SAMPLING =
   '{"do_sample":true,"temperature":0.7,"top_k":20,"max_new_tokens":9,"eos_token_id":[2,3],"num_beams":1}';
 const PROMPTS = '{"prompts":{"query":"q: ","passage":""},"default_prompt_name":"query"}';
 
+/** Weights in 4 bits, of compressed-tensors, GPTQ and AWQ. */
+const PACKED = ['quantization-search/llama-packed', 'packed-int4/gptq', 'packed-int4/awq'];
+
 const JSON_FILES: readonly FuzzedFile[] = [
   config,
   inFolder('models/llama3-rope', 'generation_config.json', generation, [
@@ -74,6 +77,7 @@ const JSON_FILES: readonly FuzzedFile[] = [
     loadBertWeights(folder, bertNetwork(await loadBertConfig(folder))),
   ),
   inFolder('heads/qwen3-token', 'config.json', (folder) => loadWeights(folder)),
+  ...PACKED.map((name) => inFolder(name, 'config.json', (folder) => loadWeights(folder))),
 ];
 
 /** Files in turn, so that one process does for all of them. */
@@ -108,5 +112,8 @@ const gguf: FuzzedFile = {
 
 export const fuzzTargets: FuzzModule['fuzzTargets'] = {
   json: inTurn(JSON_FILES),
-  binary: inTurn([inFolder('models/llama', 'model.safetensors', (folder) => loadWeights(folder)), gguf]),
+  binary: inTurn([
+    ...['models/llama', ...PACKED].map((name) => inFolder(name, 'model.safetensors', (folder) => loadWeights(folder))),
+    gguf,
+  ]),
 };

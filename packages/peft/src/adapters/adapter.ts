@@ -135,12 +135,13 @@ async function adapterOf<Config extends object>(
   const lowRank = (trained: Named) => (isPlain ? method.lowRank?.(context, { trained, frozen }) : undefined);
   const virtualTokens = method.virtualTokens?.(config);
   const rowInputs = method.rowInputs?.(config);
+  const contextLabels = method.contextLabels?.(config);
   const { penalty, optimizer } = method;
   const adapter: PeftAdapter<Config> = {
     ...{ name, method, config, plan, parameters, frozen },
     ...{ model: model.config, baseModel: model.name, taskType: taskTypeOf(model) },
     report: {
-      matched: [...plan.targets, ...partsOf(plan), ...plan.norms].map((module) => module.name),
+      matched: [...plan.targets, ...partsOf(plan), ...plan.norms, ...followersOf(plan)].map((module) => module.name),
       skipped,
       trainableParameters,
       totalParameters: model.storage.parameters + trainableParameters,
@@ -150,6 +151,7 @@ async function adapterOf<Config extends object>(
     ...{ hooks, trainingHooks: hooksWith },
     ...(virtualTokens !== undefined && { virtualTokens }),
     ...(rowInputs && { rowInputs }),
+    ...(contextLabels && { contextLabels }),
     ...(method.earlierPass?.(config) && { earlierPass: true }),
     ...(lowRank(parameters) && { lowRank: (trained) => lowRank(trained)! }),
     ...(method.derive && {
@@ -165,6 +167,8 @@ async function adapterOf<Config extends object>(
   };
   return adapter;
 }
+
+const followersOf = ({ tied }: MethodContext['plan']) => (tied?.by === 'targetModules' ? [tied.head] : []);
 
 const partsOf = ({ fused = [] }: MethodContext['plan']) =>
   fused.flatMap(({ members }) => members.map(({ module }) => module));

@@ -1,5 +1,6 @@
 import type { DType, Tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
+import { AdapterConfigError } from './errors.js';
 import type { AdapterPlan } from './peft-adapter.js';
 import type { AdapterTensors, MethodContext, PeftMethod } from './peft-method.js';
 import { namesOfCopies } from './whole-modules.js';
@@ -27,7 +28,11 @@ export function toFileTensors<Config extends object>(
   const { plan, config } = context;
   const { own, whole } = apart(plan, trained);
   const ofMethod = method.toFile?.(context, { trained: own, frozen });
-  return { ...(ofMethod ?? { ...own, ...(method.frozenInFile?.(config) && frozen) }), ...whole, ...plan.carried };
+  const ofTied = plan.tied?.fileTensors(trained);
+  return {
+    ...(ofMethod ?? { ...own, ...(method.frozenInFile?.(config) && frozen) }),
+    ...{ ...whole, ...ofTied, ...plan.carried },
+  };
 }
 
 /** The adapter's tensors from those that a file has. What it lacks is frozen, and as `made` has it. */
@@ -45,7 +50,15 @@ export async function fromFileTensors<Config extends object>(
     trained: asStored(ofMethod),
     frozen: asStored(made.frozen),
   };
-  return { trained: { ...trained, ...whole }, frozen };
+  const all = { ...trained, ...whole };
+  for (const [name, value] of Object.entries(context.plan.tied?.fileTensors(all) ?? {})) {
+    const [own, other] = [await value.data(), await stored[name]!.data()];
+    if (own.every((x, i) => x === other[i])) continue;
+    throw new AdapterConfigError(
+      `${name} is other than what it is tied to (ensure_weight_tying), ${context.plan.tied!.embedding.name}`,
+    );
+  }
+  return { trained: all, frozen };
 }
 
 /** The method's own tensors, and the biases and modules that are trained as copies. */

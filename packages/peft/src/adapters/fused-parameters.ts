@@ -91,6 +91,38 @@ function fusedParameters(modules: Iterable<ModuleInfo>): readonly FusedParameter
   });
 }
 
+/** Model types whose experts are one parameter a layer in transformers 5, of which PEFT knows it. */
+const MIXTURES: readonly string[] = ['mixtral', 'qwen3_moe'];
+const ATTENTION = ['q_proj', 'k_proj', 'v_proj', 'o_proj'];
+
+/** What `allLinearOfMixture` reads and writes. */
+interface MixtureConfig {
+  readonly targetModules: readonly string[] | string | null;
+  readonly targetParameters: readonly string[] | null;
+  readonly r: number;
+  readonly loraAlpha: number;
+  readonly rankPattern: Readonly<Record<string, number>>;
+  readonly alphaPattern: Readonly<Record<string, number>>;
+}
+
+/**
+ * `'all-linear'` of a mixture of experts as PEFT writes it out for LoRA: the attention's layers, and the experts and routers as parameters; gate and up
+ * projections, which are one, have twice the rank and twice the alpha.
+ */
+export function allLinearOfMixture<Config extends MixtureConfig>(config: Config, modelType: string): Config {
+  const { targetModules, targetParameters, r, loraAlpha, rankPattern, alphaPattern } = config;
+  const isAll = typeof targetModules === 'string' && targetModules.toLowerCase() === 'all-linear';
+  if (!isAll || !MIXTURES.includes(modelType)) return config;
+  const both = String.raw`.*\.gate_up_proj`;
+  return {
+    ...config,
+    targetModules: ATTENTION,
+    targetParameters: [...new Set([...(targetParameters ?? []), 'gate.weight', ...Object.keys(PARAMETERS)])],
+    rankPattern: { ...rankPattern, [both]: 2 * r },
+    alphaPattern: { ...alphaPattern, [both]: 2 * loraAlpha },
+  };
+}
+
 /** Refuses modules that would be entered twice. @throws AdapterConfigError */
 export function refuseOverlap(parameters: readonly FusedParameter[], others: readonly ModuleInfo[]): void {
   const names = new Set(others.map(({ name }) => name));

@@ -15,6 +15,8 @@ export interface TargetedConfig {
   readonly modulesToSave?: readonly string[] | null;
   /** Tokens whose embeddings are trained: `tokensOption`. */
   readonly trainableTokenIndices?: TokenIndices | null;
+  /** Whether a tied output layer follows its embedding: of methods with `headTensors`. */
+  readonly ensureWeightTying?: boolean;
   /** Weights of experts that are one parameter in transformers, and routers: of methods with `fused`. */
   readonly targetParameters?: readonly string[] | null;
   /** Which biases of the base are trained, as copies: those of the targets (the method's own word), all, or none. */
@@ -148,6 +150,11 @@ export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
   derive?(module: ModuleInfo, parameters: Named, config: Config): Named;
   /** tokens int32 [...] → [..., width], for methods that enter embeddings. */
   embed?(tokens: Tensor, layer: EmbeddingLayer, parameters: Named, config: Config): Tensor;
+  /**
+   * What files have of an output layer that follows its embedding, out of the tensors of the embedding, by names after the module path.
+   * Left out: `ensureWeightTying` is not an option.
+   */
+  headTensors?(parameters: Named): Named;
   /** See `PeftMethod.rowInputs`; `apply` finds them by `inputOf`. */
   rowInputs?(config: Config): RowInputsSpec | undefined;
   /** The weight with which the bare module computes what `apply` does. Left out: there is none. */

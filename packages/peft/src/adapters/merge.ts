@@ -47,7 +47,7 @@ export async function mergeAdapter<Config extends object>(
   const changed: Record<string, Tensor> = { ...mergedCopies(model, plan, parameters) };
   const context = { config, plan, model: model.config };
   Object.assign(changed, method.merge(context, { trained: parameters, frozen }, baseWith(model, changed)));
-  const isTied = (plan.tokens ?? []).some(({ tied }) => tied !== undefined);
+  const isTied = plan.tied !== undefined || (plan.tokens ?? []).some(({ tied }) => tied !== undefined);
   const merged = await withChangedWeights(model, changed, isTied);
   const [before, after] = await Promise.all([
     logitsOf(model, probe, adapter.hooks(parameters)),
@@ -104,7 +104,7 @@ export async function unmergeAdapter<Config extends object>(
     );
   }
   const context = { config, plan, model: merged.config };
-  return withChangedWeights(merged, unmerge(context, { trained: parameters, frozen }, merged));
+  return withChangedWeights(merged, unmerge(context, { trained: parameters, frozen }, merged), plan.tied !== undefined);
 }
 
 /** Rounding the merged weights to codes again would lose most of the change, so nobody is to do it unawares. */

@@ -47,7 +47,8 @@ const patterns = orNull(
 export const targetOptions = {
   /**
    * A list of module paths or dotted endings (`q_proj`), one regular expression in Python's syntax that must match a whole
-   * path, or `'all-linear'`: every linear layer but the output layer. Default: null, PEFT's of the model type.
+   * path, or `'all-linear'`: every linear layer but the output layer, and with LoRA the experts of a mixture as `targetParameters`. Default: null,
+   * PEFT's of the model type.
    */
   targetModules: patterns,
   /** Modules trained whole, as copies: paths or dotted endings. Default: none. */

@@ -5,6 +5,7 @@ import type { FusedParameter } from './fused-parameters.js';
 import type { PeftMethod } from './peft-method.js';
 import type { SkippedModule } from './targets.js';
 import type { TokenRows } from './trainable-tokens.js';
+import type { TiedHead } from './weight-tying.js';
 
 /** What an adapter entered, what it left out, and how much of the model it trains. */
 export interface AdapterReport {
@@ -36,6 +37,8 @@ export interface AdapterPlan {
   readonly savedNorms?: readonly NormInfo[];
   /** Rows of embeddings that are trained. */
   readonly tokens?: readonly TokenRows[];
+  /** An output layer that has what is trained of its embedding. */
+  readonly tied?: TiedHead;
   /** Parameter name of each bias that is trained, by module path. */
   readonly biases: ReadonlyMap<string, string>;
   /** Adapters that the method mixes, whose tensors are among its own. */
@@ -77,6 +80,8 @@ export interface PeftAdapter<Config extends object = object> extends Adapter<Nam
   trainingHooks(parameters: Named, dropoutKey: Tensor): LayerHooks;
   /** A scalar that is added to the loss once a step. */
   penalty?(parameters: Named): Tensor;
+  /** Labels among the tokens that its virtual tokens stand for: token ids, and what each counts. */
+  readonly contextLabels?: { readonly tokens: readonly number[]; readonly weights: readonly number[] };
   /** The optimizer of a run that asked for `inner`. */
   optimizer?(inner: Optimizer<object>): Optimizer<object>;
   /** `saveAdapter` of this adapter with other numbers: what checkpoints of a run hold. */

@@ -133,6 +133,10 @@ export interface PeftMethod<Config extends object = object> {
   unmerge?(context: MethodContext<Config>, tensors: AdapterTensors, merged: AdaptableModel): Named;
   /** Positions that the hooks' virtual tokens or prefix take. Left out: none. */
   virtualTokens?(config: Config): number;
+  /** Labels among the tokens that the virtual tokens stand for, learnt beside those of rows. Undefined or left out: none. */
+  contextLabels?(
+    config: Config,
+  ): { readonly tokens: readonly number[]; readonly weights: readonly number[] } | undefined;
   /** Whether `hooks` have an `earlier` pass. Left out: no. */
   earlierPass?(config: Config): boolean;
   /** What `hooks` read of every sequence, a task or where to begin. Undefined or left out: nothing. */

@@ -10,6 +10,7 @@ import type { AdaptableModel, AdapterPlan } from './peft-adapter.js';
 import type { AdapterTensors, MethodContext, PeftMethod, PlannedAdapter } from './peft-method.js';
 import { checkPatterns, matchSaved, matchSavedNorms, matchTargets, type TargetMatch } from './targets.js';
 import { matchTokens } from './trainable-tokens.js';
+import { tieWeights } from './weight-tying.js';
 
 const lifted = new WeakMap<object, unknown>();
 
@@ -143,8 +144,12 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
           return local && method.embed ? method.embed(tokens, layer, local, config) : layer.apply(tokens);
         },
         headWeight(layer) {
-          const local = ofTarget.get(layer.name);
-          return local && merge ? merge(layer, local, config).weight : layer.weight;
+          const follows = plan.tied?.by === 'targetModules' && plan.tied.head.name === layer.name;
+          const { name } = follows ? plan.tied!.embedding : layer;
+          const local = ofTarget.get(name);
+          // One that follows its embedding is the embedding, of the weight that both have.
+          const entered = follows ? { ...plan.tied!.embedding, weight: layer.weight } : layer;
+          return local && merge ? merge(entered, local, config).weight : layer.weight;
         },
       };
     },
@@ -204,14 +209,19 @@ function planOf<Config extends TargetedConfig>(
 ): PlannedAdapter<Config> {
   const modules = [...model.network.modules.values()];
   const { modelType } = model.config;
-  const asked = method.complete?.(given, modelType) ?? given;
+  const complete = method.complete?.(given, modelType) ?? given;
+  const tying = complete.ensureWeightTying ? tieWeights(method, model, complete, strictness) : undefined;
+  const asked = tying?.config ?? complete;
   const fused = matchParameters(modules, asked.targetParameters ?? [], strictness);
   const savedNorms = matchSavedNorms(model.network.norms.values(), asked.modulesToSave ?? null);
   const savedModules = withoutNorms(asked.modulesToSave ?? null, modules, savedNorms);
   const beside = { ...asked, modulesToSave: savedModules };
-  const match = targetsBeside(fused, modules, beside, () =>
-    matchTargets(modules, modelType, beside, strictness, method.defaultTargets),
-  );
+  const tiedHead = tying?.tied.head;
+  const match = targetsBeside(fused, modules, beside, () => {
+    const all = matchTargets(modules, modelType, beside, strictness, method.defaultTargets);
+    const matched = all.matched.filter((module) => module !== tiedHead);
+    return { ...all, matched, saved: all.saved.filter((module) => module !== tiedHead) };
+  });
   const config: Config = { ...asked, targetModules: match.targetModules };
   if (fused.length > 0) method.fused?.check(config);
   refuseOverlap(fused, [...match.matched, ...match.saved]);
@@ -227,8 +237,9 @@ function planOf<Config extends TargetedConfig>(
     targets: match.matched,
     ...(fused.length > 0 && { fused }),
     ...(savedNorms.length > 0 && { savedNorms }),
+    ...(tying && { tied: tying.tied }),
     ...(asked.trainableTokenIndices && {
-      tokens: matchTokens(model, asked.trainableTokenIndices, [...match.matched, ...match.saved]),
+      tokens: matchTokens(model, asked.trainableTokenIndices, [...match.matched, ...match.saved], asked),
     }),
     norms: [],
     saved: match.saved,
@@ -238,7 +249,10 @@ function planOf<Config extends TargetedConfig>(
       { ...match, saved: [...match.saved, ...savedNorms] },
       method.targetBiases ?? 'lora_only',
     ),
-    carried: carriedWeights(model, config, match.matched),
+    carried: carriedWeights(model, config, [
+      ...match.matched,
+      ...(tying?.tied.by === 'targetModules' ? [tying.tied.head] : []),
+    ]),
   };
   const entered = new Set(enteredBy(plan).map(({ name }) => name));
   return { config, plan, skipped: match.skipped.filter(({ name }) => !entered.has(name)) };

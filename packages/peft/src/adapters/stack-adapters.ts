@@ -114,7 +114,7 @@ function checkStackable(adapter: PeftAdapter, first: PeftAdapter): void {
             ? 'has a penalty or an optimizer of its own'
             : trainsCopies(plan)
               ? 'trains modules or biases whole'
-              : isElsewhere || plan.fused || plan.targets.length === 0
+              : isElsewhere || plan.fused || plan.tied || plan.targets.length === 0
                 ? 'does not only enter linear layers and embeddings'
                 : /[/\\]/.test(name) || name === '' || /^\.+$/.test(name)
                   ? 'has a name that is no name of a folder'

@@ -53,6 +53,7 @@ export function matchTokens(
   { network }: AdaptableModel,
   given: TokenIndices,
   others: readonly ModuleInfo[],
+  { ensureWeightTying = false }: { readonly ensureWeightTying?: boolean } = {},
 ): readonly TokenRows[] {
   const modules = [...network.modules.values()].filter(({ kind }) => kind === 'embedding' || kind === 'head');
   const input = modules.find(({ kind }) => kind === 'embedding')!;
@@ -76,6 +77,11 @@ export function matchTokens(
   const ofInput = rows.find(({ module }) => module === input);
   const head = modules.find(({ tiedTo }) => tiedTo === input.name);
   const ofHead = head && rows.find(({ module }) => module === head);
+  if (ensureWeightTying && ofInput && ofHead && ofHead.indices.join() !== ofInput.indices.join()) {
+    throw new AdapterConfigError(
+      `ensureWeightTying: trainableTokenIndices names other tokens for ${head.name} than for ${input.name}, which have one weight; name the same`,
+    );
+  }
   const follows = ofInput && head && (!ofHead || ofHead.indices.join() === ofInput.indices.join());
   const kept = follows
     ? rows.filter((one) => one !== ofHead).map((one) => (one === ofInput ? { ...one, tied: head.name } : one))

@@ -51,7 +51,7 @@ const tensorsOfNorm = ({ name, hasBias }: NormInfo): readonly string[] =>
 /** A method's hooks with the modules and biases of the plan that are trained whole, as copies. */
 export function withWholeModules(plan: AdapterPlan, parameters: Named, method: LayerHooks): LayerHooks {
   if (!trainsCopies(plan)) return method;
-  const { saved, savedNorms = [], biases } = plan;
+  const { saved, savedNorms = [], biases, tied } = plan;
   const own = withTokenRows(plan.tokens ?? [], parameters, method);
   const norms = new Set(savedNorms.map(({ name }) => name));
   const whole = new Set(saved.map(({ name }) => name));
@@ -84,6 +84,8 @@ export function withWholeModules(plan: AdapterPlan, parameters: Named, method: L
       },
     }),
     headWeight(layer) {
+      const follows = tied?.by === 'modulesToSave' && tied.head.name === layer.name;
+      if (follows) return copy(tied.embedding.name, 'weight')!;
       if (whole.has(layer.name)) return copy(layer.name, 'weight')!;
       return own.headWeight ? own.headWeight(layer) : layer.weight;
     },

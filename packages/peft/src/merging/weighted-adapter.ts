@@ -119,8 +119,8 @@ function checkMergeable(adapter: PeftAdapter<LoraConfig>): void {
         ? 'has more than the factors A and B (DoRA, loraBias, invocation tokens, or a start in the weights)'
         : trainsCopies(plan)
           ? 'trains modules, tokens or biases whole'
-          : plan.fused
-            ? 'has factors of targetParameters'
+          : plan.fused || plan.tied
+            ? 'has factors of targetParameters, or of an output layer that follows its embedding'
             : undefined;
   if (problem !== undefined) throw new MergeError(`adapter "${name}" ${problem}: it cannot be merged with others`);
 }

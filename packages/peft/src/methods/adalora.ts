@@ -7,6 +7,7 @@ import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import { methodOptions, orNull } from '../adapters/method-options.js';
 import { rankAllocator } from '../optim/rank-allocator.js';
 import { lora } from './lora.js';
+import { warnOfUnused } from './lora-start.js';
 
 const {
   r: _r,
@@ -17,6 +18,7 @@ const {
   useRslora: _rslora,
   loraBias: _bias,
   aloraInvocationTokens: _invocation,
+  ensureWeightTying: _tying,
   ...shared
 } = lora.options.shape;
 
@@ -65,12 +67,18 @@ export const adaLora: LayerMethod<AdaLoraConfig> = {
     r: 8,
     alpha_pattern: {},
     alora_invocation_tokens: null,
+    ensure_weight_tying: false,
     lora_bias: false,
     use_dora: false,
     use_rslora: false,
   },
 
   stochastic: ({ loraDropout }) => (loraDropout > 0 ? `loraDropout is ${loraDropout}` : undefined),
+
+  async fromRows({ config }) {
+    warnOfUnused(config, config.initLoraWeights);
+    return undefined;
+  },
 
   parameters(target, { initR }) {
     const { inputs, outputs } = linearShape(target);

@@ -1,7 +1,7 @@
 import { stopGradient, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
 import { custom, number, oneOf, type Read, showValue, text } from '@posttrain/interfaces';
-import { AdapterConfigError, AdapterTrainingError } from '../adapters/errors.js';
+import { AdapterConfigError } from '../adapters/errors.js';
 import { methodOptions, orNull, targetOptions } from '../adapters/method-options.js';
 import type { PeftMethod } from '../adapters/peft-method.js';
 import { PROMPT_EMBEDDINGS, promptFacts, promptPlan } from './prompt-learning.js';
@@ -19,7 +19,7 @@ const cptOptions = methodOptions('CPT', {
   cptMask: wholes(),
   /**
    * What each token of the context is: 4k + 1 of the template of an input, 4k + 2 of an input, 4k + 3 of the template of a label,
-   * 4k + 4 of the label of the k-th example; 0: none of them. Default: null, PEFT's, ones.
+   * 4k + 4 of the label of the k-th example, which `sft` learns; 0: none of them. Default: null, PEFT's, ones.
    */
   cptTokensTypeMask: wholes(),
   /** Weights of the labels in the context: all the same, or smaller for earlier ones. Default `none`. */
@@ -53,8 +53,10 @@ const SMALLEST = 1e-30;
  * of a template. It starts as the model with the context before every sequence. As in PEFT, δ is put back into the balls before
  * it is used, the gradient is that at the place where it is put, and rows of labels and of nothing have none.
  *
- * Files have E + δ. An adapter of a file has that as its E, and δ = 0, as PEFT trains it further. PEFT's loss of the labels inside the
- * context (types 4k + 4) is not there: a training step of such a context is refused.
+ * `sft` learns the labels inside the context (types 4k + 4) beside those of every row, as PEFT's loss does, where the last type is that of a label. Where
+ * it is another, PEFT leaves the labels of the rows out, and this does not. Other trainers have no labels, and so none of the context.
+ *
+ * Files have E + δ. An adapter of a file has that as its E, and δ = 0, as PEFT trains it further.
  */
 export const cpt: PeftMethod<CptConfig> = {
   peftType: 'CPT',
@@ -103,15 +105,12 @@ export const cpt: PeftMethod<CptConfig> = {
   fileKey: promptFacts.fileKey,
   virtualTokens: ({ numVirtualTokens }) => numVirtualTokens!,
 
-  hooks({ config }, tensors, dropoutKey) {
-    const label = config.cptTokensTypeMask!.findIndex((type) => type > 0 && type % 4 === 0);
-    if (dropoutKey && label >= 0) {
-      throw new AdapterTrainingError(
-        `CPT: token ${label} of the context is of a label (cptTokensTypeMask ${config.cptTokensTypeMask![label]}), and PEFT's loss of the labels in the context is not there: mark them 0 to train without it`,
-      );
-    }
-    return { virtualTokens: virtualTokensOf(tensors, config) };
+  contextLabels: ({ cptTokenIds, ...config }) => {
+    const weights = labelWeights(config);
+    return weights.some((weight) => weight !== 0) ? { tokens: cptTokenIds!, weights } : undefined;
   },
+
+  hooks: ({ config }, tensors) => ({ virtualTokens: virtualTokensOf(tensors, config) }),
 
   // PEFT writes what it has put back into the balls over δ, and steps from there.
   optimizer: (inner, config) => ({
@@ -119,6 +118,22 @@ export const cpt: PeftMethod<CptConfig> = {
     update: (parameters, ...rest: Rest) => inner.update(projectedIn(parameters, config), ...rest),
   }),
 };
+
+/** What each token of the context counts as a label: with `decay` f^k, k being the labels after its own, the row's among them. */
+function labelWeights({
+  cptTokensTypeMask: types,
+  optWeightedLossType,
+  optLossDecayFactor,
+}: Omit<CptConfig, 'cptTokenIds'>): number[] {
+  const labels = [...new Set(types!.filter(isLabel))].sort((a, b) => b - a);
+  return types!.map((type, i) => {
+    // Nothing stands before the first.
+    if (i === 0 || !isLabel(type)) return 0;
+    return optWeightedLossType === 'decay' ? optLossDecayFactor ** (1 + labels.indexOf(type)) : 1;
+  });
+}
+
+const isLabel = (type: number): boolean => type > 0 && type % 4 === 0;
 
 type Rest = Parameters<Optimizer<object>['update']> extends [unknown, ...infer Others] ? Others : never;
 

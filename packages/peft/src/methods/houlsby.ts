@@ -1,5 +1,5 @@
-import { gelu, type Key, relu, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
-import { custom, integer, oneOf, type Read } from '@posttrain/interfaces';
+import { gelu, type Key, relu, silu, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { custom, integer, number, oneOf, type Read } from '@posttrain/interfaces';
 import { applyLinear, type ModelConfig, type Sublayer } from '@posttrain/lm';
 import { methodOptions, targetOptions } from '../adapters/method-options.js';
 import { NO_PLAN } from '../adapters/peft-adapter.js';
@@ -15,22 +15,27 @@ const houlsbyOptions = methodOptions('HOULSBY', {
   /** Width m of the bottleneck. Default 64. */
   bottleneckSize: integer({ default: 64, min: 1 }),
   /** f. Default `gelu`. */
-  nonLinearity: oneOf(['gelu', 'relu'], { default: 'gelu' }),
+  nonLinearity: oneOf(['gelu', 'relu', 'silu'], { default: 'gelu' }),
   /** After which sublayers of a block: `['mlp']` is Pfeiffer's (arXiv 2005.00247). Default: both. */
   parts: custom<readonly Part[]>()('a list of "attention" and "mlp"', isParts, { default: ['attention', 'mlp'] }),
-  /** `sequential`: of the sublayer's output. `parallel`: of what the sublayer has read (arXiv 2110.04366). Default `sequential`. */
-  placement: oneOf(['sequential', 'parallel'], { default: 'sequential' }),
+  /**
+   * What the bottleneck reads. `sequential`: the sublayer's output. `parallel`: what the sublayer has read (arXiv 2110.04366). `stream`: the residual stream
+   * with the output added to it, as adapter-hub's Pfeiffer adapter (`SeqBnConfig`) of a decoder. Default `sequential`.
+   */
+  placement: oneOf(['sequential', 'parallel', 'stream'], { default: 'sequential' }),
+  /** What the bottleneck gives is multiplied by this: s of arXiv 2110.04366, 4 in adapter-hub's `ParBnConfig`. Default 1. */
+  scaling: number({ default: 1 }),
   /** Modules trained whole, as copies: paths or dotted endings. Default: none. */
   modulesToSave: targetOptions.modulesToSave,
 });
 /** Options of `houlsby`, complete. */
 export type HoulsbyConfig = Read<typeof houlsbyOptions>;
 
-const ACTIVATIONS = { gelu, relu } as const;
+const ACTIVATIONS = { gelu, relu, silu } as const;
 
 /**
  * Bottleneck adapters (Houlsby et al., arXiv 1902.00751): what a sublayer adds to the residual stream becomes
- * y + W_up f(W_down y + b_down) + b_up with W_down [m, width], W_up [width, m]. Weights start normal with deviation 0.01, cut off at two
+ * y + s (W_up f(W_down y + b_down) + b_up) with W_down [m, width], W_up [width, m]. Weights start normal with deviation 0.01, cut off at two
  * deviations, and biases zero, so that the model starts near what it is. PEFT has no such method; the files are this package's own.
  */
 export const houlsby: PeftMethod<HoulsbyConfig> = {
@@ -70,8 +75,8 @@ export const houlsby: PeftMethod<HoulsbyConfig> = {
           const place = `${placeOf(layer, part)}.adapter_${name}`;
           return applyLinear(x, trained[`${place}.weight`]!, trained[`${place}.bias`]!, false);
         };
-        const from = config.placement === 'parallel' ? input : output;
-        return output.add(linear(activation(linear(from, 'down')), 'up'));
+        const from = { sequential: output, parallel: input, stream: output.add(input) }[config.placement];
+        return output.add(linear(activation(linear(from, 'down')), 'up').mul(config.scaling));
       },
     };
   },

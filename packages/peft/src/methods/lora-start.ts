@@ -1,5 +1,5 @@
 import type { Key, Tensor } from '@posttrain/core-tensor';
-import { custom } from '@posttrain/interfaces';
+import { custom, showValue } from '@posttrain/interfaces';
 import { toTensor } from '../adapters/dense.js';
 import { AdapterConfigError } from '../adapters/errors.js';
 import type { AdapterTarget, PreparedTarget, RowStart } from '../adapters/layer-method.js';
@@ -134,12 +134,31 @@ export interface FactorNames {
   readonly frozen: { readonly a: string; readonly b: string };
 }
 
+/** Options of a start that is not asked for: PEFT says so of two of them, and ignores all. */
+export function warnOfUnused(
+  config: Pick<LoraConfig, 'evaConfig' | 'cordaConfig' | 'loraGaConfig'>,
+  start: unknown,
+): void {
+  for (const [name, own] of [
+    ['evaConfig', 'eva'],
+    ['cordaConfig', 'corda'],
+    ['loraGaConfig', 'lora_ga'],
+  ] as const) {
+    if (!config[name] || start === own) continue;
+    process.emitWarning(
+      `${name} is given and does nothing: initLoraWeights is ${showValue(start)}, not "${own}".`,
+      'PosttrainWarning',
+    );
+  }
+}
+
 /** What rows decide: the factors, and with EVA the ranks. @throws AdapterConfigError */
 export async function startFromRows(
   { base, targets, config, rows, key, of }: StartContext,
   names: FactorNames,
 ): Promise<RowStart<LoraConfig> | undefined> {
   const { initLoraWeights: start, evaConfig, cordaConfig, loraGaConfig } = config;
+  warnOfUnused(config, start);
   if (start !== 'eva' && !isOfRows(config)) return undefined;
   if (rows.length === 0) {
     throw new AdapterConfigError(`initLoraWeights "${start}" needs rows of token ids: createAdapter(…, { rows })`);

@@ -3,6 +3,7 @@ import type { Named } from '@posttrain/core-tensor/optim';
 import { boolean, custom, integer, listOf, number, oneOf, type Read, showValue } from '@posttrain/interfaces';
 import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
 import { AdapterConfigError, MergeError } from '../adapters/errors.js';
+import { allLinearOfMixture } from '../adapters/fused-parameters.js';
 import { normalWith, uniformWithin } from '../adapters/initial.js';
 import { type AdapterTarget, type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import {
@@ -59,6 +60,11 @@ const loraOptions = methodOptions('LORA', {
    */
   targetParameters: orNull(custom<readonly string[]>()('a list of texts', isTexts, { default: [] })),
   ...tokensOption,
+  /**
+   * A tied output layer has what is trained of its embedding, where `modulesToSave` or `targetModules` has `embed_tokens` or `lm_head`: the model
+   * stays tied, and its merged weights too. Default false.
+   */
+  ensureWeightTying: boolean({ default: false }),
   /** aLoRA (arXiv 2504.12397): act from these tokens on, which a sequence must contain. Default: act everywhere. */
   aloraInvocationTokens: orNull(listOf(integer({ min: 0 }), { default: [] })),
 });
@@ -75,7 +81,6 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
   options: loraOptions,
   fileDefaults: {
     arrow_config: null,
-    ensure_weight_tying: false,
     kasa_config: null,
     layer_replication: null,
     loftq_config: {},
@@ -103,10 +108,21 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
     return r * (inputs + outputs) + (config.useDora || config.loraBias ? outputs : 0);
   },
 
-  complete: completeStart,
+  complete: (config, modelType) => allLinearOfMixture(completeStart(config), modelType),
 
   check(config, targets) {
-    const { loraDropout, loraBias, useDora, aloraInvocationTokens: invocation } = config;
+    const { loraDropout, loraBias, useDora, aloraInvocationTokens: invocation, ensureWeightTying } = config;
+    const embedding = ensureWeightTying && targets.find(({ kind }) => kind === 'embedding');
+    if (embedding) {
+      const [ofEmbedding, ofHead] = [embedding.name, 'lm_head'].map((name) => rankOf(config, name));
+      const isOther = ofEmbedding!.r !== ofHead!.r || ofEmbedding!.alpha !== ofHead!.alpha;
+      // PEFT ties the factors and not the magnitudes, and scales the output layer by its own rank and alpha.
+      if (useDora || isOther) {
+        throw new AdapterConfigError(
+          `ensureWeightTying of an embedding among targetModules is ${useDora ? 'without useDora' : 'with one rank and one alpha of embed_tokens and lm_head'}`,
+        );
+      }
+    }
     if (loraBias && useDora) throw new AdapterConfigError('loraBias and useDora exclude each other, as in PEFT');
     if (invocation && (invocation.length === 0 || useDora || loraBias)) {
       throw new AdapterConfigError('aloraInvocationTokens must be tokens, and without useDora and loraBias');
@@ -147,6 +163,12 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
       { ...context, of: (name) => ({ ...rankOf(context.config, name), s: scalingOf(context.config, name) }) },
       { trained: namesOf({ kind: 'linear' }), frozen: FROZEN },
     ),
+
+  // PEFT has the factors of the embedding for the output layer, each the other turned.
+  headTensors: ({ lora_embedding_A: a, lora_embedding_B: b }) => ({
+    [namesOf({ kind: 'head' }).a]: b!.transpose(),
+    [namesOf({ kind: 'head' }).b]: a!.transpose(),
+  }),
 
   fused: {
     check({ loraDropout, loraBias, useDora, initLoraWeights, aloraInvocationTokens }) {
@@ -297,7 +319,7 @@ export function scalingOf(config: LoraConfig, module: string): number {
 
 function initialFactors(
   { kind }: Pick<AdapterTarget, 'kind'>,
-  { initLoraWeights }: LoraConfig,
+  { initLoraWeights, ensureWeightTying }: LoraConfig,
   { r, inputs, outputs, key }: { r: number; inputs: number; outputs: number; key: Key },
 ): { a: Tensor; b: Tensor } {
   const [shapeA, shapeB] = [
@@ -307,7 +329,10 @@ function initialFactors(
   if (kind === 'embedding') {
     // The other way round: only a few rows of A get a gradient in a step, so it is A that starts at zero.
     const a = initLoraWeights === false ? normalWith(key.child(0), shapeA) : zeros(shapeA);
-    return { a, b: normalWith(key.child(1), shapeB) };
+    if (!ensureWeightTying || initLoraWeights === false) return { a, b: normalWith(key.child(1), shapeB) };
+    // Of two places with the same factors PEFT initialises the output layer's last.
+    const ofHead = initLoraWeights === 'gaussian' ? normalWith(key.child(1), shapeB, 1 / r) : undefined;
+    return { a, b: ofHead ?? uniformWithin(key.child(1), shapeB, outputs ** -0.5) };
   }
   const a =
     initLoraWeights === 'gaussian'

@@ -10,6 +10,8 @@ const moleOptions = methodOptions('MOLE', {
   ...expertOptions,
   /** Divides the logits of a gate. Default 1. */
   temperature: number({ default: 1, above: 0 }),
+  /** Weight of the loss that balances experts, α. Default 0. */
+  balance: number({ default: 0, min: 0 }),
 });
 /** Options of `mole`, complete. */
 export type MoleConfig = Read<typeof moleOptions>;
@@ -22,8 +24,9 @@ const EPSILON = 1e-6;
  * token, y = W x + b + Σ_i g_i E_i(x), by a gate that has seen what each of them would add: g = softmax(e · norm(E_1 ⊕ … ⊕ E_n) / τ) with e [n, n · out],
  * which is all that is trained, and norm a division by the root of the mean square. It starts at zero: all experts count the same.
  *
- * The gates are those of single matrices, the finest of the paper's; its loss that balances experts needs what gates give in a pass,
- * which a penalty does not see, and is not there. PEFT has no such method; the files are this package's own, with the gates.
+ * The gates are those of single matrices, the finest of the paper's. Training adds α · −log Π_i q_i to the loss of every row (eq. 9), with q_i what gate i gives on the
+ * mean over modules and tokens of the row: least where all experts count the same. PEFT has no such method; the files are
+ * this package's own, with the gates.
  */
 export const mole: PeftMethod<MoleConfig> = {
   peftType: 'MOLE',
@@ -43,10 +46,13 @@ export const mole: PeftMethod<MoleConfig> = {
     return { trained: Object.fromEntries(gates), frozen: frozenExperts(plan) };
   },
 
-  hooks(context, { trained, frozen }) {
+  hooks(context, { trained, frozen }, dropoutKey) {
     const updates = expertUpdates(context, frozen);
-    const { temperature } = context.config;
+    const { temperature, balance } = context.config;
+    const seen: Tensor[] = [];
+    const isBalanced = dropoutKey !== undefined && balance > 0;
     return {
+      ...(isBalanced && { rowLoss: ({ segments }) => balanceLoss(seen, segments).mul(balance) }),
       linear(x, layer) {
         const gate = trained[gateOf(layer.name)];
         if (!gate) return layer.apply(x);
@@ -66,6 +72,7 @@ export const mole: PeftMethod<MoleConfig> = {
         );
         const size = all.square().mean(last, { keepDims: true }).add(EPSILON).sqrt();
         const shares = softmax(applyLinear(all.div(size), gate, undefined, false).div(temperature));
+        if (isBalanced) seen.push(shares);
         return changes.reduce<Tensor>(
           (sum, change, i) => (change ? sum.add(change.mul(shares.slice(last, i, i + 1))) : sum),
           layer.apply(x),
@@ -74,5 +81,14 @@ export const mole: PeftMethod<MoleConfig> = {
     };
   },
 };
+
+/** −log Π_i q_i [b] of what the gates of all modules gave, [b, s, n] each. */
+function balanceLoss(shares: readonly Tensor[], segments: Tensor): Tensor {
+  const isToken = segments.minimum(1).cast('float32');
+  const total = shares.map((x) => x.cast('float32')).reduce((sum, x) => sum.add(x));
+  const tokens = isToken.sum(1, { keepDims: true }).maximum(1);
+  const mean = total.mul(isToken.expandDims(2)).sum(1).div(tokens).div(shares.length);
+  return mean.log().sum(1).neg();
+}
 
 const gateOf = (module: string): string => `${module}.mole_gate`;

@@ -15,6 +15,7 @@ import {
   promptTextOptions,
   randomStart,
   textStart,
+  vocabularyStart,
 } from './prompt-learning.js';
 
 const SOURCES = ['AVERAGE_SOURCE_TASKS', 'EXACT_SOURCE_TASK', 'ONLY_SOURCE_SHARED'] as const;
@@ -22,12 +23,12 @@ const SOURCES = ['AVERAGE_SOURCE_TASKS', 'EXACT_SOURCE_TASK', 'ONLY_SOURCE_SHARE
 const multitaskPromptTuningOptions = methodOptions('MULTITASK_PROMPT_TUNING', {
   ...promptOptions,
   /**
-   * `RANDOM`: P normal with deviation 1. `TEXT`: embeddings of the tokens of a text, given to `createAdapter` as the only one of its
-   * `rows`, repeated or cut. From the adapter_model.safetensors of an earlier adapter: `AVERAGE_SOURCE_TASKS` and
+   * `RANDOM`: P normal with deviation 1. `SAMPLE_VOCAB`: embeddings of tokens drawn from the vocabulary. `TEXT`: embeddings of the
+   * tokens of a text, given to `createAdapter` as the only one of its `rows`, repeated or cut. From the adapter_model.safetensors of an earlier adapter: `AVERAGE_SOURCE_TASKS` and
    * `EXACT_SOURCE_TASK` take P and for the only task here the mean of the factors of all or those of one of its tasks,
    * `ONLY_SOURCE_SHARED` takes P. Default `RANDOM`.
    */
-  promptTuningInit: oneOf(['RANDOM', 'TEXT', ...SOURCES], { default: 'RANDOM' }),
+  promptTuningInit: oneOf(['RANDOM', 'SAMPLE_VOCAB', 'TEXT', ...SOURCES], { default: 'RANDOM' }),
   ...promptTextOptions,
   /** The file of the earlier adapter. Default: none. */
   promptTuningInitStateDictPath: orNull(text({})),
@@ -70,6 +71,7 @@ export const multitaskPromptTuning: PeftMethod<MultitaskPromptTuningConfig> = {
     const { config, model, isLoaded } = context;
     const { promptTuningInit: init, numVirtualTokens } = config;
     if (init === 'TEXT') return textStart(context, numVirtualTokens!);
+    if (init === 'SAMPLE_VOCAB') return vocabularyStart(context, numVirtualTokens!);
     return init === 'RANDOM' || isLoaded ? {} : sourceStart(init, config, model.hiddenSize);
   },
 

@@ -46,6 +46,13 @@ export function textStart({ base, rows, isLoaded }: Omit<PrepareContext, 'key'>,
   return { [PROMPT_EMBEDDINGS]: base.network.asVirtualTokens(base.weights, tensor(Int32Array.from(ids))) };
 }
 
+/** The embeddings of tokens drawn from the vocabulary. */
+export function vocabularyStart({ base, key, isLoaded }: PrepareContext, count: number): Named {
+  if (isLoaded) return {};
+  const drawn = key.uniformHost(count).map((u) => Math.floor(u * base.config.vocabSize));
+  return { [PROMPT_EMBEDDINGS]: base.network.asVirtualTokens(base.weights, tensor(Int32Array.from(drawn))) };
+}
+
 interface PromptConfig {
   readonly numVirtualTokens: number | null;
   readonly modulesToSave: readonly string[] | null;

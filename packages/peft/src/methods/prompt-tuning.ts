@@ -1,4 +1,3 @@
-import { tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { oneOf, type Read } from '@posttrain/interfaces';
 import { methodOptions } from '../adapters/method-options.js';
@@ -11,6 +10,7 @@ import {
   promptTextOptions,
   randomStart,
   textStart,
+  vocabularyStart,
 } from './prompt-learning.js';
 
 const promptTuningOptions = methodOptions('PROMPT_TUNING', {
@@ -41,13 +41,9 @@ export const promptTuning: PeftMethod<PromptTuningConfig> = {
   parameters: ({ config, model }) => config.numVirtualTokens! * model.hiddenSize,
 
   async prepare(context): Promise<Named> {
-    const { config, base, key } = context;
-    const { promptTuningInit: init, numVirtualTokens } = config;
-    const count = numVirtualTokens!;
-    if (init === 'TEXT') return textStart(context, count);
-    if (init === 'RANDOM') return {};
-    const drawn = key.uniformHost(count).map((u) => Math.floor(u * base.config.vocabSize));
-    return { [PROMPT_EMBEDDINGS]: base.network.asVirtualTokens(base.weights, tensor(Int32Array.from(drawn))) };
+    const { promptTuningInit: init, numVirtualTokens: count } = context.config;
+    if (init === 'TEXT') return textStart(context, count!);
+    return init === 'RANDOM' ? {} : vocabularyStart(context, count!);
   },
 
   init({ config, model }, _, key, prepared) {

@@ -95,6 +95,10 @@ export interface ContinualMethod {
   readonly family: 'none' | 'replay' | 'regularisation' | 'architecture';
   /** What it was made with, which a resumed stream must share. Left out: the source text of its functions stands for it. */
   readonly settings?: DecisiveSettings;
+  /** Before `begin`: what learns the task, in the place of what the one before has left. Nothing given: that. */
+  start?(
+    given: ContinualState & { readonly task: ContinualTask; readonly index: number },
+  ): ContinualState | undefined | Promise<ContinualState | undefined>;
   /** Before a task. Default: nothing beside it. */
   begin?(
     given: ContinualState & { readonly task: ContinualTask; readonly index: number },
@@ -105,6 +109,11 @@ export interface ContinualMethod {
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: most give nothing
   end?(learnt: LearntTask): ContinualState | void | Promise<ContinualState | void>;
+  /**
+   * What the task `index` is measured with, where rows say which task they are of and it has something of its own: an adapter a task.
+   * Undefined or left out: what is there.
+   */
+  measuredWith?(index: number): ContinualState | undefined;
   /** All that it remembers between two tasks: JSON, typed arrays, tensors. A method with an `end` needs it for an `outputFolder`. */
   state?(): unknown;
   /** Restores what `state` gave. */

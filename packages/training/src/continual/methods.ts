@@ -3,20 +3,20 @@ import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
 import {
   custom,
   type DecisiveSettings,
+  type Given,
   integer,
   number,
   OptionError,
   options,
-  type SamplingParams,
   settingsOf,
 } from '@posttrain/interfaces';
-import { type CausalLM, LocalGenerator, withParameters } from '@posttrain/lm';
+import { LocalGenerator, withParameters } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
 import type { SftRow } from '../sft/tokenize-rows.js';
-import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import { gem } from '../update/gem.js';
 import { aGemRule } from './a-gem.js';
-import type { ContinualMethod, ContinualState, LearntTask, StagePlan } from './continual-method.js';
+import { adapterMethods } from './adapter-methods.js';
+import type { ContinualMethod, LearntTask, StagePlan } from './continual-method.js';
 import { ewc } from './ewc.js';
 import { experienceReplay } from './experience-replay.js';
 import { fisherDiagonal } from './fisher-diagonal.js';
@@ -24,14 +24,14 @@ import { type GenerativeReplaySettings, generativeReplay, generativeReplayShape 
 import { l2Sp } from './l2-sp.js';
 import { learningWithoutForgetting } from './lwf.js';
 import { masImportance } from './mas.js';
-import { oLora } from './o-lora.js';
 import { addImportance } from './online-ewc.js';
 import { drawWithout, type ReplayBuffer, reservoirBuffer, ringBuffer } from './replay-buffer.js';
 import { normalised } from './row-means.js';
 import {
   type RehearsalRow,
   refineOutputs,
-  type SynthesizeInstancesOptions,
+  samplingOption,
+  synthesisShape,
   synthesizeInstances,
 } from './self-synthesized-rehearsal.js';
 import { pathIntegral, synapticImportance } from './synaptic-intelligence.js';
@@ -39,13 +39,11 @@ import { pathIntegral, synapticImportance } from './synaptic-intelligence.js';
 const rowsShape = { rowsPerTask: integer({ default: 64, min: 1 }), seed: integer({ default: 0, min: 0 }) };
 const lambda = number({ min: 0 });
 const fisherShape = { lambda, ...rowsShape, samples: integer({ default: 1, min: 1 }) };
-const next = custom<NextAdapter['next']>()('a function', (value) => typeof value === 'function', { decisive: false });
+const RING = 32;
 const isBuffer = (value: unknown) => typeof (value as Partial<ReplayBuffer<SftRow>> | null)?.add === 'function';
 const unit = { min: 0, max: 1 };
 const { generatorName: _named, ...generativeShape } = generativeReplayShape;
 const declared = {
-  adapter_per_task: options('continualMethods.adapter_per_task', { next }),
-  o_lora: options('continualMethods.o_lora', { lambda, next }),
   coma: options('continualMethods.coma', { lambda: number({ default: 0.5, ...unit }) }),
   ewc: options('continualMethods.ewc', fisherShape),
   online_ewc: options('continualMethods.online_ewc', { ...fisherShape, gamma: number({ default: 1, ...unit }) }),
@@ -64,6 +62,12 @@ const declared = {
   generative_replay: options('continualMethods.generative_replay', generativeShape),
   gem: options('continualMethods.gem', { memoryStrength: number({ default: 0.5, min: 0 }), ...rowsShape }),
   a_gem: options('continualMethods.a_gem', { batchSize: integer({ default: 8, min: 1 }), ...rowsShape }),
+  ssr: options('continualMethods.ssr', {
+    ...synthesisShape,
+    demonstrations: integer({ default: 8, min: 1 }),
+    answers: samplingOption,
+    gamma: number({ min: 0, optional: true }),
+  }),
 };
 
 /** How many rows of a task a method looks at, or keeps. */
@@ -74,7 +78,7 @@ interface OfTask {
   readonly seed?: number;
 }
 
-function drawnRows({ trainingRows, index }: LearntTask, { rowsPerTask = 64, seed = 0 }: OfTask): TrainingRow[] {
+function drawnRows({ trainingRows, index }: LearntTask, { rowsPerTask, seed }: Required<OfTask>): TrainingRow[] {
   const rows = trainingRows();
   return drawWithout(Key.fromSeed(seed).child(index), rows.length, rowsPerTask).map((i) => rows[i]!);
 }
@@ -83,30 +87,7 @@ function drawnRows({ trainingRows, index }: LearntTask, { rowsPerTask = 64, seed
 const madeWith = (given: object): DecisiveSettings => settingsOf({ ...given }) as DecisiveSettings;
 
 /** Options of SSR. */
-interface SsrOptions extends SynthesizeInstancesOptions {
-  readonly demonstrations?: number;
-  readonly answers?: SamplingParams;
-  readonly gamma?: number;
-}
-
-/** How a stream goes on with another adapter. */
-interface NextAdapter {
-  /** The model with the adapter in its weights, and a new adapter that changes nothing yet, for the task `index`. */
-  readonly next: (
-    learnt: { readonly model: CausalLM; readonly adapter: TrainableAdapter },
-    index: number,
-  ) => Promise<ContinualState>;
-}
-
-function adapterOf({ adapter }: LearntTask, name: string): TrainableAdapter {
-  if (adapter) return adapter;
-  throw new OptionError(
-    'INVALID_OPTION',
-    'trainStream',
-    'method',
-    `${name} needs an adapter, and the stream trains all weights; give it one.`,
-  );
-}
+type SsrOptions = Given<typeof declared.ssr>;
 
 /** What penalties about the last parameters share: importances that are added up, and the plan of them. */
 function importanceMethod(
@@ -134,7 +115,7 @@ function importanceMethod(
 function memoryMethod(
   name: string,
   given: object,
-  options: OfTask,
+  options: Required<OfTask>,
   ruleOf: (memories: readonly (readonly TrainingRow[])[]) => StagePlan['update'],
 ): ContinualMethod {
   let memories: readonly (readonly TrainingRow[])[] = [];
@@ -156,33 +137,7 @@ function memoryMethod(
  * without any of them. Each throws OptionError for what it cannot be made with.
  */
 export const continualMethods = {
-  /**
-   * An adapter of its own for every task: `next` merges what was learnt into the model and makes the next adapter for that. The stream's
-   * `adapter` is that of the first task. With OSF of `@posttrain/peft` it is orthogonal subspace fine-tuning (arXiv 2504.07097), with LoRA
-   * the control of `o_lora`.
-   */
-  adapter_per_task(given: NextAdapter): ContinualMethod {
-    const { next } = declared.adapter_per_task.read(given);
-    return {
-      ...{ name: 'adapter-per-task', family: 'architecture' },
-      end: (learnt) => next({ model: learnt.model, adapter: adapterOf(learnt, 'adapter-per-task') }, learnt.index + 1),
-    };
-  },
-
-  /** The same with LoRA, whose new directions stay apart from those of every earlier task: `oLora` (arXiv 2310.14152). */
-  o_lora(given: NextAdapter & { readonly lambda: number }): ContinualMethod {
-    const { lambda, next } = declared.o_lora.read(given);
-    const earlier: Named[] = [];
-    return {
-      ...{ name: 'o-lora', family: 'regularisation' },
-      begin: () => (earlier.length > 0 ? { penalties: [oLora({ earlier: [...earlier], lambda })] } : {}),
-      async end(learnt) {
-        const adapter = adapterOf(learnt, 'o-lora');
-        earlier.push(await learnt.trainer.copyParameters());
-        return next({ model: learnt.model, adapter }, learnt.index + 1);
-      },
-    };
-  },
+  ...adapterMethods,
 
   /** CoMA: after each task but the first θ ← λ θ_before + (1 − λ) θ (arXiv 2312.08977). Default λ 0.5. */
   coma(given: { readonly lambda?: number } = {}): ContinualMethod {
@@ -212,15 +167,15 @@ export const continualMethods = {
 
   /** `ewc` about the parameters after every earlier task, a penalty each (arXiv 1612.00796). */
   ewc(given: OfTask & { readonly lambda: number; readonly samples?: number }): ContinualMethod {
-    declared.ewc.read(given);
-    const { lambda, samples, ...options } = given;
+    const complete = declared.ewc.read(given);
+    const { lambda, samples, ...options } = complete;
     let known: readonly { readonly anchors: Named; readonly fisher: Named }[] = [];
     return {
-      ...{ name: 'ewc', family: 'regularisation', settings: madeWith(given) },
+      ...{ name: 'ewc', family: 'regularisation', settings: madeWith(complete) },
       begin: () => ({ penalties: known.map((task) => ewc({ ...task, lambda })) }),
       async end(learnt) {
-        const labels = { seed: options.seed ?? 0, ...(samples !== undefined && { samples }) };
-        const fisher = await fisherDiagonal(learnt.trainer, drawnRows(learnt, options), labels);
+        const { seed } = options;
+        const fisher = await fisherDiagonal(learnt.trainer, drawnRows(learnt, options), { seed, samples });
         known = [...known, { anchors: await learnt.trainer.copyParameters(), fisher }];
       },
       state: () => known,
@@ -234,21 +189,21 @@ export const continualMethods = {
   online_ewc(
     given: OfTask & { readonly lambda: number; readonly gamma?: number; readonly samples?: number },
   ): ContinualMethod {
-    declared.online_ewc.read(given);
-    const { lambda, gamma = 1, samples, ...options } = given;
-    return importanceMethod('online-ewc', given, lambda, async (learnt, before) => {
-      const labels = { seed: options.seed ?? 0, ...(samples !== undefined && { samples }) };
+    const complete = declared.online_ewc.read(given);
+    const { lambda, gamma, samples, ...options } = complete;
+    return importanceMethod('online-ewc', complete, lambda, async (learnt, before) => {
+      const { seed } = options;
       const { engine } = learnt.model.network;
-      const fisher = await fisherDiagonal(learnt.trainer, drawnRows(learnt, options), labels);
+      const fisher = await fisherDiagonal(learnt.trainer, drawnRows(learnt, options), { seed, samples });
       return addImportance(before, fisher, { gamma, engine });
     });
   },
 
   /** λ Σ Ω (θ - θ*)² with the importances of MAS, added up over tasks (arXiv 1711.09601). */
   mas(given: OfTask & { readonly lambda: number }): ContinualMethod {
-    declared.mas.read(given);
-    const { lambda, ...options } = given;
-    return importanceMethod('mas', given, 2 * lambda, async (learnt, before) => {
+    const complete = declared.mas.read(given);
+    const { lambda, ...options } = complete;
+    return importanceMethod('mas', complete, 2 * lambda, async (learnt, before) => {
       const { engine } = learnt.model.network;
       return addImportance(before, await masImportance(learnt.trainer, drawnRows(learnt, options)), { engine });
     });
@@ -301,7 +256,7 @@ export const continualMethods = {
   replay(
     given: { readonly buffer?: ReplayBuffer<SftRow>; readonly gamma?: number; readonly seed?: number } = {},
   ): ContinualMethod {
-    const { buffer = ringBuffer<SftRow>(32), gamma, seed } = declared.replay.read(given);
+    const { buffer = ringBuffer<SftRow>(RING), gamma, seed } = declared.replay.read(given);
     return {
       ...{ name: 'replay', family: 'replay', settings: { buffer: buffer.name, gamma, seed } },
       begin: ({ task, index }) =>
@@ -316,13 +271,13 @@ export const continualMethods = {
 
   /** Rows that the model before the task generates among those of the task (arXiv 1705.08690, 1909.03329). */
   generative_replay(options: Omit<GenerativeReplaySettings, 'generatorName'> = {}): ContinualMethod {
-    declared.generative_replay.read(options);
+    const complete = declared.generative_replay.read(options);
     return {
-      ...{ name: 'generative-replay', family: 'replay', settings: madeWith(options) },
+      ...{ name: 'generative-replay', family: 'replay', settings: madeWith(complete) },
       begin({ model, adapter, task, index }) {
         if (index === 0) return {};
         const generator = new LocalGenerator(model, adapter ? { adapter: () => adapter } : {});
-        return { rows: generativeReplay(task.rows, { ...options, generator, generatorName: `before ${task.name}` }) };
+        return { rows: generativeReplay(task.rows, { ...complete, generator, generatorName: `before ${task.name}` }) };
       },
     };
   },
@@ -335,9 +290,10 @@ export const continualMethods = {
    * @param options as `synthesizeInstances`; `demonstrations`: how many rows of a task the base model is shown, K of them at a time;
    *   `answers`: how the model before a task answers, by default greedily; `gamma`: rehearsed rows for each fresh one
    */
-  ssr({ demonstrations = 8, answers = {}, gamma, ...options }: SsrOptions): ContinualMethod {
+  ssr(given: SsrOptions): ContinualMethod {
+    const { demonstrations, answers, gamma, ...options } = declared.ssr.read(given);
     let instances: readonly RehearsalRow[] = [];
-    const { base, embedder, seed = 42, ...numbers } = options;
+    const { base, embedder, seed, ...numbers } = options;
     const settings = madeWith({ ...numbers, base: base.name, embedder: embedder.name, seed, demonstrations, answers });
     return {
       ...{ name: 'ssr', family: 'replay', settings: gamma === undefined ? settings : { ...settings, gamma } },
@@ -370,8 +326,7 @@ export const continualMethods = {
 
   /** Steps that point against no earlier task (arXiv 1706.08840). Default γ 0.5. */
   gem(given: OfTask & { readonly memoryStrength?: number } = {}): ContinualMethod {
-    declared.gem.read(given);
-    const { memoryStrength = 0.5, ...options } = given;
+    const { memoryStrength, ...options } = declared.gem.read(given);
     return memoryMethod('gem', { memoryStrength, ...options }, options, (memories) =>
       gem({ memories, memoryStrength }),
     );
@@ -379,10 +334,9 @@ export const continualMethods = {
 
   /** Steps that do not point against what is remembered as a whole (arXiv 1812.00420). Default: 8 rows for every update. */
   a_gem(given: OfTask & { readonly batchSize?: number } = {}): ContinualMethod {
-    declared.a_gem.read(given);
-    const { batchSize = 8, ...options } = given;
+    const { batchSize, ...options } = declared.a_gem.read(given);
     return memoryMethod('a-gem', { batchSize, ...options }, options, (memories) =>
-      aGemRule({ memory: memories.flat(), batchSize, seed: options.seed ?? 0 }),
+      aGemRule({ memory: memories.flat(), batchSize, seed: options.seed }),
     );
   },
 } as const;

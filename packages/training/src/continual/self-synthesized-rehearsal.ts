@@ -21,13 +21,13 @@ export interface RehearsalRow {
 const has = (name: string) => (value: unknown) =>
   typeof (value as Readonly<Record<string, unknown>> | null)?.[name] === 'function';
 
-const sampling = custom<SamplingParams>()(
+export const samplingOption = custom<SamplingParams>()(
   'an object of sampling parameters',
   (value) => typeof value === 'object' && value !== null,
   { default: {}, settings: (value) => ({ ...value }) as Record<string, never> },
 );
 
-const synthesisOptions = options('synthesizeInstances', {
+export const synthesisShape = {
   /** θ(0), which learns in context: it has not seen the tasks. */
   base: custom<Generator>()('a Generator', has('generate'), { settings: ({ name }) => name }),
   /** Tells which inputs are alike. The paper has SimCSE. */
@@ -41,10 +41,11 @@ const synthesisOptions = options('synthesizeInstances', {
   /** C of k-means. Default 20, as in the paper. */
   clusters: integer({ default: 20, min: 1 }),
   /** How the base model samples: `maxTokens`, `temperature` … Its seeds are drawn. Default: the generator's own. */
-  sampling,
+  sampling: samplingOption,
   /** Of the demonstrations, the samples and the first centres. Default 42. */
   seed: integer({ default: 42, min: 0 }),
-});
+};
+const synthesisOptions = options('synthesizeInstances', synthesisShape);
 /** Options of `synthesizeInstances`. */
 export type SynthesizeInstancesOptions = Given<typeof synthesisOptions>;
 

@@ -117,9 +117,11 @@ async function runStream(settings: Read<typeof streamOptions>): Promise<TrainStr
 
   const scoresOf = async (trainer: Trainer, state: ContinualState): Promise<Metrics[]> => {
     const scores: Metrics[] = [];
-    for (const task of tasks) {
-      const own = task.evaluate?.(state) ?? stageOf(task).evaluate!(trainer, state, task.evaluationRows ?? task.rows);
-      scores.push(await own);
+    for (const [i, task] of tasks.entries()) {
+      const own = method.measuredWith?.(i);
+      const [asked, by] = [own ?? state, own ? await measuring(own) : trainer];
+      const rows = task.evaluationRows ?? task.rows;
+      scores.push(await (task.evaluate?.(asked) ?? stageOf(task).evaluate!(by, asked, rows)));
     }
     return scores;
   };
@@ -133,6 +135,7 @@ async function runStream(settings: Read<typeof streamOptions>): Promise<TrainStr
   for (const [index, task] of tasks.entries()) {
     if (index < rows.length) continue;
     const own = stageOf(task);
+    state = (await method.start?.({ ...state, task, index })) ?? state;
     const plan = (await method.begin?.({ ...state, task, index })) ?? {};
     refuseUnheeded(plan, own, method, task);
     const folder = outputFolder === undefined ? undefined : folderOfTask(outputFolder, index);

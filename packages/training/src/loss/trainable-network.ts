@@ -15,9 +15,10 @@ export interface TrainableConfig {
 
 /**
  * What a pass needs of a network. `hidden` may read `inputs` of the batch (see `TrainingRow.inputs`) beside its
- * tokens, or in their place; `outputLayer` throws where the model predicts no tokens.
+ * tokens, or in their place; `outputLayer` throws where the model predicts no tokens. Without `virtualStates` no context has labels.
  */
 export interface TrainableNetwork
-  extends Pick<Network, 'engine' | 'modules' | 'hidden' | 'outputLayer' | 'logitSoftCap'> {
+  extends Pick<Network, 'engine' | 'modules' | 'hidden' | 'outputLayer' | 'logitSoftCap'>,
+    Partial<Pick<Network, 'virtualStates'>> {
   readonly config: TrainableConfig;
 }

@@ -14,6 +14,7 @@ import { type Penalty, penaltyNames } from '../trainer/penalty.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { Trainer } from '../trainer/trainer.js';
 import { updateByRule } from '../update/update-rule.js';
+import { countLabels, withContextLabels } from './context-labels.js';
 import type { PackedRow } from './packing.js';
 import { type RowsReport, sftFeedOf } from './sft-feed.js';
 import { type SftOptions, type SftSettings, sftOptions } from './sft-options.js';
@@ -53,7 +54,9 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
   options: SftOptions<A>,
 ): Promise<SftResult<A>> {
   const settings = sftOptions.read(options);
-  const { model, penalties, loss: minimised = negativeLogLikelihood } = settings;
+  const { model, penalties, loss = negativeLogLikelihood } = settings;
+  const labels = settings.adapter?.contextLabels;
+  const minimised = labels ? withContextLabels(loss, labels) : loss;
   if (settings.update && penalties.length > 0) {
     const problem = `the update ${settings.update.name} makes the step by itself and knows no penalties; leave one of the two out.`;
     throw new OptionError('INVALID_OPTION', 'sft', 'penalties', problem);
@@ -73,7 +76,7 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
   let trainedRows = 0;
 
   const step = async (index: number) => {
-    const batch = toTrainingRows(await feed.take(index));
+    const batch = toTrainingRows(await feed.take(index), countLabels(labels));
     const learningRate = rateOf(index);
     const { loss, metrics, tokens, gradNorm } = settings.update
       ? await updateByRule(trainer, settings.update, batch, minimised, { learningRate })
@@ -167,9 +170,15 @@ function describe(
   };
 }
 
-/** Rows of one update, each trained token weighted by 1 / the number of trained tokens of all of them. */
-export function toTrainingRows(rows: readonly (TokenizedRow | PackedRow)[]): TrainingRow[] {
-  const trained = rows.reduce((sum, { mask }) => sum + mask.slice(1).reduce((a, b) => a + b, 0), 0);
+/**
+ * Rows of one update, each trained token weighted by 1 / the number of trained tokens of all of them, among which every sequence has
+ * `labels` in its context.
+ */
+export function toTrainingRows(rows: readonly (TokenizedRow | PackedRow)[], labels = 0): TrainingRow[] {
+  const trained = rows.reduce((sum, row) => {
+    const sequences = 'lengths' in row ? row.lengths.length : 1;
+    return sum + row.mask.slice(1).reduce((a, b) => a + b, 0) + labels * sequences;
+  }, 0);
   return rows.map((row) => ({
     tokens: row.tokens,
     weights: row.mask.slice(1).map((trains) => trains / trained),

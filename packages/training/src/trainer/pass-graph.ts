@@ -189,6 +189,12 @@ export class PassGraph {
         value = value.add(auxiliary.mul(experts.auxiliaryLossCoefficient));
         metrics = { ...metrics, aux_loss: auxiliary };
       }
+      if (layers.hooks.rowLoss) {
+        if (this.settings.gradientCheckpointing) throw rowLossOfLayers(this.base.name);
+        const added = layers.hooks.rowLoss({ segments: batch.segments }).mul(batch.weights.sum(1)).sum();
+        value = value.add(added);
+        metrics = { ...metrics, row_loss: added };
+      }
       if (isFirst && adapter?.penalty) value = value.add(adapter.penalty(variables));
       return [lossScale ? value.mul(lossScale) : value, { value, metrics }] as const;
     };
@@ -222,3 +228,10 @@ export class PassGraph {
     return undefined;
   }
 }
+
+const rowLossOfLayers = (name: string): PosttrainError =>
+  new PosttrainError(
+    'ROW_LOSS',
+    `${name}: the adapter's loss of what layers give (balance of MoLE) cannot be had with gradientCheckpointing, which computes layers apart; ` +
+      'turn one of them off.',
+  );

@@ -2,6 +2,14 @@ import type { Tensor } from '@posttrain/core-tensor';
 import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
 import type { Adapter, LayerHooks } from '@posttrain/lm';
 
+/** Labels inside the context that an adapter's virtual tokens stand for. */
+export interface ContextLabels {
+  /** Token id of every virtual token. */
+  readonly tokens: readonly number[];
+  /** What each of them counts as a prediction, beside those of a row; 0: not at all, as the first, which nothing predicts. */
+  readonly weights: readonly number[];
+}
+
 /** What a training run needs of an adapter beside what it computes. Adapters of `@posttrain/peft` have it. */
 export interface TrainableAdapter extends Adapter<Named> {
   /** Method and configuration as JSON. A run goes on from a checkpoint only with the same. */
@@ -18,6 +26,8 @@ export interface TrainableAdapter extends Adapter<Named> {
   trainingHooks(parameters: Named, dropoutKey: Tensor): LayerHooks;
   /** A scalar that is added to the loss once a step, whatever the rows are. Left out: nothing. */
   penalty?(parameters: Named): Tensor;
+  /** Labels inside its context, which `sft` learns beside those of the rows. Left out: none. */
+  readonly contextLabels?: ContextLabels;
   /** The optimizer of a run that asked for `inner`. Left out: that one. */
   optimizer?(inner: Optimizer<object>): Optimizer<object>;
   /** Writes the adapter with these parameters into a folder, for others to load: all of it or nothing. */

@@ -40,11 +40,23 @@ const ORDERS = [
  * number of rows. Shuffled epochs of fixed batches are reported so by custom and have no such proof.
  */
 export function privacySpent(given: PrivacyOptions): PrivacySpent {
-  const { sampleRate, noiseMultiplier, steps, delta } = privacyOptions.read(given);
+  const { delta, ...run } = privacyOptions.read(given);
+  return spentOf(renyiCosts(run), delta);
+}
+
+/** Rényi divergences of a run, of each of the orders: those of several runs over the same rows add up. */
+export const renyiCosts = ({
+  sampleRate,
+  noiseMultiplier,
+  steps,
+}: Pick<PrivacyOptions, 'sampleRate' | 'noiseMultiplier' | 'steps'>): number[] =>
+  ORDERS.map((order) => steps * renyiDivergence(sampleRate, noiseMultiplier, order));
+
+/** The least ε that the divergences of the orders give with δ. */
+export function spentOf(costs: readonly number[], delta: number): PrivacySpent {
   let best: PrivacySpent = { epsilon: Number.POSITIVE_INFINITY, order: Number.NaN };
-  for (const order of ORDERS) {
-    const rdp = steps * renyiDivergence(sampleRate, noiseMultiplier, order);
-    const converted = rdp + Math.log((order - 1) / order) - (Math.log(delta) + Math.log(order)) / (order - 1);
+  for (const [i, order] of ORDERS.entries()) {
+    const converted = costs[i]! + Math.log((order - 1) / order) - (Math.log(delta) + Math.log(order)) / (order - 1);
     const epsilon = Math.max(0, converted);
     if (epsilon < best.epsilon) best = { epsilon, order };
   }
