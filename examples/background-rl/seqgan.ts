@@ -36,7 +36,7 @@ export const SEQGAN_ARMS = ['SeqGAN', 'labels by chance', 'maximum likelihood'] 
 
 /** More of the same, of adversarial training, of one whose discriminator is told what is real by chance, or of maximum likelihood. */
 export async function seqgan(arm: (typeof SEQGAN_ARMS)[number], seed: number): Promise<SeqGanCell> {
-  const oracle = await modelOf(100 + seed, 1);
+  const oracle = await modelOf(100 + seed, 0.5);
   const shown = await sampled(oracle, SHOWN, 7 * seed);
   const trainer = await Trainer.create(await modelOf(seed), { optimizer: 'adamw_torch' });
   const rows = shown.map(
