@@ -1,5 +1,5 @@
 /**
- * Training on the traces of searches: `npx tsx examples/test-time/formats/run-traces.ts [--seeds 1,2,3] [--problems 16] [--models FOLDER] [--out FILE]`.
+ * Training on the traces of searches: `npx tsx examples/test-time/formats/run-traces.ts [--seeds 1,2,3] [--problems 32] [--models FOLDER] [--out FILE]`.
  * See README.md.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';

@@ -38,7 +38,7 @@ export interface TraceStudySettings extends FormatStudySettings {
 }
 
 export const TRACE_SETTINGS = {
-  ...{ problems: 16, searched: 16, iterations: 2, samples: 6, rows: 32, tuneSteps: 6, valueSteps: 10, measured: 6 },
+  ...{ problems: 32, searched: 40, iterations: 4, samples: 8, rows: 80, tuneSteps: 12, valueSteps: 24, measured: 6 },
 };
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;

@@ -13,6 +13,7 @@ import {
   complexityBased,
   confidenceInformedSelfConsistency,
   confidenceSampling,
+  confidenceTreeSearch,
   cotDecoding,
   debate,
   deepConf,
@@ -158,6 +159,9 @@ add('lengthControl', lengthControl, ({ verifier: _, ...kit }) => ({ ...kit, targ
 add('minimumBayesRisk', minimumBayesRisk, ({ verifier: _, ...kit }) => ({
   ...{ ...kit, utility: (a: string, b: string) => Number(a === b) },
 }));
+add('confidenceTreeSearch', confidenceTreeSearch, ({ verifier: _, ...kit }) => ({
+  ...{ ...kit, generator: reporting(kit.generator), width: 2, stop: ['\n'] },
+}));
 add('rebase', rebase, (kit) => ({ ...kit, stop: ['\n'] }));
 add('mcts with rollouts', mcts, (kit) => ({ ...kit, width: 2, stop: ['\n'] }));
 add('mcts with values', mcts, (kit) => ({
@@ -165,6 +169,9 @@ add('mcts with values', mcts, (kit) => ({
   width: 3,
   stop: ['\n'],
   simulation: 'value' as const,
+}));
+add('mcts with states', mcts, (kit) => ({
+  ...{ ...kit, width: 3, stop: ['\n'], stateOf: (text: string) => text.at(-2) ?? '' },
 }));
 add('mcts with priors', mcts, (kit) => ({
   ...{ ...kit, verifiers: { prior: kit.verifier }, policy: 'puct' as const, width: 2, stop: ['\n'] },
