@@ -1,8 +1,8 @@
 """Trees that the MCTS of LLM Reasoners, by the authors of RAP (arXiv 2305.14992), grows over a table in the place of models: python reasoners.py FOLDER,
 the folder of maitrix-org/llm-reasoners at commit f94e5ac2cb9788c3d7d7dbf2173884ed4088e4b2, which needs torch and transformers to be imported.
 
-Its simulation goes down to an end, and what it meets becomes part of the tree. Here a state has no actions the first time that it is expanded, and all of
-them from the second time on: a simulation then ends at the new child and is worth its value, as with a process verifier."""
+Its simulation goes down to an end, and what it meets becomes part of the tree. Here a child that a simulation comes to has no actions until it is expanded again: the
+simulation ends there and is worth its value, as with a process verifier."""
 
 import random
 import sys
@@ -31,6 +31,8 @@ def table(seed):
 
 
 class World(WorldModel):
+    simulating = False
+
     def init_state(self):
         return ""
 
@@ -38,19 +40,23 @@ class World(WorldModel):
         return state + action, {}
 
     def is_terminal(self, state):
+        self.simulating = self.simulating and len(state) < DEPTH
         return len(state) == DEPTH
+
+    def first(self, rewards):
+        """The child that a simulation goes to."""
+        self.simulating = True
+        return 0
 
 
 class Values(SearchConfig):
-    def __init__(self, values):
+    def __init__(self, values, world):
         super().__init__()
-        self.values, self.expanded = values, {""}
+        self.values, self.world = values, world
 
     def get_actions(self, state):
-        if state in self.expanded:
-            return list(LETTERS)
-        self.expanded.add(state)
-        return []
+        ends, self.world.simulating = self.world.simulating, False
+        return [] if ends else list(LETTERS)
 
     def fast_reward(self, state, action):
         return 0.0, {}
@@ -67,17 +73,18 @@ def grown(node):
 
 
 def run(seed, iterations, exploration):
-    values = table(seed)
+    values, world = table(seed), World()
     # A value is backed up as it is: the last reward of a path.
     search = MCTS(
         w_exp=exploration,
-        depth_limit=DEPTH,
+        depth_limit=DEPTH + 1,
         n_iters=iterations,
         cum_reward=lambda rewards: rewards[-1],
+        simulate_strategy=world.first,
         output_strategy="max_iter",
         uct_with_fast_reward=False,
     )
-    found = search(World(), Values(values))
+    found = search(world, Values(values, world))
     nodes = [[text, visits, round(q, 9)] for text, visits, q in grown(found.tree_state)]
     return {"iterations": iterations, "exploration": exploration, "values": values, "nodes": nodes, "chosen": found.terminal_state}
 
