@@ -24,10 +24,16 @@ const rows = await runAllocationStudy({
 });
 const percent = ({ value, standardError }: MeanEstimate) =>
   `${(100 * value!).toFixed(1)} ± ${(100 * (standardError ?? 0)).toFixed(1)} %`.padStart(15);
-console.log('Completions a problem, how they are shared out, problems solved, over an even share; ± one standard error over seeds');
+console.log(
+  'Completions a problem, how they are shared out, problems solved, over an even share; ± one standard error over seeds',
+);
 for (const { budget, arm, solved, overEven } of rows)
   console.log(`${budget}  ${arm.padEnd(44)} ${percent(solved)} ${percent(overEven)}`);
-const rounded = JSON.stringify({ seeds: flags.seeds, rows }, (_, x) => (typeof x === 'number' ? Number(x.toPrecision(4)) : x), 1);
+const rounded = JSON.stringify(
+  { seeds: flags.seeds, rows },
+  (_, x) => (typeof x === 'number' ? Number(x.toPrecision(4)) : x),
+  1,
+);
 mkdirSync(dirname(flags.out), { recursive: true });
 writeFileSync(flags.out, `${rounded}\n`);
 console.log(`Wrote ${flags.out}.`);

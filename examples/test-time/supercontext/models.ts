@@ -36,10 +36,7 @@ export type Shown = keyof typeof SHOWN | 'none';
 
 const RECEIPT = 'A small model trained for this task says: ';
 const CUE = `Answer "${ABSTENTION}" where the question cannot be answered.`;
-const PHRASES = [
-  CUE,
-  ...[RECEIPT, '(confidence ', 'Question: ', 'Answer:', ...LABELS, ABSTENTION],
-];
+const PHRASES = [CUE, ...[RECEIPT, '(confidence ', 'Question: ', 'Answer:', ...LABELS, ABSTENTION]];
 
 /** A tokenizer with a token for each word and for each phrase of the prompts. */
 export const worldTokenizer = (world: World, folder: string): Promise<Tokenizer> =>

@@ -316,7 +316,9 @@ describe('selfRag', () => {
         },
       });
       expect(found.text).toMatch(new RegExp(`answer ${chosen}$`));
-      const ends = found.trace.nodes.filter(({ finishReason, score }) => finishReason === 'stop' && score !== undefined);
+      const ends = found.trace.nodes.filter(
+        ({ finishReason, score }) => finishReason === 'stop' && score !== undefined,
+      );
       expect(ends.map(({ score }) => score)).toEqual(passages.map(({ score }) => expect.closeTo(score, 9)));
     },
   );

@@ -654,19 +654,25 @@ describe('learnThenTest', () => {
     return rates.map((rate) => examples.map((u) => Number(u < rate)));
   };
   const calibrate = (losses: readonly (readonly number[])[], rest = {}) =>
-    learnThenTest({ thresholds: losses.map((_, j) => 1 - j / 10), losses, tolerance: TOLERANCE, level: LEVEL, ...rest });
+    learnThenTest({
+      thresholds: losses.map((_, j) => 1 - j / 10),
+      losses,
+      tolerance: TOLERANCE,
+      level: LEVEL,
+      ...rest,
+    });
 
-  it.each(goldenOf<{ cases: { n: number; wrong: number; tolerance: number; p: number }[] }>('learn-then-test', 'reasoning').cases)(
-    'has the p-value of the authors’ code: $wrong of $n at $tolerance',
-    ({ n, wrong, tolerance, p }) => {
-      const losses = [Array.from({ length: n }, (_, i) => Number(i < wrong))];
-      const [tight] = learnThenTest({ thresholds: [1], losses, tolerance }).tested;
-      expect(tight!.pValue).toBeCloseTo(Math.min(1, p), 10);
-      const risk = wrong / n;
-      const [plain] = learnThenTest({ thresholds: [1], losses, tolerance, bound: 'hoeffding' }).tested;
-      expect(plain!.pValue).toBeCloseTo(risk < tolerance ? Math.exp(-2 * n * (tolerance - risk) ** 2) : 1, 12);
-    },
-  );
+  it.each(
+    goldenOf<{ cases: { n: number; wrong: number; tolerance: number; p: number }[] }>('learn-then-test', 'reasoning')
+      .cases,
+  )('has the p-value of the authors’ code: $wrong of $n at $tolerance', ({ n, wrong, tolerance, p }) => {
+    const losses = [Array.from({ length: n }, (_, i) => Number(i < wrong))];
+    const [tight] = learnThenTest({ thresholds: [1], losses, tolerance }).tested;
+    expect(tight!.pValue).toBeCloseTo(Math.min(1, p), 10);
+    const risk = wrong / n;
+    const [plain] = learnThenTest({ thresholds: [1], losses, tolerance, bound: 'hoeffding' }).tested;
+    expect(plain!.pValue).toBeCloseTo(risk < tolerance ? Math.exp(-2 * n * (tolerance - risk) ** 2) : 1, 12);
+  });
 
   it('lets a threshold pass that is too risky no more often than ε, where taking the mean loss at its word does so half the time', () => {
     // The sixth is just too risky, and the seventh by far.

@@ -33,7 +33,16 @@ import {
   universalSelfConsistency,
   weightedBestOfN,
 } from '../src/index.js';
-import { categorical, completion, enumerating, goldenOf, lettersIn, scripted, seededUniform, table } from './doubles.js';
+import {
+  categorical,
+  completion,
+  enumerating,
+  goldenOf,
+  lettersIn,
+  scripted,
+  seededUniform,
+  table,
+} from './doubles.js';
 
 const problem = { prompt: 'q' };
 const promptsOf = ({ requests }: { readonly requests: readonly GenerateRequest[] }) =>
@@ -321,7 +330,10 @@ describe('confidenceTreeSearch', () => {
       name: 'sure',
       generate: async (requests) =>
         (await inner.generate(requests)).map((list) =>
-          list.map((it) => ({ ...it, logProbs: [...it.text.replaceAll('\n', '')].flatMap((x) => [steps[x]!, steps[x]!]) })),
+          list.map((it) => ({
+            ...it,
+            logProbs: [...it.text.replaceAll('\n', '')].flatMap((x) => [steps[x]!, steps[x]!]),
+          })),
         ),
     };
     return generator;
@@ -376,7 +388,11 @@ describe('confidenceTreeSearch', () => {
     expect(halted).toBe(false);
     expect(texts.some(({ text }) => text.startsWith('ba'))).toBe(false);
     expect(texts.find(({ text }) => text === 'b')!.node).toMatchObject({
-      ...{ status: 'dropped', reason: 'confidence below 0.2', payload: { confidence: expect.closeTo(Math.exp(-2), 12) } },
+      ...{
+        status: 'dropped',
+        reason: 'confidence below 0.2',
+        payload: { confidence: expect.closeTo(Math.exp(-2), 12) },
+      },
     });
     // The best answer is no surer than e^-0.5 = 0.61: all leaves are below, but not the root.
     expect(await grow(9, 1, { minConfidence: 0.7 })).toMatchObject({ text: 'c', halted: true });

@@ -82,7 +82,8 @@ export async function confidenceTreeSearch(
     finished.push(...children.filter(({ state }) => state === 'ended'));
     leaves = [...leaves.filter((it) => it !== leaf), ...children.filter(({ state }) => state === 'open')];
   }
-  for (const leaf of leaves) if (confidence(leaf) < minConfidence) leaf.node.reason = `confidence below ${minConfidence}`;
+  for (const leaf of leaves)
+    if (confidence(leaf) < minConfidence) leaf.node.reason = `confidence below ${minConfidence}`;
   const best = bestOf(finished, logConfidence);
   if (!best) throw search.nothing('no text has ended.');
   const sure = confidence(best);

@@ -65,7 +65,13 @@ export async function mcts(problem: Problem, options: MctsOptions): Promise<Sear
   const usesPriors = policy === 'puct' || !hasPriors;
   assertArgument(mctsOptions.where, 'policy', policy, usesPriors, "'puct', which uses verifiers.prior");
   const isOfUct = stateOf === undefined || policy === 'uct';
-  assertArgument(mctsOptions.where, 'stateOf', stateOf, isOfUct, "left out with policy 'puct', whose priors are of siblings");
+  assertArgument(
+    mctsOptions.where,
+    'stateOf',
+    stateOf,
+    isOfUct,
+    "left out with policy 'puct', whose priors are of siblings",
+  );
   const tree = new TreeStatistics();
   const finished: SearchNode[] = [];
   const worth = (child: SearchNode, parent: SearchNode): number => {
