@@ -18,7 +18,7 @@ import { runSizesStudy, SIZES_SETTINGS } from './sizes/study.js';
 import { castingOutNines, heldOutPairs, sumRows } from './sizes/sums.js';
 import { runStudy, type Study } from './study.js';
 import { ARMS as RECEIPT_ARMS, runSuperContextStudy, SETTINGS } from './supercontext/study.js';
-import { drawQuestion, makeWorld, SETS } from './supercontext/world.js';
+import { drawQuestion, knownToLarge, knownToSmall, makeWorld, readBy, SETS } from './supercontext/world.js';
 
 describe('the study of test-time scaling, small', () => {
   it('runs every strategy on the same problems, and says what each costs beside the baselines', async () => {
@@ -63,7 +63,8 @@ describe('the study of test-time scaling, small', () => {
     const first = Object.keys(ARMS).filter((name) => !variants.includes(name));
     const prompted = new Set(Object.keys(FORMAT_ARMS).map((name) => /^\w+/.exec(name)![0]));
     for (const name of ['planAndSolve', 'majorityVote']) expect(prompted.delete(name)).toBe(true);
-    expect([...first, ...prompted, ...mechanics].sort()).toEqual([...table].sort());
+    const studied = ['superContext'];
+    expect([...first, ...prompted, ...studied, ...mechanics].sort()).toEqual([...table].sort());
     // Mechanics are run somewhere.
     const runs = [
       'scripts/proofs/strategies.mjs',
@@ -213,21 +214,27 @@ describe('completions shared out by difficulty', () => {
 });
 
 describe('SuperContext with models that were trained for it', () => {
-  it('asks questions of words whose label is that of most of them, and of the larger model’s rows only half the words', () => {
+  it('asks questions of words whose label is that of most of them, of which either model knows its part', () => {
     const world = makeWorld(SETTINGS.world, mulberry32(1));
     const random = mulberry32(2);
     const [good, bad] = world.lexicon.home;
-    const seen = new Set<string>();
+    const read = { small: 0, large: 0 };
     for (let i = 0; i < 2000; i++) {
-      const { text, label } = drawQuestion(world, 'home', 'known to the larger', random);
-      const words = text.split(' ');
-      const count = (list: readonly string[]) => words.filter((word) => list.includes(word)).length;
+      const { text, label } = drawQuestion(world, 'home', random);
+      const count = (list: readonly string[]) => text.split(' ').filter((word) => list.includes(word)).length;
       expect(count(good) + count(bad)).toBe(3);
       expect(label).toBe(count(good) > count(bad) ? 'positive' : 'negative');
-      for (const word of words) seen.add(word);
+      const words = (known: ReadonlySet<string>) => readBy(known, text).replace(/[ ?]/g, '').length / 4;
+      read.small += words(knownToSmall(world)) / 2000;
+      read.large += words(knownToLarge(world)) / 2000;
     }
-    expect([...good, ...bad].filter((word) => seen.has(word))).toHaveLength(SETTINGS.world.home);
-    expect(drawQuestion(world, 'unanswerable', 'all', random).label).toBe('unknown');
+    expect(read.small).toBe(5);
+    // Five standard errors of 2000 times five coins are 0.13.
+    expect(Math.abs(read.large - 2.5)).toBeLessThan(0.13);
+    expect(readBy(knownToSmall(world), `${world.lexicon.foreign[0][0]} is said in this task`)).toBe(
+      '? is said in this task',
+    );
+    expect(drawQuestion(world, 'unanswerable', random).label).toBe('unknown');
   });
 
   it('compares every arm on every set, a wrong label and an abstention both being wrong', async () => {

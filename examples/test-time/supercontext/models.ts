@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CandidateScorer, Completion, Generator, Prompt } from '@posttrain/interfaces';
-import { CausalLM, ChatTemplate, parseModelConfig, SequenceClassifier, type Tokenizer } from '@posttrain/lm';
+import { CausalLM, ChatTemplate, LocalGenerator, parseModelConfig, SequenceClassifier, type Tokenizer } from '@posttrain/lm';
 import { rewardModelLosses, trainRewardModel } from '@posttrain/training';
 import {
   candidateGenerator,
@@ -13,7 +13,18 @@ import {
 import type { Random } from '../../pretrain-tiny/problem.js';
 import type { Said } from '../formats/author.js';
 import { phraseTokenizer, trainOn } from '../formats/model.js';
-import { ABSTENTION, drawQuestion, LABELS, type SetName, shuffle, type World, wordsOf } from './world.js';
+import {
+  ABSTENTION,
+  drawQuestion,
+  knownToLarge,
+  knownToSmall,
+  LABELS,
+  readBy,
+  type SetName,
+  shuffle,
+  type World,
+  wordsOf,
+} from './world.js';
 
 export interface Size {
   readonly width: number;
@@ -23,7 +34,12 @@ export interface Size {
 /** How the models of a seed are trained. */
 export interface ModelSettings {
   readonly small: Size & { readonly questions: number; readonly epochs: number; readonly learningRate: number };
-  readonly large: Size & { readonly rows: number; readonly steps: number; readonly learningRate: number };
+  readonly large: Size & {
+    readonly rows: number;
+    readonly steps: number;
+    readonly tokensPerStep: number;
+    readonly learningRate: number;
+  };
 }
 
 /** What of a receipt is in the prompt, by arm. */
@@ -57,7 +73,13 @@ async function newModel({ width, layers }: Size, tokenizer: Tokenizer, seed: num
 const PROMPT = 'Question: ';
 const textOf = (prompt: Prompt): string => (typeof prompt === 'string' ? prompt : prompt.at(-1)!.content);
 
-/** A classifier that is at home in one domain: it has seen all its words, and none of the other domains'. */
+/** How often the small model is taught not to know a word that it does. */
+const WORD_DROPOUT = 0.4;
+
+/**
+ * A classifier that is at home in one domain: it knows all its words, and none of the other domains'. What a word that it does not know is worth
+ * it learns from words that are dropped.
+ */
 export async function smallModel(
   world: World,
   tokenizer: Tokenizer,
@@ -66,9 +88,11 @@ export async function smallModel(
   seed: number,
 ): Promise<CandidateScorer> {
   const { questions, epochs, learningRate } = small;
+  const known = knownToSmall(world);
   const rows = Array.from({ length: questions }, () => {
-    const { text, label } = drawQuestion(world, 'home', 'all', random);
-    return { prompt: PROMPT, completion: text, label: label === LABELS[0] };
+    const { text, label } = drawQuestion(world, 'home', random);
+    const completion = readBy(known, text, () => random() < WORD_DROPOUT);
+    return { prompt: PROMPT, completion, label: label === LABELS[0] };
   });
   // The score of a verifier of two labels is the probability of the second.
   const model = await SequenceClassifier.fromCausalLM(await newModel(small, tokenizer, seed), {
@@ -82,7 +106,7 @@ export async function smallModel(
   return {
     name: 'small model',
     async distributions(requests) {
-      const texts = requests.map(({ prompt }) => textOf(prompt));
+      const texts = requests.map(({ prompt }) => readBy(known, textOf(prompt)));
       const verdicts = await verifier.verify(texts.map((completion) => ({ prompt: PROMPT, completion })));
       return verdicts.map(({ score }) => {
         const probabilities = [score!, 1 - score!];
@@ -142,6 +166,21 @@ const DRAWN: readonly (readonly [set: SetName, shown: Shown, share: number])[] =
   ['foreign', 'none', 8],
 ];
 
+/** The large model as a generator, which reads words that it does not know as such. */
+export function largeGenerator(world: World, model: CausalLM): Generator {
+  const inner = new LocalGenerator(model);
+  const known = knownToLarge(world);
+  const readable = (prompt: Prompt): Prompt =>
+    typeof prompt === 'string'
+      ? readBy(known, prompt)
+      : prompt.map((message) => ({ ...message, content: readBy(known, message.content) }));
+  return {
+    name: 'large model',
+    generate: (requests) =>
+      inner.generate(requests.map((request) => ({ ...request, prompt: readable(request.prompt) }))),
+  };
+}
+
 /** A model of more parameters and domains, trained on the prompts that `superContext` makes, with the receipts of this small model. */
 export async function largeModel(
   world: World,
@@ -154,8 +193,9 @@ export async function largeModel(
   const shares = DRAWN.flatMap(([set, shown, share]) => Array.from({ length: share }, () => ({ set, shown })));
   const drawn = Array.from({ length: large.rows }, () => {
     const { set, shown } = shares[Math.floor(random() * shares.length)]!;
-    return { shown, ...drawQuestion(world, set, 'known to the larger', random) };
+    return { shown, ...drawQuestion(world, set, random) };
   });
+  const known = knownToLarge(world);
   const receipts = await receiptsOf(
     scorer,
     drawn.map(({ text }) => text),
@@ -171,10 +211,10 @@ export async function largeModel(
         },
       };
       await ask(text, author, receipts, shown);
-      return { prompt: asked, prefix: '', completion: label, ended: true };
+      return { prompt: readBy(known, asked), prefix: '', completion: label, ended: true };
     }),
   );
-  const { steps, learningRate } = large;
+  const { steps, tokensPerStep, learningRate } = large;
   const model = await newModel(large, tokenizer, seed);
-  return trainOn(model, rows, { steps, learningRate, seed: 0, ...(onStep && { onStep }) });
+  return trainOn(model, rows, { steps, tokensPerStep, learningRate, seed: 0, ...(onStep && { onStep }) });
 }

@@ -1,6 +1,6 @@
 /**
- * SuperContext with two models that are trained here: `npx tsx examples/test-time/supercontext/run.ts [--seeds 1,2,3] [--questions 200] [--steps 360]
- * [--out FILE]`. See README.md.
+ * SuperContext with two models that are trained here: `npx tsx examples/test-time/supercontext/run.ts [--seeds 1,2,3] [--questions 150] [--steps 260]
+ * [--cells FOLDER] [--out FILE]`. See README.md.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -13,6 +13,7 @@ const { values: flags } = parseArgs({
     seeds: { type: 'string', default: SETTINGS.seeds.join() },
     questions: { type: 'string', default: String(SETTINGS.questions) },
     steps: { type: 'string', default: String(SETTINGS.large.steps) },
+    cells: { type: 'string', default: 'runs/test-time/supercontext' },
     out: { type: 'string', default: 'runs/test-time/supercontext.json' },
   },
 });
@@ -20,6 +21,7 @@ const started = Date.now();
 const seconds = () => `${((Date.now() - started) / 1000).toFixed(0).padStart(5)} s`;
 const study = await runSuperContextStudy({
   ...{ ...SETTINGS, seeds: flags.seeds.split(',').map(Number), questions: Number(flags.questions) },
+  folder: flags.cells,
   large: { ...SETTINGS.large, steps: Number(flags.steps) },
   onProgress: (what) => console.error(`${seconds()}  ${what}`),
 });

@@ -1,11 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type MeanEstimate, meanWithStandardError } from '@posttrain/eval';
-import { LocalGenerator } from '@posttrain/lm';
 import { mulberry32 } from '../../pretrain-tiny/problem.js';
 import {
   ask,
+  largeGenerator,
   largeModel,
   type ModelSettings,
   receiptsOf,
@@ -22,15 +22,17 @@ export interface SuperContextSettings extends ModelSettings {
   readonly world: WorldSize;
   /** Questions of each set. */
   readonly questions: number;
+  /** Where the cells of seeds are kept, so that a run that was killed goes on. Default: nowhere. */
+  readonly folder?: string;
   readonly onProgress?: (what: string) => void;
 }
 
 export const SETTINGS: SuperContextSettings = {
   seeds: [1, 2, 3],
   world: { home: 100, met: 20, foreign: 20, neutral: 100 },
-  questions: 200,
-  small: { ...{ width: 48, layers: 1 }, questions: 6000, epochs: 2, learningRate: 3e-3 },
-  large: { ...{ width: 96, layers: 3 }, rows: 12_000, steps: 360, learningRate: 2e-3 },
+  questions: 150,
+  small: { ...{ width: 24, layers: 1 }, questions: 5000, epochs: 3, learningRate: 1e-2 },
+  large: { ...{ width: 72, layers: 2 }, rows: 6000, steps: 260, tokensPerStep: 512, learningRate: 3e-3 },
 };
 
 /** What is compared; the small model alone and the large one alone are arms too. */
@@ -79,18 +81,19 @@ async function oneSeed(settings: SuperContextSettings, seed: number) {
     const world = makeWorld(settings.world, mulberry32(1000 * seed));
     const tokenizer = await worldTokenizer(world, folder);
     const scorer = await smallModel(world, tokenizer, settings, mulberry32(1000 * seed + 1), seed);
+    onProgress?.(`seed ${seed}: the small model is trained`);
     const model = await largeModel(world, tokenizer, scorer, settings, mulberry32(1000 * seed + 2), {
       seed: seed + 100,
       onStep: (step, loss) => {
         if (step % 40 === 0) onProgress?.(`seed ${seed}: step ${step}, loss ${loss.toFixed(3)}`);
       },
     });
-    const large = new LocalGenerator(model);
+    const large = largeGenerator(world, model);
     const random = mulberry32(1000 * seed + 3);
     const found = {} as Record<SetName, Record<ArmName, Found>>;
     const confidences = {} as Record<SetName, number>;
     for (const set of SETS) {
-      const questions = Array.from({ length: settings.questions }, () => drawQuestion(world, set, 'all', random));
+      const questions = Array.from({ length: settings.questions }, () => drawQuestion(world, set, random));
       const texts = questions.map(({ text }) => text);
       const receipts = await receiptsOf(scorer, texts);
       const shuffled = await shuffledReceipts(receipts, texts, random);
@@ -115,10 +118,24 @@ async function oneSeed(settings: SuperContextSettings, seed: number) {
   }
 }
 
+/** The same, or what is in the folder of the same settings. */
+async function keptSeed(settings: SuperContextSettings, seed: number): ReturnType<typeof oneSeed> {
+  if (settings.folder === undefined) return oneSeed(settings, seed);
+  const { world, questions, small, large } = settings;
+  const identity = JSON.stringify({ world, questions, small, large });
+  const file = join(settings.folder, `seed-${seed}.json`);
+  const kept = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+  if (kept?.identity === identity) return kept.cell;
+  const cell = await oneSeed(settings, seed);
+  mkdirSync(settings.folder, { recursive: true });
+  writeFileSync(file, JSON.stringify({ identity, cell }));
+  return cell;
+}
+
 /** SuperContext with models that were trained for it, at home of the small one and elsewhere, beside its ablations. */
 export async function runSuperContextStudy(settings: SuperContextSettings) {
   const seeds: Awaited<ReturnType<typeof oneSeed>>[] = [];
-  for (const seed of settings.seeds) seeds.push(await oneSeed(settings, seed));
+  for (const seed of settings.seeds) seeds.push(await keptSeed(settings, seed));
   const rows = SETS.flatMap((set) =>
     ARMS.map((arm): SuperContextRow => {
       const over = (other: ArmName) =>

@@ -33,8 +33,8 @@ export interface WorldSize {
   readonly neutral: number;
 }
 
-/** Which words questions are made of: all, or those that the larger model's training rows have. */
-export type Words = 'all' | 'known to the larger';
+/** What a model reads in the place of a word that it does not know. */
+export const UNKNOWN = '?';
 
 const TELLING = 3;
 const LENGTH = 5;
@@ -69,16 +69,28 @@ export const wordsOf = ({ lexicon, neutral }: World): string[] => [
   ...neutral,
 ];
 
-/** A question of a set. Of home and of the words that say nothing, the larger model's rows have the first half. */
-export function drawQuestion(world: World, set: SetName, words: Words, random: Random): Question {
-  const some = (list: readonly string[], isShared: boolean) => {
-    const count = isShared && words !== 'all' ? Math.ceil(list.length / 2) : list.length;
-    return list[Math.floor(random() * count)]!;
-  };
-  const silent = () => some(world.neutral, true);
+export function drawQuestion({ lexicon, neutral }: World, set: SetName, random: Random): Question {
+  const some = (list: readonly string[]) => list[Math.floor(random() * list.length)]!;
+  const silent = () => some(neutral);
   if (set === 'unanswerable') return { text: Array.from({ length: LENGTH }, silent).join(' '), label: ABSTENTION };
   const isBad = Array.from({ length: TELLING }, () => Number(random() < 0.5));
-  const telling = isBad.map((bad) => some(world.lexicon[set][bad]!, set === 'home'));
+  const telling = isBad.map((bad) => some(lexicon[set][bad]!));
   const text = shuffle([...telling, ...Array.from({ length: LENGTH - TELLING }, silent)], random).join(' ');
   return { text, label: LABELS[Number(isBad.reduce((a, b) => a + b, 0) > TELLING / 2)]! };
 }
+
+/** The words that the small model knows: all of its home, and those that say nothing. */
+export const knownToSmall = ({ lexicon, neutral }: World): ReadonlySet<string> =>
+  new Set([...lexicon.home.flat(), ...neutral]);
+
+/** Those that the large one knows: half of the small one's, and all of both other domains. */
+export function knownToLarge({ lexicon, neutral }: World): ReadonlySet<string> {
+  const half = (list: readonly string[]) => list.slice(0, Math.ceil(list.length / 2));
+  return new Set([...lexicon.home.flatMap(half), ...half(neutral), ...lexicon.met.flat(), ...lexicon.foreign.flat()]);
+}
+
+const WORD = /\b(?:[bdfgkmrtvz][aeou]){2}\b/g;
+
+/** A text as a model reads it that knows these words. */
+export const readBy = (known: ReadonlySet<string>, text: string, forgets: () => boolean = () => false): string =>
+  text.replace(WORD, (word) => (known.has(word) && !forgets() ? word : UNKNOWN));

@@ -170,9 +170,6 @@ add('mcts with values', mcts, (kit) => ({
   stop: ['\n'],
   simulation: 'value' as const,
 }));
-add('mcts with states', mcts, (kit) => ({
-  ...{ ...kit, width: 3, stop: ['\n'], stateOf: (text: string) => text.at(-2) ?? '' },
-}));
 add('mcts with priors', mcts, (kit) => ({
   ...{ ...kit, verifiers: { prior: kit.verifier }, policy: 'puct' as const, width: 2, stop: ['\n'] },
 }));
