@@ -1,7 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CandidateScorer, Completion, Generator, Prompt } from '@posttrain/interfaces';
-import { CausalLM, ChatTemplate, LocalGenerator, parseModelConfig, SequenceClassifier, type Tokenizer } from '@posttrain/lm';
+import {
+  CausalLM,
+  ChatTemplate,
+  LocalGenerator,
+  parseModelConfig,
+  SequenceClassifier,
+  type Tokenizer,
+} from '@posttrain/lm';
 import { rewardModelLosses, trainRewardModel } from '@posttrain/training';
 import {
   candidateGenerator,
