@@ -219,7 +219,8 @@ trainingProof('J-BOND with its anchor', async (run) =>
 
 proof('J-BOND writes texts that beat those from before it, by its reward', async () => {
   const gains = [];
-  for (const seed of [1, 2, 3]) {
+  // Other seeds than the settings were chosen on.
+  for (const seed of [4, 5, 6]) {
     const scoresOf = async (model) => {
       const requests = rows.map(({ prompt }) => ({ prompt, n: 32, maxTokens: 4, seed: 50 + seed }));
       return (await new LocalGenerator(model).generate(requests)).flat().map(({ text }) => vowels(text));
@@ -245,7 +246,8 @@ proof('J-BOND writes texts that beat those from before it, by its reward', async
 proof('LCPO: a policy comes to write as long as its prompt asks', async () => {
   const asked = { s: 1, l: 6 };
   const gains = [];
-  for (const seed of [1, 2, 3]) {
+  // Other seeds than the settings were chosen on.
+  for (const seed of [4, 5, 6]) {
     const after = async (targetOf) => {
       const correct = { name: 'anything', verify: async (requests) => requests.map(() => ({ score: 1 })) };
       const { trainer } = await trainPolicy({
