@@ -8,6 +8,7 @@ import {
   complexityBased,
   confidenceInformedSelfConsistency,
   confidenceSampling,
+  confidenceTreeSearch,
   cotDecoding,
   deepConf,
   deepConfOnline,
@@ -171,6 +172,9 @@ export const ARMS: Readonly<Record<string, Arm>> = {
       ...{ ...grown(it), width: 3, maxDepth: MAX_STEPS, verifiers: { value: it.process } },
       ...{ maxReflections: 0, reflectPrompt: unasked, memoryPrompt: unasked },
     }),
+  ),
+  confidenceTreeSearch: trees((problem, it) =>
+    confidenceTreeSearch(problem, { ...drawn(it), width: 3, stop: STOP, maxDepth: MAX_STEPS, minConfidence: 0.2 }),
   ),
   // Values of thoughts by the verifier, as an evaluator that writes them; three trees of half the width, and no corrections.
   forestOfThought: trees((problem, it) =>

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { answerOf, mulberry32, renderExpression } from '../pretrain-tiny/problem.js';
 import { ARMS } from './arms.js';
 import { baselineAt } from './baseline.js';
+import { runAllocationStudy } from './formats/allocation.js';
 import { FORMAT_ARMS } from './formats/arms.js';
 import { ALONE_SLIP, Author, MISCONCEPTION } from './formats/author.js';
 import { isBorrow, parseExpression, polished, resultOf, writtenSteps } from './formats/problems.js';
@@ -16,6 +17,8 @@ import { added, controlOf, curvesOf } from './merge.js';
 import { runSizesStudy, SIZES_SETTINGS } from './sizes/study.js';
 import { castingOutNines, heldOutPairs, sumRows } from './sizes/sums.js';
 import { runStudy, type Study } from './study.js';
+import { ARMS as RECEIPT_ARMS, runSuperContextStudy, SETTINGS } from './supercontext/study.js';
+import { drawQuestion, knownToLarge, knownToSmall, makeWorld, readBy, SETS } from './supercontext/world.js';
 
 describe('the study of test-time scaling, small', () => {
   it('runs every strategy on the same problems, and says what each costs beside the baselines', async () => {
@@ -31,7 +34,7 @@ describe('the study of test-time scaling, small', () => {
       // It asks only about steps that are unsure, and about trees that do not agree.
       if (/^(mur|forestOfThought)$/.test(strategy)) continue;
       if (
-        /Consistency|majority|Certainty|eepConf|Risk|confidenceSampling|greedy|complexity|cotD|Forcing|deer/.test(
+        /Consistency|majority|Certainty|eepConf|Risk|confidence(Sampling|Tree)|greedy|complexity|cotD|Forcing|deer/.test(
           strategy,
         )
       ) {
@@ -60,7 +63,8 @@ describe('the study of test-time scaling, small', () => {
     const first = Object.keys(ARMS).filter((name) => !variants.includes(name));
     const prompted = new Set(Object.keys(FORMAT_ARMS).map((name) => /^\w+/.exec(name)![0]));
     for (const name of ['planAndSolve', 'majorityVote']) expect(prompted.delete(name)).toBe(true);
-    expect([...first, ...prompted, ...mechanics].sort()).toEqual([...table].sort());
+    const studied = ['superContext'];
+    expect([...first, ...prompted, ...studied, ...mechanics].sort()).toEqual([...table].sort());
     // Mechanics are run somewhere.
     const runs = [
       'scripts/proofs/strategies.mjs',
@@ -187,6 +191,67 @@ describe('the formats of prompted strategies', () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+});
+
+describe('completions shared out by difficulty', () => {
+  it('are as many as of an even share, and what the draws themselves say is never worse', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'allocation-'));
+    try {
+      const rows = await runAllocationStudy({
+        ...{ ...FORMAT_SETTINGS, folder, seeds: [1], problems: 6, runs: 4, steps: [1, 1] },
+        ...{ training: 4, trainingSamples: 1, samples: 4, budgets: [1, 2] },
+      });
+      expect(rows).toHaveLength(2 * 4);
+      for (const { arm, overEven } of rows) {
+        if (arm === 'evenly') expect(overEven.value).toBe(0);
+        if (arm === 'by the draws themselves') expect(overEven.value).toBeGreaterThanOrEqual(-1e-12);
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+describe('SuperContext with models that were trained for it', () => {
+  it('asks questions of words whose label is that of most of them, of which either model knows its part', () => {
+    const world = makeWorld(SETTINGS.world, mulberry32(1));
+    const random = mulberry32(2);
+    const [good, bad] = world.lexicon.home;
+    let read = 0;
+    for (let i = 0; i < 2000; i++) {
+      const { text, label } = drawQuestion(world, 'home', random);
+      const count = (list: readonly string[]) => text.split(' ').filter((word) => list.includes(word)).length;
+      expect(count(good) + count(bad)).toBe(3);
+      expect(label).toBe(count(good) > count(bad) ? 'positive' : 'negative');
+      const words = (known: ReadonlySet<string>) => readBy(known, text).replace(/[ ?]/g, '').length / 4;
+      expect(words(knownToSmall(world))).toBe(5);
+      read += words(knownToLarge(world));
+    }
+    // Five standard errors of 2000 times five coins are 0.13.
+    expect(Math.abs(read / 2000 - 2.5)).toBeLessThan(0.13);
+    expect(readBy(knownToSmall(world), `${world.lexicon.foreign[0][0]} is said in this task`)).toBe(
+      '? is said in this task',
+    );
+    expect(drawQuestion(world, 'unanswerable', random).label).toBe('unknown');
+  });
+
+  it('compares every arm on every set, a wrong label and an abstention both being wrong', async () => {
+    const { rows, confidences } = await runSuperContextStudy({
+      ...{ ...SETTINGS, seeds: [1], questions: 4 },
+      small: { ...SETTINGS.small, questions: 64, epochs: 1 },
+      large: { ...SETTINGS.large, rows: 60, steps: 1 },
+    });
+    expect(rows.map(({ set, arm }) => `${set} ${arm}`)).toEqual(
+      SETS.flatMap((set) => RECEIPT_ARMS.map((arm) => `${set} ${arm}`)),
+    );
+    for (const { set, arm, right, abstained, overNoReceipt } of rows) {
+      if (arm === 'no receipt') expect(overNoReceipt.value).toBe(0);
+      if (set === 'unanswerable') expect(right.value).toBe(abstained.value);
+      else expect(right.value! + abstained.value!).toBeLessThanOrEqual(1);
+      if (arm === 'small model alone') expect(abstained.value).toBe(0);
+    }
+    for (const { confidence } of confidences) expect(confidence.value).toBeGreaterThanOrEqual(0.5);
   });
 });
 

@@ -6,7 +6,7 @@ import { contrastive, EagleHead, earlyExit, exitLayers, fudge, LocalGenerator, M
 import { testDecodingMix, testProposer } from '@posttrain/lm/testing';
 import { lcpo, noRatio, policyObjectives, singleTurn, trainPolicy, truncatedImportance } from '@posttrain/rl';
 import { fudgeLoss, Trainer, trainEagleHead, trainMedusaHeads } from '@posttrain/training';
-import { lengthError } from '@posttrain/tts';
+import { learnThenTest, lengthError } from '@posttrain/tts';
 import { it, proof, trainingProof } from './proof.mjs';
 import { idOf, rows, tinyModel } from './tiny.mjs';
 
@@ -142,6 +142,52 @@ proof('early exit: at 1 the model, below it fewer layers', async () => {
   }
 });
 
+proof(
+  'early exit at a calibrated threshold differs from the model no more often than is allowed, on other prompts',
+  async () => {
+    const model = await tinyModel();
+    const letters = [...'abcdefghijklmnopqrstuvwxyz'];
+    const pairs = letters.flatMap((a) => letters.map((b) => `${a}${b}`));
+    // Every other pair calibrates; a loss is that the next token is another than the model's.
+    const [calibration, others] = [0, 1].map((odd) => pairs.filter((_, i) => i % 2 === odd));
+    const nextOf = async (prompts, adapter) =>
+      (
+        await new LocalGenerator(model).generate(
+          prompts.map((prompt) => ({
+            prompt,
+            maxTokens: 2,
+            minNewTokens: 2,
+            temperature: 0,
+            ...(adapter && { adapter }),
+          })),
+        )
+      ).map(([{ text }]) => text);
+    const lossesOf = async (prompts, thresholds) => {
+      const plain = await nextOf(prompts);
+      const losses = [];
+      for (const threshold of thresholds) {
+        const texts = await nextOf(prompts, earlyExit(model, { threshold }));
+        losses.push(texts.map((text, i) => Number(text !== plain[i])));
+      }
+      return losses;
+    };
+    const thresholds = [1, 0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05, 0];
+    const tolerance = 0.15;
+    const { threshold, tested } = learnThenTest({
+      thresholds,
+      losses: await lossesOf(calibration, thresholds),
+      tolerance,
+    });
+    const [held] = await lossesOf(others, [threshold]);
+    const risk = held.reduce((a, b) => a + b) / held.length;
+    console.log(`threshold ${threshold} of ${tested.length} tested; ${risk.toFixed(3)} of other prompts differ`);
+    assert.ok(threshold < 1 && risk <= tolerance, `${threshold}: ${risk}`);
+    // The control, at 0, does differ more often.
+    const [all] = await lossesOf(others, [0]);
+    assert.ok(all.reduce((a, b) => a + b) / all.length > tolerance);
+  },
+);
+
 trainingProof('contrastive decoding in a rollout, with importance weights', async (run) => {
   const mix = contrastive({ amateur: { model: await tinyModel(2) }, alpha: 0, beta: 0.5 });
   const { ratio: _, ...parts } = policyObjectives.reinforce();
@@ -173,7 +219,8 @@ trainingProof('J-BOND with its anchor', async (run) =>
 
 proof('J-BOND writes texts that beat those from before it, by its reward', async () => {
   const gains = [];
-  for (const seed of [1, 2, 3]) {
+  // Other seeds than the settings were chosen on.
+  for (const seed of [4, 5, 6]) {
     const scoresOf = async (model) => {
       const requests = rows.map(({ prompt }) => ({ prompt, n: 32, maxTokens: 4, seed: 50 + seed }));
       return (await new LocalGenerator(model).generate(requests)).flat().map(({ text }) => vowels(text));
@@ -199,7 +246,8 @@ proof('J-BOND writes texts that beat those from before it, by its reward', async
 proof('LCPO: a policy comes to write as long as its prompt asks', async () => {
   const asked = { s: 1, l: 6 };
   const gains = [];
-  for (const seed of [1, 2, 3]) {
+  // Other seeds than the settings were chosen on.
+  for (const seed of [4, 5, 6]) {
     const after = async (targetOf) => {
       const correct = { name: 'anything', verify: async (requests) => requests.map(() => ({ score: 1 })) };
       const { trainer } = await trainPolicy({

@@ -24,9 +24,23 @@ const PACKED = 256;
 const SHORTEST_PHRASE = 8;
 const base = join(import.meta.dirname, '..', '..', 'pretrain-tiny', 'model');
 
+/** The tokenizer of ../../pretrain-tiny with a token more for each of these texts. */
+export async function phraseTokenizer(phrases: readonly string[], folder: string): Promise<Tokenizer> {
+  const files = tokenizerFiles();
+  const json = files['tokenizer.json'] as { added_tokens: { id: number }[]; model: { vocab: object } };
+  const first = Object.keys(json.model.vocab).length;
+  const added = phrases.map((content, i) => ({
+    ...{ id: first + i, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: false },
+  }));
+  mkdirSync(folder, { recursive: true });
+  const all = { ...files, 'tokenizer.json': { ...json, added_tokens: [...json.added_tokens, ...added] } };
+  for (const [name, content] of Object.entries(all)) writeFileSync(join(folder, name), JSON.stringify(content));
+  return Tokenizer.load(folder);
+}
+
 /**
- * The tokenizer of ../../pretrain-tiny with a token for each piece of text between numbers and signs that the rows have often: an instruction is one
- * token, so that rows are short, and the model reads formats and not English.
+ * That tokenizer for pieces of text between numbers and signs that the rows have often: an instruction is one token, so that rows are short, and
+ * the model reads formats and not English.
  */
 async function formatTokenizer(rows: readonly Said[], folder: string): Promise<Tokenizer> {
   const counts = new Map<string, number>();
@@ -39,16 +53,7 @@ async function formatTokenizer(rows: readonly Said[], folder: string): Promise<T
     .filter(([, count]) => count >= rows.length / 2000)
     .map(([piece]) => piece)
     .sort();
-  const files = tokenizerFiles();
-  const json = files['tokenizer.json'] as { added_tokens: { id: number }[]; model: { vocab: object } };
-  const first = Object.keys(json.model.vocab).length;
-  const added = phrases.map((content, i) => ({
-    ...{ id: first + i, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: false },
-  }));
-  mkdirSync(folder, { recursive: true });
-  const all = { ...files, 'tokenizer.json': { ...json, added_tokens: [...json.added_tokens, ...added] } };
-  for (const [name, content] of Object.entries(all)) writeFileSync(join(folder, name), JSON.stringify(content));
-  return Tokenizer.load(folder);
+  return phraseTokenizer(phrases, folder);
 }
 
 const EMBEDDING = 'model.embed_tokens.weight';

@@ -1,5 +1,6 @@
 /**
- * Training on the traces of searches: `npx tsx examples/test-time/formats/run-traces.ts [--seeds 1,2,3] [--problems 16] [--models FOLDER] [--out FILE]`.
+ * Training on the traces of searches: `npx tsx examples/test-time/formats/run-traces.ts [--seeds 1,2,3] [--problems 32] [--models FOLDER]
+ * [--cells FOLDER] [--out FILE]`.
  * See README.md.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -14,13 +15,14 @@ const { values: flags } = parseArgs({
     seeds: { type: 'string', default: FORMAT_SETTINGS.seeds.join() },
     problems: { type: 'string', default: String(TRACE_SETTINGS.problems) },
     models: { type: 'string', default: 'runs/test-time/models' },
+    cells: { type: 'string', default: 'runs/test-time/traces' },
     out: { type: 'string', default: 'runs/test-time/traces.json' },
   },
 });
 const started = Date.now();
 const seconds = () => `${((Date.now() - started) / 1000).toFixed(0).padStart(5)} s`;
 const study = await runTraceStudy({
-  ...{ ...FORMAT_SETTINGS, ...TRACE_SETTINGS, folder: flags.models },
+  ...{ ...FORMAT_SETTINGS, ...TRACE_SETTINGS, folder: flags.models, cells: flags.cells },
   ...{ seeds: flags.seeds.split(',').map(Number), problems: Number(flags.problems) },
   onProgress: (what) => console.error(`${seconds()}  ${what}`),
 });

@@ -1,3 +1,5 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type MeanEstimate, meanWithStandardError } from '@posttrain/eval';
 import type { Verifier } from '@posttrain/interfaces';
 import { extractFinalAnswer } from '@posttrain/interfaces/answers';
@@ -35,10 +37,12 @@ export interface TraceStudySettings extends FormatStudySettings {
   /** Updates of the value model, and samples of each held-out problem that accuracy is of. */
   readonly valueSteps: number;
   readonly measured: number;
+  /** Where the cells of seeds are kept, so that a run that was killed goes on. Default: nowhere. */
+  readonly cells?: string;
 }
 
 export const TRACE_SETTINGS = {
-  ...{ problems: 16, searched: 16, iterations: 2, samples: 6, rows: 32, tuneSteps: 6, valueSteps: 10, measured: 6 },
+  ...{ problems: 32, searched: 40, iterations: 4, samples: 8, rows: 80, tuneSteps: 12, valueSteps: 24, measured: 6 },
 };
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
@@ -205,6 +209,26 @@ async function oneSeed(model: CausalLM, settings: TraceStudySettings, problems: 
   return { rows: count, valueRows: values.length, tokens, policies, guided };
 }
 
+/** The same, or what is in the folder of the same settings. */
+async function keptSeed(
+  model: CausalLM,
+  settings: TraceStudySettings,
+  problems: readonly Problem[],
+  seed: number,
+): ReturnType<typeof oneSeed> {
+  const { cells, runs, steps, searched, iterations, samples, rows, tuneSteps, valueSteps, measured } = settings;
+  if (cells === undefined) return oneSeed(model, settings, problems, seed);
+  const trained = { runs, steps, tuneSteps, valueSteps, rows };
+  const identity = JSON.stringify({ ...trained, problems, searched, iterations, samples, measured });
+  const file = join(cells, `seed-${seed}.json`);
+  const kept = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+  if (kept?.identity === identity) return kept.cell;
+  const cell = await oneSeed(model, settings, problems, seed);
+  mkdirSync(cells, { recursive: true });
+  writeFileSync(file, JSON.stringify({ identity, cell }));
+  return cell;
+}
+
 /** One arm over seeds, and by how much it is over the arm that it is compared with: pairs by seed. */
 export interface TraceArm {
   readonly accuracy: MeanEstimate;
@@ -220,7 +244,7 @@ export async function runTraceStudy(settings: TraceStudySettings) {
   const problems = heldOutSums(mulberry32(1), settings.problems);
   const model = await formatModel(settings);
   const seeds: Awaited<ReturnType<typeof oneSeed>>[] = [];
-  for (const seed of settings.seeds) seeds.push(await oneSeed(model, settings, problems, seed));
+  for (const seed of settings.seeds) seeds.push(await keptSeed(model, settings, problems, seed));
   const table = (of: (seed: (typeof seeds)[number]) => Readonly<Record<string, number>>, against: string) =>
     Object.fromEntries(
       Object.keys(of(seeds[0]!)).map((name): [string, TraceArm] => [

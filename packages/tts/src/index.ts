@@ -34,6 +34,12 @@ export { candidateGenerator } from './candidate-generator.js';
 export type { Winner } from './choosing.js';
 export { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 export { type JuryOptions, jury } from './jury.js';
+export {
+  type CalibratedThreshold,
+  type LearnThenTestOptions,
+  learnThenTest,
+  type TestedThreshold,
+} from './learn-then-test.js';
 export { type Overthinking, overthinking, type SolutionRound } from './overthinking.js';
 export {
   type GepaCandidate,
@@ -97,6 +103,11 @@ export {
   confidenceInformedSelfConsistency,
 } from './strategies/confidence-informed-self-consistency.js';
 export { type ConfidenceSamplingOptions, confidenceSampling } from './strategies/confidence-sampling.js';
+export {
+  type ConfidenceTreeSearchOptions,
+  type ConfidenceTreeSearchResult,
+  confidenceTreeSearch,
+} from './strategies/confidence-tree-search.js';
 export { type CotDecodingOptions, cotDecoding } from './strategies/cot-decoding.js';
 export { type DebateOptions, debate } from './strategies/debate.js';
 export {

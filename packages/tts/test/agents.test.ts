@@ -18,7 +18,7 @@ import {
   type Tool,
   utilityScore,
 } from '../src/index.js';
-import { completion, table } from './doubles.js';
+import { completion, goldenOf, table } from './doubles.js';
 
 const problem = { prompt: 'How high is the tower of Pisa and twice that?' };
 /** Writes what `say` makes of a request, and says what ended it. */
@@ -278,12 +278,50 @@ describe('rag', () => {
 });
 
 describe('selfRag', () => {
+  const judge = (score: (text: string) => number) => table(score);
   it('has the scores of the paper’s formulas', () => {
     expect(relevanceScore({ relevant: 0.3, irrelevant: 0.1 })).toBeCloseTo(0.75, 12);
     expect(supportScore({ fully: 0.2, partially: 0.2, no: 0.1 })).toBeCloseTo(0.6, 12);
     expect(utilityScore([0, 0, 0, 0, 0.5])).toBe(1);
     expect(utilityScore([0.2, 0.2, 0.2, 0.2, 0.2])).toBeCloseTo(0, 12);
   });
+
+  interface Reflections {
+    readonly weights: readonly [number, number, number];
+    readonly passages: readonly {
+      readonly relevance: readonly [irrelevant: number, relevant: number];
+      readonly support: readonly [fully: number, partially: number, no: number];
+      readonly utility: readonly [number, number, number, number, number];
+      readonly score: number;
+    }[];
+    readonly chosen: number;
+  }
+  it.each(goldenOf<{ runs: Reflections[] }>('self-rag', 'reasoning').runs)(
+    'scores passages and chooses among them as the authors’ code: weights $weights',
+    async ({ weights: [relevanceWeight, supportWeight, utilityWeight], passages, chosen }) => {
+      const reading = writer(({ prefix = '' }) => `answer ${/passage (\d+)/.exec(prefix)![1]}`);
+      const said = (score: (passage: (typeof passages)[number]) => number) =>
+        judge((text) => score(passages[Number(/answer (\d+)$/.exec(text)![1])]!));
+      const found = await selfRag(problem, {
+        ...{ generator: reading, n: 1, k: passages.length, stop: ['.\n'], queryOf: () => 'q' },
+        retriever: {
+          name: 'passages',
+          retrieve: async () => passages.map((_, i) => ({ id: `${i}`, text: `passage ${i}`, score: 1 })),
+        },
+        ...{ relevanceWeight, supportWeight, utilityWeight },
+        verifiers: {
+          relevance: said(({ relevance: [irrelevant, relevant] }) => relevanceScore({ relevant, irrelevant })),
+          support: said(({ support: [fully, partially, no] }) => supportScore({ fully, partially, no })),
+          utility: said(({ utility }) => utilityScore(utility)),
+        },
+      });
+      expect(found.text).toMatch(new RegExp(`answer ${chosen}$`));
+      const ends = found.trace.nodes.filter(
+        ({ finishReason, score }) => finishReason === 'stop' && score !== undefined,
+      );
+      expect(ends.map(({ score }) => score)).toEqual(passages.map(({ score }) => expect.closeTo(score, 9)));
+    },
+  );
 
   const from = [
     { id: 'tower', text: 'tower 56' },
@@ -294,7 +332,6 @@ describe('selfRag', () => {
     const [last = '7'] = [...prefix.matchAll(/\d+/g)].map(([it]) => it).slice(-1);
     return prefix.includes('.\n') ? `so ${last}` : `${last}.\n`;
   });
-  const judge = (score: (text: string) => number) => table(score);
   const run = (rest = {}) =>
     selfRag(problem, {
       ...{ generator: reader, n: 1, k: 2, retriever: bm25(from), queryOf: () => 'tower', stop: ['.\n'], beams: 1 },

@@ -13,6 +13,7 @@ import {
   debate,
   deer,
   jury,
+  learnThenTest,
   leastToMost,
   lengthControl,
   lengthError,
@@ -231,6 +232,29 @@ describe('selfRefine', () => {
   ])('stops when the critic of %i is content, or at a fixed point', async (good, text, completions) => {
     expect(await refine(good).result).toMatchObject({ text, trace: { spent: { completions } } });
   });
+
+  interface Refinement {
+    readonly start: number;
+    readonly content: number;
+    readonly attempts: number;
+    readonly judged: readonly string[];
+    readonly end: string;
+  }
+  it.each(goldenOf<{ runs: Refinement[] }>('self-refine', 'reasoning').runs)(
+    'asks for feedback and stops where the authors’ loop does: content with $content, $attempts attempts',
+    async ({ start, content, attempts, judged, end }) => {
+      const generator = replying((prompt) => {
+        if (prompt === 'q') return `${start}`;
+        const [draft] = [...prompt.matchAll(/An answer:\n(\d+)/g)].slice(-1).map(([, it]) => Number(it));
+        if (prompt.includes('Write the answer anew')) return `${draft! + 1}`;
+        return draft === content ? 'It is correct.' : `${draft} is too low`;
+      });
+      const isDone = (feedback: string) => /it is correct/i.test(feedback);
+      expect((await selfRefine(problem, { generator, n: 1, maxIterations: attempts, isDone })).text).toBe(end);
+      const asked = promptsOf(generator).filter((prompt) => prompt.includes('What is wrong'));
+      expect(asked.map((prompt) => /An answer:\n(\d+)/.exec(prompt)![1])).toEqual(judged);
+    },
+  );
 
   it('shows all drafts with their feedback, ends with its iterations, and asks a critic of its own', async () => {
     const { generator, result } = refine(9, { maxIterations: 2 });
@@ -525,6 +549,30 @@ describe('debate and jury', () => {
     expect([ada.requests.length, bob.requests.length]).toEqual([2, 1]);
   });
 
+  interface Discussion {
+    /** Of each agent what it said in each round, and whom it read in the second. */
+    readonly said: readonly (readonly string[])[];
+    readonly others: readonly (readonly string[])[];
+    readonly answer: string;
+  }
+  it.each(goldenOf<{ runs: Discussion[] }>('debate', 'reasoning').runs.map((run, i) => [i, run] as const))(
+    'has every agent read whom it reads in the authors’ debate, and counts as they do (%i)',
+    async (_, { said, others, answer }) => {
+      const read: string[][] = [];
+      const speak = (agent: number) =>
+        replying((prompt) => {
+          const heard = [...prompt.matchAll(/^(?:Your answer|Agent \d+):\n(.*)$/gm)].map(([, it]) => it!);
+          if (heard.length > 0) read[agent] = heard;
+          return said[agent]![heard.length > 0 ? 1 : 0]!;
+        });
+      const agents = said.map((_, agent) => `${agent}`);
+      const generators = Object.fromEntries(agents.map((role, agent) => [role, speak(agent)]));
+      const result = await debate(problem, { generator: speak(0), n: 3, rounds: 1, agents, generators });
+      expect(read).toEqual(said.map(([own], agent) => [own, ...others[agent]!]));
+      expect(result.answer).toBe(answer);
+    },
+  );
+
   const juror = (score: (text: string) => number | null, tokens = 0): Verifier => ({
     name: `juror ${tokens}`,
     verify: async (requests) =>
@@ -594,5 +642,74 @@ describe('allocateCompletions', () => {
     expect(allocateCompletions({ probabilities: [0, 1, 0.5, 0.1], total: 9, min: 1, max: 3 })).toEqual([1, 1, 3, 3]);
     expect(() => allocateCompletions({ probabilities: [0.5, 0.5], total: 1, min: 1 })).toThrow(/min is 1/);
     expect(() => allocateCompletions({ probabilities: [1.5], total: 1 })).toThrow(/probabilities is/);
+  });
+});
+
+describe('learnThenTest', () => {
+  const LEVEL = 0.1;
+  const TOLERANCE = 0.2;
+  /** Losses of 0 and 1 with these rates, of a list of thresholds; the same examples for all. */
+  const drawn = (rates: readonly number[], count: number, uniform: () => number) => {
+    const examples = Array.from({ length: count }, uniform);
+    return rates.map((rate) => examples.map((u) => Number(u < rate)));
+  };
+  const calibrate = (losses: readonly (readonly number[])[], rest = {}) =>
+    learnThenTest({
+      thresholds: losses.map((_, j) => 1 - j / 10),
+      losses,
+      tolerance: TOLERANCE,
+      level: LEVEL,
+      ...rest,
+    });
+
+  it.each(
+    goldenOf<{ cases: { n: number; wrong: number; tolerance: number; p: number }[] }>('learn-then-test', 'reasoning')
+      .cases,
+  )('has the p-value of the authors’ code: $wrong of $n at $tolerance', ({ n, wrong, tolerance, p }) => {
+    const losses = [Array.from({ length: n }, (_, i) => Number(i < wrong))];
+    const [tight] = learnThenTest({ thresholds: [1], losses, tolerance }).tested;
+    expect(tight!.pValue).toBeCloseTo(Math.min(1, p), 10);
+    const risk = wrong / n;
+    const [plain] = learnThenTest({ thresholds: [1], losses, tolerance, bound: 'hoeffding' }).tested;
+    expect(plain!.pValue).toBeCloseTo(risk < tolerance ? Math.exp(-2 * n * (tolerance - risk) ** 2) : 1, 12);
+  });
+
+  it('lets a threshold pass that is too risky no more often than ε, where taking the mean loss at its word does so half the time', () => {
+    // The sixth is just too risky, and the seventh by far.
+    const rates = [0, 0.02, 0.05, 0.1, 0.15, 0.201, 0.4];
+    const uniform = seededUniform(12);
+    const runs = 1500;
+    const failed = { hoeffding: 0, 'hoeffding-bentkus': 0, naive: 0 };
+    const spared = { hoeffding: 0, 'hoeffding-bentkus': 0 };
+    for (let run = 0; run < runs; run++) {
+      const losses = drawn(rates, 200, uniform);
+      for (const bound of ['hoeffding', 'hoeffding-bentkus'] as const) {
+        const { threshold } = calibrate(losses, { bound });
+        const at = threshold === null ? 0 : Math.round(10 * (1 - threshold));
+        failed[bound] += Number(rates[at]! > TOLERANCE);
+        spared[bound] += at / runs;
+      }
+      const risks = losses.map((row) => row.reduce((a, b) => a + b, 0) / row.length);
+      const last = risks.findLastIndex((risk) => risk <= TOLERANCE);
+      failed.naive += Number(rates[last]! > TOLERANCE);
+    }
+    // Three standard errors of the frequency are 0.023 at ε.
+    expect(failed.hoeffding / runs).toBeLessThan(LEVEL + 0.023);
+    expect(failed['hoeffding-bentkus'] / runs).toBeLessThan(LEVEL + 0.023);
+    expect(failed.naive / runs).toBeGreaterThan(0.4);
+    // The tighter bound certifies more, and both spare something.
+    expect(spared['hoeffding-bentkus']).toBeGreaterThan(spared.hoeffding);
+    expect(spared.hoeffding).toBeGreaterThan(2);
+  });
+
+  it('stops at the first that is not certified, certifies nothing of too few, and refuses losses that are none', () => {
+    const even = (rate: number) => Array.from({ length: 100 }, (_, i) => Number(i < 100 * rate));
+    const { threshold, tested } = calibrate([even(0), even(0.3), even(0)]);
+    expect(threshold).toBe(1);
+    expect(tested.map(({ risk }) => risk)).toEqual([0, 0.3]);
+    expect(calibrate([[0, 0, 0]])).toMatchObject({ threshold: null });
+    expect(() => calibrate([[0, 0], [0]])).toThrow(/losses .*as many each/);
+    expect(() => calibrate([[2]])).toThrow(/losses/);
+    expect(() => learnThenTest({ thresholds: [1], losses: [[0]], tolerance: 1 })).toThrow(/tolerance/);
   });
 });

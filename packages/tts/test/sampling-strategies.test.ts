@@ -8,6 +8,7 @@ import {
   betaConfidence,
   confidenceInformedSelfConsistency,
   confidenceSampling,
+  confidenceTreeSearch,
   cotDecoding,
   deepConf,
   deepConfOnline,
@@ -17,6 +18,7 @@ import {
   knockoutTournament,
   majorityVote,
   minimumBayesRisk,
+  type NoCandidateError,
   recursiveSelfAggregation,
   regularizedBestOfN,
   type SearchResult,
@@ -24,13 +26,23 @@ import {
   softBestOfN,
   speculativeRejection,
   swissTournament,
+  type Trace,
   type TraceConfidence,
   tokenConfidences,
   traceConfidence,
   universalSelfConsistency,
   weightedBestOfN,
 } from '../src/index.js';
-import { categorical, completion, goldenOf, scripted, seededUniform, table } from './doubles.js';
+import {
+  categorical,
+  completion,
+  enumerating,
+  goldenOf,
+  lettersIn,
+  scripted,
+  seededUniform,
+  table,
+} from './doubles.js';
 
 const problem = { prompt: 'q' };
 const promptsOf = ({ requests }: { readonly requests: readonly GenerateRequest[] }) =>
@@ -306,6 +318,87 @@ describe('confidenceSampling', () => {
       return sum + (count - expected) ** 2 / expected;
     }, 0);
     expect(chiSquare).toBeLessThan(13.8);
+  });
+});
+
+describe('confidenceTreeSearch', () => {
+  /** Mean log-probabilities of steps by letter; a step of one letter has two tokens. */
+  const steps: Record<string, number> = { a: -1, b: -2, c: -0.5 };
+  const sure = (depth: number) => {
+    const inner = enumerating(depth);
+    const generator: Generator = {
+      name: 'sure',
+      generate: async (requests) =>
+        (await inner.generate(requests)).map((list) =>
+          list.map((it) => ({
+            ...it,
+            logProbs: [...it.text.replaceAll('\n', '')].flatMap((x) => [steps[x]!, steps[x]!]),
+          })),
+        ),
+    };
+    return generator;
+  };
+  const grow = (n: number, depth: number, rest = {}) =>
+    confidenceTreeSearch(problem, { generator: sure(depth), n, width: 3, stop: ['\n'], ...rest });
+
+  it('with one expansion of whole texts is best-of-N by mean log p', async () => {
+    const whole = await grow(1, 1);
+    const verifier = table((text) => steps[text]!);
+    expect(whole.text).toBe((await bestOfN(problem, { generator: enumerating(1), verifier, n: 3 })).text);
+    expect(whole.confidence).toBeCloseTo(Math.exp(-0.5), 12);
+    expect(whole.halted).toBe(false);
+  });
+
+  it('draws the leaf that it expands in proportion to the confidences, of all tokens of its path', async () => {
+    const runs = 400;
+    const counts: Record<string, number> = { a: 0, b: 0, c: 0 };
+    const second: Record<string, number> = {};
+    for (let seed = 0; seed < runs; seed++) {
+      const { trace } = await grow(3, 3, { sampling: { seed } }).catch((error: NoCandidateError) => ({
+        trace: error.trace as Trace,
+      }));
+      const parents = [...new Set(trace.nodes.slice(1).map(({ parent }) => parent!))].slice(1);
+      const texts = lettersIn(trace).map(({ text }) => text);
+      counts[texts[parents[0]!]!]!++;
+      if (texts[parents[0]!] === 'b') second[texts[parents[1]!]!] = (second[texts[parents[1]!]!] ?? 0) + 1;
+    }
+    const chiSquare = (found: readonly number[], confidences: readonly number[]) => {
+      const total = confidences.reduce((x, y) => x + y, 0);
+      const all = found.reduce((x, y) => x + y, 0);
+      return found.reduce((sum, count, i) => {
+        const expected = (all * confidences[i]!) / total;
+        return sum + (count - expected) ** 2 / expected;
+      }, 0);
+    };
+    // 0.1 % of 2 and of 4 degrees of freedom.
+    expect(chiSquare([counts.a!, counts.b!, counts.c!], [-1, -2, -0.5].map(Math.exp))).toBeLessThan(13.8);
+    const leaves = { a: -1, c: -0.5, ba: -1.5, bb: -2, bc: -1.25 };
+    const after = Object.keys(leaves).map((text) => second[text] ?? 0);
+    expect(chiSquare(after, Object.values(leaves).map(Math.exp))).toBeLessThan(18.5);
+    // At T = 0 the most confident each time: after c there is nobody surer than cc.
+    const { trace } = await grow(3, 3, { confidenceTemperature: 0 });
+    const texts = lettersIn(trace).map(({ text }) => text);
+    expect([...new Set(trace.nodes.slice(1).map(({ parent }) => texts[parent!]))]).toEqual(['', 'c', 'cc']);
+  });
+
+  it('does not go on from what it is not sure of, says when it should rather ask, and needs log-probabilities', async () => {
+    // b, at e^-2, is never expanded.
+    const { trace, halted } = await grow(40, 3, { minConfidence: 0.2 });
+    const texts = lettersIn(trace);
+    expect(halted).toBe(false);
+    expect(texts.some(({ text }) => text.startsWith('ba'))).toBe(false);
+    expect(texts.find(({ text }) => text === 'b')!.node).toMatchObject({
+      ...{
+        status: 'dropped',
+        reason: 'confidence below 0.2',
+        payload: { confidence: expect.closeTo(Math.exp(-2), 12) },
+      },
+    });
+    // The best answer is no surer than e^-0.5 = 0.61: all leaves are below, but not the root.
+    expect(await grow(9, 1, { minConfidence: 0.7 })).toMatchObject({ text: 'c', halted: true });
+    await expect(grow(9, 2, { minConfidence: 0.7 })).rejects.toThrow(/no text has ended/);
+    await expect(grow(2, 2, { generator: enumerating(2) })).rejects.toThrow(/needs the log-probability/);
+    await expect(grow(2, 2, { minConfidence: 2 })).rejects.toThrow(/minConfidence/);
   });
 });
 

@@ -13,6 +13,7 @@ import {
   complexityBased,
   confidenceInformedSelfConsistency,
   confidenceSampling,
+  confidenceTreeSearch,
   cotDecoding,
   debate,
   deepConf,
@@ -157,6 +158,9 @@ add('knockoutTournament with a judge of pairs', knockoutTournament, ({ verifier,
 add('lengthControl', lengthControl, ({ verifier: _, ...kit }) => ({ ...kit, targetTokens: 3 }));
 add('minimumBayesRisk', minimumBayesRisk, ({ verifier: _, ...kit }) => ({
   ...{ ...kit, utility: (a: string, b: string) => Number(a === b) },
+}));
+add('confidenceTreeSearch', confidenceTreeSearch, ({ verifier: _, ...kit }) => ({
+  ...{ ...kit, generator: reporting(kit.generator), width: 2, stop: ['\n'] },
 }));
 add('rebase', rebase, (kit) => ({ ...kit, stop: ['\n'] }));
 add('mcts with rollouts', mcts, (kit) => ({ ...kit, width: 2, stop: ['\n'] }));

@@ -8,6 +8,7 @@ import {
   rebase,
   rebaseWidths,
   stepBeamSearch,
+  type Trace,
   uct,
 } from '../src/index.js';
 import {
@@ -17,6 +18,7 @@ import {
   LETTERS,
   lettered,
   lettersIn,
+  lettersOf,
   scoring,
   seededUniform,
   table,
@@ -151,6 +153,71 @@ describe('mcts', () => {
     const result = await mcts(problem, { generator, verifier, n: 12, width: 3, simulation: 'value', ...STEP });
     expect(result.text.startsWith('b\n')).toBe(true);
     expect(result.trace.nodes.slice(1).every(({ stop, text }) => stop !== undefined || text.length === 1)).toBe(true);
+  });
+
+  interface Run {
+    readonly iterations: number;
+    readonly exploration: number;
+    readonly values: Record<string, number>;
+    readonly nodes: readonly (readonly [text: string, visits: number, q: number])[];
+    readonly chosen: string | null;
+  }
+  it.each(goldenOf<{ runs: Run[] }>('mcts').runs)(
+    'visits and values the nodes that the MCTS of RAP’s authors does: $iterations iterations, w = $exploration',
+    async ({ iterations: n, exploration, values: known, nodes, chosen }) => {
+      const verifier = table((text) => known[lettersOf(text)]!);
+      const options = { generator: enumerating(3), verifier, n, width: 3, exploration, ...STEP };
+      const { trace, text } = await mcts(problem, { ...options, simulation: 'value' });
+      const found = lettersIn(trace).flatMap(({ text, node: { payload } }) => {
+        const { visits, q } = (payload ?? {}) as { visits?: number; q?: number };
+        return visits === undefined ? [] : [[text, visits, expect.closeTo(q!, 8)]];
+      });
+      expect([...nodes].sort()).toEqual(found.sort());
+      expect(lettersOf(text)).toBe(chosen);
+    },
+  );
+
+  describe('with states', () => {
+    // The order of the steps is of no matter: 3, 6 and 10 states where there are 3, 9 and 27 texts.
+    const stateOf = (text: string) => [...lettersOf(text)].sort().join('');
+    const run = (n: number, rest = {}) => {
+      const worth = values(4);
+      const asked: string[] = [];
+      const verifier = table((text) => {
+        asked.push(stateOf(text));
+        return worth(stateOf(text));
+      });
+      const options = { generator: enumerating(3), verifier, n, width: 3, exploration: 9, ...STEP, ...rest };
+      return mcts(problem, { ...options, simulation: 'value' }).then((result) => ({ ...result, asked }));
+    };
+    const payloads = ({ nodes }: Trace, depth: number) =>
+      lettersIn({ nodes } as Trace).flatMap(({ text, node }) =>
+        text.length === depth && node.payload !== undefined ? [node.payload as { visits: number; q: number }] : [],
+      );
+
+    it('has one node of each, whose visits are those of all paths, and asks about it once', async () => {
+      const n = 200;
+      const { trace, asked, score } = await run(n, { stateOf });
+      expect([1, 2, 3].map((depth) => payloads(trace, depth).length)).toEqual([3, 6, 10]);
+      expect(new Set(asked).size).toBe(asked.length);
+      // Only the first simulation ends at a first step.
+      const visits = [1, 2].map((depth) => payloads(trace, depth).reduce((sum, it) => sum + it.visits, 0));
+      expect(visits).toEqual([n, n - 1]);
+      expect(trace.nodes.some(({ reason }) => /^merged: the state of node \d+$/.test(reason ?? ''))).toBe(true);
+      const worth = values(4);
+      const ends = [...new Set(['aaa', 'aab', 'aac', 'abb', 'abc', 'acc', 'bbb', 'bbc', 'bcc', 'ccc'].map(worth))];
+      expect(score).toBe(Math.max(...ends));
+    });
+
+    it('is plain search where no two texts are of one state, knows more ends as soon, and is for UCT only', async () => {
+      const whole = (text: string) => text;
+      expect((await run(40, { stateOf: whole })).trace.nodes).toEqual((await run(40)).trace.nodes);
+      const ends = async (rest: object) => payloads((await run(14, rest)).trace, 3).length;
+      const texts = await run(14);
+      const known = lettersIn(texts.trace).filter(({ text, node }) => text.length === 3 && node.payload !== undefined);
+      expect(await ends({ stateOf })).toBeGreaterThan(new Set(known.map(({ text }) => stateOf(text))).size);
+      await expect(run(3, { stateOf, policy: 'puct' })).rejects.toThrow(/stateOf .*left out with policy 'puct'/);
+    });
   });
 
   it('stops with the budget, and returns the best so far', async () => {
@@ -305,6 +372,35 @@ describe('graphOfThoughts', () => {
     expect(result.score).toBeGreaterThanOrEqual(0.5);
     expect((await graphOfThoughts(problem, { ...worse, n: 1, keep: 1 })).score).toBeGreaterThanOrEqual(0.5);
   });
+
+  interface Thoughts {
+    readonly n: number;
+    readonly keep: number;
+    readonly aggregates: number;
+    readonly refinements: number;
+    readonly refinementWidth: number;
+    readonly scores: Record<string, number>;
+    readonly replies: Record<string, string[]>;
+    readonly chosen: string;
+    readonly score: number;
+  }
+  it.each(goldenOf<{ runs: Thoughts[] }>('graph-of-thoughts', 'reasoning').runs.map((run, i) => [i, run] as const))(
+    'asks and chooses as that graph does in the package of its authors (%i)',
+    async (_, { scores, replies, chosen, score, ...shape }) => {
+      const asked = new Set<string>();
+      const letters: Generator = {
+        name: 'letters',
+        generate: async (requests) =>
+          requests.map(({ prompt, n: count = 1 }) => {
+            asked.add(String(prompt));
+            return replies[String(prompt)]!.slice(0, count).map((text) => completion(text));
+          }),
+      };
+      const rest = { ...options, ...shape, generator: letters, verifier: table((text) => scores[text]!) };
+      expect(await graphOfThoughts(problem, rest)).toMatchObject({ text: chosen, score });
+      expect(asked).toEqual(new Set(Object.keys(replies)));
+    },
+  );
 
   it('returns the best so far when the budget ends it, and refuses prompts that are none', async () => {
     const short = await graphOfThoughts(problem, { ...options, budget: { maxCompletions: 3 } });

@@ -35,14 +35,14 @@ export interface EarlyExit extends Adapter<EarlyExitParameters> {
 }
 
 /**
- * Early exit by confidence (CALM, arXiv 2207.06061 §3.5), as an adapter of the model that it was made for: a generated token is done
+ * Early exit by confidence (CALM, arXiv 2207.07061 §3.5), as an adapter of the model that it was made for: a generated token is done
  * after the first layer i with c_i > λ; its state h_i is the model's last one, and what later layers have keys and values of,
  *
  *   softmax: c_i = p_i(y₁) − p_i(y₂),  p_i = softmax of the output layer on norm(h_i);     state: c_i = cos(h_i, h_(i−1))
  *
  * With λ = 1 it is the model, bit for bit. Tokens of the prompt are computed by all layers. The layers behind an exit are computed and
  * thrown away, for all rows of a batch share a graph: nothing is faster for it. `exitLayers` counts what had to be computed. Not for
- * training, and of the paper there are no calibration of λ, no threshold that falls with time and no classifier for c.
+ * training, and of the paper there are no threshold that falls with time and no classifier for c; `learnThenTest` of tts calibrates λ.
  *
  * @throws OptionError; PosttrainError EARLY_EXIT where `minLayers` is more than the model has
  */

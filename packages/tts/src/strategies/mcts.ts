@@ -1,5 +1,6 @@
 import { assertArgument, type Given, integer, number, oneOf } from '@posttrain/interfaces';
 import { ContractError } from '../errors.js';
+import { optionalFunction } from '../function-option.js';
 import { roleScores } from '../role-scores.js';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
@@ -30,6 +31,11 @@ const mctsOptions = strategyOptions('mcts', {
    * scores the text so far, for process verifiers. Default `rollout`.
    */
   simulation: oneOf(['rollout', 'value'], { default: 'rollout' }),
+  /**
+   * What state a text has come to, as a key: texts of as many steps with one key are one node, whose visits and values all paths to it share. Default: no two
+   * are.
+   */
+  stateOf: optionalFunction<(text: string) => string>('a function that makes a key of a text'),
 });
 /** Options of `mcts`. `n` is the number of simulations. */
 export type MctsOptions = Given<typeof mctsOptions>;
@@ -44,15 +50,28 @@ export type MctsOptions = Given<typeof mctsOptions>;
  *    where the model has ended it); what is not scorable has v = 0;
  * 4. backs up: N ← N + 1, W ← W + v, Q = W / N for every node of the path.
  *
+ * With `stateOf` the tree is a graph (transpositions; UCT1 of Childs, Brodeur and Kocsis 2008): a step that comes to a state that is there already, by as
+ * many steps, leads to the node of that state. N(s) and N(c) are then of all paths, and a simulation is backed up along the one that it
+ * took. The text goes on as it was first written.
+ *
  * The ended text with the highest score that any simulation has met is returned, the first of several. Throws
  * `NoCandidateError` when none has ended with a score.
  */
 export async function mcts(problem: Problem, options: MctsOptions): Promise<SearchResult> {
-  const { n, width, policy, exploration, puctBase, puctInit, stop, maxDepth, simulation } = mctsOptions.read(options);
+  const { n, width, policy, exploration, puctBase, puctInit, stop, maxDepth, simulation, stateOf } =
+    mctsOptions.read(options);
   const search = new Search(mctsOptions, problem, options);
   const hasPriors = options.verifiers?.prior !== undefined;
   const usesPriors = policy === 'puct' || !hasPriors;
   assertArgument(mctsOptions.where, 'policy', policy, usesPriors, "'puct', which uses verifiers.prior");
+  const isOfUct = stateOf === undefined || policy === 'uct';
+  assertArgument(
+    mctsOptions.where,
+    'stateOf',
+    stateOf,
+    isOfUct,
+    "left out with policy 'puct', whose priors are of siblings",
+  );
   const tree = new TreeStatistics();
   const finished: SearchNode[] = [];
   const worth = (child: SearchNode, parent: SearchNode): number => {
@@ -76,6 +95,19 @@ export async function mcts(problem: Problem, options: MctsOptions): Promise<Sear
     });
     return !scores.includes(undefined);
   };
+  const states = new Map<string, SearchNode>();
+  /** The node of each child's state, each once. Of one depth only, so that no path leads back. */
+  const merged = (children: readonly SearchNode[]): SearchNode[] => {
+    if (!stateOf) return [...children];
+    const known = children.map((child) => {
+      const key = `${child.depth} ${child.state} ${stateOf(child.text)}`;
+      const found = states.get(key) ?? child;
+      if (found === child) states.set(key, child);
+      else child.node.reason = `merged: the state of node ${found.node.id}`;
+      return found;
+    });
+    return [...new Set(known)];
+  };
   /** The value of a leaf; `undefined` when the budget ended it. */
   const simulate = async (leaf: SearchNode): Promise<number | undefined> => {
     const isWhole = leaf.state !== 'open';
@@ -94,7 +126,7 @@ export async function mcts(problem: Problem, options: MctsOptions): Promise<Sear
     const path = tree.select(search.root, worth);
     const leaf = path.at(-1)!;
     if (leaf.state === 'open' && leaf.depth < maxDepth) {
-      const children = await search.expand(leaf, { n: width, stop });
+      const children = merged(await search.expand(leaf, { n: width, stop }));
       if (children.length === 0 || !(await weigh(children))) break;
       tree.of(leaf).children.push(...children);
       // PUCT begins with what the prior says is likely.
