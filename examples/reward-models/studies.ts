@@ -64,6 +64,7 @@ export const STUDIES = {
     title: 'Preferences of steps',
     measures: ['right'],
     base: 'whole solutions',
+    seeds: [1, 2, 3, 4, 5],
     arms: (seed) => stepwiseArms(seed),
   },
   hacking: {
