@@ -23,12 +23,8 @@ import { chains, quiet, STEPS, smallModel } from './small.js';
 export interface PolicySizes {
   readonly steps: number;
   readonly samples: number;
-  /** How often each step that the policy has read is the right one, where it has read letters and no solutions. Default: solutions. */
-  readonly known?: number;
 }
 export const POLICY_SIZES: PolicySizes = { steps: 20, samples: 192 };
-/** Where a right solution is rare. */
-export const RARE_SIZES: PolicySizes = { steps: 20, samples: 192, known: 0.3 };
 
 const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
@@ -71,18 +67,6 @@ async function reader(seed: number): Promise<CausalLM> {
   return trainer.model as CausalLM;
 }
 
-/** A policy that has read letters, of which a share is the right one for its step: a right solution is rare. */
-async function guesser(seed: number, known: number): Promise<CausalLM> {
-  const random = createRandom(seed, 'guesser');
-  const { trainer } = await sft({
-    ...{ ...quiet, seed, epochs: 2, learningRate: 5e-3, model: await smallModel(seed) },
-    rows: chains(320, 0, seed).map(({ prompt, steps }) => ({
-      ...{ prompt, completion: textOf(steps.map((step) => (random.float() < known ? step : random.pick(LETTERS)))) },
-    })),
-  });
-  return trainer.model as CausalLM;
-}
-
 const textOf = (steps: readonly string[]): string => steps.map((step) => `${step}\n`).join('');
 /** The right steps of every prompt. */
 const RIGHT = new Map(chains(200, 0, 99).map(({ prompt, steps }) => [prompt, steps]));
@@ -95,8 +79,8 @@ async function rightOf(model: CausalLM, samples: number, seed: number): Promise<
 }
 
 /** Share of right solutions of a policy that has learnt from the outcome, from steps and the outcome, or from nothing. */
-export async function hybridArms(seed: number, { steps, samples, known }: PolicySizes = POLICY_SIZES) {
-  const model = await (known === undefined ? reader(seed) : guesser(seed, known));
+export async function hybridArms(seed: number, { steps, samples }: PolicySizes = POLICY_SIZES) {
+  const model = await reader(seed);
   const rows = [...RIGHT].map(([prompt, own]) => ({ prompt, steps: own }));
   const arm = async (reward: Verifier | undefined) => {
     const learnt = reward && (await learn({ model, rows, seed, steps, rewards: { reward } }));

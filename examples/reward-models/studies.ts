@@ -2,7 +2,7 @@ import { clickArms } from './clicks.js';
 import { aiFeedbackArms, conflictArms, constitutionArms } from './feedback.js';
 import { mixingArms } from './mixing.js';
 import { negativeArms } from './negatives.js';
-import { hackingArms, hybridArms, RARE_SIZES, refitArms, stepwiseArms } from './policies.js';
+import { hackingArms, hybridArms, refitArms, stepwiseArms } from './policies.js';
 import { generativeArms, verifierArms } from './verifiers.js';
 
 /** Arms by name, with what was measured of each. */
@@ -47,12 +47,6 @@ export const STUDIES = {
     measures: ['right'],
     base: 'outcome',
     arms: (seed) => hybridArms(seed),
-  },
-  rare: {
-    title: 'Rewards of steps where a right outcome is rare',
-    measures: ['right'],
-    base: 'outcome',
-    arms: (seed) => hybridArms(seed, RARE_SIZES),
   },
   mixing: {
     title: 'Answers in two scripts',

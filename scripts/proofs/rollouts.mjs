@@ -5,6 +5,7 @@ import {
   adaptiveKl,
   cosineLength,
   lagrangian,
+  languageConsistency,
   leaveOneOut,
   multiTurn,
   policyObjectives,
@@ -59,10 +60,15 @@ trainingProof(
 );
 
 trainingProof(
-  'GRPO within a limit, beside plain texts',
+  'GRPO in one language, within a limit, beside plain texts',
   (run) =>
     train(run, {
-      rewards: { vowels, long: { verifier: (text) => text.length / 6, weight: 0 } },
+      // Of letters, digits and signs at random: what has no word is in no language.
+      rewards: {
+        vowels,
+        latin: languageConsistency({ scripts: ['Latin'] }),
+        long: { verifier: (text) => text.length / 6, weight: 0 },
+      },
       objective: {
         ...policyObjectives.grpo(),
         advantage: lagrangian(leaveOneOut(), { limits: { long: 0.2 }, multiplierRate: 1 }),
@@ -73,6 +79,11 @@ trainingProof(
     const multipliers = history.map(({ metrics }) => metrics['multiplier/long']);
     assert.ok(multipliers[2] > multipliers[0], `λ rises while the limit is broken: ${multipliers}`);
     assert.ok(history.every(({ metrics }) => metrics.pretraining_loss > 0));
+    const shares = history.map(({ metrics }) => metrics['rewards/latin/mean']);
+    assert.ok(
+      shares.every((share) => share > 0 && share <= 1),
+      `${shares}`,
+    );
   },
 );
 
