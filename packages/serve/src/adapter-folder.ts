@@ -18,7 +18,7 @@ export async function allowedAdapterFolder(
   const missing = (cause?: unknown) =>
     new ApiError(
       404,
-      `Loading lora ${name} failed: No adapter found for ${path}. Paths are of the folder of adapters ("${basename(resolve(root))}"), and an adapter is a folder in it with ${CONFIG}.`,
+      `Loading lora ${name} failed: No adapter found for ${path}. Paths are of the folder of adapters ('${basename(resolve(root))}'), and an adapter is a folder in it with ${CONFIG}.`,
       { type: 'NotFoundError', param: 'lora_path', apiCode: 'adapter_not_found' },
       { cause },
     );

@@ -238,7 +238,7 @@ describe('localModels', () => {
       }
       await refused(
         404,
-        /Loading lora a failed: No adapter found for none\. Paths are of the folder of adapters \("[\w-]+"\)/,
+        /Loading lora a failed: No adapter found for none\. Paths are of the folder of adapters \('[\w-]+'\)/,
         'a',
         'none',
       );
