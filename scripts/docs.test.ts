@@ -13,6 +13,7 @@ import {
 import { renderConformance } from './conformance.js';
 import { type Coverage, type CoverageRow, checkCoverage, renderJson, renderMarkdown } from './coverage.js';
 import { renderPeftMethods, renderRunning, renderTrlNames } from './option-docs.js';
+import { renderStrategyOptions } from './strategy-docs.js';
 import { listTrackedFiles, readJson, root } from './workspace.js';
 
 it('docs/conformance.md is rendered (npx tsx scripts/render-conformance.ts)', () => {
@@ -56,6 +57,7 @@ describe('the pages about options', () => {
     expect(read('running.md'), RENDER).toBe(renderRunning(read('running.md')));
     expect(read('trl-names.md'), RENDER).toBe(renderTrlNames());
     expect(read('peft/methods.md'), RENDER).toBe(renderPeftMethods());
+    expect(read('tts/options.md'), RENDER).toBe(renderStrategyOptions());
   });
 
   it('have every option of every trainer, and nothing that none has', () => {

@@ -25,15 +25,27 @@ import {
 } from '../packages/training/src/index.js';
 import { root } from './workspace.js';
 
-/** The comments above the properties of a file, by name. */
-function commentsIn(file: string): Map<string, string> {
+/**
+ * The comments above the properties of a file, by name. A property that is a constant has that one's where it has none.
+ *
+ * @param ofConstants those of files that were read before; the file's own are added
+ */
+function commentsIn(file: string, ofConstants: Map<string, string>): Map<string, string> {
   const source = ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.Latest, true);
   const found = new Map<string, string>();
+  const textOf = (node: ts.Node): string | undefined => {
+    const [comment] = ts.getJSDocCommentsAndTags(node);
+    const text = comment && ts.isJSDoc(comment) ? ts.getTextOfJSDocComment(comment.comment) : undefined;
+    return text?.replaceAll(/\s+/g, ' ').trim() || undefined;
+  };
   const visit = (node: ts.Node): void => {
+    if (ts.isVariableDeclaration(node)) {
+      const text = textOf(node);
+      if (text) ofConstants.set(node.name.getText(source), text);
+    }
     if (ts.isPropertyAssignment(node)) {
-      const [comment] = ts.getJSDocCommentsAndTags(node);
-      const text = comment && ts.isJSDoc(comment) ? ts.getTextOfJSDocComment(comment.comment) : undefined;
-      if (text) found.set(node.name.getText(source), text.replaceAll(/\s+/g, ' ').trim());
+      const text = textOf(node) ?? ofConstants.get(node.initializer.getText(source));
+      if (text) found.set(node.name.getText(source), text);
     }
     ts.forEachChild(node, visit);
   };
@@ -89,20 +101,22 @@ const ALSO_DECISIVE: Readonly<Record<string, string>> = {
 /** A default as it is written, where that is short. */
 function written(value: unknown): string | undefined {
   if (typeof value === 'number') return value !== 0 && value < 1e-3 ? value.toExponential() : String(value);
+  if (typeof value === 'string' && value.includes('\n')) return JSON.stringify(value);
   return typeof value === 'string' || typeof value === 'boolean' ? String(value) : undefined;
 }
 
 const cell = (text: string): string => text.replaceAll('|', '\\|');
 
 /** One line for each option. @throws Error for one without a comment */
-function tableOf({ shape, files }: (typeof TABLES)[string], withDecisive = true): string {
-  const comments = new Map(files.flatMap((file) => [...commentsIn(file)]));
+export function tableOf({ shape, files }: (typeof TABLES)[string], withDecisive = true): string {
+  const constants = new Map<string, string>();
+  const comments = new Map(files.flatMap((file) => [...commentsIn(file, constants)]));
   const lines = Object.entries(shape).map(([name, { presence, default: fallback, expects, decisive }]) => {
     const comment = comments.get(name);
     if (comment === undefined) throw new Error(`the option ${name} has no comment in ${files.join(', ')}`);
     const value = written(fallback);
     const said = /\s?Default:? (.*?)\.(?= |$)/.exec(comment);
-    const isRepeated = new RegExp(`\\s?Default \`?${value?.replaceAll('.', '\\.')}\`?\\.(?= |$)`);
+    const isRepeated = new RegExp(`\\s?Default \`?${value?.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}\`?\\.(?= |$)`);
     const shown = value === undefined ? (said?.[1] ?? (presence === 'required' ? 'required' : '')) : `\`${value}\``;
     const text = value === undefined ? comment.replace(said?.[0] ?? '', '') : comment.replace(isRepeated, '');
     const decides = withDecisive ? ` ${decisive ? 'yes' : (ALSO_DECISIVE[name] ?? '')} |` : '';

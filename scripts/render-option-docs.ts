@@ -1,8 +1,9 @@
-// `npx tsx scripts/render-option-docs.ts`: writes the tables of docs/running.md, docs/trl-names.md and docs/peft/methods.md from
-// the declared options.
+// `npx tsx scripts/render-option-docs.ts`: writes the tables of docs/running.md, docs/trl-names.md, docs/peft/methods.md and
+// docs/tts/options.md from the declared options.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { renderPeftMethods, renderRunning, renderTrlNames } from './option-docs.js';
+import { renderStrategyOptions } from './strategy-docs.js';
 import { root } from './workspace.js';
 
 const running = join(root, 'docs', 'running.md');
@@ -10,3 +11,4 @@ writeFileSync(running, renderRunning(readFileSync(running, 'utf8')));
 writeFileSync(join(root, 'docs', 'trl-names.md'), renderTrlNames());
 mkdirSync(join(root, 'docs', 'peft'), { recursive: true });
 writeFileSync(join(root, 'docs', 'peft', 'methods.md'), renderPeftMethods());
+writeFileSync(join(root, 'docs', 'tts', 'options.md'), renderStrategyOptions());

@@ -272,9 +272,13 @@ function chooser(difficulty: 'oracle' | 'predicted', questions: readonly ArmedQu
   const costs = rows.map(({ tokens }) => tokens).sort((a, b) => a - b);
   const budgets = [0.25, 0.5, 0.75, 1].map((share) => Math.ceil(1.05 * costs[Math.ceil(share * costs.length) - 1]!));
   const options = { bins: 3, folds: 4 } as const;
-  const curve = computeOptimalCurve(questions, budgets, options).map(({ budget, policy, single }) => ({
-    ...{ budget, policy: policy.accuracy, single: single.accuracy },
-    tokens: { policy: policy.costs.completionTokens!, single: single.costs.completionTokens! },
-  }));
+  const curve = computeOptimalCurve(questions, budgets, options).flatMap(({ budget, policy, single }) =>
+    policy === null
+      ? []
+      : {
+          ...{ budget, policy: policy.accuracy, single: single.accuracy },
+          tokens: { policy: policy.costs.completionTokens!, single: single.costs.completionTokens! },
+        },
+  );
   return { difficulty, curve, bins: computeOptimal(questions, { ...options, budget: budgets[1]! }).bins };
 }

@@ -434,11 +434,14 @@ describe('computeOptimal', () => {
 
   it('keeps to a budget, takes the cheaper of equal arms, and says what does not fit', () => {
     const questions = planted(200);
-    const curve = computeOptimalCurve(questions, [100, 200], { bins: 2 });
-    expect(curve.map(({ policy }) => policy.costs.completionTokens! <= 200)).toEqual([true, true]);
-    expect(curve[0]!.policy.costs).toEqual({ completionTokens: 100 });
-    expect(curve[1]!.policy.accuracy.value!).toBeGreaterThan(curve[0]!.policy.accuracy.value!);
+    const curve = computeOptimalCurve(questions, [50, 100, 200], { bins: 2 });
+    // A budget without an arm is a point of its own.
+    expect(curve.shift()).toEqual({ budget: 50, policy: null, single: null });
+    expect(curve.map(({ policy }) => policy!.costs.completionTokens! <= 200)).toEqual([true, true]);
+    expect(curve[0]!.policy!.costs).toEqual({ completionTokens: 100 });
+    expect(curve[1]!.policy!.accuracy.value!).toBeGreaterThan(curve[0]!.policy!.accuracy.value!);
     expect(() => computeOptimal(questions, { budget: 50 })).toThrow(/no arm costs at most 50 completionTokens/);
+    expect(() => computeOptimalCurve(questions, [50], { cost: 'flops' })).toThrow(/question q0 has no flops/);
     expect(() => computeOptimal(questions, { budget: 50, cost: 'flops' })).toThrow(/question q0 has no flops/);
     const equal = questions.map((it) => ({
       ...it,

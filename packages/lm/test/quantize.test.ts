@@ -133,7 +133,10 @@ describe('quantised folders', () => {
     );
     const load = (quantization: object) =>
       loadWeights(modelFolder('llama'), { quantization: quantization as QuantizationOptions });
-    await expect(load({ method: 'nf5' })).rejects.toThrow(/method "nf5" is not one of nf4/);
+    await expect(load({ method: 'nf5' })).rejects.toThrow(
+      /method "nf5" is not one of nf4, .*gptq, awq, smoothquant\. Did you mean "nf4"\?/,
+    );
+    await expect(load({ method: 'gtpq' })).rejects.toThrow(/Did you mean "gptq"\?/);
     await expect(load({ method: 'nf4', skip: ['q_prj'] })).rejects.toThrow(/Did you mean "q_proj"/);
     await expect(load({ method: 'nf4', blocksize: 64 })).rejects.toThrow(/blockSize/);
   });

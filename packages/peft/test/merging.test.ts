@@ -395,9 +395,15 @@ describe('mergeModels', () => {
       recipe,
       `merge_method: linear # a soup\nmodels:\n  - model: ${llama}\n    parameters: {weight: 1}\n`,
     );
-    const said: string[] = [];
-    const run = (...args: string[]) => mergeCommand(args, (text) => said.push(text));
+    const [printed, said]: [string[], string[]] = [[], []];
+    const run = (...args: string[]) =>
+      mergeCommand(
+        args,
+        (text) => printed.push(text),
+        (text) => said.push(text),
+      );
     expect(await run('merge', recipe, '--output', join(folder, 'out'))).toBe(0);
+    expect([printed.length, said.length]).toEqual([1, 0]);
     expect(await weightsOf(join(folder, 'out'))).toEqual(await weightsOf(llama));
     expect(await run('merge', recipe, '--outptu', 'x')).toBe(2);
     await writeFile(recipe, 'merge_method: linear\nmodles: []\n');

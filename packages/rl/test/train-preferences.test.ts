@@ -95,6 +95,24 @@ describe('trainPreferences', () => {
     expect(last.loss!).toBeLessThan(0.49);
     expect(last['rewards/margins']!).toBeGreaterThan(0.1);
     expect(Object.keys(last)).toEqual(expect.arrayContaining(['kl', 'rewards/chosen', 'logps/rejected', 'entropy']));
+    // A step without undesirable completions has no means over them.
+    const liked = single.filter(({ label }) => label);
+    const alone = await run({ rows: liked, loss: preferenceLosses.kto(), epochs: undefined as never, steps: 1 });
+    const names = Object.keys(alone.history[0]!.metrics).filter((name) => /\/(chosen|rejected|margins)/.test(name));
+    expect(names).toEqual(['rewards/chosen', 'logps/chosen']);
+  });
+
+  it('takes rows of any source for so many steps, and says how several losses are given', async () => {
+    const next = async ({ count, step }: { readonly count: number; readonly step: number }) =>
+      Array.from({ length: count }, (_, i) => ({ row: pairs[(step * count + i) % pairs.length]! }));
+    const common = { epochs: undefined as never, steps: 2 };
+    const { history } = await run({ ...common, rows: { name: 'in-turn', next } });
+    expect(history.map(({ metrics }) => [metrics.skipped_updates, metrics.num_tokens! > 0])).toEqual([
+      [0, true],
+      [0, true],
+    ]);
+    const losses = [preferenceLosses.sigmoid(), preferenceLosses.sft()];
+    await expect(run({ ...common, loss: losses as never })).rejects.toThrow(/Of several: combinedLoss\(\{ losses/);
   });
 
   it.each([

@@ -1,5 +1,5 @@
 import { readFile, realpath } from 'node:fs/promises';
-import { isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { basename, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { ApiError } from './api-error.js';
 
 /** The files that an adapter is read from. */
@@ -18,7 +18,7 @@ export async function allowedAdapterFolder(
   const missing = (cause?: unknown) =>
     new ApiError(
       404,
-      `Loading lora ${name} failed: No adapter found for ${path}`,
+      `Loading lora ${name} failed: No adapter found for ${path}. Paths are of the folder of adapters ('${basename(resolve(root))}'), and an adapter is a folder in it with ${CONFIG}.`,
       { type: 'NotFoundError', param: 'lora_path', apiCode: 'adapter_not_found' },
       { cause },
     );

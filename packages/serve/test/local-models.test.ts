@@ -256,7 +256,12 @@ describe('localModels', () => {
       ]) {
         await refused(403, /outside of the folder/, 'a', path);
       }
-      await refused(404, /Loading lora a failed: No adapter found for none/, 'a', 'none');
+      await refused(
+        404,
+        /Loading lora a failed: No adapter found for none\. Paths are of the folder of adapters \('[\w-]+'\)/,
+        'a',
+        'none',
+      );
       await refused(404, /No adapter found/, 'a', '.');
       await refused(404, /No adapter found/, 'a', 'v1\0');
       await refused(400, /Loading lora a failed: .*adapter_model\.safetensors/, 'a', 'broken');

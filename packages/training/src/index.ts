@@ -174,7 +174,15 @@ export {
   refuseUsedFolder,
   saveCheckpoint,
 } from './run/checkpoint.js';
-export { collectRows, isRows, ROWS, type Rows, rowsHint } from './run/collect-rows.js';
+export {
+  collectRows,
+  isRows,
+  ROWS,
+  type Rows,
+  rowsHint,
+  type UncheckedRow,
+  type UncheckedRows,
+} from './run/collect-rows.js';
 export { EvaluationError, type EvaluationOnRows, lossOnRows } from './run/evaluation.js';
 export type {
   AfterStep,

@@ -506,7 +506,7 @@ describe('a teacher on disk', () => {
       const [live, stored] = [await train(await teacher, { topK: 3, beta }), await train(file, { beta })];
       if (logProbs === 'float32') expect(losses(stored)).toEqual(losses(live));
       else expectClose(losses(stored), losses(live), 1e-3 * losses(live)[0]!);
-      await file.close();
+      await file[Symbol.asyncDispose]();
     }
   });
 

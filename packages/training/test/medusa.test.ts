@@ -112,11 +112,17 @@ describe('EAGLE', () => {
     expect((await rateOf(head)) - (await rateOf(initial))).toBeGreaterThan(0.5);
   });
 
-  it('refuses rows from which no feature can be learnt', async () => {
+  it('leaves out rows from which no feature can be learnt, and refuses where none is left', async () => {
     const model = await tinyModel('llama', 1);
     const head = await EagleHead.initialize(model);
-    const train = trainEagleHead(model, head, [{ tokens: [1, 2], weights: [1] }], { steps: 1 });
-    await expect(train).rejects.toThrow(/row 0 has no learnt token behind its second/);
+    const short = { tokens: [1, 2], weights: [1] };
+    const train = trainEagleHead(model, head, [short], { steps: 1 });
+    await expect(train).rejects.toThrow(/none of 1 rows has a learnt token behind its second; .* weight 0/);
+    const rows = [{ tokens: [1], weights: [] }, short, { tokens: [1, 2, 3], weights: [0, 1] }];
+    const options = { steps: 1, batchSize: 1, noise: 0 };
+    const { dropped, losses } = await trainEagleHead(model, head, rows, options);
+    expect(dropped).toBe(2);
+    expect(losses).toEqual((await trainEagleHead(model, head, rows.slice(2), options)).losses);
   });
 });
 
@@ -170,10 +176,16 @@ describe('Medusa', () => {
     expect(mean - 4.303 * (deviation / Math.sqrt(3))).toBeGreaterThan(0.3);
   });
 
-  it('refuses rows that are too short for its last head', async () => {
+  it('leaves out rows that are too short for its last head, and refuses where none is left', async () => {
     const model = await tinyModel('llama', 1);
     const heads = MedusaHeads.initialize(model, { medusaNumHeads: 3 });
-    const train = trainMedusaHeads(model, heads, [{ tokens: [1, 2, 3], weights: [1, 1] }], { steps: 1 });
-    await expect(train).rejects.toThrow(/row 0 has no learnt token for the last head/);
+    const short = { tokens: [1, 2, 3], weights: [1, 1] };
+    const train = trainMedusaHeads(model, heads, [short], { steps: 1 });
+    await expect(train).rejects.toThrow(/none of 1 rows has a learnt token for the last head; .* at least 4 places/);
+    // A short answer behind its prompt.
+    const rows = [short, { tokens: [7, 8, 9, 1, 2], weights: [0, 0, 0, 1] }];
+    const { dropped, losses } = await trainMedusaHeads(model, heads, rows, { steps: 1, batchSize: 1 });
+    expect(dropped).toBe(1);
+    expect(losses).toEqual((await trainMedusaHeads(model, heads, rows.slice(1), { steps: 1, batchSize: 1 })).losses);
   });
 });

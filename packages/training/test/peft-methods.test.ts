@@ -604,6 +604,7 @@ describe('trainAdapters', () => {
         expect(apart, `${name} ${key}`).toBeLessThan(1e-2 * moved);
       }
       const last = history.at(-1)!.metrics;
+      expect(last[`learning_rate/${name}`]!).toBeCloseTo(alone.history.at(-1)!.metrics.learning_rate!, 12);
       expect(last[`loss/${name}`]!).toBeCloseTo(alone.history.at(-1)!.metrics.loss!, 4);
     }
     // Checkpoints have them apart, for others to load; a run that is cut goes on as it was.

@@ -373,6 +373,7 @@ describe('a reward model of letters', () => {
         /loss.centerRewardsCoefficient was 0 and is 0.1/,
       ],
       epochs: [{ epochs: 5 }, /epochs was 4 and is 5/],
+      steps: [{ steps: 5 }, /steps was .* and is 5/],
       batchSize: [{ batchSize: 7 }, /batchSize was 8 and is 7/],
       learningRate: [{ learningRate: 0.02 }, /learningRate was 0.01 and is 0.02/],
       maxLength: [{ maxLength: 30 }, /maxLength was 1024 and is 30/],
@@ -387,6 +388,47 @@ describe('a reward model of letters', () => {
     await expect(run(4, { maxLength: 4 })).rejects.toThrow(
       /no rows are left: 48 of 48 rows have more than maxLength 4 tokens/,
     );
+  });
+
+  it('takes rows of a source for so many steps, goes on where it was, and says what a source cannot have', async () => {
+    const given = pairs(7, 24);
+    const sourced = () => {
+      let at = 0;
+      return {
+        ...{ name: 'in-turn', settings: { seed: 7 } },
+        next: ({ count }: { readonly count: number }) =>
+          Array.from({ length: count }, () => ({ row: given[at++ % given.length]! })),
+        state: () => ({ at }),
+        load: (state: unknown) => {
+          at = (state as { at: number }).at;
+        },
+      };
+    };
+    const common = { batchSize: 2, steps: 4, epochs: undefined as never };
+    const straight = await run(7, { ...common, rows: sourced() });
+    // The entry of the last update, and not that of the evaluation behind it.
+    const lastOf = ({ history }: typeof straight) => history.findLast(({ metrics }) => 'loss' in metrics)!;
+    expect(lastOf(straight).step).toBe(3);
+    expect(lastOf(straight).metrics).not.toHaveProperty('epoch');
+    const outputFolder = join(folder, 'sourced');
+    const killed = run(7, {
+      ...{ ...common, rows: sourced(), outputFolder, saveSteps: 1 },
+      afterStep: ({ step }) => {
+        if (step === 2) throw new Error('killed');
+      },
+    });
+    await expect(killed).rejects.toThrow('killed');
+    const resumed = await run(7, { ...common, rows: sourced(), outputFolder, saveSteps: 1, resume: true });
+    expect(await contents(resumed.trainer)).toEqual(await contents(straight.trainer));
+    // With a list every update is a whole one, and rows begin anew.
+    const listed = await run(7, { ...common, rows: given.slice(0, 3) });
+    expect(lastOf(listed).metrics.epoch).toBeCloseTo(8 / 3, 6);
+    const refused = [
+      [{ rows: sourced(), steps: undefined }, /steps is missing; .* \(in-turn\) have no epochs/],
+      [{ rows: { ...sourced(), load: undefined } as never }, /state\(\) and load\(\) come together/],
+      [{ evaluationRows: sourced() as never }, /evaluationRows .* It is a source, .* read whole: readRows\(file\)/],
+    ] as const;
+    for (const [more, said] of refused) await expect(run(7, { ...common, ...more } as never)).rejects.toThrow(said);
   });
 
   it('is in its checkpoints as transformers has it, tokenizer and head, and a verifier when it is loaded', async () => {

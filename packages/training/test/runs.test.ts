@@ -89,6 +89,10 @@ describe('the identity of a run', () => {
       () => ({ packing: true, packingStrategy: 'wrapped', allowChanged: ['packing', 'rows'] }),
       /packingStrategy was not given and is wrapped/,
     ],
+    packingBuffer: [
+      () => ({ rows: { name: 'none', next: () => [] }, packing: true, packingBuffer: 10 }),
+      /packingBuffer was not given and is 10/,
+    ],
     sampling: [
       () => ({ sampling: 'poisson', update: dpSgd({ ...privacy, expectedBatchSize: 4 }), allowChanged: ['update'] }),
       /sampling was not given and is poisson/,

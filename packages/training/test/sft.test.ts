@@ -337,7 +337,8 @@ describe('sft', () => {
     const three = { row: { input_ids: [1, 2, 3], labels: [-100, -100, 3] } };
     const threes = { name: 'threes', next: ({ count }: { count: number }) => Array<typeof three>(count).fill(three) };
     it.each<[object, RegExp]>([
-      [{ rows: countingRows }, /packingBuffer is of rows of a source/],
+      [{ rows: countingRows }, /packingBuffer is of rows of a source; a list is packed all together/],
+      [{ rows: new Set(countingRows) }, /an iterable is read whole.*rows: await streamRows\(file\)/],
       [
         { maxLength: 2, packingStrategy: 'wrapped', packingBuffer: 1, rows: threes },
         /leaves no trained token; raise maxLength/,

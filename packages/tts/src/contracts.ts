@@ -1,6 +1,26 @@
-import { type Completion, type Generator, showValue, type Verdict } from '@posttrain/interfaces';
+import { type Completion, type Generator, showValue, type Verdict, type Verifier } from '@posttrain/interfaces';
 import type { AnswerExtractor } from '@posttrain/interfaces/answers';
 import { ContractError } from './errors.js';
+
+/** Generators and verifiers have a name, by which traces and errors speak of them. @throws ContractError */
+export function assertNamed(options: {
+  readonly generator: Generator;
+  readonly generators?: Readonly<Record<string, Generator>> | undefined;
+  readonly verifier?: Verifier | undefined;
+  readonly verifiers?: Readonly<Record<string, Verifier>> | undefined;
+}): void {
+  const { generator, generators = {}, verifier, verifiers = {} } = options;
+  const all = [
+    ['generator', generator] as const,
+    ...Object.entries(generators).map(([role, one]) => [`generators.${role}`, one] as const),
+    ...(verifier ? [['verifier', verifier] as const] : []),
+    ...Object.entries(verifiers).map(([role, one]) => [`verifiers.${role}`, one] as const),
+  ];
+  const wrong = all.find(([, { name }]) => typeof name !== 'string');
+  if (!wrong) return;
+  const problem = `${wrong[0]} has the name ${showValue(wrong[1].name)}`;
+  throw new ContractError(`${problem}; give it one, a text: traces and errors speak of it so.`);
+}
 
 /** The `n` completions of one request; throws when the generator did not keep its contract. */
 export function checkedCompletions(name: string, completions: unknown, n: number): Completion[] {
@@ -8,7 +28,12 @@ export function checkedCompletions(name: string, completions: unknown, n: number
     const what = Array.isArray(completions) ? `${completions.length} completions` : 'no list of completions';
     throw new ContractError(`generator "${name}" returned ${what} for one request with n = ${n}.`);
   }
-  for (const { usage } of completions) {
+  for (const { text, usage } of completions) {
+    if (typeof text !== 'string' || typeof usage !== 'object' || usage === null) {
+      const lacks = typeof text === 'string' ? `the usage ${showValue(usage)}` : `the text ${showValue(text)}`;
+      const remedy = "a completion is { text, finishReason: 'stop', usage: { promptTokens, completionTokens } }";
+      throw new ContractError(`generator "${name}" returned a completion with ${lacks}; ${remedy}.`);
+    }
     for (const tokens of [usage.promptTokens, usage.completionTokens]) {
       if (!Number.isSafeInteger(tokens) || tokens < 0) {
         throw new ContractError(`generator "${name}" reported a usage of ${tokens} tokens.`);

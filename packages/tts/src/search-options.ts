@@ -58,14 +58,15 @@ function verifierHint(value: unknown): string | undefined {
   return `functionVerifier('${name}', ${name}) makes one of a function.`;
 }
 
-/** The option `verifier` of a strategy that judges completions. */
+/** Who judges the completions: a verifier, a reward model's, or `functionVerifier(name, f)`. */
 export const verifierOption: Option<Verifier, 'required'> = custom<Verifier>()(
   'an object with verify(requests)',
   isVerifier,
   { hint: verifierHint },
 );
 
-const strategyShape = {
+export const strategyShape = {
+  /** Who is asked: a local model's `LocalGenerator`, an endpoint, or an object of one's own with `name` and `generate`. */
   generator: custom<Generator>()('an object with generate(requests)', isGenerator, { hint: generatorHint }),
   /** Completions to draw; of a search over a tree or graph its width, as the strategy says. */
   n: integer({ min: 1 }),
@@ -146,8 +147,13 @@ const PROBLEM_KEYS = ['prompt', 'prefix', 'row'];
 export interface DeclaredStrategy {
   /** The strategy's name in traces and errors. */
   readonly where: string;
+  /** The options by name. A step search has `stop`. */
+  readonly shape?: OptionShape;
   read(given: never): unknown;
 }
+
+/** The options of each strategy of its own, by its name: what docs/tts/options.md is rendered from. */
+export const declaredStrategies = new Map<string, OptionShape>();
 
 /**
  * Declares a strategy's options: those that all have, and its own; `verifier: verifierOption` where it judges completions.
@@ -156,7 +162,10 @@ export interface DeclaredStrategy {
 export const strategyOptions = <const S extends OptionShape>(
   strategy: string,
   own: S,
-): Options<typeof strategyShape & S> => options(strategy, { ...strategyShape, ...own }, STRATEGY_HINTS);
+): Options<typeof strategyShape & S> => {
+  declaredStrategies.set(strategy, own);
+  return options(strategy, { ...strategyShape, ...own }, STRATEGY_HINTS);
+};
 
 /** @throws OptionError; InvalidArgumentError for limits that do not go together */
 export function assertSearch(declared: DeclaredStrategy, problem: Problem, given: SearchOptions): void {

@@ -2,7 +2,7 @@ import { type Generator, options, type PairJudge } from '@posttrain/interfaces';
 import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { type Cost, Ledger, type Reservation } from '@posttrain/interfaces/ledger';
 import { type BudgetLimit, budgetLimit, ledgerLimits } from './budget.js';
-import { answerOf, assertStops } from './contracts.js';
+import { answerOf, assertNamed, assertStops } from './contracts.js';
 import { Deadline } from './deadline.js';
 import { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 import { Interruption } from './interruption.js';
@@ -22,6 +22,7 @@ import {
   type SearchResult,
   type Vote,
 } from './search-types.js';
+import { StepEnds } from './step-ends.js';
 import type { Trace } from './trace.js';
 import { traceOf } from './trace-of.js';
 
@@ -65,6 +66,7 @@ export class Search {
   readonly #judges: Judges;
   readonly #interruption: Interruption;
   readonly #tree: SearchTree;
+  readonly #steps: StepEnds;
   #exhausted: BudgetLimit | null = null;
   /** How many samples were asked for. */
   #drawn = 0;
@@ -74,7 +76,9 @@ export class Search {
   /** @param strategy its declared options (`strategyOptions`) */
   constructor(strategy: DeclaredStrategy, problem: Problem, options: SearchOptions) {
     assertSearch(strategy, problem, options);
+    assertNamed(options);
     this.#strategy = strategy.where;
+    this.#steps = new StepEnds(strategy.shape?.stop !== undefined);
     this.#problem = problem;
     this.#options = options;
     this.#extract = options.extractAnswer ?? extractFinalAnswer;
@@ -219,6 +223,7 @@ export class Search {
       seed,
     });
     if (stop.length > 0) assertStops(generator, asking.completions);
+    this.#steps.count(stop, asking.completions);
     return this.#tree.grow({ parent: node, start, keys, stops: stop, seed, ...asking, role, prompt });
   }
 
@@ -346,7 +351,7 @@ export class Search {
     this.#deadline.close();
     return traceOf({
       ...{ strategy: this.#strategy, problem: this.#problem, options: this.#options, exhausted: this.#exhausted },
-      ...{ ledger: this.#ledger, rounds: this.#rounds, nodes: this.#tree.nodes },
+      ...{ ledger: this.#ledger, rounds: this.#rounds, notes: this.#steps.notes, nodes: this.#tree.nodes },
     });
   }
 }

@@ -12,9 +12,10 @@ export function traceOf(search: {
   readonly exhausted: BudgetLimit | null;
   readonly ledger: Ledger;
   readonly rounds: { readonly lostCompletions: number; readonly hasVerifierTokens: boolean };
+  readonly notes: readonly string[];
   readonly nodes: readonly SearchNode[];
 }): Trace {
-  const { strategy, problem, options, exhausted, ledger, rounds, nodes } = search;
+  const { strategy, problem, options, exhausted, ledger, rounds, notes, nodes } = search;
   const { generator, generators, verifier, n, sampling = {}, budget = {} } = options;
   const { verifierTokens, ...spent } = ledger.spent;
   const roles = Object.entries(generators ?? {}).map(([role, { name }]) => [role, name]);
@@ -37,6 +38,7 @@ export function traceOf(search: {
       lostCompletions: rounds.lostCompletions,
       wallTimeMs: ledger.elapsedMs,
     },
+    ...(notes.length > 0 && { notes }),
     nodes: nodes.map(({ key, payload, node }) => {
       const cost = ledger.costOf(key);
       return {

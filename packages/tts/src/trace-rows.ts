@@ -200,10 +200,10 @@ class TraceReader {
     const { prompt, prefix } = this.#trace;
     assertArgument(
       'traceRows',
-      'trace',
+      'trace.prompt',
       prompt,
       typeof prompt === 'string',
-      'one whose prompt is a text for such rows',
+      'a text for rows of chain, step-value and process-preference, whose steps stand behind it (completion, preference and stepwise take conversations)',
     );
     return pairs.map(([{ parent, text: chosen }, { text: rejected }]) => {
       // Behind the root is the problem's prefix alone.

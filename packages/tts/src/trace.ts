@@ -1,4 +1,13 @@
-import { assertArgument, hashText, type Prompt, type SamplingParams } from '@posttrain/interfaces';
+import {
+  assertArgument,
+  custom,
+  options as declare,
+  type Given,
+  hashText,
+  number,
+  type Prompt,
+  type SamplingParams,
+} from '@posttrain/interfaces';
 import { assertTrace } from './arguments.js';
 import type { Budget, BudgetLimit, Spending } from './budget.js';
 
@@ -65,6 +74,8 @@ export interface Trace {
   readonly budget: Budget;
   readonly exhausted: BudgetLimit | null;
   readonly spent: Readonly<Spending>;
+  /** What is odd about the search and no error: that no step ended at a `stop`. */
+  readonly notes?: readonly string[];
   readonly nodes: readonly TraceNode[];
 }
 
@@ -89,16 +100,29 @@ export function traceToJson(trace: Trace): string {
   return JSON.stringify(trace, null, 2);
 }
 
+const isCounts = (value: unknown): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  Object.values(value).every((it) => typeof it === 'number' && Number.isFinite(it) && it >= 0);
+
+const traceCostsOptions = declare(
+  'traceCosts',
+  {
+    /** N, the parameters of the generator. */
+    generator: number({ min: 0 }),
+    /** Those of further generators by role, where they have others. */
+    generators: custom<Readonly<Record<string, number>>>()('numbers of parameters by role', isCounts, {
+      optional: true,
+    }),
+    /** Those of a verifier that counts its tokens. Default 0. */
+    verifier: number({ default: 0, min: 0 }),
+    /** What the machine takes while it searches, for the energy; measured, or the most that it may take. Default: not known. */
+    watts: number({ optional: true, min: 0 }),
+  },
+  { aliases: { parameters: 'generator' } },
+);
 /** Parameters of the models that a search has asked. */
-export interface SearchModels {
-  /** Of the generator, and of further ones by role where they have others. */
-  readonly generator: number;
-  readonly generators?: Readonly<Record<string, number>>;
-  /** Of a verifier that counts its tokens. Default 0. */
-  readonly verifier?: number;
-  /** What the machine takes while it searches, for the energy; measured, or the most that it may take. Default: not known. */
-  readonly watts?: number;
-}
+export type SearchModels = Given<typeof traceCostsOptions>;
 
 /** What a search cost, as `computeOptimal` of `@posttrain/eval` takes it. */
 export interface SearchCosts {
@@ -114,11 +138,9 @@ export interface SearchCosts {
   readonly joules?: number;
 }
 
-/** Tokens, verifier calls, FLOPs, time and energy of one search. */
-export function traceCosts(
-  trace: Trace,
-  { generator, generators = {}, verifier = 0, watts }: SearchModels,
-): SearchCosts {
+/** Tokens, verifier calls, FLOPs, time and energy of one search. @throws OptionError */
+export function traceCosts(trace: Trace, models: SearchModels): SearchCosts {
+  const { generator, generators = {}, verifier, watts } = traceCostsOptions.read(models);
   assertTrace('traceCosts', trace);
   const { completionTokens, verifierCalls, verifierTokens = 0, wallTimeMs } = trace.spent;
   const flops = trace.nodes.reduce(

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import {
   bestOfN,
   bestOfNKl,
+  ContractError,
   type Generator,
   majorityVote,
   NoCandidateError,
@@ -367,6 +368,19 @@ describe('every strategy', () => {
     await expect(majorityVote(problem, { generator: short, n: 2 })).rejects.toThrow(/"short" returned 1 completions/);
     const nothing = { name: 'nothing', generate: async () => [] };
     await expect(majorityVote(problem, { generator: nothing, n: 2 })).rejects.toThrow(/"nothing" returned no list/);
+    const of = (more: object) => ({
+      name: 'bare',
+      generate: async () => [[{ text: '1', finishReason: 'stop', ...more }]],
+    });
+    for (const [generator, said] of [
+      [of({}), /"bare" returned a completion with the usage undefined; .*usage: \{ promptTokens/],
+      [of({ text: undefined, usage: {} }), /"bare" returned a completion with the text undefined/],
+      [{ ...of({}), name: undefined }, /generator has the name undefined; give it one/],
+    ] as const) {
+      const wrong = majorityVote(problem, { generator: generator as never, n: 1 });
+      await expect(wrong).rejects.toThrow(ContractError);
+      await expect(wrong).rejects.toThrow(said);
+    }
     const uncounted = { name: 'uncounted', generate: async () => [[completion('1', Number.NaN)]] };
     await expect(majorityVote(problem, { generator: uncounted, n: 1 })).rejects.toThrow(/"uncounted".*NaN tokens/);
     const silent = { name: 'silent', verify: async () => [] };

@@ -129,6 +129,13 @@ describe('traceCosts', () => {
     const slow = { ...trace, spent: { ...trace.spent, wallTimeMs: 1500 } };
     expect(traceCosts(slow, { generator: 100, watts: 40 }).joules).toBe(60);
     expect(traceCosts(trace, { generator: 100 })).not.toHaveProperty('joules');
+    for (const [models, said] of [
+      [{ parameters: 100 }, /unknown option "parameters".*"generator"/],
+      [{}, /generator is missing/],
+      [{ generator: 100, generators: { small: '1' } }, /generators is .* numbers of parameters by role/],
+    ] as const) {
+      expect(() => traceCosts(trace, models as never)).toThrow(said);
+    }
   });
 });
 
@@ -435,7 +442,9 @@ describe('traceRows', () => {
     const sorted = (rows: readonly object[]) => rows.map((row) => JSON.stringify(row)).sort();
     expect(sorted(pairs)).toEqual(sorted(all));
     const asked = { ...trace, prompt: [{ role: 'user' as const, content: 'What?' }] };
-    expect(() => traceRows(asked, { kind: 'chain' })).toThrow(/one whose prompt is a text/);
+    expect(() => traceRows(asked, { kind: 'chain' })).toThrow(
+      /trace\.prompt is .*a text for rows of chain, step-value/,
+    );
   });
 
   interface Run {

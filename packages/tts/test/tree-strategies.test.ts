@@ -72,6 +72,16 @@ describe('stepBeamSearch', () => {
     expect(result.trace.nodes[3]).toMatchObject({ reason: 'not among the 2 best of step 1' });
   });
 
+  it('says where no step has ended at a stop, and nothing where one has', async () => {
+    expect((await beam(6, 3, () => 1)).trace).not.toHaveProperty('notes');
+    const whole: Generator = {
+      name: 'whole',
+      generate: async (batch) => batch.map(({ n = 1 }) => Array(n).fill({ ...completion('whole'), stop: null })),
+    };
+    const { notes } = (await beam(6, 3, () => 1, { generator: whole })).trace;
+    expect(notes).toEqual([expect.stringMatching(/^none of 6 steps ended at "\\n": /)]);
+  });
+
   it('ends at maxSteps with the model’s own end, and takes the aggregation of step scores', async () => {
     const verifier = (scores: Record<string, number[]>) => ({
       name: 'prm',

@@ -152,22 +152,30 @@ export function computeOptimal(
   };
 }
 
-/** One point of accuracy against compute. */
-export interface ComputeOptimalPoint {
-  readonly budget: number;
-  readonly policy: ArmAccuracy;
-  readonly single: ArmAccuracy;
-}
+/** One point of accuracy against compute; both `null` where no arm costs so little. */
+export type ComputeOptimalPoint =
+  | { readonly budget: number; readonly policy: ArmAccuracy; readonly single: ArmAccuracy }
+  | { readonly budget: number; readonly policy: null; readonly single: null };
 
-/** Held-out accuracy of the policy and of the best single arm at each budget: compute-optimal scaling against uniform. */
+/**
+ * Held-out accuracy of the policy and of the best single arm at each budget: compute-optimal scaling against uniform. A budget
+ * within which there is no arm (on the questions of some fold) has `null` for both.
+ *
+ * @throws what `computeOptimal` throws, but for `NO_ARM`
+ */
 export const computeOptimalCurve = (
   questions: readonly ArmedQuestion[],
   budgets: readonly number[],
   options: Omit<ComputeOptimalOptions, 'budget'> = {},
 ): ComputeOptimalPoint[] =>
   budgets.map((budget) => {
-    const { policy, single } = computeOptimal(questions, { ...options, budget });
-    return { budget, policy, single };
+    try {
+      const { policy, single } = computeOptimal(questions, { ...options, budget });
+      return { budget, policy, single };
+    } catch (error) {
+      if (error instanceof EvaluationError && error.code === 'NO_ARM') return { budget, policy: null, single: null };
+      throw error;
+    }
   });
 
 /** The arms, which are those of every question. @throws EvaluationError `BAD_OUTCOMES` */

@@ -23,7 +23,10 @@ const AGGREGATIONS = {
 } as const;
 
 export const stepVerifierShape = {
-  /** Text that the model was trained to be read after: Qwen2.5-Math-PRM `<extra_0>`, Math-Shepherd ` ки`. */
+  /**
+   * Text that the model was trained to be read after: Qwen2.5-Math-PRM `<extra_0>`, Math-Shepherd ` ки`; of `rewardModelLosses.process()` its
+   * `stepSeparator`, by default a line break.
+   */
   stepTag: text({}),
   /** Text between a tag and the next step: Math-Shepherd `\n`. Default none. */
   between: text({ optional: true }),

@@ -97,9 +97,14 @@ export function modulesToQuantize(modules: Iterable<ModuleInfo>, options: Quanti
   assertQuantization(options);
   const { method, skip = [] } = options;
   if (!METHODS.includes(method)) {
-    const hint = CALIBRATED.includes(method) ? calibratedHint(method) : '';
+    if (CALIBRATED.includes(method)) {
+      const problem = `method ${showValue(method)} is not one of ${METHODS.join(', ')}`;
+      throw new ModelQuantizationError(`quantization: ${problem}.${calibratedHint(method)}`);
+    }
+    const near = typeof method === 'string' ? nearestName(method, [...METHODS, ...CALIBRATED]) : undefined;
+    const all = `${METHODS.join(', ')}, nor one of quantize() of a loaded model: ${CALIBRATED.join(', ')}`;
     throw new ModelQuantizationError(
-      `quantization: method ${showValue(method)} is not one of ${METHODS.join(', ')}.${hint}`,
+      `quantization: method ${showValue(method)} is not one of ${all}.${near ? ` Did you mean "${near}"?` : ''}`,
     );
   }
   const all = [...modules];

@@ -21,8 +21,13 @@ class ArgumentsError extends PosttrainError {
   }
 }
 
-/** `posttrain-peft merge …`. Gives the exit code: 0, 1 where merging failed, 2 where the arguments make no sense. */
-export async function mergeCommand(given: readonly string[], print: (text: string) => void): Promise<number> {
+type Print = (text: string) => void;
+
+/**
+ * `posttrain-peft merge …`. Gives the exit code: 0, 1 where merging failed, 2 where the arguments make no sense; what is wrong is said to
+ * `complain`.
+ */
+export async function mergeCommand(given: readonly string[], print: Print, complain: Print): Promise<number> {
   try {
     const asked = read(given);
     if (asked === 'help') {
@@ -36,7 +41,7 @@ export async function mergeCommand(given: readonly string[], print: (text: strin
     return 0;
   } catch (error) {
     if (!isPosttrainError(error)) throw error;
-    print(`merge: ${error.message}\n`);
+    complain(`merge: ${error.message}\n`);
     return error instanceof ArgumentsError ? 2 : 1;
   }
 }

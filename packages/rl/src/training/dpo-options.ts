@@ -1,6 +1,16 @@
 import { custom, type Given, integer, number, options } from '@posttrain/interfaces';
 import type { Adapter } from '@posttrain/lm';
-import { isRows, ROWS, type Rows, rowsHint, type TrainableAdapter, trainingShape, trlNames } from '@posttrain/training';
+import {
+  isRows,
+  ROWS,
+  type RowSource,
+  type Rows,
+  rowsHint,
+  type TrainableAdapter,
+  trainingShape,
+  trlNames,
+  type UncheckedRows,
+} from '@posttrain/training';
 import type { AnyPreferenceLoss } from '../preference/lift-preference-loss.js';
 import type { TokenizedPair } from '../preference/preference-loss.js';
 import type { PreferenceRow } from '../preference/preference-rows.js';
@@ -16,15 +26,17 @@ import { isPreferenceSource, type PreferenceSource } from './preference-source.j
 type PreferenceRows =
   | Rows<PreferenceRow | TokenizedPair>
   | Rows<UnpairedRow | TokenizedCompletion>
-  | Rows<RankedRow | TokenizedRanking>;
+  | Rows<RankedRow | TokenizedRanking>
+  | UncheckedRows;
 
 const shape = {
   ...trainingShape,
   /**
    * `{ prompt?, chosen, rejected }`, texts or lists of messages; for losses over single completions `{ prompt, completion, label }`,
-   * over rankings `{ prompt, completions, ranks }` or `scores`. Or a source that is asked anew in every step, as `onlinePairs`.
+   * over rankings `{ prompt, completions, ranks }` or `scores`. Or a source that is asked anew in every step, as `onlinePairs` or
+   * `streamRows`.
    */
-  rows: custom<PreferenceRows | PreferenceSource>()(
+  rows: custom<PreferenceRows | PreferenceSource | RowSource<object>>()(
     `${ROWS}, or a source of preferences`,
     (value) => isRows(value) || isPreferenceSource(value),
     { decisive: false, hint: rowsHint },
@@ -42,7 +54,11 @@ const shape = {
     {
       default: preferenceLosses.sigmoid(),
       hint: (value) =>
-        typeof value === 'function' ? 'Call it.' : hintOfName(value, 'preferenceLosses', preferenceLosses),
+        Array.isArray(value)
+          ? 'Of several: combinedLoss({ losses: [ … ], lossWeights: [ … ] }).'
+          : typeof value === 'function'
+            ? 'Call it.'
+            : hintOfName(value, 'preferenceLosses', preferenceLosses),
     },
   ),
   /** Times every row is seen. Default 1; a fraction ends within an epoch. */

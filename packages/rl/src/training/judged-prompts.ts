@@ -19,6 +19,7 @@ import {
   RowOrder,
   type Rows,
   rowsHint,
+  type UncheckedRows,
 } from '@posttrain/training';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import {
@@ -38,7 +39,7 @@ import { scoreRollouts } from './rollouts.js';
 /** Options of a source of preferences that samples completions of prompts. */
 export const promptsShape = {
   /** The prompts; further columns reach rewards and judge. Every epoch has an order of its own. */
-  rows: custom<Rows<PromptRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
+  rows: custom<Rows<PromptRow> | UncheckedRows>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
   /** Most tokens of a completion; TRL's `max_new_tokens`. With the longest prompt it must fit into `maxLength`. Default 512. */
   maxCompletionLength: integer({ default: 512, min: 1 }),
   ...samplingShape,
@@ -66,7 +67,7 @@ export const judgedShape = {
 /** What a source that compares is given: rewards see the columns of its rows. */
 export type JudgedOptions<Given, Row extends PromptRow> = Omit<Given, 'rows' | 'rewards'> & {
   /** The prompts; further columns reach rewards and judge. */
-  readonly rows: Rows<Row>;
+  readonly rows: Rows<Row> | UncheckedRows;
   /** What scores completions: the better of two is chosen. */
   readonly rewards?: Rewards<NoInfer<Row>>;
 };
@@ -141,7 +142,7 @@ export function promptFeed(
   return {
     async begin({ model, adapter, seed, maxLength, ...context }) {
       const { maxCompletionLength, rewards } = settings;
-      const { rows } = await collectRows(where, settings.rows, context);
+      const { rows } = await collectRows<PromptRow>(where, settings.rows, context);
       if (rewards) refuseUnscorable(where, rewards, rows);
       const tokens = checkPrompts(rows, { model, ...(adapter && { adapter }), maxCompletionLength: 1, ...context });
       const longest = Math.max(...tokens.map((prompt) => prompt.length));

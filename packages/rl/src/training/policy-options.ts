@@ -16,6 +16,7 @@ import {
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
 import {
+  type RowSource as AnyRowSource,
   isRowSource,
   isRows,
   ROWS,
@@ -24,6 +25,8 @@ import {
   type TrainableAdapter,
   trainingShape,
   trlNames,
+  type UncheckedRow,
+  type UncheckedRows,
 } from '@posttrain/training';
 import type { RolloutNeed } from '../advantage/advantage.js';
 import { type AnyPolicyObjective, isLossObjective } from '../objective/policy-objective.js';
@@ -96,7 +99,7 @@ export const scoringOption = {
 const shape = {
   ...trainingShape,
   /** The prompts; further columns reach the reward functions. */
-  rows: custom<Rows<PromptRow> | RowSource>()(
+  rows: custom<Rows<PromptRow> | RowSource | UncheckedRows | AnyRowSource<UncheckedRow>>()(
     `${ROWS}, or a source of rows`,
     (value) => isRows(value) || isRowSource(value),
     { decisive: false, hint: rowsHint },
@@ -105,7 +108,11 @@ const shape = {
    * Held-out prompts: evaluations sample completions of each and give `eval_reward` and the other metrics of rollouts, always
    * from the same random numbers. Default: none.
    */
-  evaluationRows: custom<Rows<PromptRow>>()(ROWS, isRows, { optional: true, decisive: false, hint: rowsHint }),
+  evaluationRows: custom<Rows<PromptRow> | UncheckedRows>()(ROWS, isRows, {
+    optional: true,
+    decisive: false,
+    hint: rowsHint,
+  }),
   /** By the name they are logged under. */
   rewards: custom<Rewards<PromptRow>>()(REWARDS, isRewards, {
     settings: rewardSettings,
@@ -245,11 +252,11 @@ export interface PolicyTrainingOptions<Row extends PromptRow, A extends Trainabl
   /** What is trained, beside the frozen model. Left out: every weight of the model. */
   readonly adapter?: A;
   /** The prompts; further columns reach the reward functions. A source is asked for those of every step. */
-  readonly rows: Rows<Row> | RowSource<Row>;
+  readonly rows: Rows<Row> | RowSource<Row> | UncheckedRows | AnyRowSource<UncheckedRow>;
   /** Where rollouts come from. Default `singleTurn()`: one completion of the prompt. */
   readonly rollouts?: RolloutSource<NoInfer<Row>>;
   /** Held-out prompts, which evaluations sample completions of. Default: none. */
-  readonly evaluationRows?: Rows<Row>;
+  readonly evaluationRows?: Rows<Row> | UncheckedRows;
   /** By the name they are logged under. */
   readonly rewards: Rewards<NoInfer<Row>>;
 }

@@ -1,6 +1,6 @@
 import { OptionError, PosttrainError } from '@posttrain/interfaces';
 import { contextOf } from '@posttrain/lm';
-import { collectRows, type Rows, warn } from '@posttrain/training';
+import { collectRows, type Rows, type UncheckedRows, warn } from '@posttrain/training';
 import type { AnyPreferenceLoss } from '../preference/lift-preference-loss.js';
 import { pairKind } from './pair-data.js';
 import type { PreferenceData, PreferenceKind, PreferenceSettings } from './preference-kind.js';
@@ -45,11 +45,11 @@ export function preferenceKind(
 export async function preferenceData(
   where: string,
   option: 'rows' | 'evaluationRows',
-  given: Rows<AnyPreferenceRow>,
+  given: Rows<AnyPreferenceRow> | UncheckedRows,
   kind: PreferenceKind<AnyPreferenceRow>,
   settings: PreferenceSettings,
 ): Promise<PreferenceData> {
-  const { rows } = await collectRows(where, given, settings, option);
+  const { rows } = await collectRows<AnyPreferenceRow>(where, given, settings, option);
   const data = await kind.ready(rows);
   const { maxLength } = settings;
   if (data.rows.length === 0) {

@@ -4,7 +4,12 @@ import { type Metrics, RowOrder, rowsIdentity, type Trainer } from '@posttrain/t
 import type { Stateful } from '../stateful.js';
 import { preferenceData } from './preference-data.js';
 import type { PreferenceData, PreferenceKind, PreferenceSettings } from './preference-kind.js';
-import { type AnyPreferenceRow, isPreferenceSource, type PreferenceSource } from './preference-source.js';
+import {
+  type AnyPreferenceRow,
+  isPreferenceSource,
+  type PreferenceBatch,
+  type PreferenceSource,
+} from './preference-source.js';
 
 /** What a step trains on: some of rows that are ready. */
 export interface FedPreferences {
@@ -97,7 +102,9 @@ async function fromSource(
       const key = Key.fromSeed(seed).child(step);
       const policy = { model: trainer.model, adapter: trainer.adapter, packWeights };
       const compared = { reference: reference.adapter, referenceModel: reference.model };
-      const batch = await source.next({ count: batchSize, step, key, ...policy, ...compared, maxLength, signal });
+      const given = await source.next({ count: batchSize, step, key, ...policy, ...compared, maxLength, signal });
+      // A source of rows of any training gives them with what belongs to each.
+      const batch: PreferenceBatch = Array.isArray(given) ? { rows: given.map((it) => it?.row) } : given;
       if (!Array.isArray(batch?.rows) || batch.rows.length > batchSize) {
         const gave = Array.isArray(batch?.rows) ? `${batch.rows.length} rows` : showValue(batch);
         throw wrong('rows', `rows: the source ${source.name} gave ${gave} where at most ${batchSize} were asked for.`);

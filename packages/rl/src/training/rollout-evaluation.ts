@@ -1,5 +1,12 @@
 import { Key } from '@posttrain/core-tensor';
-import { collectRows, contentHash, copyState, type EvaluationOnRows, type Rows } from '@posttrain/training';
+import {
+  collectRows,
+  contentHash,
+  copyState,
+  type EvaluationOnRows,
+  type Rows,
+  type UncheckedRows,
+} from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
 import { singleTurn } from '../rollout/single-turn.js';
 import { rolloutMetrics } from './policy-metrics.js';
@@ -14,8 +21,11 @@ const EVALUATION = 2 ** 32 - 1;
  * Evaluation of a policy on held-out prompts: completions are sampled and scored as in training, and measured by the same
  * metrics. All evaluations of a run draw the same random numbers, so that they differ by the policy only.
  */
-export async function rolloutsOnRows(given: Rows<PromptRow>, settings: PolicySettings): Promise<EvaluationOnRows> {
-  const { rows, identity } = await collectRows('trainPolicy', given, settings, 'evaluationRows');
+export async function rolloutsOnRows(
+  given: Rows<PromptRow> | UncheckedRows,
+  settings: PolicySettings,
+): Promise<EvaluationOnRows> {
+  const { rows, identity } = await collectRows<PromptRow>('trainPolicy', given, settings, 'evaluationRows');
   const prompts = checkPrompts(rows, settings);
   const { rewards, completionsPerPrompt, maxBatch, scoring = {}, seed, rollouts = singleTurn() } = settings;
   // It is the policy as it is now that is measured, and not what a sampler elsewhere has of it.

@@ -1,5 +1,13 @@
 import { addSettings, type DecisiveSettings, settingsOf } from '@posttrain/interfaces';
-import { collectRows, contentHash, isRowSource, RowOrder, type RowRequest, rowsOfSource } from '@posttrain/training';
+import {
+  collectRows,
+  contentHash,
+  isRowSource,
+  RowOrder,
+  type RowRequest,
+  type Rows,
+  rowsOfSource,
+} from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
 import { refuseUnscorable } from '../rewards/score-completions.js';
 import type { RowSource } from '../rollout/row-source.js';
@@ -28,7 +36,7 @@ export interface RowFeed {
 /** The rows of a run, step by step: from a list, or from a source that is asked anew. @throws OptionError, PromptRowError */
 export async function rowFeedOf(settings: PolicySettings): Promise<RowFeed> {
   if (isRowSource(settings.rows)) return fromSource(settings.rows as RowSource, settings);
-  const { rows, identity } = await collectRows('trainPolicy', settings.rows, settings);
+  const { rows, identity } = await collectRows<PromptRow>('trainPolicy', settings.rows as Rows<PromptRow>, settings);
   refuseUnscorable('trainPolicy', settings.rewards, rows);
   // Of what the rows were before the first step.
   const prompts = checkPrompts(rows, settings);

@@ -1,6 +1,15 @@
 import { custom, type Given, integer, OptionError, options, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
-import { collectRows, contentHash, isRows, ROWS, RowOrder, type Rows, rowsHint } from '@posttrain/training';
+import {
+  collectRows,
+  contentHash,
+  isRows,
+  ROWS,
+  RowOrder,
+  type Rows,
+  rowsHint,
+  type UncheckedRows,
+} from '@posttrain/training';
 import { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from '../preference/unpaired-rows.js';
 import { singleTurn } from '../rollout/single-turn.js';
 import { samplingOf, samplingShape } from './policy-options.js';
@@ -11,7 +20,7 @@ export type SpinRow = Omit<UnpairedRow, 'label'>;
 
 const spinPairsOptions = options('spinPairs', {
   /** `{ prompt, completion }`, as for supervised fine-tuning. Every epoch has an order of its own. */
-  rows: custom<Rows<SpinRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
+  rows: custom<Rows<SpinRow> | UncheckedRows>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
   /** Most tokens of a sampled completion. Default: as many as the longest completion of the step has, and at least 16. */
   maxCompletionLength: integer({ optional: true, min: 1 }),
   ...samplingShape,
@@ -39,7 +48,7 @@ export function spinPairs(given: SpinPairsOptions): PreferenceSource {
     name: 'spin-pairs',
     settings: spinPairsOptions.settings(given),
     async begin({ model, seed, maxLength, ...context }) {
-      const { rows } = await collectRows('spinPairs', settings.rows, context);
+      const { rows } = await collectRows<SpinRow>('spinPairs', settings.rows, context);
       const tokens = rows.flatMap((row, i) => tokenizeUnpaired(model, { ...row, label: true }, i, maxLength) ?? []);
       if (tokens.length < rows.length) {
         const problem = `the prompts of ${rows.length - tokens.length} rows fill maxLength ${maxLength}; leave them out.`;

@@ -1,4 +1,4 @@
-import { sequenceLogProb, type Trainer, type TrainingRow, update } from '@posttrain/training';
+import { type Metrics, sequenceLogProb, type Trainer, type TrainingRow, update } from '@posttrain/training';
 import { columnsOf } from '../preference/preference-rows.js';
 import { annotateUnpaired, type UnpairedCompletion, type UnpairedLoss } from '../preference/unpaired-loss.js';
 import { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from '../preference/unpaired-rows.js';
@@ -34,12 +34,12 @@ export function unpairedKind(
         const scalars = await numbersOf(trainer, referred);
         const result = await update(trainer, rows, lifted(), rate, { scalars });
         previous = scalars;
-        return { ...result, metrics: { ...result.metrics, ...scalars } };
+        return { ...result, metrics: { ...known(result.metrics, referred), ...scalars } };
       },
       async evaluate(trainer, { referred, rows, loss: lifted }) {
         const scalars = await numbersOf(trainer, referred, true);
         const { loss: value, metrics } = await trainer.evaluate(rows, lifted(), { scalars });
-        return { loss: value, metrics: { ...metrics, ...scalars } };
+        return { loss: value, metrics: { ...known(metrics, referred), ...scalars } };
       },
       state: () => previous,
       load(state) {
@@ -48,6 +48,15 @@ export function unpairedKind(
     },
     settings,
   );
+}
+
+/** Metrics without the means over what is not there: a step of desirable completions alone has none of rejected ones. */
+function known(metrics: Metrics, completions: readonly UnpairedCompletion[]): Metrics {
+  const has = (desirable: boolean) => completions.some((one) => one.desirable === desirable);
+  const absent = [...(has(true) ? [] : ['chosen', 'margins']), ...(has(false) ? [] : ['rejected', 'margins'])];
+  if (absent.length === 0) return metrics;
+  const isMean = (name: string) => /^(rewards|logps)\//.test(name) && absent.includes(name.split('/')[1]!);
+  return Object.fromEntries(Object.entries(metrics).filter(([name]) => !isMean(name)));
 }
 
 /** Of what is trained on, without its gradient. */

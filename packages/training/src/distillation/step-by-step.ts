@@ -12,7 +12,7 @@ import {
 import { type CausalLM, contextOf, withParameters } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
 import { type TokenLoss, weightedSum } from '../loss/token-loss.js';
-import { collectRows, isRows, ROWS, type Rows, rowsHint } from '../run/collect-rows.js';
+import { collectRows, isRows, ROWS, type Rows, rowsHint, type UncheckedRows } from '../run/collect-rows.js';
 import { rowsIdentity } from '../run/identity.js';
 import { RowOrder } from '../run/row-order.js';
 import { type RunResult, runSteps } from '../run/run-steps.js';
@@ -36,7 +36,7 @@ const WHERE = 'distillStepByStep';
 const shape = {
   ...trainingShape,
   /** `{ prompt, label, rationale? }`; the prompt a text or a list of messages. */
-  rows: custom<Rows<StepByStepRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
+  rows: custom<Rows<StepByStepRow> | UncheckedRows>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
   /** λ: the weight of the rationales' loss. Default 1, as in the paper. */
   rationaleWeight: number({ default: 1, min: 0 }),
   /** What the prompt begins with where the label is asked for, in training as later in use. Default `[label] `. */
@@ -134,7 +134,7 @@ export async function distillStepByStep<A extends TrainableAdapter = TrainableAd
 ): Promise<StepByStepResult<A>> {
   const settings = stepByStepOptions.read(given);
   const { model, adapter, rationaleWeight, batchSize, seed } = settings;
-  const { rows: collected } = await collectRows(WHERE, settings.rows, settings);
+  const { rows: collected } = await collectRows<StepByStepRow>(WHERE, settings.rows, settings);
   const maxLength = settings.maxLength ?? Math.min(1024, contextOf(model.config, adapter));
   const rows = collected.map((row, i) => tasksOf(model, row, i, { ...settings, maxLength }));
   if (rationaleWeight > 0 && rows.every(({ rationale }) => rationale === undefined)) {

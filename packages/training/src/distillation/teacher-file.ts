@@ -166,6 +166,11 @@ export class TeacherFile {
   async close(): Promise<void> {
     await this.#handle.close();
   }
+
+  /** `await using` closes it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
 }
 
 /** A file in the making. It has the name of the whole one only when it is whole. */

@@ -1,12 +1,13 @@
 import { compile, Key, scalar, type Tensor, tensor, valueAndGrad, withEngine } from '@posttrain/core-tensor';
 import { adamW } from '@posttrain/core-tensor/optim';
-import { type Given, integer, number, options, PosttrainError } from '@posttrain/interfaces';
+import { options as declare, type Given, integer, number } from '@posttrain/interfaces';
 import { type CausalLM, type EagleHead, eagleStates, type Weights } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
-import { frozenStates, rowsOfUpdate } from '../medusa/frozen-batch.js';
+import { frozenStates, longEnough, rowsOfUpdate } from '../medusa/frozen-batch.js';
 import { eagleLoss, eagleLossShape } from './eagle-loss.js';
 
-const trainEagleHeadOptions = options('trainEagleHead', {
+const WHERE = 'trainEagleHead';
+const trainEagleHeadOptions = declare(WHERE, {
   ...eagleLossShape,
   /** Updates. */
   steps: integer({ min: 1 }),
@@ -25,27 +26,20 @@ export type TrainEagleHeadOptions = Given<typeof trainEagleHeadOptions>;
 /**
  * Trains the head of EAGLE (arXiv 2401.15077 §4.2) with `eagleLoss` on what a frozen model makes of rows: its feature of each token
  * from the features before it and the tokens up to it. AdamW has β = (0.9, 0.95), as in the paper. Features count where the token
- * that is drawn from them is learnt, and the embedding stays as it is.
+ * that is drawn from them is learnt, and the embedding stays as it is. A row from which no feature can be learnt is left out.
  *
- * @returns the trained head, and the loss of each step
- * @throws OptionError; PosttrainError EAGLE_ROWS for rows from which no feature can be learnt
+ * @returns the trained head, the loss of each step, and how many rows were left out (`dropped`)
+ * @throws OptionError; PosttrainError EAGLE_ROWS where no row has a feature to learn
  */
 export async function trainEagleHead(
   model: CausalLM,
   head: EagleHead,
-  rows: readonly TrainingRow[],
-  given: TrainEagleHeadOptions,
-): Promise<{ readonly head: EagleHead; readonly losses: readonly number[] }> {
-  const { steps, batchSize, learningRate, noise, seed, classificationWeight } = trainEagleHeadOptions.read(given);
+  given: readonly TrainingRow[],
+  options: TrainEagleHeadOptions,
+): Promise<{ readonly head: EagleHead; readonly losses: readonly number[]; readonly dropped: number }> {
+  const { steps, batchSize, learningRate, noise, seed, classificationWeight } = trainEagleHeadOptions.read(options);
   head.checkFits(model);
-  const short = rows.findIndex(({ weights }) => !Array.from(weights).some((weight, t) => t > 0 && weight > 0));
-  if (short >= 0 || rows.length === 0) {
-    const problem = rows.length === 0 ? 'there are no rows' : `row ${short} has no learnt token behind its second`;
-    throw new PosttrainError(
-      'EAGLE_ROWS',
-      `trainEagleHead: ${problem}; a row needs one, for a feature is learnt there.`,
-    );
-  }
+  const { rows, dropped } = longEnough(WHERE, 'EAGLE_ROWS', given, 2, 'behind its second');
   const { network } = model;
   const { hiddenSize: width } = model.config;
   const optimizer = adamW({ beta2: 0.95 });
@@ -111,5 +105,5 @@ export async function trainEagleHead(
     state = updated.state;
   }
   await step.dispose();
-  return { head: head.withWeights(weights), losses };
+  return { head: head.withWeights(weights), losses, dropped };
 }

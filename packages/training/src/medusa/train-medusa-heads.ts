@@ -1,12 +1,13 @@
 import { compile, scalar, type Tensor, tensor, valueAndGrad, withEngine } from '@posttrain/core-tensor';
 import { adamW } from '@posttrain/core-tensor/optim';
-import { type Given, integer, number, options, PosttrainError } from '@posttrain/interfaces';
+import { options as declare, type Given, integer, number } from '@posttrain/interfaces';
 import type { CausalLM, MedusaHeads, Weights } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
-import { frozenStates, rowsOfUpdate } from './frozen-batch.js';
+import { frozenStates, longEnough, rowsOfUpdate } from './frozen-batch.js';
 import { IGNORED_LABEL, medusaLoss, medusaLossShape } from './medusa-loss.js';
 
-const trainMedusaHeadsOptions = options('trainMedusaHeads', {
+const WHERE = 'trainMedusaHeads';
+const trainMedusaHeadsOptions = declare(WHERE, {
   ...medusaLossShape,
   /** Updates. */
   steps: integer({ min: 1 }),
@@ -20,27 +21,21 @@ export type TrainMedusaHeadsOptions = Given<typeof trainMedusaHeadsOptions>;
 
 /**
  * Medusa-1 (arXiv 2401.10774 §2.2.1): trains the heads with `medusaLoss` on what a frozen model makes of rows; best of its own
- * answers, which are what the heads are to guess. Tokens whose weight is 0 are not learnt.
+ * answers, which are what the heads are to guess, behind their prompts. Tokens whose weight is 0 are not learnt. A row that is too short
+ * for the last head is left out.
  *
- * @returns the trained heads, and the loss of each step
- * @throws OptionError; PosttrainError MEDUSA_ROWS for rows that are too short for the last head
+ * @returns the trained heads, the loss of each step, and how many rows were left out (`dropped`)
+ * @throws OptionError; PosttrainError MEDUSA_ROWS where all rows are too short
  */
 export async function trainMedusaHeads(
   model: CausalLM,
   heads: MedusaHeads,
-  rows: readonly TrainingRow[],
-  given: TrainMedusaHeadsOptions,
-): Promise<{ readonly heads: MedusaHeads; readonly losses: readonly number[] }> {
-  const { steps, batchSize, learningRate, decay } = trainMedusaHeadsOptions.read(given);
+  given: readonly TrainingRow[],
+  options: TrainMedusaHeadsOptions,
+): Promise<{ readonly heads: MedusaHeads; readonly losses: readonly number[]; readonly dropped: number }> {
+  const { steps, batchSize, learningRate, decay } = trainMedusaHeadsOptions.read(options);
   heads.checkFits(model);
-  const short = rows.findIndex(
-    ({ weights }) => !Array.from(weights).some((weight, t) => t >= heads.numHeads && weight > 0),
-  );
-  if (short >= 0 || rows.length === 0) {
-    const problem = rows.length === 0 ? 'there are no rows' : `row ${short} has no learnt token for the last head`;
-    const least = `a row needs one that is at least ${heads.numHeads + 1} places after its first`;
-    throw new PosttrainError('MEDUSA_ROWS', `trainMedusaHeads: ${problem}; ${least}.`);
-  }
+  const { rows, dropped } = longEnough(WHERE, 'MEDUSA_ROWS', given, heads.numHeads + 1, 'for the last head');
   const optimizer = adamW();
   const longest = rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   const step = withEngine(model.engine, () =>
@@ -69,5 +64,5 @@ export async function trainMedusaHeads(
     state = updated.state;
   }
   await step.dispose();
-  return { heads: heads.withWeights(weights), losses };
+  return { heads: heads.withWeights(weights), losses, dropped };
 }

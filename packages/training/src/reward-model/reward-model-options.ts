@@ -1,5 +1,6 @@
 import { custom, type Given, integer, number, options } from '@posttrain/interfaces';
 import { isRows, ROWS, type Rows, rowsHint } from '../run/collect-rows.js';
+import { isRowSource, type RowSource } from '../run/row-source.js';
 import { hookShape, type RunOptions } from '../run/run-options.js';
 import { trainingShape } from '../run/training-options.js';
 import { trlNames } from '../run/trl-names.js';
@@ -18,9 +19,13 @@ const shape = {
   ),
   /**
    * What the loss is for: pairs `{ prompt?, chosen, rejected, margin? }` for Bradley and Terry's, in texts or lists
-   * of messages.
+   * of messages. Or a source of such rows, which is asked for those of every update and needs `steps`.
    */
-  rows: custom<Rows<object>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
+  rows: custom<Rows<object> | RowSource<object>>()(
+    `${ROWS}, or a source of rows`,
+    (value) => isRows(value) || isRowSource(value),
+    { decisive: false, hint: rowsHint },
+  ),
   /** Held-out rows, of which evaluations give `eval_loss`, `eval_accuracy` and the other metrics. Default: none. */
   evaluationRows: custom<Rows<object>>()(ROWS, isRows, { optional: true, decisive: false, hint: rowsHint }),
   /** Default `rewardModelLosses.bradleyTerry()`. */
@@ -34,6 +39,8 @@ const shape = {
   ),
   /** Times every row is seen. Default 1; a fraction ends within an epoch. */
   epochs: number({ default: 1, above: 0 }),
+  /** Updates; replaces `epochs`, with a warning where both are given. A source has no epochs, and needs it. */
+  steps: integer({ optional: true, min: 1 }),
   /** Pairs, or other rows of data, in an update. Default 8. */
   batchSize: integer({ default: 8, min: 1 }),
   /** Peak learning rate. Default 1e-4, as in TRL, which suits adapters; whole models want about a tenth. */
@@ -76,8 +83,8 @@ export type RewardModelOptions<
     readonly model: M;
     /** What is trained, beside the frozen model; the head too. Left out: every weight of the model. */
     readonly adapter?: A;
-    /** What the loss is for. */
-    readonly rows: Rows<Row>;
+    /** What the loss is for; a source is asked for those of every update, and needs `steps`. */
+    readonly rows: Rows<Row> | RowSource<Row>;
     /** Held-out rows. Default: none. */
     readonly evaluationRows?: Rows<Row>;
     /** Default `rewardModelLosses.bradleyTerry()`, over pairs. */

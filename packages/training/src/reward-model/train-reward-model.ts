@@ -1,19 +1,18 @@
-import { OptionError, PosttrainError } from '@posttrain/interfaces';
+import { OptionError } from '@posttrain/interfaces';
 import { contextOf, withParameters } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
-import { collectRows, type Rows } from '../run/collect-rows.js';
 import { type EvaluationOnRows, lossOnRows } from '../run/evaluation.js';
-import { rowsIdentity } from '../run/identity.js';
-import { RowOrder } from '../run/row-order.js';
 import { warn } from '../run/run-options.js';
 import { type RunResult, runSteps } from '../run/run-steps.js';
+import { copyState } from '../run/stored-state.js';
 import { timed } from '../run/timed.js';
 import { createTrainer, planRates, trainingIdentity } from '../run/training-options.js';
 import { update } from '../run/update.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { Trainer } from '../trainer/trainer.js';
 import type { RewardPairRow } from './bradley-terry.js';
-import { type RewardExample, type RewardModel, type RewardModelLoss, rewardExampleRows } from './reward-model-loss.js';
+import { examplesOf, rewardFeedOf } from './reward-feed.js';
+import { type RewardModel, type RewardModelLoss, rewardExampleRows } from './reward-model-loss.js';
 import { type RewardModelOptions, rewardModelOptions } from './reward-model-options.js';
 
 /** What `trainRewardModel` gives. */
@@ -28,6 +27,7 @@ export interface RewardModelResult<M extends RewardModel = RewardModel, A extend
 }
 
 const WHERE = 'trainRewardModel';
+const SOURCE_STATE = 'the state of the source of rows';
 
 /**
  * Trains a reward model: of Bradley and Terry on pairs, or with another loss of `rewardModelLosses` on outcomes or on
@@ -44,47 +44,49 @@ export async function trainRewardModel<
   // The rows are the loss's, and the hooks the model's, whatever their types.
   const declared = given as unknown as Parameters<typeof rewardModelOptions.read>[0];
   const settings = rewardModelOptions.read(declared);
-  const { model, adapter, loss, epochs, batchSize, seed, evaluationRows } = settings;
+  const { model, adapter, loss, evaluationRows } = settings;
+  if (given.steps !== undefined && given.epochs !== undefined) {
+    warn(settings, `${WHERE}: steps ${given.steps} replaces epochs ${given.epochs}; give one of the two.`);
+  }
   const prepared = { ...settings, maxLength: lengthOf(settings, given.maxLength) };
-  const { examples, dropped } = await examplesOf('rows', settings.rows, prepared);
-  const held = evaluationRows && (await examplesOf('evaluationRows', evaluationRows, prepared));
+  const feed = await rewardFeedOf(WHERE, settings.rows, prepared);
+  const held = evaluationRows && (await examplesOf(WHERE, 'evaluationRows', evaluationRows, prepared));
   const trainer = await createTrainer(WHERE, settings);
-  const seen = Math.ceil(epochs * examples.length);
-  const steps = Math.ceil(seen / batchSize);
+  const { steps } = feed;
   const rateOf = planRates(WHERE, settings, steps);
-  const order = new RowOrder(examples.length, seed);
-  const state = { numTokens: 0 };
+  const state: { numTokens: number; source?: unknown } = { numTokens: 0 };
 
   const step = async (index: number) => {
-    const last = Math.min((index + 1) * batchSize, seen);
-    const first = index * batchSize;
-    const batch = Array.from({ length: last - first }, (_, i) => examples[order.at(first + i)]!);
+    const { examples, epoch } = await feed.take(index);
     const rate = rateOf(index);
     const { gradNorm, ...result } = await update(
       trainer,
-      await annotated(trainer, loss, rewardExampleRows(batch)),
+      await annotated(trainer, loss, rewardExampleRows(examples)),
       loss,
       rate,
     );
     state.numTokens += result.tokens;
-    const epoch = last / examples.length;
-    const progress = { grad_norm: gradNorm, learning_rate: rate, epoch, num_tokens: state.numTokens };
-    return { loss: result.loss, ...progress, ...result.metrics };
+    if (feed.state) state.source = await copyState(await feed.state(), SOURCE_STATE);
+    const progress = { grad_norm: gradNorm, learning_rate: rate, num_tokens: state.numTokens };
+    return { loss: result.loss, ...progress, ...(epoch !== undefined && { epoch }), ...result.metrics };
   };
   const result = await runSteps(
     {
       ...{ stage: `reward model (${loss.name})`, trainer, model, adapter, steps, state, step: timed(step) },
       evaluation: held && evaluationOf(rewardExampleRows(held.examples), loss),
+      async begin(firstStep) {
+        if (firstStep > 0) await feed.load?.(await copyState(state.source, SOURCE_STATE));
+      },
       settings: () => ({
         ...trainingIdentity(WHERE, rewardModelOptions.settings(declared), settings),
         // Tokenizer, chat template and maxLength are in it.
-        ...rowsIdentity(examples),
+        ...feed.identity,
       }),
     },
     settings,
   );
   const trained = given.adapter && withParameters(given.adapter, trainer.parameters);
-  return { trainer: trainer as unknown as Trainer<M>, adapter: trained, ...result, dropped };
+  return { trainer: trainer as unknown as Trainer<M>, adapter: trained, ...result, dropped: feed.dropped };
 }
 
 /** Rows as the loss has them, whatever couples them. */
@@ -108,26 +110,4 @@ function lengthOf({ model, adapter, maxLength }: Settings, given: number | undef
   if (given === undefined || given <= context) return Math.min(maxLength, context);
   const problem = `maxLength is ${given}; the context of ${model.name} holds ${context} tokens.`;
   throw new OptionError('INVALID_OPTION', WHERE, 'maxLength', problem);
-}
-
-/** The rows that teach something. Says what is left out, and why. */
-async function examplesOf(
-  option: 'rows' | 'evaluationRows',
-  given: Rows<object>,
-  settings: Settings,
-): Promise<{ readonly examples: readonly RewardExample[]; readonly dropped: number }> {
-  const { model, loss, maxLength } = settings;
-  const { rows } = await collectRows(WHERE, given, settings, option);
-  const examples: RewardExample[] = [];
-  const reasons = new Map<string, number>();
-  rows.forEach((row, index) => {
-    const example = loss.example(model, row, { index, maxLength, isHeldOut: option === 'evaluationRows' });
-    if (typeof example === 'string') reasons.set(example, (reasons.get(example) ?? 0) + 1);
-    else examples.push(example);
-  });
-  const said = [...reasons].map(([reason, count]) => `${count} of ${rows.length} ${option} ${reason}`);
-  if (examples.length === 0)
-    throw new PosttrainError('REWARD_ROWS', `${WHERE}: no ${option} are left: ${said.join('; ')}`);
-  for (const one of said) warn(settings, `${WHERE}: left out: ${one}`);
-  return { examples, dropped: rows.length - examples.length };
 }

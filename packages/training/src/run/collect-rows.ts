@@ -6,16 +6,25 @@ import {
   showValue,
 } from '@posttrain/interfaces';
 import { contentHash, rowsIdentity } from './identity.js';
+import { isRowSource } from './row-source.js';
 import { type RunOptions, warn } from './run-options.js';
 
 /** Rows as a trainer takes them: a list, or anything to iterate over, such as what `readRows` gives. */
 export type Rows<Row> = Iterable<Row> | AsyncIterable<Row>;
 
+/** A row of a file, whose columns no type knows: it is checked when it is read. */
+export type UncheckedRow = Readonly<Record<string, unknown>>;
+/** Such rows as `readRows` of `@posttrain/data` gives them. */
+export type UncheckedRows = AsyncIterable<UncheckedRow>;
+
 /** What the option `rows` must be. */
 export const ROWS = 'a list of rows, or an iterable or async iterable of rows';
 
-/** A file or a data set that was named and not read. */
+/** A file or a data set that was named and not read, or a source where rows are read whole. */
 export const rowsHint = (value: unknown): string | undefined => {
+  if (isRowSource(value)) {
+    return 'It is a source, asked anew for every update; here rows are read whole: readRows(file), of @posttrain/data, or a list.';
+  }
   if (value instanceof Promise) return 'Await it first.';
   if (typeof value === 'function') return 'Call it.';
   if (typeof value !== 'string') return undefined;
@@ -44,7 +53,7 @@ const REPORT_EVERY = 10_000;
  */
 export async function collectRows<Row>(
   where: string,
-  rows: Rows<Row>,
+  rows: Rows<Row> | UncheckedRows,
   options: { readonly onProgress?: OnProgress } & Pick<RunOptions, 'onWarning'> = {},
   option: 'rows' | 'evaluationRows' = 'rows',
 ): Promise<CollectedRows<Row>> {
@@ -58,7 +67,7 @@ export async function collectRows<Row>(
     const message = cause instanceof Error ? cause.message : showValue(cause);
     return wrong(`what gives them failed at row ${all.length}: ${message}`, cause);
   };
-  for await (const row of saying(read, rows)) {
+  for await (const row of saying(read, rows as Rows<Row>)) {
     const at = `row ${all.length}`;
     if (typeof row !== 'object' || row === null || Array.isArray(row)) {
       throw wrong(`${at} is ${showValue(row)}; every row must be an object.`);

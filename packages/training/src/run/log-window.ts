@@ -10,6 +10,8 @@ export interface SavedWindow {
 
 /** Metrics that are about where a run is: an entry has their latest value. */
 const LATEST: ReadonlySet<string> = new Set(['grad_norm', 'learning_rate', 'num_tokens', 'epoch']);
+/** Of one of several trained at once, too: `learning_rate/NAME`. */
+const isLatest = (name: string): boolean => LATEST.has(name.split('/', 1)[0]!);
 
 /**
  * Turns the metrics of steps into log entries: means over the steps since the last entry that have them, but for those that are
@@ -30,7 +32,7 @@ export class LogWindow {
     if (this.#every === 1) return { step, metrics };
     this.#steps++;
     for (const [name, value] of Object.entries(metrics)) {
-      if (LATEST.has(name)) continue;
+      if (isLatest(name)) continue;
       this.#sums[name] = (this.#sums[name] ?? 0) + value;
       this.#counts[name] = (this.#counts[name] ?? 0) + 1;
     }

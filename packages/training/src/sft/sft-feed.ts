@@ -47,7 +47,8 @@ async function fromRows(settings: SftSettings & { readonly maxLength: number }):
   const stepsPerEpoch = Math.ceil(rows.length / batchSize);
   if (settings.sampling === 'poisson') checkPoisson(settings, rows.length);
   if (settings.packingBuffer !== undefined) {
-    const problem = 'packingBuffer is of rows of a source; rows of a list are packed all together. Leave it out.';
+    const what = Array.isArray(settings.rows) ? 'a list is' : 'an iterable is read whole, and its rows are';
+    const problem = `packingBuffer is of rows of a source; ${what} packed all together. Leave it out, or stream the file: rows: await streamRows(file), of @posttrain/data.`;
     throw new OptionError('INVALID_OPTION', 'sft', 'packingBuffer', problem);
   }
   return {

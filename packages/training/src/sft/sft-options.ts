@@ -56,7 +56,7 @@ const shape = {
    */
   packingStrategy: oneOf(['bfd', 'bfd_split', 'wrapped'], { optional: true }),
   /** Rows of a source that are packed together, with `packing`: one such buffer is in memory at a time. Default 1000. */
-  packingBuffer: integer({ optional: true, min: 1, decisive: false }),
+  packingBuffer: integer({ optional: true, min: 1 }),
   /**
    * Which rows an update has: `shuffle`, every row once an epoch; `poisson`, each row with the probability batchSize / number of
    * rows, drawn anew for every update, which is what `privacySpent` assumes. Then batchSize is the mean only, an update may have

@@ -48,7 +48,7 @@ export interface TrainAdaptersResult extends RunResult {
  * each job in the same passes, so that the base's work is done once; each batch is normalised by its own tokens, and each
  * adapter has its own rate, clip and optimizer state. So each becomes, but for rounding, what `sft` alone makes of it.
  *
- * Metrics are `loss`, the sum, and `loss/NAME` of each.
+ * Metrics are `loss`, the sum, and `loss/NAME` and `learning_rate/NAME` of each.
  *
  * @throws what `sft` throws; OptionError for jobs that are not those of the adapters
  */
@@ -103,7 +103,8 @@ export async function trainAdapters(given: TrainAdaptersOptions): Promise<TrainA
     const batch: TrainingRow[] = [];
     for (const [i, feed] of feeds.entries()) batch.push(...rowsOfJob(toTrainingRows(await feed.take(index)), i));
     const { loss: total, metrics, gradNorm } = await update(trainer, batch, loss, rateOf(index));
-    return { loss: total, ...metrics, grad_norm: gradNorm, learning_rate: rateOf(index) };
+    const rates = names.map((name, i) => [`learning_rate/${name}`, rateOf(index) * all[i]!.learningRate] as const);
+    return { loss: total, ...metrics, grad_norm: gradNorm, ...Object.fromEntries(rates) };
   };
   const result = await runSteps(
     {

@@ -23,6 +23,7 @@ export const promptQuery = ({ prompt }: Problem): string =>
   typeof prompt === 'string' ? prompt : (prompt.at(-1)?.content ?? '');
 
 const ragOptions = strategyOptions('rag', {
+  /** Where passages are found: `bm25(passages)`, or `denseRetriever(passages, embedder)`. */
   retriever: retrieverOption,
   /** Passages that are put into the prompt. Default 5. */
   k: integer({ default: 5, min: 1 }),

@@ -12,6 +12,7 @@ import { retrieverOption } from './rag.js';
 const ROLES = ['relevance', 'support', 'utility'] as const;
 
 const selfRagOptions = strategyOptions('self-rag', {
+  /** Where passages are found: `bm25(passages)`, or `denseRetriever(passages, embedder)`. */
   retriever: retrieverOption,
   /** What is looked for, of the text so far. */
   queryOf: functionOption<(text: string) => string>('a function that makes a query of the text so far'),
@@ -25,9 +26,11 @@ const selfRagOptions = strategyOptions('self-rag', {
   beams: integer({ default: 2, min: 1 }),
   /** Segments at most. Default 7. */
   maxSegments: integer({ default: 7, min: 1 }),
-  /** Weights of ISREL, ISSUP and ISUSE. Default 1, 1 and 0.5, as the paper's. */
+  /** Weight of ISREL. Default 1, as the paper's. */
   relevanceWeight: number({ default: 1 }),
+  /** Weight of ISSUP. Default 1, as the paper's. */
   supportWeight: number({ default: 1 }),
+  /** Weight of ISUSE. Default 0.5, as the paper's. */
   utilityWeight: number({ default: 0.5 }),
 });
 /** Options of `selfRag`. `n` is the number of segments that are drawn for each passage; `verifiers` has relevance, support and utility. */
