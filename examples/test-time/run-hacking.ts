@@ -34,7 +34,4 @@ for (const [name, { alpha, beta, peak }] of Object.entries(study.laws)) {
 }
 mkdirSync(flags.out, { recursive: true });
 const rounded = (_: string, x: unknown) => (typeof x === 'number' ? Number(x.toPrecision(4)) : x);
-writeFileSync(
-  join(flags.out, 'hacking.json'),
-  `${JSON.stringify(JSON.parse(JSON.stringify(study, rounded)), null, 1)}\n`,
-);
+writeFileSync(join(flags.out, 'hacking.json'), `${JSON.stringify(JSON.parse(JSON.stringify(study, rounded)))}\n`);

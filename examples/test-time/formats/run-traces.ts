@@ -38,6 +38,6 @@ show('Fine-tuned, sampled (and over SFT on best-of-N)', study.sampled);
 show('Fine-tuned, greedy (and over SFT on best-of-N)', study.greedy);
 show('restMcts (and over the one led by the model as it was)', study.guided);
 mkdirSync(dirname(flags.out), { recursive: true });
-const rounded = JSON.stringify(study, (_, x) => (typeof x === 'number' ? Number(x.toPrecision(4)) : x), 1);
+const rounded = JSON.stringify(study, (_, x) => (typeof x === 'number' ? Number(x.toPrecision(4)) : x));
 writeFileSync(flags.out, `${rounded}\n`);
 console.log(`\nWrote ${flags.out} in ${seconds().trim()}.`);

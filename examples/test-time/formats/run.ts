@@ -73,5 +73,5 @@ const rounded: typeof study = JSON.parse(
   JSON.stringify(study, (_, x) => (typeof x === 'number' ? Number(x.toPrecision(4)) : x)),
 );
 mkdirSync(dirname(flags.out), { recursive: true });
-writeFileSync(flags.out, `${JSON.stringify({ seeds: flags.seeds, ...rounded }, null, 1)}\n`);
+writeFileSync(flags.out, `${JSON.stringify({ seeds: flags.seeds, ...rounded })}\n`);
 console.log(`Wrote ${flags.out} in ${seconds().trim()}.`);

@@ -67,7 +67,10 @@ function barNumbers(plot: BarPlot): { rows: TableRow[]; columns: TableColumn[] }
 }
 
 function lineNumbers(plot: LinePlot | ScatterPlot): { rows: TableRow[]; columns: TableColumn[] } {
-  if (plot.type === 'scatter') {
+  const byX = rowsByX(plot);
+  const count = plot.series.reduce((sum, { points }) => sum + points.length, 0);
+  // A row for each x is mostly holes where series have xs of their own.
+  if (plot.type === 'scatter' || 2 * count < byX.length * plot.series.length) {
     const rows = plot.series.flatMap(({ name, points }) =>
       points.map(({ x, y, standardError }) => ({ name, x, y: { value: y, standardError: standardError ?? null } })),
     );
@@ -78,16 +81,20 @@ function lineNumbers(plot: LinePlot | ScatterPlot): { rows: TableRow[]; columns:
     ];
     return { rows, columns: columns as TableColumn[] };
   }
+  return { rows: byX, columns: [{ key: 'x', title: plot.xLabel }, ...seriesColumns(plot)] };
+}
+
+/** A row for each x, with what every series has there. */
+function rowsByX({ series }: LinePlot | ScatterPlot): TableRow[] {
   const byX = new Map<number, Record<string, TableCell>>();
-  plot.series.forEach(({ points }, s) => {
+  series.forEach(({ points }, s) => {
     for (const { x, y, standardError } of points) {
       const row = byX.get(x) ?? { x };
       row[`s${s}`] = { value: y, standardError: standardError ?? null };
       byX.set(x, row);
     }
   });
-  const rows = [...byX].sort(([a], [b]) => a - b).map(([, row]) => row);
-  return { rows, columns: [{ key: 'x', title: plot.xLabel }, ...seriesColumns(plot)] };
+  return [...byX].sort(([a], [b]) => a - b).map(([, row]) => row);
 }
 
 function seriesColumns(plot: Plot): TableColumn[] {
