@@ -76,7 +76,7 @@ export function finiteMdp(mdp: FiniteMdp): FiniteMdp {
   return mdp;
 }
 
-/** @throws MdpError for a table of another size, or with a row that is no distribution */
+/** Checks that a policy is one of an MDP. @throws MdpError for a table of another size, or with a row that is no distribution */
 export function checkPolicy({ name, states, actions }: FiniteMdp, policy: PolicyTable): void {
   if (policy.length !== states)
     throw new MdpError(name, `the policy has ${policy.length} rows, and there are ${states} states`);
