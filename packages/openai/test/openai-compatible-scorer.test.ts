@@ -332,7 +332,7 @@ describe('token scorer', () => {
   });
 });
 
-/** Answers as servers give them; vLLM's are of 0.32.0 on a CPU, SGLang's after the tests of 0.5. */
+/** Answers in the form that servers give: vLLM's as 0.32.0 was seen to on a CPU, SGLang's as the tests of 0.5 have them. None is a recording. */
 const RECORDED = {
   vllm: {
     'GET /v1/models': {

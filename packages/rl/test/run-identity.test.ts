@@ -195,6 +195,12 @@ const ofPolicy: Changes = {
   dynamicSampling: [
     [() => ({ dynamicSampling: { maxRounds: 2 } }), /dynamicSampling.maxRounds was not given and is 2/],
   ],
+  maxStaleness: [
+    [
+      () => ({ maxStaleness: 1, rollouts: { ...singleTurn(), sampleAhead: async () => async () => [] } }),
+      /maxStaleness was 0 and is 1/,
+    ],
+  ],
   temperature: [[() => ({ temperature: 0.9 }), /temperature was 1 and is 0.9/]],
   topK: [[() => ({ topK: 3 }), /topK was not given and is 3/]],
   topP: [[() => ({ topP: 0.9 }), /topP was not given and is 0.9/]],

@@ -73,7 +73,7 @@ export function checkRow(network: Network, row: DecodeRow, where: string): void 
   checkSamplerSettings(row, network.config.vocabSize);
   const { begun = [] } = row;
   const isOver = begun.findIndex((token) => row.isEnd(token));
-  if (isOver >= 0 || begun.length >= row.maxTokens) {
+  if (isOver >= 0 || (begun.length > 0 && begun.length >= row.maxTokens)) {
     const why =
       isOver >= 0 ? `ended at place ${isOver}` : `has ${begun.length} tokens, and maxTokens is ${row.maxTokens}`;
     throw new PosttrainError('SAMPLING', `generate: what was begun of ${where} ${why}; nothing is left to generate`);

@@ -23,10 +23,12 @@ export interface Critic extends Partial<Stateful> {
   readonly settings?: DecisiveSettings;
   /** Trainers that `learn` updates, by the names that a run's checkpoints keep them under. */
   readonly trainers?: Readonly<Record<string, Trainer<TrainableModel>>>;
-  /** The values of each sequence: entry t is that of the state after tokens 0 … t. The policy as it is comes along, for one that shares its trunk. */
-  values(
+  /** The values of each sequence: entry t is that of the state after tokens 0 … t. */
+  values(sequences: readonly (readonly number[])[]): Promise<readonly ArrayLike<number>[]>;
+  /** Of one that shares the policy's trunk: the same, with the policy as it is now. It is asked in the place of `values`. */
+  valuesUnder?(
+    policy: Pick<AnnotatorContext, 'model' | 'adapter'>,
     sequences: readonly (readonly number[])[],
-    policy?: Pick<AnnotatorContext, 'model' | 'adapter'>,
   ): Promise<readonly ArrayLike<number>[]>;
   /** Of one that learns in the policy's own loss: what is added there, for returns that are made so. */
   inLoss?(returns: CriticOptions): Regulariser;
@@ -76,7 +78,7 @@ export async function valuedRollouts<R extends Pick<Rollout, 'promptTokens' | 'c
   policy: Pick<AnnotatorContext, 'model' | 'adapter'>,
 ): Promise<(R & Required<Pick<Rollout, 'values' | 'endValue'>>)[]> {
   const sequences = rollouts.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]);
-  const values = await critic.values(sequences, policy);
+  const values = await (critic.valuesUnder?.(policy, sequences) ?? critic.values(sequences));
   return rollouts.map((rollout, i) => {
     const first = rollout.promptTokens.length - 1;
     return {

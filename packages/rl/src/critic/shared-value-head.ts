@@ -77,10 +77,11 @@ export async function sharedValueHead(policy: CausalLM, given: SharedValueHeadOp
       name: 'shared-value-head',
       settings,
       inLoss,
-      async values(sequences, now) {
-        if (!now || now.adapter !== NO_ADAPTER || !head.every(([name]) => name in now.model.weights)) {
-          const problem =
-            now && now.adapter !== NO_ADAPTER ? 'an adapter leaves the head as it is' : 'the policy has no head';
+      /** Of the policy as it was given: a run asks `valuesUnder`. */
+      values: (sequences) => valued.values(sequences),
+      async valuesUnder(now, sequences) {
+        if (now.adapter !== NO_ADAPTER || !head.every(([name]) => name in now.model.weights)) {
+          const problem = now.adapter === NO_ADAPTER ? 'the policy has no head' : 'an adapter leaves the head as it is';
           const remedy = 'train every weight of the model that sharedValueHead gives, or use valueModelCritic';
           throw new PosttrainError('SHARED_VALUE_HEAD', `sharedValueHead: ${problem}; ${remedy}`);
         }
