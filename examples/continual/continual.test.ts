@@ -11,7 +11,8 @@ import { taskStream } from './tasks.js';
 const read = (name: string) => readFileSync(join(import.meta.dirname, name), 'utf8');
 const results = JSON.parse(read('results/stream.json')) as Record<string, ArmRun[]>;
 const merged = JSON.parse(read('results/adapters.json')) as Record<string, ArmRun[]>;
-const gaps = JSON.parse(read('results/generalisation.json')) as Record<GapArm | 'base', GapRun>[];
+const gapsOf = (file: string) => JSON.parse(read(`results/${file}.json`)) as Record<GapArm | 'base', GapRun>[];
+const gaps = gapsOf('generalisation');
 
 describe('the stream', () => {
   it('has tasks of other letters, and measures what is not trained', () => {
@@ -41,6 +42,7 @@ describe('the stream', () => {
   it('is in the README as it came out', () => {
     expect(read('README.md')).toContain(table(results));
     expect(read('README.md')).toContain(gapTable(gaps));
+    expect(read('README.md')).toContain(gapTable(gapsOf('generalisation-turned')));
   });
 
   it('is not kept by merging after every task: the null results of the README, over three seeds', () => {
