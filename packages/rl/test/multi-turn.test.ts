@@ -491,6 +491,13 @@ describe('MALT', () => {
       { prompt, chosen: 'r2', rejected: 'r1' },
     ]);
     expect(maltRows([tree], { threshold: 0.7 }).generator.sft).toEqual([]);
+    const silent = { text: '', refinements: refined(1, 1, 1) };
+    const { critiques } = tree.answers[0]!;
+    const withSilence = { question: 'q', answers: [{ text: 'a0', critiques: [silent, ...critiques.slice(1)] }] };
+    expect(maltRows([withSilence]).verifier).toEqual({
+      sft: [{ prompt: 'q\na0\n', completion: 'c2' }],
+      preferences: [{ prompt: 'q\na0\n', chosen: 'c2', rejected: 'c1' }],
+    });
     expect(() => answerValue({ text: 'a', critiques: [] })).toThrow(/a node of the tree has no children/);
   });
 

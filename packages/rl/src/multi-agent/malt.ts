@@ -156,11 +156,12 @@ interface Said {
   readonly value: number;
 }
 
-/** Rows of what was said to prompts: the right ones, and each right one against each wrong one of its prompt. */
+/** Rows of what was said to prompts: the right ones, and each right one against each wrong one of its prompt. To say nothing is no row: trainers refuse it. */
 function rowsOf(said: readonly Said[], threshold: number): MaltRows {
   const isRight = ({ value }: Said) => value > threshold;
-  const right = said.filter(isRight);
-  const wrong = said.filter((one) => !isRight(one));
+  const spoken = said.filter(({ text }) => text !== '');
+  const right = spoken.filter(isRight);
+  const wrong = spoken.filter((one) => !isRight(one));
   const pairs = right.flatMap(({ prompt, text: chosen }) =>
     wrong
       .filter((one) => one.prompt === prompt && one.text !== chosen)
@@ -178,7 +179,8 @@ function rowsOf(said: readonly Said[], threshold: number): MaltRows {
 /**
  * The credit of MALT (arXiv 2412.01928, § 3) as rows for each role: a refinement is worth its reward, a critique the mean of what was made of it, an answer the
  * mean of its critiques. Above the threshold it is right: rows of `sft`, and with every wrong one to the same prompt a pair for `dpo`. The paper
- * trains each role on the first, and verifier and refiner on the second afterwards. What was said twice is one row.
+ * trains each role on the first, and verifier and refiner on the second afterwards. What was said twice is one row, and where nothing was said
+ * there is none.
  *
  * @throws OptionError; PosttrainError MALT for a tree in which something has no children
  */
