@@ -1,7 +1,9 @@
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Budgets, overBudget } from './budgets.js';
 import { touchedBy } from './changed.mjs';
 import { linesOfDeclarations, overReadingBudget } from './reading.js';
+import { summarize } from './results-reporter.js';
 import { secondsByPackage, secondsTable } from './seconds.mjs';
 
 const budgets: Omit<Budgets, 'reading'> = {
@@ -58,6 +60,36 @@ describe('seconds', () => {
       'lm                 12 s of 10 s  OVER ITS BUDGET  gguf 10, scorer 2',
       'everything else     2 s of 5 s  tts 1, scripts 1',
     ]);
+  });
+});
+
+describe('the results of a run', () => {
+  const fileOf = (name: string, state: string, results: readonly object[]) => ({
+    moduleId: join(process.cwd(), name),
+    state: () => state,
+    errors: () => [],
+    diagnostic: () => ({ prepareDuration: 1, collectDuration: 2, setupDuration: 3, duration: 994 }),
+    children: { allTests: () => results.map((result, i) => ({ fullName: `t${i}`, result: () => result })) },
+  });
+
+  it('name what failed, and the file whose process crashed', () => {
+    const passed = { state: 'passed' };
+    const failed = { state: 'failed', errors: [new Error('wrong\nat a')] };
+    const modules = [
+      fileOf('a.test.ts', 'failed', [passed, failed, { state: 'skipped', note: 'no GPU' }]),
+      fileOf('b.test.ts', 'pending', [passed, { state: 'pending' }]),
+      fileOf('c.test.ts', 'queued', []),
+    ];
+    const crash = 'its process ended before its tests did';
+    expect(summarize(modules as never, [])).toEqual({
+      ...{ passed: 2, failed: 3, skipped: [{ test: 'a.test.ts > t2', reason: 'no GPU' }] },
+      failures: [
+        { test: 'a.test.ts > t1', message: 'wrong' },
+        { test: 'b.test.ts', message: crash },
+        { test: 'c.test.ts', message: crash },
+      ],
+      files: ['a', 'b', 'c'].map((name) => ({ path: `${name}.test.ts`, seconds: 1 })),
+    });
   });
 });
 

@@ -22,7 +22,8 @@ export default class ResultsReporter implements Reporter {
   }
 }
 
-function summarize(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): UnitResults {
+/** The counts of a run, and why what failed did. A file whose process crashed is named as failed: vitest itself does not say which. */
+export function summarize(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): UnitResults {
   let passed = 0;
   const failures: { test: string; message: string }[] = [];
   const skipped: { test: string; reason: string }[] = [];
@@ -37,12 +38,14 @@ function summarize(modules: readonly TestModule[], unhandledErrors: readonly unk
     const { prepareDuration, collectDuration, setupDuration, duration } = module.diagnostic();
     files.push({ path, seconds: (prepareDuration + collectDuration + setupDuration + duration) / 1000 });
     if (module.errors().length > 0) fail(path, module.errors());
+    const isCut = module.state() === 'queued' || module.state() === 'pending';
+    if (isCut) fail(path, [new Error('its process ended before its tests did')]);
     for (const test of module.children.allTests()) {
       const result = test.result();
       const name = `${path} > ${test.fullName}`;
       if (result.state === 'passed') passed++;
       else if (result.state === 'failed') fail(name, result.errors);
-      else {
+      else if (result.state === 'skipped' || !isCut) {
         const reason = (result.state === 'skipped' ? result.note : undefined) ?? 'no reason given';
         skipped.push({ test: name, reason });
       }

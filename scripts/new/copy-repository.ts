@@ -13,8 +13,9 @@ export function copyRepository(): string {
     cpSync(join(root, file), join(copy, file));
   }
   mkdirSync(join(copy, '.changeset'));
-  cpSync(join(root, 'goldens'), join(copy, 'goldens'), { recursive: true });
-  for (const folder of ['scripts', 'testing']) symlinkSync(join(root, folder), join(copy, folder), 'junction');
+  // What sets tests up imports packages by path, so it is of the copy as well.
+  for (const folder of ['goldens', 'testing']) cpSync(join(root, folder), join(copy, folder), { recursive: true });
+  symlinkSync(join(root, 'scripts'), join(copy, 'scripts'), 'junction');
   for (const name of readdirSync(join(root, 'packages'))) {
     const [from, to] = [join(root, 'packages', name), join(copy, 'packages', name)];
     const isCopied = (path: string) => !/[\\/](node_modules|dist|\.turbo)$/.test(path);

@@ -10,8 +10,8 @@ const LOADER = '/usr/lib/chromium/libvulkan.so.1';
 const loaded: unknown[] = [];
 
 /**
- * Makes SwiftShader the Vulkan driver of this process. Gives the reason when that is not possible. A test file is a
- * process of its own, so no other test sees it.
+ * Makes SwiftShader the Vulkan driver of this process. Gives the reason when that is not possible. Who calls it is
+ * isolated in `vitest.config.ts`, so no other test sees it.
  */
 export async function useSwiftShader(): Promise<string | undefined> {
   if (!existsSync(DRIVER)) return `no ${DRIVER} (Debian's chromium-common has it)`;

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -151,6 +152,35 @@ describe('whole runs, of every loss of sft and of every way to distil', () => {
       expect(losses(whole).at(-1)).not.toBe(losses(whole)[0]);
     },
   );
+});
+
+describe('a run of sft', () => {
+  it('killed at any moment, ends with the same weights, bit for bit', async () => {
+    const [straight, killed] = [join(folder, 'sft'), join(folder, 'sft killed')];
+    await smallRun({ outputFolder: straight });
+    const run = async (...fatalStep: string[]) => {
+      const program = join(import.meta.dirname, 'sft-run.ts');
+      const child = spawn(process.execPath, ['--import', 'tsx', program, killed, ...fatalStep], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      const exit = once(child, 'exit');
+      const steps: number[] = [];
+      for await (const line of createInterface(child.stdout)) steps.push(Number(line));
+      return { exit: await exit, steps };
+    };
+    const fatalStep = 1 + Math.floor(Math.random() * 6);
+    const first = await run(String(fatalStep));
+    expect(first.exit).toEqual([null, 'SIGKILL']);
+    const second = await run();
+    expect(second.exit).toEqual([0, null]);
+    // It went on from the last complete checkpoint, and did no more than the step that was lost again.
+    expect(second.steps[0]).toBeGreaterThanOrEqual(first.steps.at(-1)!);
+    expect(second.steps.at(-1)).toBe(12);
+    for (const file of ['adapter_model.safetensors', 'optimizer.safetensors']) {
+      const bytes = (of: string) => readFile(join(of, 'checkpoint-12', file));
+      expect((await bytes(killed)).equals(await bytes(straight)), file).toBe(true);
+    }
+  });
 });
 
 describe('offloadOptimizer', () => {

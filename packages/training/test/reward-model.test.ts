@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { adamW, sgd } from '@posttrain/core-tensor/optim';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { ChatTemplate, loadWeights, SequenceClassifier, TokenClassifier, Tokenizer } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -87,28 +88,29 @@ describe('bradleyTerry', () => {
     expectClose(await numbers(4096), await numbers(16));
   });
 
-  it('learns the log-odds of what is preferred: the maximum of the likelihood of counts', async () => {
-    // Of two answers the first is preferred three times of four, so r₁ - r₂ = log 3 at the optimum.
-    const model = await SequenceClassifier.fromCausalLM(await tinyModel('llama', 3));
-    const trainer = await Trainer.create(model, { optimizer: adamW(), maxGradNorm: 0 });
-    const [a, b] = [
-      [5, 6, 7],
-      [5, 9, 4],
-    ] as const;
-    const pair = (chosenTokens: readonly number[], rejectedTokens: readonly number[]) => ({
-      chosenTokens,
-      rejectedTokens,
-    });
-    const rows = rewardRows([pair(a, b), pair(a, b), pair(a, b), pair(b, a)]);
-    const loss = bradleyTerry();
-    for (let step = 0; step < 60; step++) {
-      await trainer.forwardBackward(rows, loss);
-      await trainer.optimStep({ learningRate: step < 40 ? 0.01 : 0.002 });
-    }
-    const trained: SequenceClassifier = trainer.model;
-    const [[first], [second]] = (await trained.logits([[...a], [...b]])) as [Float32Array, Float32Array];
-    expect(Math.abs(first! - second! - Math.log(3))).toBeLessThan(0.02);
-  });
+  it('learns the log-odds of what is preferred: the maximum of the likelihood of counts', () =>
+    onEngine(onnxruntimeEngine(), async () => {
+      // Of two answers the first is preferred three times of four, so r₁ - r₂ = log 3 at the optimum.
+      const model = await SequenceClassifier.fromCausalLM(await tinyModel('llama', 3));
+      const trainer = await Trainer.create(model, { optimizer: adamW(), maxGradNorm: 0 });
+      const [a, b] = [
+        [5, 6, 7],
+        [5, 9, 4],
+      ] as const;
+      const pair = (chosenTokens: readonly number[], rejectedTokens: readonly number[]) => ({
+        chosenTokens,
+        rejectedTokens,
+      });
+      const rows = rewardRows([pair(a, b), pair(a, b), pair(a, b), pair(b, a)]);
+      const loss = bradleyTerry();
+      for (let step = 0; step < 60; step++) {
+        await trainer.forwardBackward(rows, loss);
+        await trainer.optimStep({ learningRate: step < 40 ? 0.01 : 0.002 });
+      }
+      const trained: SequenceClassifier = trainer.model;
+      const [[first], [second]] = (await trained.logits([[...a], [...b]])) as [Float32Array, Float32Array];
+      expect(Math.abs(first! - second! - Math.log(3))).toBeLessThan(0.02);
+    }));
 
   it('does not see a constant that is added to all rewards, but for η', async () => {
     const lossAt = async (shift: number, centerRewardsCoefficient = 0) => {

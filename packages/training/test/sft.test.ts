@@ -1,9 +1,6 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { realize, tensor } from '@posttrain/core-tensor';
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
@@ -470,30 +467,6 @@ describe('checkpoints', () => {
     expect(rest.history).toEqual(whole.history);
     expect(rest.summary.train_loss).toBe(whole.summary.train_loss);
     expect(await bytesOf(join(resumed, 'checkpoint-12'))).toEqual(await bytesOf(join(straight, 'checkpoint-12')));
-  });
-
-  it('make a run that was killed at any moment end with the same weights, bit for bit', async () => {
-    const [straight, killed] = [join(folder, 'a'), join(folder, 'b')];
-    await smallRun({ outputFolder: straight });
-    const run = async (...fatalStep: string[]) => {
-      const program = join(import.meta.dirname, 'sft-run.ts');
-      const child = spawn(process.execPath, ['--import', 'tsx', program, killed, ...fatalStep], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      const exit = once(child, 'exit');
-      const steps: number[] = [];
-      for await (const line of createInterface(child.stdout)) steps.push(Number(line));
-      return { exit: await exit, steps };
-    };
-    const fatalStep = 1 + Math.floor(Math.random() * 6);
-    const first = await run(String(fatalStep));
-    expect(first.exit).toEqual([null, 'SIGKILL']);
-    const second = await run();
-    expect(second.exit).toEqual([0, null]);
-    // It went on from the last complete checkpoint, and did no more than the step that was lost again.
-    expect(second.steps[0]).toBeGreaterThanOrEqual(first.steps.at(-1)!);
-    expect(second.steps.at(-1)).toBe(12);
-    expect(await bytesOf(join(killed, 'checkpoint-12'))).toEqual(await bytesOf(join(straight, 'checkpoint-12')));
   });
 
   it('are refused by a run with other rows or another adapter', async () => {
