@@ -8,8 +8,8 @@ const suffix = slow ? 'slow.test.ts' : 'test.ts';
 
 /**
  * Isolation: each of these files has a process of its own, since it changes what belongs to a process or measures it. The
- * others share a few processes (slow ones none), so that a package is loaded once for many files: loading took a third of
- * the time.
+ * others share a few processes (slow ones none), so that a package is loaded once for many files: loading took about a
+ * quarter of the time.
  */
 const isolated = [
   // The driver of the GPU that a process finds, and what a device holds.
