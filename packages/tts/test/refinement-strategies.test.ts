@@ -178,6 +178,25 @@ describe('chains of thought', () => {
     await expect(none).rejects.toThrow(/none of 3 points was written/);
   });
 
+  interface Skeleton {
+    readonly skeleton: string;
+    readonly asked: string[];
+    readonly contents: string[];
+  }
+  it.each(goldenOf<{ runs: Skeleton[] }>('skeletons', 'authors').runs)(
+    'skeleton: asks for the points that the authors’ code does of $skeleton',
+    async ({ skeleton, asked, contents }) => {
+      const points: string[] = [];
+      const generator = replying((prompt) => (prompt === 'outline' ? skeleton : `about ${prompt}`));
+      const { text } = await skeletonOfThought(problem, {
+        ...{ generator, n: 10, skeletonPrompt: () => 'outline' },
+        expandPrompt: (_, __, point) => `${points.push(point)}`,
+      });
+      expect(points).toEqual(asked.map((it) => it.split('|')[1]));
+      expect(text.split('\n')).toEqual(contents.map((content, i) => `${points[i]}: ${content}`));
+    },
+  );
+
   it('self-polish: rewrites the problem until two versions in a row have one answer', async () => {
     const answers: Record<string, string> = { q: '1', q1: '2', q2: '3', q3: '3', q4: '4' };
     const polishing = (from: Record<string, string>) =>
@@ -375,6 +394,25 @@ describe('length and thinking budgets', () => {
     await expect(exit({ generator: silent })).rejects.toThrow(/needs the log-probability of each token/);
   });
 
+  it.each(
+    goldenOf<{ cases: { logProbs: number[]; geometric: number; arithmetic: number }[] }>('deer', 'authors').cases,
+  )(
+    'DEER is as sure of a trial answer as the authors’ code: $logProbs',
+    async ({ logProbs, geometric, arithmetic }) => {
+      const generator = replying((_, __, { prefix = '' }) =>
+        prefix.endsWith('boxed{')
+          ? { ...completion('7', logProbs.length), logProbs, stop: '}' }
+          : { ...completion('so', 1), finishReason: 'stop', stop: prefix.includes('</think>') ? null : 'Wait' },
+      );
+      const run = (threshold: number) => deer(problem, { generator, n: 1, maxThinkingTokens: 2, threshold });
+      const { trace } = await run(0);
+      const [confidence] = trace.nodes.flatMap(({ payload }) => (payload as { confidence?: number })?.confidence ?? []);
+      // Theirs takes each probability to float32.
+      expect(confidence).toBeCloseTo(geometric, 6);
+      expect(confidence!).toBeLessThanOrEqual(arithmetic + 1e-12);
+    },
+  );
+
   it('blockwise controlled decoding keeps the best block of each place: of all tokens it is best-of-N, of one K is plain', async () => {
     // A letter a token, by the seed and the place, and four letters in all; a text is worth its letters' places.
     const letters = () =>
@@ -510,6 +548,38 @@ describe('mur', () => {
       expect(text.split('\n').map((step) => step !== '0')).toEqual(scaled);
       const chosen = trace.nodes.find(({ status }) => status === 'chosen');
       expect((chosen!.payload as { momentum: number }).momentum).toBeCloseTo(end, 12);
+    },
+  );
+
+  interface AuthorsWalk {
+    readonly momentum: number;
+    readonly gamma: number;
+    readonly steps: { first: number[]; again: number[][]; scores: number[] }[];
+    readonly chosen: number[];
+    readonly before: (number | null)[];
+  }
+  it.each(goldenOf<{ runs: AuthorsWalk[] }>('mur', 'authors').runs)(
+    'takes the steps that the authors’ code takes: α $momentum, γ $gamma',
+    async ({ steps, chosen, before, momentum, gamma }) => {
+      const generator = replying((_, k, { prefix = '' }) => {
+        const step = prefix.split('\n').length - 1;
+        const { first, again } = steps[step]!;
+        const logProbs = k === 0 ? first : again[k - 1]!;
+        return { ...completion(`${k}`, logProbs.length), stop: step === steps.length - 1 ? null : '\n', logProbs };
+      });
+      const verifier = table((text) => {
+        const taken = text.trimEnd().split('\n');
+        return steps[taken.length - 1]!.scores[Number(taken.at(-1)) - 1] ?? null;
+      });
+      const options = { generator, verifier, n: steps[0]!.again.length, stop: ['\n'], momentum, gamma };
+      const { text, trace } = await mur(problem, options);
+      expect(text.split('\n').map(Number)).toEqual(chosen);
+      // The momentum before the steps that were scaled is that of the step before.
+      const kept = trace.nodes.flatMap(({ payload }) => (payload as { momentum?: number })?.momentum ?? []);
+      for (const [t, wanted] of before.entries()) {
+        expect(wanted === null).toBe(chosen[t] === 0);
+        if (wanted !== null) expect(kept[t - 1]).toBeCloseTo(wanted, 6);
+      }
     },
   );
 

@@ -984,6 +984,33 @@ describe('recursiveSelfAggregation', () => {
     expect(merged.map(({ parents }) => new Set(parents).size)).toEqual(new Array(8).fill(4));
   });
 
+  interface Populations {
+    readonly n: number;
+    readonly subset: number;
+    readonly steps: number;
+    readonly draws: number[][][];
+    readonly first: number[];
+    readonly asked: number[][];
+    readonly last: number[];
+    readonly majority: number;
+  }
+  it.each(goldenOf<{ runs: Populations[] }>('self-aggregation', 'authors').runs)(
+    'makes the populations of the authors’ code, with the same draws: N = $n, K = $subset, T = $steps',
+    async ({ n, subset, steps, first, asked, last, majority }) => {
+      const shown: number[][] = [];
+      const generator = judgedBy(first.map(String), (prompt) => {
+        const numbers = [...prompt.matchAll(/Candidate \d+:\n(\d+)/g)].map(([, it]) => Number(it));
+        shown.push(numbers);
+        return String(numbers.reduce((sum, x, i) => sum + (i + 1) * x, 0) % 7);
+      });
+      const { answer, trace } = await recursiveSelfAggregation(problem, { generator, n, subset, steps });
+      expect(shown).toEqual(asked);
+      expect(answer).toBe(String(majority));
+      const written = trace.nodes.filter(({ text, parents }) => text !== '' && !parents);
+      expect(written.slice(-n).map(({ text }) => Number(text))).toEqual(last);
+    },
+  );
+
   it('with K = 1 is chains of revision, and returns the last whole population of a budget', async () => {
     const { generator, result } = ask(['1', '5'], { steps: 2, subset: 1 });
     await result;
