@@ -14,6 +14,7 @@ from golden import output_folder, write_json  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import agents  # noqa: E402
+import choices  # noqa: E402
 import rewards  # noqa: E402
 import rows  # noqa: E402
 import searches  # noqa: E402
@@ -32,6 +33,12 @@ COMMITS = {
     "imagination-research/sot": "54f506fee30b762f794321f56d9fc1daeac438bf",
     "ysymyth/ReAct": "6bdb3a1fd38b8188fc7ba4102969fe483df8fdc9",
     "noahshinn/reflexion": "218cf0ef1df84b05ce379dd4a8e47f17766733a0",
+    "huggingface/llm-swarm": "c3249dbfd060befa36e51048b4c632dbb00eec64",
+    "openreasoner/openr": "54ae004c69623ebb9a97b22211d6b236033a710d",
+    "CyberAgentAILab/regularized-bon": "e1790a8ae016842ce2c9ed3f7d485725c58f1846",
+    "SecureAIAutonomyLab/MA-ToT": "e861423ecdf26ed76cf05b9127e2aef2b06facd3",
+    "WooooDyy/Self-Polish": "d8d896dd93cabf54959216a9f863a7d277be5283",
+    "nishadsinghi/sc-genrm-scaling": "1d310ee8883b6cb3eeee7d3d302bddd0c90e716c",
 }
 
 # File -> repository and what reads its checkout.
@@ -49,6 +56,12 @@ FILES = {
     "skeletons": ("imagination-research/sot", searches.skeletons),
     "react": ("ysymyth/ReAct", agents.react),
     "reflexion": ("noahshinn/reflexion", agents.reflexion),
+    "constitution": ("huggingface/llm-swarm", rows.constitution),
+    "omega-prm": ("openreasoner/openr", rows.omega_prm),
+    "regularized": ("CyberAgentAILab/regularized-bon", choices.regularized),
+    "multi-agent": ("SecureAIAutonomyLab/MA-ToT", choices.agents),
+    "self-polish": ("WooooDyy/Self-Polish", choices.versions),
+    "verdicts": ("nishadsinghi/sc-genrm-scaling", choices.verdicts),
 }
 
 if __name__ == "__main__":

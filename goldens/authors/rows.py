@@ -1,5 +1,9 @@
-"""Rows that RAFT and R-Tuning make, and averages of clients."""
+"""Rows that RAFT, R-Tuning, Constitutional AI and OmegaPRM make, and averages of clients."""
 
+import ast
+import asyncio
+import contextlib
+import io
 import json
 import types
 
@@ -128,3 +132,87 @@ def federated(root):
 
     prox = {"begun": [p.tolist() for p in begun], "local": [p.tolist() for p in local], "gradients": [[mu, gradient(mu)] for mu in (0.01, 0.5, 2.0)]}
     return {"rounds": rounds, "prox": prox}
+
+
+def nested(path, names, given):
+    """Functions that a file has inside of others or of a block, run with what they are given."""
+    found = [node for node in ast.walk(ast.parse(path.read_text())) if getattr(node, "name", None) in names]
+    scope = dict(given)
+    exec(compile(ast.Module(found, []), str(path), "exec"), scope)
+    return scope
+
+
+CONSTITUTION = [{"critic": f"what is rude {i}?", "revision": f"again {i}"} for i in range(3)]
+# Of each row the principle that our step draws with seed 0.
+PRINCIPLES = [0, 2, 2, 0]
+
+
+def constitution(root):
+    asked = []
+
+    async def say(prompt, **_):
+        asked.append(prompt)
+        said = {1: "rude rude", 3: "it is rude"}
+        return said.get(len(prompt)) or prompt[1][1].replace(" rude", "")
+
+    waiting = [CONSTITUTION[i] for i in PRINCIPLES]
+    given = {
+        **{"system_chat": [], "constitutions": CONSTITUTION, "STOP_SEQ": ["User:"], "semaphore": contextlib.nullcontext()},
+        "random": types.SimpleNamespace(choice=lambda _: waiting.pop(0)),
+        "client": types.SimpleNamespace(text_generation=say),
+        "tokenizer": types.SimpleNamespace(apply_chat_template=lambda chat, tokenize: [[one["role"], one["content"]] for one in chat], encode=list),
+        "args": types.SimpleNamespace(max_new_tokens=9, temperature=1),
+    }
+
+    class Turn:
+        async def __aenter__(self):
+            return self
+
+        async def __aexit__(self, *_):
+            return None
+
+    scope = nested(root / "examples/constitutional-ai/generate_dataset.py", ["process_text", "process"], given | {"semaphore": Turn()})
+    rows = []
+    for i in range(len(PRINCIPLES)):
+        begun = len(asked)
+        _, _, _, row = asyncio.run(scope["process_text"]("train", i, f"q{i}"))
+        pair = scope["process"](row)
+        rows.append({"prompt": f"q{i}", "principle": PRINCIPLES[i], "asked": asked[begun:], "critique": row["critic_response"], "chosen": pair["chosen"][-1]["content"], "rejected": pair["rejected"][-1]["content"]})
+    return {"constitution": CONSTITUTION, "rows": rows}
+
+
+def omega_prm(root):
+    """openr's OmegaPRM, which is not of the paper's authors: values of states, and the first error of solutions whose later states have none that is right."""
+    names = ["separate_steps", "check_correctness", "State", "SearchTree", "CandidatePool", "OmegaPRM"]
+    given = {"re": __import__("re"), "math": __import__("math"), "heapq": __import__("heapq"), "itertools": __import__("itertools")}
+    typing = {name: getattr(__import__("typing"), name) for name in ("List", "Tuple", "Dict", "Any", "Optional")}
+    scope = pick(root / "data/omegaPRM_v2/omegaprm.py", names, given | typing | {"LanguageModel": object})
+    errors = []
+    for steps in range(2, 10):
+        for error in range(1, steps + 1):
+            # From a state whose last step is before the error half of the rollouts are right.
+            alive = lambda prefix, error=error: all(int(step[1:]) < error for step in prefix.split("\n\n")[1:])  # noqa: E731
+            model = types.SimpleNamespace(
+                generate_rollout=lambda prefix, k, alive=alive: [f"so {k * 0 + (1 if i % 2 == 0 and alive(prefix) else 0)}" for i in range(k)],
+                evaluate_correctness=lambda text, answer: text.endswith(f"so {answer}"),
+            )
+            search = scope["OmegaPRM"](model, 0.125, 0.5, 0.9, 500, 4, 1, 100, False)
+            search.reset()
+            search.expected_answer = "1"
+            root_state = scope["State"]("q")
+            search.T.add_state(root_state)
+            with contextlib.redirect_stdout(io.StringIO()):
+                search.expansion_phase_binary_search(root_state, "\n\n".join(f"s{i + 1}" for i in range(steps)))
+            dead = [state.solution_prefix.count("\n\n") for state in search.T.nodes if state.MC == 0]
+            errors.append([steps, error, min(dead)])
+    values = []
+    for right in ([1, 0, 0, 1], [0, 0, 0], [1, 1], [1, 0, 0, 0, 0, 0, 0]):
+        model = types.SimpleNamespace(generate_rollout=lambda *_, right=right: [f"so {x}" for x in right], evaluate_correctness=lambda text, answer: text.endswith(answer))
+        search = scope["OmegaPRM"](model, 0.125, 0.5, 0.9, 500, len(right), 1, 100, False)
+        search.reset()
+        search.expected_answer = "1"
+        state = scope["State"]("q")
+        search.T.add_state(state)
+        search.monte_carlo_estimation(state)
+        values.append([right, state.MC])
+    return {"errors": errors, "values": values}

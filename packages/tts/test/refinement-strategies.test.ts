@@ -210,6 +210,29 @@ describe('chains of thought', () => {
     expect(await selfPolish(problem, cut)).toMatchObject({ answer: '1', exhausted: 'maxCompletions' });
   });
 
+  interface Polished {
+    readonly answers: string[];
+    readonly iterations: number;
+    readonly polished: string[];
+    readonly answer: string;
+  }
+  it.each(goldenOf<{ runs: Polished[] }>('self-polish', 'authors').runs)(
+    'self-polish: rewrites and answers as the authors’ code does: $answers, at most $iterations times',
+    async ({ answers, iterations, polished, answer }) => {
+      const asked: string[] = [];
+      const generator = replying((prompt) => {
+        if (!prompt.startsWith('polish ')) return answers[Number(prompt)]!;
+        asked.push(prompt.slice(7));
+        return String(Number(asked.at(-1)) + 1);
+      });
+      const polishPrompt = (version: string) => `polish ${version}`;
+      const options = { generator, n: 1, maxIterations: iterations, polishPrompt };
+      const result = await selfPolish({ prompt: '0' }, options);
+      expect(asked).toEqual(polished);
+      expect(Number(result.answer)).toBe(Number(answer));
+    },
+  );
+
   it('chain-of-verification: asks without the response, and revises by what it heard', async () => {
     const generator = replying((prompt) => {
       if (prompt === 'q') return 'Paris, Rome and Bern.';

@@ -201,6 +201,35 @@ describe('minimumBayesRisk and regularizedBestOfN', () => {
     expect((await regularized({ regularizer: 'wasserstein', beta: 8.1, utility: same })).text).toBe('3');
   });
 
+  interface Regularized {
+    readonly rewards: number[];
+    readonly logProbs: number[];
+    readonly likeness: number[][];
+    readonly best: number;
+    readonly wasserstein: number[];
+    readonly kl: number[];
+  }
+  it('chooses what the authors’ code chooses at every β', async () => {
+    const { betas, tables } = goldenOf<{ betas: number[]; tables: Regularized[] }>('regularized', 'authors');
+    for (const { rewards, logProbs, likeness, ...theirs } of tables) {
+      const choice = async (regularizer: 'kl' | 'wasserstein', beta: number) => {
+        const drawn = rewards.map((_, i) => ({ ...completion(`${i}`), logProbs: [logProbs[i]!] }));
+        const options = {
+          generator: completions(drawn),
+          verifier: table((text) => rewards[Number(text)]!),
+          n: rewards.length,
+        };
+        const utility = (a: string, b: string) => likeness[Number(a)]![Number(b)]!;
+        return Number((await regularizedBestOfN(problem, { ...options, regularizer, beta, utility })).text);
+      };
+      expect(await choice('kl', 0)).toBe(theirs.best);
+      for (const regularizer of ['kl', 'wasserstein'] as const) {
+        const chosen = await Promise.all(betas.map((beta) => choice(regularizer, beta)));
+        expect(chosen).toEqual(theirs[regularizer]);
+      }
+    }
+  });
+
   it('refuses what it lacks by name', async () => {
     await expect(regularized({ regularizer: 'wasserstein' })).rejects.toThrow(/utility is .*a function of two texts/);
     const without = { regularizer: 'kl', generator: scripted(['5']), n: 1 };

@@ -227,6 +227,25 @@ describe('multiAgentTreeOfThoughts', () => {
     await expect(run(['b'], () => null)).rejects.toThrow(/no path of 3 agents is valid/);
   });
 
+  interface Rounds {
+    readonly rounds: [answer: string, valid: number][][];
+    readonly answer: string;
+    readonly asked: number;
+  }
+  it.each(goldenOf<{ runs: Rounds[] }>('multi-agent', 'authors').runs)(
+    'answers what the authors’ code does after as many trees, where a path is valid: $answer of $asked',
+    async ({ rounds, answer, asked }) => {
+      const paths = rounds.flat().map(([said, valid]) => `${valid ? 'right' : 'wrong'} ${said}`);
+      const prompts: unknown[] = [];
+      const options = { generator: agents(paths, prompts), rounds: 3, agreement: 2 };
+      const found = run(paths, (text) => Number(text.startsWith('right')), options);
+      if (rounds.flat().every(([, valid]) => valid === 0))
+        await expect(found).rejects.toThrow(/no path of 3 agents is valid/);
+      else expect((await found).answer).toBe(answer);
+      expect(prompts).toHaveLength(asked);
+    },
+  );
+
   it('has another round where no answer has most votes, with what was rejected', async () => {
     const prompts: unknown[] = [];
     const paths = ['a', 'b', 'no c', 'b', 'b', 'a'];
