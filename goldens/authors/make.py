@@ -38,6 +38,13 @@ COMMITS = {
     "CyberAgentAILab/regularized-bon": "e1790a8ae016842ce2c9ed3f7d485725c58f1846",
     "SecureAIAutonomyLab/MA-ToT": "e861423ecdf26ed76cf05b9127e2aef2b06facd3",
     "WooooDyy/Self-Polish": "d8d896dd93cabf54959216a9f863a7d277be5283",
+    "PRIME-RL/PRIME": "18ad596f08d487bb546d80d738d99ec697bd2e75",
+    "yangkevin2/naacl-2021-fudge-controlled-generation": "32c60893d9e03502197e2b6856b32516a4742a04",
+    "ULTR-Community/ULTRA_pytorch": "1757587f369336ac5b76c48f9805e4e921597a3b",
+    "Rafa-zy/QLASS": "6f2cdf49f7f030c6604e9678d9db8ac4abe00fee",
+    "iamhankai/Forest-of-Thought": "97bdbabe6d7abd0a8fdeb6550ab197225b7ccfa2",
+    "kojima-takeshi188/zero_shot_cot": "5ef330fcdeec0cd26aee27943504f91f8ec1c33c",
+    "amazon-science/auto-cot": "ec9caa32a69cfd7203c33df76d31cb48e726d6a7",
     "nishadsinghi/sc-genrm-scaling": "1d310ee8883b6cb3eeee7d3d302bddd0c90e716c",
 }
 
@@ -61,6 +68,13 @@ FILES = {
     "regularized": ("CyberAgentAILab/regularized-bon", choices.regularized),
     "multi-agent": ("SecureAIAutonomyLab/MA-ToT", choices.agents),
     "self-polish": ("WooooDyy/Self-Polish", choices.versions),
+    "cross-entropy": ("PRIME-RL/PRIME", rewards.cross_entropy),
+    "fudge": ("yangkevin2/naacl-2021-fudge-controlled-generation", rewards.fudge),
+    "propensities": ("ULTR-Community/ULTRA_pytorch", rewards.propensities),
+    "q-values": ("Rafa-zy/QLASS", choices.q_values),
+    "forests": ("iamhankai/Forest-of-Thought", choices.forests),
+    "zero-shot": ("kojima-takeshi188/zero_shot_cot", choices.zero_shot),
+    "demonstrations": ("amazon-science/auto-cot", choices.demonstrations),
     "verdicts": ("nishadsinghi/sc-genrm-scaling", choices.verdicts),
 }
 

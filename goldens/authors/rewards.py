@@ -1,10 +1,14 @@
-"""Rewards of steps by implicit PRM, of lengths by L1, of the format by open-r1."""
+"""Rewards of steps by implicit PRM and the loss that they come of, of lengths by L1, of the format by open-r1; FUDGE's next tokens; propensities of ULTRA."""
 
+import ast
+import copy
+import random
 import re
 import types
 
 import torch
 from golden import pick
+from stand_in import rounded
 
 LETTERS = ";abcx"
 
@@ -81,3 +85,74 @@ def format_tags(root):
     scope = pick(root / "src/open_r1/rewards.py", ["format_reward"], {"re": re})
     found = scope["format_reward"]([[{"content": text}] for text in FORMATS])
     return {"cases": [[text, reward] for text, reward in zip(FORMATS, found, strict=True)]}
+
+
+def cross_entropy(root):
+    """PRIME's loss of the reward model, and its gradient by the log-ratios of tokens."""
+    scope = pick(root / "training/verl/trainer/ppo/core_algos.py", ["compute_ce_dpo_loss_rm"], {"torch": torch})
+    torch.manual_seed(14)
+    cases = []
+    for beta in (0.05, 0.5):
+        ratios = rounded(3 * torch.randn(5, 4).double()).requires_grad_()
+        lengths = [4, 1, 3, 2, 4]
+        mask = torch.tensor([[float(i < n) for i in range(4)] for n in lengths]).double()
+        right = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0]).double()
+        loss = scope["compute_ce_dpo_loss_rm"](ratios, right, mask, beta)
+        (gradient,) = torch.autograd.grad(loss, ratios)
+        cut = lambda rows, lengths=lengths: [row[:n] for row, n in zip(rows.tolist(), lengths, strict=True)]  # noqa: E731
+        cases.append({"beta": beta, "logRatios": cut(ratios.detach()), "right": right.tolist(), "loss": loss.item(), "gradient": cut(gradient)})
+    return {"cases": cases}
+
+
+def fudge(root):
+    """Greedy continuations by FUDGE's loop over tables: the policy's of two tokens, the classifier's of three."""
+    torch.manual_seed(15)
+    size, length, cases = 5, 6, []
+    function = pick(root / "predict_formality.py", ["_generate_no_beam_search"], {"torch": torch})["_generate_no_beam_search"]
+    for weight in (0.0, 1.0, 4.0):
+        policy, classifier = rounded(torch.randn(size, size, size)), rounded(2 * torch.randn(size, size, size))
+
+        class Model:
+            config = types.SimpleNamespace(is_encoder_decoder=True)
+
+            def prepare_inputs_for_generation(self, ids, **_):
+                return {"input_ids": ids}
+
+            def __call__(self, input_ids, return_dict):
+                logits = policy[input_ids[:, -2], input_ids[:, -1]][:, None]  # noqa: B023
+                made = type("Outputs", (dict,), {"logits": logits})
+                return made()
+
+            def postprocess_next_token_scores(self, scores, **_):
+                return scores
+
+        # Theirs has a padding token in front, which the classifier is not shown.
+        condition = lambda ids, *_: classifier[ids[:, -3], ids[:, -2], ids[:, -1]][:, None]  # noqa: B023, E731
+        given = {"do_sample": False, "temperature": 1, "top_k": 0, "top_p": 1, "repetition_penalty": 1, "no_repeat_ngram_size": 0, "bad_words_ids": None}
+        more = {"pad_token_id": 0, "eos_token_id": None, "batch_size": 1, "attention_mask": None, "use_cache": False, "model_kwargs": {}}
+        found = function(Model(), condition, weight, size, input_ids=torch.tensor([[0, 1, 2]]), cur_len=3, max_length=3 + length, min_length=0, **given, **more)
+        cases.append({"lambda": weight, "policy": policy.tolist(), "classifier": classifier.tolist(), "begun": [1, 2], "tokens": found[0, 3:].tolist()})
+    return {"cases": cases}
+
+
+def propensities(root):
+    """Clicks of sessions whose lists are shuffled, and ULTRA's inverse propensities of them; with 400 sessions in the place of ten million."""
+    source = (root / "ultra/utils/propensity_estimator.py").read_text().replace("10e6", "400")
+    tree = ast.parse(source)
+    tree.body = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    clicks: list[list[int]] = []
+    draw = random.Random(16)
+    shuffles = types.SimpleNamespace(randint=draw.randint, shuffle=draw.shuffle)
+    scope = {"copy": copy, "random": shuffles, "json": None, "CM": None}
+    exec(compile(tree, "propensity_estimator", "exec"), scope)
+    looks = [1.0, 0.6, 0.3, 0.1]
+
+    def sample(labels):
+        clicks.append([int(draw.random() < look * (0.8 if label else 0.2)) for look, label in zip(looks, labels, strict=True)])
+        return clicks[-1], None, None
+
+    estimator = scope["RandomizedPropensityEstimator"]()
+    data = types.SimpleNamespace(rank_list_size=4, labels=[[1, 0, 0, 1], [0, 0, 1, 0]])
+    estimator.estimateParametersFromModel(types.SimpleNamespace(sampleClicksForOneList=sample), data)
+    counts = [sum(session[k] for session in clicks) for k in range(4)]
+    return {"sessions": len(clicks), "clicks": counts, "inverse": estimator.IPW_list}

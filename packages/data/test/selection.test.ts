@@ -4,6 +4,7 @@ import {
   type FeatureRequest,
   type Generator,
   type GradientOptions,
+  type Prompt,
   type RowGradients,
   type Scorer,
   unigramTrainer,
@@ -416,8 +417,8 @@ describe('constitutionalRevision', () => {
     };
     const rows = theirs.rows.map(({ prompt: content }) => ({ prompt: [{ role: 'user' as const, content }] }));
     const named = theirs.constitution.map(({ critic: critique, revision }) => ({ critique, revision }));
-    const revise = constitutionalRevision<object>({ generator: speaker, principles: named, batchSize: 1 });
-    const made = await pipeline<object>(rows, [revise]).collect();
+    const revise = constitutionalRevision<{ prompt: Prompt }>({ generator: speaker, principles: named, batchSize: 1 });
+    const made = await pipeline(rows, [revise]).collect();
     expect(asked).toEqual(theirs.rows.flatMap((row) => row.asked));
     expect(
       made.map(({ completion, initial, revisions: [first] }) => [

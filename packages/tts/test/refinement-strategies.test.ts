@@ -84,6 +84,36 @@ describe('chains of thought', () => {
     expect(cut).toMatchObject({ answer: '8', exhausted: 'maxCompletions' });
   });
 
+  const { question: whatIs, runs: stages } = goldenOf<{
+    question: string;
+    runs: { dataset: string; asked: string[] }[];
+  }>('zero-shot', 'authors');
+  it.each(stages)('zero-shot: gives the model what the authors’ code gives it, of $dataset', async ({ asked }) => {
+    const generator = replying((_, __, { prefix = '' }) => (prefix.includes('so 8') ? ' 8.' : ' 3 and 5, so 8'));
+    const answerTrigger = asked[1]!.slice(asked[0]!.length + ' 3 and 5, so 8'.length);
+    const prompt = `Q: ${whatIs}\nA: `;
+    const result = await zeroShotCot({ prompt }, { generator, n: 1, answerTrigger });
+    expect(generator.requests.map((request) => `${request.prompt}${request.prefix}`)).toEqual(asked);
+    expect(result.answer).toBe('8');
+  });
+
+  it('auto-CoT: shows the questions that the authors’ code does, of the same clusters', async () => {
+    type Reasoned = [place: number, words: string, chain: string, answer: string];
+    const { corpus, shown } = goldenOf<{ corpus: Reasoned[]; shown: string[] }>('demonstrations', 'authors');
+    const of = (words: string) => corpus.find((it) => it[1] === words)!;
+    const embedder = {
+      name: 'line',
+      embed: async (texts: readonly string[]) => texts.map((words) => new Float32Array([of(words)[0]])),
+    };
+    const generator = replying((prompt) =>
+      prompt.endsWith('Q: q\nA:') ? ' It is 9.' : ` ${of(prompt.slice(3, -3))[2]}`,
+    );
+    const questions = corpus.map(([, words]) => words);
+    await autoCot(problem, { generator, embedder, questions, clusters: 4, n: 1 });
+    const asked = promptsOf(generator).at(-1)!.split('\n\n').slice(0, -1);
+    expect(asked.map((it) => it.split('\n')[0]!.slice(3)).sort()).toEqual([...shown].sort());
+  });
+
   const demonstrations = [
     { question: '1 + 1?', reasoning: 'One and one.', answer: '2' },
     { question: '2 + 3?', reasoning: 'Two.\nThree.\nTogether 5.', answer: '5' },

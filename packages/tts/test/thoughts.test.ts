@@ -290,6 +290,18 @@ describe('forestOfThought', () => {
     expect(found.trace.spent).toMatchObject({ completions: 2 * 2, verifierCalls: 0 });
   });
 
+  it.each(goldenOf<{ runs: { answers: string; planted: number; best: string | null }[] }>('forests', 'authors').runs)(
+    'plants as many trees as the authors’ code, and asks the expert where that has no answer of most: $answers',
+    async ({ answers, planted, best }) => {
+      const { trace, answer, votes } = await run(value({}, answers), { trees: answers.length });
+      expect(trace.spent.completions).toBe(2 * planted);
+      const isMajority = votes[0]!.count * 2 > answers.length;
+      if (isMajority) expect(answer).toBe(best);
+      // Theirs is content with most, ours with more than half of all: here no tree's answer but b is right for the expert.
+      else expect([trace.spent.verifierCalls, answer]).toEqual([planted, 'b']);
+    },
+  );
+
   it('asks the expert where there is no consensus, and counts only trees that are sure', async () => {
     // Two for a, one for b, of four: no majority of trees; the expert knows b.
     expect(await run(value({}, 'aabc'), { trees: 4 })).toMatchObject({ answer: 'b', score: 1 });
