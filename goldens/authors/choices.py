@@ -260,4 +260,17 @@ def demonstrations(root):
     with mock.patch("sys.argv", ["run_demo.py", "--task", "aqua", "--pred_file", "log", "--demo_save_dir", "demos"]), contextlib.redirect_stdout(io.StringIO()):
         scope["main"]()
     shown = [one["question"][3:-3] for one in json.loads(written["demos"])["demo"]]
-    return {"corpus": CORPUS, "shown": shown}
+    return {"corpus": CORPUS, "shown": shown, "fewShot": few_shot(root)}
+
+
+# Question, chain of thought and answer.
+SHOWN = [["1 + 1?", "One and one.", "2"], ["Is 7 odd?", "Half of 7 is no whole number. So it is.", "yes"]]
+
+
+def few_shot(root):
+    """The demonstrations of chain of thought as a text, by Auto-CoT's fork of the code of zero-shot chain of thought."""
+    demo = {"demo": [{"question": f"Q: {q}\nA:", "rationale": z, "pred_ans": y} for q, z, y in SHOWN]}
+    given = {"json": json, "random": random, "open": lambda *_, **__: io.StringIO(json.dumps(demo))}
+    scope = pick(root / "utils.py", ["create_demo_text"], given)
+    args = types.SimpleNamespace(demo_path="demo", direct_answer_trigger_for_fewshot="The answer is")
+    return {"demonstrations": SHOWN, "text": scope["create_demo_text"](args, cot_flag=True)}

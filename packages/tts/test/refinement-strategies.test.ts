@@ -132,6 +132,17 @@ describe('chains of thought', () => {
     await expect(odd).rejects.toThrow(/demonstrations is .*a list of { question, reasoning, answer }/);
   });
 
+  it('few-shot: shows demonstrations as the code of Auto-CoT’s authors does', async () => {
+    const { fewShot } = goldenOf<{ fewShot: { demonstrations: [string, string, string][]; text: string } }>(
+      'demonstrations',
+      'authors',
+    );
+    const generator = replying(() => ' The answer is 7.');
+    const shown = fewShot.demonstrations.map(([asked, reasoning, answer]) => ({ question: asked, reasoning, answer }));
+    await chainOfThought(problem, { generator, n: 1, demonstrations: shown });
+    expect(promptsOf(generator)[0]).toBe(`${fewShot.text}Q: q\nA:`);
+  });
+
   it('complexity-based: only the chains of most steps vote, and with K = N it is the majority vote', async () => {
     const texts = ['1', '1', '1', 'a\nb\n2', 'a\n2', 'a\n\n\n1'];
     const ask = (rest = {}) => complexityBased(problem, { generator: scripted(texts), n: 6, ...rest });
