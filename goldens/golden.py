@@ -1,6 +1,7 @@
 """What the golden scripts share: one thread, fixed seeds, small readable files."""
 
 import argparse
+import ast
 import json
 import os
 import sys
@@ -23,6 +24,20 @@ def output_folder(script: str) -> Path:
     folder = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def pick(path: Path, names: list[str], given: dict) -> dict:
+    """Functions and classes of a file by name, run with what they are given; the file's imports are not."""
+    tree = ast.parse(path.read_text())
+    tree.body = [
+        node
+        for node in tree.body
+        if getattr(node, "name", None) in names
+        or (isinstance(node, ast.Assign) and any(getattr(target, "id", None) in names for target in node.targets))
+    ]
+    scope = dict(given)
+    exec(compile(tree, str(path), "exec"), scope)
+    return scope
 
 
 def _is_scalar(value) -> bool:

@@ -4,7 +4,6 @@ OPEN_INSTRUCT, MS_SWIFT, OPENRLHF: folders of checkouts at the commits below, of
 A file whose checkout is not named is copied as it is. TRL is the installed one.
 """
 
-import ast
 import collections
 import importlib.util
 import itertools
@@ -20,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from golden import output_folder, write_json  # noqa: E402
+from golden import output_folder, pick, write_json  # noqa: E402
 
 COMMITS = {
     "OPEN_INSTRUCT": "e6c3044aa6201c8bfa4573c1b03142af599e730d",
@@ -28,20 +27,6 @@ COMMITS = {
     "OPENRLHF": "3c3be6234e0cb353e76bb8019947db9dfe99fca7",
 }
 HERE = Path(__file__).resolve().parent
-
-
-def pick(path: Path, names: list[str], given: dict) -> dict:
-    """Functions and classes of a file by name, run with what they are given; the file's imports are not."""
-    tree = ast.parse(path.read_text())
-    tree.body = [
-        node
-        for node in tree.body
-        if getattr(node, "name", None) in names
-        or (isinstance(node, ast.Assign) and any(getattr(target, "id", None) in names for target in node.targets))
-    ]
-    scope = dict(given)
-    exec(compile(tree, str(path), "exec"), scope)
-    return scope
 
 
 F1_TEXTS = [

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { type Embedder, type Generator, isPosttrainError, type Verifier } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -291,6 +291,9 @@ describe('split', () => {
   });
 });
 
+const authors = <T>(name: string): T =>
+  JSON.parse(readFileSync(new URL(`../../../goldens/authors/${name}.json`, import.meta.url), 'utf8')) as T;
+
 describe('raft', () => {
   const asked = Array.from({ length: 20 }, (_, i) => ({
     question: `What is ${i}?`,
@@ -341,6 +344,14 @@ describe('raft', () => {
     expect(documents[0]).toEqual(['fact 0', 'fact 1', 'fact 2']);
   });
 
+  test('has the documents and the text that the authors’ code has, with the same draws', async () => {
+    const { draws, rows: theirs } = authors<{ draws: [number, number[]][]; rows: object[] }>('raft');
+    const steps = [raft({ distractors: 2, oracleFraction: 0.5, format: 'tags' })];
+    const made = await pipeline<Row>(asked.slice(0, draws.length), steps, { seed: 4 }).collect();
+    expect(made.map(({ oracleIndex }) => oracleIndex)).toEqual(draws.map(([at]) => at));
+    expect(made.map(({ oracleIndex: _, ...row }) => row)).toEqual(theirs);
+  });
+
   test('says what is missing', async () => {
     await expect(pipeline<Row>(asked.slice(0, 3), [raft()]).collect()).rejects.toThrow(
       /there are 3 different documents, and 5 distractors/,
@@ -352,6 +363,36 @@ describe('raft', () => {
 });
 
 describe('rTuning', () => {
+  test('says of each row what the authors’ code says', async () => {
+    const { asked, ...theirs } = authors<{ asked: string[][]; unsure: string[]; unknown: string[] }>('r-tuning');
+    const rows = asked.map(([question, answer]) => ({
+      prompt: `Question: ${question} Answer:`,
+      completion: ` ${answer}`,
+    }));
+    const generator: Generator = {
+      name: 'table',
+      generate: async (requests) =>
+        requests.map(({ prompt }) => [
+          { text: asked.find(([question]) => String(prompt).includes(question!))![2]! },
+        ]) as never,
+    };
+    // Theirs looks for the answer in the first sentence.
+    const verifier: Verifier = {
+      name: 'first sentence',
+      verify: async (requests) =>
+        requests.map(({ completion, row }) => ({
+          score: Number(completion.split('.')[0]!.includes(String(row!.completion).trim())),
+        })),
+    };
+    const texts = async (options: object) =>
+      (await pipeline<Row>(rows, [rTuning({ generator, verifier, ...options })]).collect()).map(
+        ({ prompt, completion }) => `${prompt}${completion}`,
+      );
+    const question = /\. Are you sure.*\?/.exec(theirs.unsure[0]!)![0];
+    expect(await texts({ sure: `${question} I am sure.`, unsure: `${question} I am unsure.` })).toEqual(theirs.unsure);
+    expect(await texts({ sure: '.', refusal: ' I do not know the answer.' })).toEqual(theirs.unknown);
+  });
+
   /** Knows even numbers, and every third answer to others where several are drawn. */
   const model: Generator = {
     name: 'model',

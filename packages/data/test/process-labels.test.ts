@@ -1,4 +1,5 @@
 // Steps that make rows for reward models: labels by rollouts, and pairs by exchange.
+import { readFileSync } from 'node:fs';
 import type { GenerateRequest, Generator, Verifier } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { verificationPrompt } from '@posttrain/interfaces/verifiers';
@@ -129,6 +130,38 @@ describe('labels by rollouts', () => {
     };
     expect(await reasons(1)).toEqual(['every rollout is right']);
     expect(await reasons(0)).toEqual(['no rollout is right']);
+  });
+
+  it('labels a step and finds an error as openr does', async () => {
+    const url = new URL('../../../goldens/authors/omega-prm.json', import.meta.url);
+    const { errors, values } = JSON.parse(readFileSync(url, 'utf8')) as {
+      errors: [steps: number, error: number, found: number][];
+      values: [rollouts: number[], value: number][];
+    };
+    for (const [steps, error, found] of errors) {
+      expect(await firstError(steps, async (count) => count < error)).toBe(found);
+    }
+    for (const [rollouts, value] of values) {
+      const generator: Generator = {
+        name: 'given',
+        generate: async (requests) =>
+          requests.map(() =>
+            rollouts.map((right) => ({
+              ...{ text: `${right}`, finishReason: 'stop' as const, usage: { promptTokens: 1, completionTokens: 1 } },
+            })),
+          ),
+      };
+      const verifier: Verifier = {
+        name: 'ends with 1',
+        verify: async (requests) => requests.map(({ completion }) => ({ score: Number(completion.endsWith('1')) })),
+      };
+      const options = { generator, verifier, rollouts: rollouts.length };
+      const row = { prompt: 'q', completions: ['first', '1'] };
+      const [soft] = await pipeline([row], [mathShepherd({ ...options, estimation: 'soft' })]).collect();
+      const [hard] = await pipeline([row], [mathShepherd(options)]).collect();
+      expect(soft!.labels[0]).toBeCloseTo(value, 12);
+      expect(hard!.labels[0]).toBe(value > 0);
+    }
   });
 
   it('says what is wrong', async () => {

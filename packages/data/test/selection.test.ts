@@ -4,6 +4,7 @@ import {
   type FeatureRequest,
   type Generator,
   type GradientOptions,
+  type Prompt,
   type RowGradients,
   type Scorer,
   unigramTrainer,
@@ -386,4 +387,46 @@ describe('constitutionalRevision', () => {
     }
   });
   testDataStep(it, () => step(1), { rows: rowsOf(5) });
+
+  it('asks and keeps what llm-swarm’s example does, with the same principles', async () => {
+    interface Revised {
+      readonly prompt: string;
+      readonly principle: number;
+      readonly asked: [string, string][][];
+      readonly critique: string;
+      readonly chosen: string;
+      readonly rejected: string;
+    }
+    const url = new URL('../../../goldens/authors/constitution.json', import.meta.url);
+    const theirs = JSON.parse(readFileSync(url, 'utf8')) as {
+      constitution: { critic: string; revision: string }[];
+      rows: Revised[];
+    };
+    const asked: [string, string][][] = [];
+    const speaker: Generator = {
+      name: 'speaker',
+      generate: async (requests) =>
+        requests.map(({ prompt }) => {
+          const turns = (prompt as readonly { role: string; content: string }[]).map(
+            ({ role, content }): [string, string] => [role, content],
+          );
+          asked.push(turns);
+          const text = ['rude rude', 'it is rude', turns[1]?.[1].replace(' rude', '')][(turns.length - 1) / 2]!;
+          return [{ text, finishReason: 'stop' as const, usage: { promptTokens: 1, completionTokens: 1 } }];
+        }),
+    };
+    const rows = theirs.rows.map(({ prompt: content }) => ({ prompt: [{ role: 'user' as const, content }] }));
+    const named = theirs.constitution.map(({ critic: critique, revision }) => ({ critique, revision }));
+    const revise = constitutionalRevision<{ prompt: Prompt }>({ generator: speaker, principles: named, batchSize: 1 });
+    const made = await pipeline(rows, [revise]).collect();
+    expect(asked).toEqual(theirs.rows.flatMap((row) => row.asked));
+    expect(
+      made.map(({ completion, initial, revisions: [first] }) => [
+        first!.principle,
+        first!.critique,
+        completion,
+        initial,
+      ]),
+    ).toEqual(theirs.rows.map(({ principle, critique, chosen, rejected }) => [principle, critique, chosen, rejected]));
+  });
 });

@@ -197,6 +197,30 @@ describe('generativeVerifier', () => {
     });
   });
 
+  const { cases: verdicts } = JSON.parse(
+    readFileSync(new URL('../../../goldens/authors/verdicts.json', import.meta.url), 'utf8'),
+  ) as { cases: { yes: number[]; score: number }[] };
+  it.each(verdicts)(
+    'scores a solution whose verifications say Yes with $yes as the code of 2504.01005',
+    async ({ yes, score }) => {
+      const thoughts = yes.map((_, i) => `thought ${i}.`);
+      const generator: Generator = {
+        name: 'thinker',
+        generate: async (requests) =>
+          requests.map(() =>
+            thoughts.map((text) => ({
+              text,
+              finishReason: 'stop' as const,
+              usage: { promptTokens: 1, completionTokens: 1 },
+            })),
+          ),
+      };
+      const scorer = table(Object.fromEntries(yes.map((p, i) => [thoughts[i]!, [p, 1 - p] as const])));
+      const [verdict] = await generativeVerifier({ scorer, generator, n: yes.length }).verify(asked.slice(0, 1));
+      expect(verdict!.score).toBeCloseTo(score, 12);
+    },
+  );
+
   it('averages over thoughts, which it asks for and then shows, in texts and in messages', async () => {
     const thoughts = ['seems fine', 'seems odd'];
     const prompts: GenerateRequest[] = [];

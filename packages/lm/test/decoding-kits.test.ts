@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { Key, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { candidateScorer } from '@posttrain/interfaces';
@@ -265,6 +266,24 @@ describe('testDecodingMix', () => {
     expect(said[3]).toBe(Number.NEGATIVE_INFINITY);
   });
   testDecodingMix(it, 'fudge', ({ others: [model] }) => fudge({ classifier: { model }, lambda: 1.5 }));
+  const classifier = { model: { network: {}, weights: {} } as never };
+  it('FUDGE goes on greedily as the authors’ loop does, over tables', () => {
+    type Tables = number[][][];
+    const url = new URL('../../../goldens/authors/fudge.json', import.meta.url);
+    const { cases } = JSON.parse(readFileSync(url, 'utf8')) as {
+      cases: { lambda: number; policy: Tables; classifier: Tables; begun: number[]; tokens: number[] }[];
+    };
+    for (const { lambda, policy, classifier: odds, begun, tokens } of cases) {
+      const { combine } = fudge({ classifier, lambda });
+      const text = [...begun];
+      for (const _ of tokens) {
+        const [a, b] = text.slice(-2) as [number, number];
+        const mixed = combine(Float32Array.from(policy[a]![b]!), [Float32Array.from(odds[a]![b]!)], []);
+        text.push(mixed.indexOf(Math.max(...mixed)));
+      }
+      expect(text.slice(begun.length)).toEqual(tokens);
+    }
+  });
   it('FUDGE with the true p(a | prefix) draws texts as they come given that they have the attribute', () => {
     const uniforms = Key.fromSeed(5).uniformHost(200);
     const texts = Array.from({ length: 27 }, (_, i) => [Math.floor(i / 9), Math.floor(i / 3) % 3, i % 3]);
@@ -287,7 +306,7 @@ describe('testDecodingMix', () => {
       const total = begun.reduce((sum, i) => sum + policy[i]!, 0);
       return begun.reduce((sum, i) => sum + policy[i]! * attribute[i]!, 0) / total;
     };
-    const { combine } = fudge({ classifier: { model: { network: {}, weights: {} } as never } });
+    const { combine } = fudge({ classifier });
     const drawn = texts.map((text) =>
       text.reduce((p, token, t) => {
         const prefix = text.slice(0, t);

@@ -386,6 +386,26 @@ describe('implicit_prm', () => {
     await expectGolden(loss, completions, { options: {}, loss: golden.loss, gradient }, [0, 1, 2, 3]);
   });
 
+  it('is the loss of PRIME’s code, of completions of any length: value and gradient', async () => {
+    interface Case {
+      readonly beta: number;
+      readonly logRatios: number[][];
+      readonly right: number[];
+      readonly loss: number;
+      readonly gradient: number[][];
+    }
+    const { cases } = readGolden<{ cases: Case[] }>('cross-entropy.json', 'authors');
+    for (const { beta, logRatios, right, loss, gradient } of cases) {
+      const given = logRatios.map((ratios, i) => ({
+        completions: [{ logProbs: ratios.map((x) => x - 2), reference: ratios.map(() => -2) }],
+        scores: [right[i]!],
+      }));
+      const found = await evaluatePreference(preferenceLosses.implicit_prm({ beta }), given);
+      expect(found.loss).toBeCloseTo(loss, 6);
+      for (const [i, row] of gradient.entries()) expectClose(found.gradient[i]!.slice(0, row.length), row, 1e-6);
+    }
+  });
+
   it('with one completion half of the times right stands still at a log-ratio of 0, and finite at 1000', async () => {
     const at = async (logRatio: number) => {
       const one = { completions: [{ logProbs: [logRatio - 1], reference: [-1] }] };

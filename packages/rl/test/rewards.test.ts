@@ -167,6 +167,21 @@ describe('formatTags', () => {
     expect(await scoreOf(formatTags(), completion, contextOf({}))).toBe(score);
   });
 
+  it('is open-r1’s where there are line breaks in the tags, but for what that lets through', async () => {
+    const { cases } = readGolden<{ cases: [string, number][] }>('format.json', 'authors');
+    const found = await Promise.all(cases.map(([text]) => scoreOf(formatTags(), text, contextOf({}))));
+    const other = cases.flatMap(([text, theirs], i) =>
+      found[i] === theirs ? [] : [[text.replaceAll('\n', ''), theirs]],
+    );
+    expect(other).toEqual([
+      ['<think>a</think><answer>b</answer>more', 1],
+      ['<think>a<think>b</think></think><answer>c</answer>', 1],
+      ['<think>a</think><think>b</think><answer>c</answer>', 1],
+      ['<think>a</think><answer>b</answer>', 0],
+      ['<think></think><answer>b</answer>', 1],
+    ]);
+  });
+
   it('takes other tags', async () => {
     const tags = formatTags({ tags: ['plan', 'code'] });
     expect(await scoreOf(tags, '<plan>a</plan> <code>b</code>', contextOf({}))).toBe(1);
@@ -284,6 +299,32 @@ describe('rewards made of rewards', () => {
     expect(await verdictOf(same, 'ab;a')).toEqual({ score: 0, stepScores: [0, 0] });
     expect((await verdictOf(same, '')).score).toBeNull();
   });
+
+  interface ImplicitSteps {
+    readonly completion: string;
+    readonly policy: number[];
+    readonly reference: number[];
+    readonly steps: number[];
+    readonly values: number[];
+  }
+  const implicit = readGolden<{ beta: number; cases: ImplicitSteps[] }>('implicit-prm.json', 'authors');
+  it.each(implicit.cases)(
+    'implicitProcessReward pays the steps of $completion what the authors’ code does',
+    async ({ completion, policy, reference, steps, values }) => {
+      const scorer = (logProbs: readonly number[]): Scorer => ({
+        name: 'golden',
+        score: async (requests) =>
+          requests.map(({ continuation: { length: tokens } }) => ({
+            ...{ logProb: logProbs.slice(0, tokens).reduce((a, b) => a + b, 0), tokens, isGreedy: false },
+          })),
+      });
+      const models = { policy: scorer(policy), reference: scorer(reference) };
+      const options = { ...models, beta: implicit.beta, stepDelimiter: ';', delimiterIn: 'before' } as const;
+      const { score, stepScores } = await verdictOf(implicitProcessReward(options), completion);
+      expect(stepScores).toEqual(steps.map((step) => expect.closeTo(step, 12)));
+      expect(score).toBeCloseTo(values.at(-1)!, 12);
+    },
+  );
 
   it('stepRewards: each step is paid in the token that ends it', async () => {
     const { tokenizer } = await import('./toy.js');
@@ -598,6 +639,23 @@ describe('lengths', () => {
     await expect(scoreOf(reward, '', contextOf({ target_tokens: NaN }, tokens))).rejects.toThrow(/It is NaN/);
     const silent = lcpo({ correct: { name: 'none', verify: async () => [{ score: null }] } });
     expect(await scoreOf(silent, '', contextOf({ target_tokens: 40 }, tokens))).toBeNull();
+  });
+
+  it('lcpo is the reward of the authors’ code, whose α is twice that of the paper at most so many tokens', async () => {
+    interface Case {
+      readonly mode: 'exact' | 'max';
+      readonly alpha: number;
+      readonly right: boolean;
+      readonly tokens: number;
+      readonly reward: number;
+    }
+    const { target, cases } = readGolden<{ target: number; cases: Case[] }>('lcpo.json', 'authors');
+    for (const { mode, alpha, right, tokens, reward } of cases) {
+      const correct = { name: 'given', verify: async () => [{ score: Number(right) }] };
+      const ours = lcpo({ correct, mode, alpha: mode === 'max' ? alpha / 2 : alpha });
+      const score = await scoreOf(ours, '', contextOf({ target_tokens: target }, tokens));
+      expect(score, `${mode} ${alpha} ${right} ${tokens}`).toBeCloseTo(reward, 12);
+    }
   });
 
   it('lengthPenalty grows to -1', async () => {

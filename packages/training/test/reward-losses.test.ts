@@ -268,6 +268,30 @@ describe('what no formula says', () => {
     expect(near.gradient).toEqual([-1, 1, 0]);
   });
 
+  it('estimatePropensities: inverts what ULTRA finds of the same clicks, of lists that are shuffled', () => {
+    const theirs = JSON.parse(readFileSync(join(goldens, 'authors/propensities.json'), 'utf8')) as {
+      sessions: number;
+      clicks: number[];
+      inverse: number[];
+    };
+    const { sessions, clicks, inverse } = theirs;
+    const log = [1, 2, 3].flatMap((k) =>
+      [0, k].flatMap((place) =>
+        Array.from({ length: sessions }, (_, i) => ({
+          swappedWith: k + 1,
+          position: place + 1,
+          clicked: i < clicks[place]!,
+        })),
+      ),
+    );
+    // Theirs adds 1e-5 to a count, lest it divides by 0.
+    expectClose(
+      [...estimatePropensities(log).values()],
+      inverse.map((x) => 1 / x),
+      1e-6,
+    );
+  });
+
   it('estimatePropensities: of swaps that a coin makes, the rates are apart by who looks, whatever stood where', () => {
     const [looks, liked] = [
       [1, 0.5, 0.25],

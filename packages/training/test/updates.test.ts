@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { concat, Key, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { concat, Key, referenceEngine, setEngine, type Tensor, tensor, valueAndGrad } from '@posttrain/core-tensor';
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { adamW, mapNamed, type Named, parameterGroups, sgd } from '@posttrain/core-tensor/optim';
@@ -1199,6 +1199,42 @@ describe('federated averaging', () => {
     // Two clients lose half of 2⁻²⁰ each, in both rounds.
     expectNear(await flat(hidden.parameters), await flat(plain.parameters), 2 * 2 ** -20 + 1e-6);
     expect(hidden.history[0]).toEqual({ clients: ['client 0', 'client 1'], lost: [], examples: tokensOf(rows) });
+  });
+
+  const theirs = JSON.parse(readFileSync(join(goldens, 'authors/federated.json'), 'utf8')) as {
+    rounds: { examples: number[]; clients: [number[], number[][]][]; mean: [number[], number[][]] }[];
+    prox: {
+      begun: [number[][], number[]];
+      local: [number[][], number[]];
+      gradients: [number, [number[][], number[]]][];
+    };
+  };
+  it.each(theirs.rounds)(
+    'averages clients of $examples rows as Flower does',
+    async ({ examples, clients: given, mean }) => {
+      const named = ([a, b]: [number[], number[][]]): Named => ({ a: tensor(a), b: tensor(b) });
+      const of = given.map(
+        (one, i) => [`${i}`, async () => ({ parameters: named(one), examples: examples[i]! })] as const,
+      );
+      const parameters = named([
+        [9, 9, 9],
+        [
+          [9, 9],
+          [9, 9],
+        ],
+      ]);
+      const found = await fedAvg({ parameters, clients: Object.fromEntries(of), rounds: 1 });
+      expectNear(await flat(found.parameters), mean.flat(2), 1e-6);
+    },
+  );
+
+  it.each(theirs.prox.gradients)('FedProx has the gradient of Flower’s client at μ = %d', async (mu, gradient) => {
+    const named = ([w, b]: [number[][], number[]]): Named => ({ w: tensor(w), b: tensor(b) });
+    const { tensors, compute } = fedProx(named(theirs.prox.begun), { mu });
+    const { gradient: ours } = valueAndGrad((at: Named) => [compute(at, tensors!), {}] as const)(
+      named(theirs.prox.local),
+    );
+    expectNear(await flat(ours), gradient.flat(2), 1e-6);
   });
 
   it('averages factors of LoRA, which is not the average of what they stand for', async () => {

@@ -55,6 +55,13 @@ const tools: Record<string, Tool> = {
     ),
 };
 
+interface Steps {
+  readonly script: string[];
+  readonly calls: string[];
+  readonly answer: string;
+  readonly trajectory: string;
+  readonly asked: number;
+}
 describe('react', () => {
   const script = [
     `I must look it up.\nAction: search[Pisa]${MARK}`,
@@ -90,6 +97,35 @@ describe('react', () => {
     // Observations are no tokens of the generator.
     expect(found.trace.spent.completions).toBe(3);
   });
+
+  it.each(goldenOf<{ runs: Steps[] }>('react', 'authors').runs)(
+    'acts and reads as the authors’ code does: $calls',
+    async ({ script, calls, answer, trajectory, asked }) => {
+      const called: string[] = [];
+      const see = (tool: string) => (argument: string) => {
+        called.push(`${tool}[${argument}]`);
+        return `saw ${tool}[${argument}]`;
+      };
+      const known = Object.fromEntries(
+        ['search', 'calculate', 'lookup'].map((tool) => [tool.replace(/^./, (it) => it.toUpperCase()), see(tool)]),
+      );
+      const { generator, result } = run(
+        ({ prefix = '' }) => {
+          const step = prefix.split(MARK).length - 1;
+          const [thought, action] = script[step]!.split('\n');
+          return `Thought: ${thought}\nAction: ${action}${MARK}`;
+        },
+        { tools: known, maxSteps: 7 },
+      );
+      const done = await result.catch(() => undefined);
+      expect(generator.requests).toHaveLength(asked);
+      expect([...called, `finish[${done?.answer ?? ''}]`]).toEqual(calls);
+      expect(done?.answer ?? '').toBe(answer);
+      // What the model has before it at its last step, without the numbers and without the question.
+      const before = trajectory.replace(/(Thought|Action|Observation) \d+:/g, '$1:').replace(/^q\n/, '');
+      expect(before.startsWith(generator.requests.at(-1)!.prefix ?? '')).toBe(true);
+    },
+  );
 
   it('tells the model of a tool that is not there, gives up at maxSteps, and throws what a tool throws', async () => {
     const { generator, result } = run(({ prefix }) => (prefix ? 'Action: finish[1]' : `Action: fly[away]${MARK}`));
@@ -150,6 +186,28 @@ describe('reflexion', () => {
     expect(forgetful).toMatchObject({ answer: 'a', score: 0 });
     expect(forgetful.trace.spent.completions).toBe(6);
   });
+
+  it.each(goldenOf<{ runs: { right: string; answers: string[]; shown: string[][] }[] }>('reflexion', 'authors').runs)(
+    'tries and remembers as the authors’ code does, where door $right is right',
+    async ({ right, answers, shown }) => {
+      const remembered: (readonly string[])[] = [[]];
+      const generator = writer(({ prompt }) => {
+        const said = String(prompt);
+        if (said.startsWith('why')) return `not ${said.at(-2)}`;
+        return `Action: finish[${['v', 'w', 'x', 'y', 'z'].find((door) => !said.includes(`not ${door}`))}]`;
+      });
+      const verifier = table((text) => Number(text.endsWith(`[${right}]`)));
+      const memoryPrompt = (known: readonly string[]) => {
+        remembered.push(known);
+        return known.join('; ');
+      };
+      const options = { generator, verifier, n: 6, tools: {}, memory: 9, ...prompts, memoryPrompt };
+      const { answer, trace } = await reflexion(problem, options);
+      expect(remembered).toEqual(shown);
+      expect(answer).toBe(answers.at(-1));
+      expect(trace.nodes.flatMap(({ answer: one }) => one ?? [])).toEqual(answers);
+    },
+  );
 
   it('remembers the last Ω reflections only', async () => {
     // With one reflection it goes back and forth between the first two doors.

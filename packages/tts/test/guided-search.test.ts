@@ -461,6 +461,32 @@ describe('qGuided', () => {
     expect(q(1)).not.toHaveProperty('b\n');
   });
 
+  interface Explored {
+    readonly nodes: [parent: number | null, reward: number | null][];
+    readonly discount: number;
+    readonly q: number[];
+  }
+  it.each(goldenOf<{ runs: Explored[] }>('q-values', 'authors').runs)(
+    'gives the steps of a tree the Q of the authors’ code, γ = $discount: $nodes',
+    async ({ nodes, discount, q }) => {
+      const { trace } = await stepBeamSearch(problem, { ...rest, n: 2, beamWidth: 1 });
+      const made = nodes.map(([parent, reward], id) => ({
+        ...trace.nodes[0]!,
+        ...{
+          id,
+          parent,
+          text: `${id} `,
+          finishReason: 'stop' as const,
+          ...(reward === null ? { stop: ' ' } : { score: reward }),
+        },
+      }));
+      const found = explorationQ({ ...trace, nodes: made }, { discount });
+      expect(found.map(({ action, q: own }) => [Number(action), own])).toEqual(
+        q.slice(1).map((value, i) => [i + 1, expect.closeTo(value, 12)]),
+      );
+    },
+  );
+
   it('finds with the Q of an exploration what a greedy process verifier does not', async () => {
     expect((await qGuided(problem, rest)).score).toBe(0.2);
     const { trace } = await mcts(problem, { ...rest, n: 30, width: 2 });

@@ -84,6 +84,36 @@ describe('chains of thought', () => {
     expect(cut).toMatchObject({ answer: '8', exhausted: 'maxCompletions' });
   });
 
+  const { question: whatIs, runs: stages } = goldenOf<{
+    question: string;
+    runs: { dataset: string; asked: string[] }[];
+  }>('zero-shot', 'authors');
+  it.each(stages)('zero-shot: gives the model what the authors’ code gives it, of $dataset', async ({ asked }) => {
+    const generator = replying((_, __, { prefix = '' }) => (prefix.includes('so 8') ? ' 8.' : ' 3 and 5, so 8'));
+    const answerTrigger = asked[1]!.slice(asked[0]!.length + ' 3 and 5, so 8'.length);
+    const prompt = `Q: ${whatIs}\nA: `;
+    const result = await zeroShotCot({ prompt }, { generator, n: 1, answerTrigger });
+    expect(generator.requests.map((request) => `${request.prompt}${request.prefix}`)).toEqual(asked);
+    expect(result.answer).toBe('8');
+  });
+
+  it('auto-CoT: shows the questions that the authors’ code does, of the same clusters', async () => {
+    type Reasoned = [place: number, words: string, chain: string, answer: string];
+    const { corpus, shown } = goldenOf<{ corpus: Reasoned[]; shown: string[] }>('demonstrations', 'authors');
+    const of = (words: string) => corpus.find((it) => it[1] === words)!;
+    const embedder = {
+      name: 'line',
+      embed: async (texts: readonly string[]) => texts.map((words) => new Float32Array([of(words)[0]])),
+    };
+    const generator = replying((prompt) =>
+      prompt.endsWith('Q: q\nA:') ? ' It is 9.' : ` ${of(prompt.slice(3, -3))[2]}`,
+    );
+    const questions = corpus.map(([, words]) => words);
+    await autoCot(problem, { generator, embedder, questions, clusters: 4, n: 1 });
+    const asked = promptsOf(generator).at(-1)!.split('\n\n').slice(0, -1);
+    expect(asked.map((it) => it.split('\n')[0]!.slice(3)).sort()).toEqual([...shown].sort());
+  });
+
   const demonstrations = [
     { question: '1 + 1?', reasoning: 'One and one.', answer: '2' },
     { question: '2 + 3?', reasoning: 'Two.\nThree.\nTogether 5.', answer: '5' },
@@ -100,6 +130,17 @@ describe('chains of thought', () => {
     expect(mostComplex(demonstrations, 2).map(({ answer }) => answer)).toEqual(['5', '8']);
     const odd = chainOfThought(problem, { generator, n: 1, demonstrations: [{ question: '?' }] as never });
     await expect(odd).rejects.toThrow(/demonstrations is .*a list of { question, reasoning, answer }/);
+  });
+
+  it('few-shot: shows demonstrations as the code of Auto-CoT’s authors does', async () => {
+    const { fewShot } = goldenOf<{ fewShot: { demonstrations: [string, string, string][]; text: string } }>(
+      'demonstrations',
+      'authors',
+    );
+    const generator = replying(() => ' The answer is 7.');
+    const shown = fewShot.demonstrations.map(([asked, reasoning, answer]) => ({ question: asked, reasoning, answer }));
+    await chainOfThought(problem, { generator, n: 1, demonstrations: shown });
+    expect(promptsOf(generator)[0]).toBe(`${fewShot.text}Q: q\nA:`);
   });
 
   it('complexity-based: only the chains of most steps vote, and with K = N it is the majority vote', async () => {
@@ -178,6 +219,25 @@ describe('chains of thought', () => {
     await expect(none).rejects.toThrow(/none of 3 points was written/);
   });
 
+  interface Skeleton {
+    readonly skeleton: string;
+    readonly asked: string[];
+    readonly contents: string[];
+  }
+  it.each(goldenOf<{ runs: Skeleton[] }>('skeletons', 'authors').runs)(
+    'skeleton: asks for the points that the authors’ code does of $skeleton',
+    async ({ skeleton, asked, contents }) => {
+      const points: string[] = [];
+      const generator = replying((prompt) => (prompt === 'outline' ? skeleton : `about ${prompt}`));
+      const { text } = await skeletonOfThought(problem, {
+        ...{ generator, n: 10, skeletonPrompt: () => 'outline' },
+        expandPrompt: (_, __, point) => `${points.push(point)}`,
+      });
+      expect(points).toEqual(asked.map((it) => it.split('|')[1]));
+      expect(text.split('\n')).toEqual(contents.map((content, i) => `${points[i]}: ${content}`));
+    },
+  );
+
   it('self-polish: rewrites the problem until two versions in a row have one answer', async () => {
     const answers: Record<string, string> = { q: '1', q1: '2', q2: '3', q3: '3', q4: '4' };
     const polishing = (from: Record<string, string>) =>
@@ -190,6 +250,29 @@ describe('chains of thought', () => {
     const cut = { generator: polishing(answers), n: 2, budget: { maxCompletions: 3 } };
     expect(await selfPolish(problem, cut)).toMatchObject({ answer: '1', exhausted: 'maxCompletions' });
   });
+
+  interface Polished {
+    readonly answers: string[];
+    readonly iterations: number;
+    readonly polished: string[];
+    readonly answer: string;
+  }
+  it.each(goldenOf<{ runs: Polished[] }>('self-polish', 'authors').runs)(
+    'self-polish: rewrites and answers as the authors’ code does: $answers, at most $iterations times',
+    async ({ answers, iterations, polished, answer }) => {
+      const asked: string[] = [];
+      const generator = replying((prompt) => {
+        if (!prompt.startsWith('polish ')) return answers[Number(prompt)]!;
+        asked.push(prompt.slice(7));
+        return String(Number(asked.at(-1)) + 1);
+      });
+      const polishPrompt = (version: string) => `polish ${version}`;
+      const options = { generator, n: 1, maxIterations: iterations, polishPrompt };
+      const result = await selfPolish({ prompt: '0' }, options);
+      expect(asked).toEqual(polished);
+      expect(Number(result.answer)).toBe(Number(answer));
+    },
+  );
 
   it('chain-of-verification: asks without the response, and revises by what it heard', async () => {
     const generator = replying((prompt) => {
@@ -375,6 +458,25 @@ describe('length and thinking budgets', () => {
     await expect(exit({ generator: silent })).rejects.toThrow(/needs the log-probability of each token/);
   });
 
+  it.each(
+    goldenOf<{ cases: { logProbs: number[]; geometric: number; arithmetic: number }[] }>('deer', 'authors').cases,
+  )(
+    'DEER is as sure of a trial answer as the authors’ code: $logProbs',
+    async ({ logProbs, geometric, arithmetic }) => {
+      const generator = replying((_, __, { prefix = '' }) =>
+        prefix.endsWith('boxed{')
+          ? { ...completion('7', logProbs.length), logProbs, stop: '}' }
+          : { ...completion('so', 1), finishReason: 'stop', stop: prefix.includes('</think>') ? null : 'Wait' },
+      );
+      const run = (threshold: number) => deer(problem, { generator, n: 1, maxThinkingTokens: 2, threshold });
+      const { trace } = await run(0);
+      const [confidence] = trace.nodes.flatMap(({ payload }) => (payload as { confidence?: number })?.confidence ?? []);
+      // Theirs takes each probability to float32.
+      expect(confidence).toBeCloseTo(geometric, 6);
+      expect(confidence!).toBeLessThanOrEqual(arithmetic + 1e-12);
+    },
+  );
+
   it('blockwise controlled decoding keeps the best block of each place: of all tokens it is best-of-N, of one K is plain', async () => {
     // A letter a token, by the seed and the place, and four letters in all; a text is worth its letters' places.
     const letters = () =>
@@ -510,6 +612,38 @@ describe('mur', () => {
       expect(text.split('\n').map((step) => step !== '0')).toEqual(scaled);
       const chosen = trace.nodes.find(({ status }) => status === 'chosen');
       expect((chosen!.payload as { momentum: number }).momentum).toBeCloseTo(end, 12);
+    },
+  );
+
+  interface AuthorsWalk {
+    readonly momentum: number;
+    readonly gamma: number;
+    readonly steps: { first: number[]; again: number[][]; scores: number[] }[];
+    readonly chosen: number[];
+    readonly before: (number | null)[];
+  }
+  it.each(goldenOf<{ runs: AuthorsWalk[] }>('mur', 'authors').runs)(
+    'takes the steps that the authors’ code takes: α $momentum, γ $gamma',
+    async ({ steps, chosen, before, momentum, gamma }) => {
+      const generator = replying((_, k, { prefix = '' }) => {
+        const step = prefix.split('\n').length - 1;
+        const { first, again } = steps[step]!;
+        const logProbs = k === 0 ? first : again[k - 1]!;
+        return { ...completion(`${k}`, logProbs.length), stop: step === steps.length - 1 ? null : '\n', logProbs };
+      });
+      const verifier = table((text) => {
+        const taken = text.trimEnd().split('\n');
+        return steps[taken.length - 1]!.scores[Number(taken.at(-1)) - 1] ?? null;
+      });
+      const options = { generator, verifier, n: steps[0]!.again.length, stop: ['\n'], momentum, gamma };
+      const { text, trace } = await mur(problem, options);
+      expect(text.split('\n').map(Number)).toEqual(chosen);
+      // The momentum before the steps that were scaled is that of the step before.
+      const kept = trace.nodes.flatMap(({ payload }) => (payload as { momentum?: number })?.momentum ?? []);
+      for (const [t, wanted] of before.entries()) {
+        expect(wanted === null).toBe(chosen[t] === 0);
+        if (wanted !== null) expect(kept[t - 1]).toBeCloseTo(wanted, 6);
+      }
     },
   );
 

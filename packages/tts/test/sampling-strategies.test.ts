@@ -201,6 +201,35 @@ describe('minimumBayesRisk and regularizedBestOfN', () => {
     expect((await regularized({ regularizer: 'wasserstein', beta: 8.1, utility: same })).text).toBe('3');
   });
 
+  interface Regularized {
+    readonly rewards: number[];
+    readonly logProbs: number[];
+    readonly likeness: number[][];
+    readonly best: number;
+    readonly wasserstein: number[];
+    readonly kl: number[];
+  }
+  it('chooses what the authors’ code chooses at every β', async () => {
+    const { betas, tables } = goldenOf<{ betas: number[]; tables: Regularized[] }>('regularized', 'authors');
+    for (const { rewards, logProbs, likeness, ...theirs } of tables) {
+      const choice = async (regularizer: 'kl' | 'wasserstein', beta: number) => {
+        const drawn = rewards.map((_, i) => ({ ...completion(`${i}`), logProbs: [logProbs[i]!] }));
+        const options = {
+          generator: completions(drawn),
+          verifier: table((text) => rewards[Number(text)]!),
+          n: rewards.length,
+        };
+        const utility = (a: string, b: string) => likeness[Number(a)]![Number(b)]!;
+        return Number((await regularizedBestOfN(problem, { ...options, regularizer, beta, utility })).text);
+      };
+      expect(await choice('kl', 0)).toBe(theirs.best);
+      for (const regularizer of ['kl', 'wasserstein'] as const) {
+        const chosen = await Promise.all(betas.map((beta) => choice(regularizer, beta)));
+        expect(chosen).toEqual(theirs[regularizer]);
+      }
+    }
+  });
+
   it('refuses what it lacks by name', async () => {
     await expect(regularized({ regularizer: 'wasserstein' })).rejects.toThrow(/utility is .*a function of two texts/);
     const without = { regularizer: 'kl', generator: scripted(['5']), n: 1 };
@@ -983,6 +1012,33 @@ describe('recursiveSelfAggregation', () => {
     const merged = trace.nodes.filter(({ parents }) => parents);
     expect(merged.map(({ parents }) => new Set(parents).size)).toEqual(new Array(8).fill(4));
   });
+
+  interface Populations {
+    readonly n: number;
+    readonly subset: number;
+    readonly steps: number;
+    readonly draws: number[][][];
+    readonly first: number[];
+    readonly asked: number[][];
+    readonly last: number[];
+    readonly majority: number;
+  }
+  it.each(goldenOf<{ runs: Populations[] }>('self-aggregation', 'authors').runs)(
+    'makes the populations of the authors’ code, with the same draws: N = $n, K = $subset, T = $steps',
+    async ({ n, subset, steps, first, asked, last, majority }) => {
+      const shown: number[][] = [];
+      const generator = judgedBy(first.map(String), (prompt) => {
+        const numbers = [...prompt.matchAll(/Candidate \d+:\n(\d+)/g)].map(([, it]) => Number(it));
+        shown.push(numbers);
+        return String(numbers.reduce((sum, x, i) => sum + (i + 1) * x, 0) % 7);
+      });
+      const { answer, trace } = await recursiveSelfAggregation(problem, { generator, n, subset, steps });
+      expect(shown).toEqual(asked);
+      expect(answer).toBe(String(majority));
+      const written = trace.nodes.filter(({ text, parents }) => text !== '' && !parents);
+      expect(written.slice(-n).map(({ text }) => Number(text))).toEqual(last);
+    },
+  );
 
   it('with K = 1 is chains of revision, and returns the last whole population of a budget', async () => {
     const { generator, result } = ask(['1', '5'], { steps: 2, subset: 1 });

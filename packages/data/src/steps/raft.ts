@@ -1,4 +1,13 @@
-import { custom, type Embedder, type Given, integer, number, options, text as textOption } from '@posttrain/interfaces';
+import {
+  custom,
+  type Embedder,
+  type Given,
+  integer,
+  number,
+  oneOf,
+  options,
+  text as textOption,
+} from '@posttrain/interfaces';
 import { innerProduct, normalized } from '../dedup/spherical-k-means.js';
 import { DataStepError, RowError } from '../errors.js';
 import { ownValue, type Row } from '../rows.js';
@@ -16,6 +25,8 @@ const raftOptions = options('raft', {
   oracle: textOption({ default: 'context' }),
   /** Column of the answer, with its reasoning where it has one. Default `answer`. */
   answer: textOption({ default: 'answer' }),
+  /** How a prompt is written: `numbered` as below, `tags` as the authors' code does. Default `numbered`. */
+  format: oneOf(['numbered', 'tags'], { default: 'numbered' }),
   /** Distractors are the documents that are nearest to the question. Default: drawn at random. */
   embedder: custom<Embedder>()(
     'an Embedder: an object with a name and embed(texts)',
@@ -50,12 +61,16 @@ export interface RaftPlan {
  * answers, to leave aside what does not, and to know. Exactly round(P · rows) have their oracle. Documents are those of all rows, without
  * repetitions, which are in memory; distractors are drawn from the others, or are the nearest by the embedder. The prompt is
  *
- *   Document 1: … ⏎ Document 2: … ⏎ ⏎ Question: … ⏎ Answer:
+ *   numbered:  Document 1: … ⏎ Document 2: … ⏎ ⏎ Question: … ⏎ Answer:
+ *   tags:      <DOCUMENT>…</DOCUMENT> ⏎ <DOCUMENT>…</DOCUMENT> ⏎ question
+ *
+ * The authors' code draws for each row by itself whether its oracle stands among its documents, so that their part is P on the average only,
+ * and what takes an oracle's place may be a distractor that is there already; here it is another.
  *
  * @throws OptionError; RowError for a row without one of its texts; DataStepError where there are too few documents
  */
 export function raft(given: RaftOptions = {}): DataStep<Row, RaftRow, RaftPlan> {
-  const { oracleFraction, distractors, question, oracle, answer, embedder } = raftOptions.read(given);
+  const { oracleFraction, distractors, question, oracle, answer, format, embedder } = raftOptions.read(given);
   const name = 'raft';
   const textsOf = (row: Row, rowNumber: number) => {
     const [asked, document, answered] = [question, oracle, answer].map((column) => {
@@ -107,10 +122,13 @@ export function raft(given: RaftOptions = {}): DataStep<Row, RaftRow, RaftPlan> 
         const count = hasOracle ? distractors : distractors + 1;
         const others = nearest?.get(id)?.map((i) => documents[i]!) ?? drawn(random, documents, document, count);
         const shown = random.shuffled([...others.slice(0, count), ...(hasOracle ? [document] : [])]);
-        const listed = shown.map((text, i) => `Document ${i + 1}: ${text}\n`).join('');
+        const tagged = format === 'tags';
+        const listed = shown
+          .map((text, i) => (tagged ? `<DOCUMENT>${text}</DOCUMENT>\n` : `Document ${i + 1}: ${text}\n`))
+          .join('');
         const made: RaftRow = {
-          prompt: `${listed}\nQuestion: ${asked}\nAnswer:`,
-          completion: ` ${answered.trimStart()}`,
+          prompt: tagged ? `${listed}${asked}` : `${listed}\nQuestion: ${asked}\nAnswer:`,
+          completion: tagged ? answered : ` ${answered.trimStart()}`,
           ...{ documents: shown, oracleIndex: shown.indexOf(document) },
         };
         yield context.derive(made, row);

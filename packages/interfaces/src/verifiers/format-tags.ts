@@ -21,6 +21,9 @@ export type FormatTagsOptions = Given<typeof formatTagsOptions>;
  * The format reward of DeepSeek-R1 (arXiv 2501.12948): 1 when the completion is exactly `<think>…</think>` and then
  * `<answer>…</answer>`, each tag once, none empty, nothing but white space around and between; else 0.
  *
+ * The format reward of open-r1 (its reproduction) asks for a line break on both sides of what is between tags, and takes what this does not: text on a line
+ * behind the last tag, tags inside of others or twice, nothing but white space between them.
+ *
  * @throws OptionError
  */
 export function formatTags(given: FormatTagsOptions = {}): Verifier & HasSettings {

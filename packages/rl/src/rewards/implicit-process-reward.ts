@@ -3,6 +3,7 @@ import {
   type Given,
   type HasSettings,
   number,
+  oneOf,
   options,
   type Scorer,
   text,
@@ -23,6 +24,8 @@ const implicitProcessRewardOptions = options('implicitProcessReward', {
   beta: number({ default: 0.05, above: 0 }),
   /** What separates steps in a completion; parts without text are no steps. Default `\n\n`. */
   stepDelimiter: text({ default: '\n\n' }),
+  /** Which step a delimiter is paid in: the one behind it (`next`), or the one before it (`before`), as in the authors' evaluation. Default `next`. */
+  delimiterIn: oneOf(['next', 'before'], { default: 'next' }),
 });
 /** Options of `implicitProcessReward`. */
 export type ImplicitProcessRewardOptions = Given<typeof implicitProcessRewardOptions>;
@@ -35,12 +38,14 @@ export type ImplicitProcessRewardOptions = Given<typeof implicitProcessRewardOpt
  * @throws OptionError; what the scorers throw
  */
 export function implicitProcessReward(given: ImplicitProcessRewardOptions): Verifier & HasSettings {
-  const { policy, reference, beta, stepDelimiter } = implicitProcessRewardOptions.read(given);
+  const { policy, reference, beta, stepDelimiter, delimiterIn } = implicitProcessRewardOptions.read(given);
   return {
     name: 'implicitProcessReward',
     settings: implicitProcessRewardOptions.settings(given),
     async verify(requests) {
-      const prefixes = requests.map(({ completion }) => prefixesOf(completion, stepDelimiter));
+      const prefixes = requests.map(({ completion }) =>
+        prefixesOf(completion, stepDelimiter, delimiterIn === 'before'),
+      );
       const asked = requests.flatMap(({ prompt }, i) => prefixes[i]!.map((continuation) => ({ prompt, continuation })));
       const [ours, theirs] = await Promise.all([policy.score(asked), reference.score(asked)]);
       let next = 0;
@@ -57,12 +62,16 @@ export function implicitProcessReward(given: ImplicitProcessRewardOptions): Veri
   };
 }
 
-/** The text up to the end of each step; the last one has all of it. */
-function prefixesOf(completion: string, delimiter: string): string[] {
-  let end = 0;
-  const ends = completion.split(delimiter).flatMap((part, i) => {
-    end += (i === 0 ? 0 : delimiter.length) + part.length;
-    return part.trim() === '' ? [] : [end];
+/** The text up to the end of each step, with or without the delimiter behind it; the last one has all of it. */
+function prefixesOf(completion: string, delimiter: string, withDelimiter: boolean): string[] {
+  let start = 0;
+  const steps = completion.split(delimiter).flatMap((part) => {
+    const own = { start, end: start + part.length };
+    start = own.end + delimiter.length;
+    return part.trim() === '' ? [] : [own];
   });
-  return ends.map((own, i) => completion.slice(0, i === ends.length - 1 ? completion.length : own));
+  return steps.map(({ end }, i) => {
+    const next = steps[i + 1];
+    return next === undefined ? completion : completion.slice(0, withDelimiter ? next.start : end);
+  });
 }

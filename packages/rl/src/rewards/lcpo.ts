@@ -33,6 +33,8 @@ export type LcpoOptions = Given<typeof lcpoOptions>;
  *
  *   exact:  c − α |n_gold − n|,    max:  c · clip(α (n_gold − n) + δ, 0, 1)
  *
+ * The authors' code has α / 2 in `max`, where it maps α (n_gold − n), clipped to [−1, 1], to [0, 1]: its α is twice the one here.
+ *
  * What `correct` cannot score is not scored. `n` counts all tokens that were drawn, the end token among them.
  *
  * @throws OptionError; VerifierInputError for a row without the column, or without token ids; what `correct` throws

@@ -27,7 +27,8 @@ export function answered(episodes: readonly Episode[]): SearchNode[] {
  * at `maxSteps`.
  *
  * Of n episodes the answer of most is returned (n = 1: the paper's; more: self-consistency over episodes); ties go to the answer of the earlier
- * episode. An action that there is no tool for is told to the model as the observation; a text without an action ends its episode.
+ * episode. An action that there is no tool for is told to the model as the observation; a text without an action ends its episode (the
+ * authors' code asks once more, for the action alone).
  * Observations are in the trace, and no tokens of the generator. Throws `NoCandidateError` when no episode has finished, and what a tool throws.
  */
 export async function react(problem: Problem, options: ReactOptions): Promise<SearchResult> {

@@ -29,6 +29,8 @@ export type ReflexionOptions = Given<typeof reflexionOptions>;
  * a chain of thought, which ends with `finish[answer]` or by itself), the evaluator scores it, and of a failure the model writes what went wrong. The last Ω
  * of these reflections are the episodic memory that the next trial's prompt is made with.
  *
+ * The authors' agent for questions remembers all reflections, the one for households the last 3.
+ *
  * The first trial that succeeds is returned; else the one of highest score, the first of several. With no memory it is best-of-n over episodes, one after
  * the other. Throws `NoCandidateError` when no trial has a score.
  */

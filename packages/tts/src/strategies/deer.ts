@@ -39,6 +39,9 @@ export type DeerOptions = Given<typeof deerOptions>;
  * Else the trial is forgotten, and thinking goes on with the transition. It also ends where the model ends it, and at `maxThinkingTokens`. The trial's
  * confidence is in the payload of what it was tried on. With λ = 1 it is thinking as it would be, plus the trials.
  *
+ * The authors' code has both this mean and the arithmetic one, which it takes by default, and leaves out the first token, as its prompt for the trial
+ * ends before the brace.
+ *
  * With n > 1 chains the answer is their majority. Needs a generator with log-probabilities that says which stop string ended a completion; throws
  * `ContractError` for others. A chain that the budget does not let answer is left out. Throws `NoCandidateError` when none answers.
  */

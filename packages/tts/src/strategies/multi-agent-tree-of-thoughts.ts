@@ -27,6 +27,8 @@ const multiAgentOptions = strategyOptions('multi-agent-tree-of-thoughts', {
   validity: number({ default: 0.5 }),
   /** Rounds at most; another one begins where no answer has most votes. Default 2. */
   rounds: integer({ default: 2, min: 1 }),
+  /** Valid paths of one round whose answer ends the search when they agree, as in the authors' code with 2. Default: most votes so far end it. */
+  agreement: integer({ optional: true, min: 1 }),
   /** The prompt of a further round, of what was rejected. Default: the problem's. Not with `proposePrompt`, which makes its own. */
   feedbackPrompt: optionalPrompt<(rejected: readonly RejectedThoughts[]) => Prompt>('rejected thoughts'),
 });
@@ -40,19 +42,21 @@ export type MultiAgentTreeOfThoughtsOptions = Given<typeof multiAgentOptions>;
  *   argmax_a Σ_i v_i 1[answer(S_i) = a]
  *
  * so an agent whose path does not hold has no vote, however it values itself. Without a valid answer, or with a tie, there is another
- * round with new trees; votes of all rounds count. A tie at the end goes to the answer that appeared first. Throws
- * `NoCandidateError` when no path is valid.
+ * round with new trees; votes of all rounds count. A tie at the end goes to the answer that appeared first. With `agreement` a round whose valid
+ * paths do not agree is followed by another, and an agreement is the answer whatever the rounds before have said. Throws `NoCandidateError` when no path
+ * is valid, where the authors' code takes the majority of all.
  */
 export async function multiAgentTreeOfThoughts(
   problem: Problem,
   options: MultiAgentTreeOfThoughtsOptions,
 ): Promise<SearchResult> {
   const read = multiAgentOptions.read(options);
-  const { agents, validity, rounds, feedbackPrompt, steps, breadth, evaluation } = read;
+  const { agents, validity, rounds, agreement, feedbackPrompt, steps, breadth, evaluation } = read;
   const search = new Search(multiAgentOptions, problem, options);
   const settings = thoughtSettings(multiAgentOptions.where, read, options.generators);
   const valid: SearchNode[] = [];
   const rejected: RejectedThoughts[] = [];
+  let agreed: string | undefined;
   for (let round = 1; round <= rounds; round++) {
     const prompt = round > 1 ? feedbackPrompt?.(rejected) : undefined;
     const thoughts = new Thoughts(search, { ...settings, prompt });
@@ -70,6 +74,7 @@ export async function multiAgentTreeOfThoughts(
     }
     findAnswers(paths, options.extractAnswer);
     await search.verify(paths);
+    const before = valid.length;
     for (const path of paths) {
       if ((path.score ?? Number.NEGATIVE_INFINITY) >= validity) valid.push(path);
       else {
@@ -77,11 +82,14 @@ export async function multiAgentTreeOfThoughts(
         rejected.push({ text: path.text, explanation: path.node.explanation });
       }
     }
-    const [first, second] = countVotes(withAnswer(valid), () => 1);
-    if (search.exhausted !== null || (first && first.vote.weight > (second?.vote.weight ?? 0))) break;
+    const voting = agreement === undefined ? valid : valid.slice(before);
+    const [first, second] = countVotes(withAnswer(voting), () => 1);
+    const isClear = first !== undefined && first.vote.weight > (second?.vote.weight ?? 0);
+    if (agreement !== undefined && isClear && first.vote.weight >= agreement) agreed = first.vote.answer;
+    if (search.exhausted !== null || (agreement === undefined ? isClear : agreed !== undefined)) break;
   }
   const ballots = countVotes(withAnswer(valid), () => 1);
-  const [winner] = ballots;
+  const winner = ballots.find(({ vote }) => vote.answer === agreed) ?? ballots[0];
   if (!winner) throw search.nothing(`no path of ${agents} agents is valid and has an answer.`);
   const support = winner.supporters as readonly SearchNode[];
   return search.finish(support[0]!, { support, votes: ballots.map(({ vote }) => vote), reason: 'outvoted' });

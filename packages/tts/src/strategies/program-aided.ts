@@ -44,6 +44,8 @@ export type ProgramAidedOptions = Given<typeof programAidedOptions>;
  *
  *   argmax_a Σ_i 1[run(π_i) = a]
  *
+ * The authors' code runs all programs in one interpreter, in which a program without `solution` votes with that of the one before; here it has no vote.
+ *
  * Ties go to the answer that appeared first; the text returned is the first completion with the winning answer. A program that
  * fails, is stopped by a limit or prints nothing does not vote, and its node says why. When the wall time of the budget is over,
  * programs that run are killed. Throws `NoCandidateError` when none has an answer, and what the sandbox throws where it cannot run.

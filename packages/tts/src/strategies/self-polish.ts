@@ -24,7 +24,7 @@ export type SelfPolishOptions = Given<typeof selfPolishOptions>;
  *
  *   x_t ~ π(· | polish, x_{t−1}),   a_t = majority of n answers to x_t;   stop when a_t = a_{t−1}, or at `maxIterations`
  *
- * and the last answer is returned. A version without an answer agrees with none. What the budget ends returns the last version that was
+ * and the last answer is returned (the authors' code returns by default the first, x's own, where no two agree). A version without an answer agrees with none. What the budget ends returns the last version that was
  * answered. Throws `NoCandidateError` when none was.
  */
 export async function selfPolish(problem: Problem, options: SelfPolishOptions): Promise<SearchResult> {

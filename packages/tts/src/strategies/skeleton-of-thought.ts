@@ -4,6 +4,18 @@ import { Search } from '../search.js';
 import { type Problem, strategyOptions } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 
+/**
+ * The points of a skeleton: what its numbered lines say, each number once, whatever stands before and behind them, as the authors' code finds
+ * them; without numbers, its lines.
+ */
+const pointsOf = (skeleton: string): readonly string[] => {
+  const numbered = new Map<string, string>();
+  for (const [, number, point] of skeleton.matchAll(/(\d+)\.[^\S\n]*(\S[^\n]*)/g)) {
+    if (!numbered.has(number!)) numbered.set(number!, point!.trim());
+  }
+  return numbered.size > 0 ? [...numbered.values()] : listedLines(skeleton);
+};
+
 const skeletonOptions = strategyOptions('skeleton-of-thought', {
   /** What is asked for the skeleton. */
   skeletonPrompt: promptOption(
@@ -11,8 +23,8 @@ const skeletonOptions = strategyOptions('skeleton-of-thought', {
     (question: string) =>
       `${question}\n\nDo not answer yet. Write only the skeleton of the answer: a numbered list of 3 to 10 points, each of 3 to 5 words.`,
   ),
-  /** The points of a skeleton. Default: its lines. */
-  parse: parseOption('the points of a skeleton', listedLines as (text: string) => readonly string[]),
+  /** The points of a skeleton. Default: its numbered lines, each number once; without any, its lines. */
+  parse: parseOption('the points of a skeleton', pointsOf),
   /** What is asked for one point; `place` counts from 1. */
   expandPrompt: promptOption(
     'a question, the skeleton, and a point of it',
