@@ -29,7 +29,7 @@ const tokenizer = new Tokenizer({
 });
 
 const config = parseModelConfig({
-  ...{ model_type: 'llama', vocab_size: vocabulary.length, hidden_size: 64, intermediate_size: 192 },
+  ...{ model_type: 'llama', vocab_size: vocabulary.length, hidden_size: 48, intermediate_size: 128 },
   ...{
     num_hidden_layers: 3,
     num_attention_heads: 4,
@@ -38,7 +38,7 @@ const config = parseModelConfig({
   },
 });
 
-export const PRETRAINING = { steps: 1000, rowsPerStep: 32, learningRate: 3e-3 } as const;
+export const PRETRAINING = { steps: 2000, rowsPerStep: 16, learningRate: 3e-3 } as const;
 
 /** The model after `steps` updates, from a folder beside this file where an earlier call has left it. */
 export async function seriesModel(seed: number, steps: number = PRETRAINING.steps): Promise<CausalLM> {

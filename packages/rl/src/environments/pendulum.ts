@@ -52,7 +52,7 @@ export function pendulum(given: PendulumOptions = {}): NumericEnvironment {
           steps++;
           const torque = clip(typeof action === 'number' ? action : action[0]!, MOST_TORQUE);
           const reward = -(wrapped(angle) ** 2 + 0.1 * speed ** 2 + 0.001 * torque ** 2);
-          speed = clip(speed + (1.5 * gravity * Math.sin(angle) + 3 * torque) * STEP, MOST_SPEED);
+          speed = clip(speed + (1.5 * gravity * Math.sin(angle) + Math.fround(3 * torque)) * STEP, MOST_SPEED);
           angle += speed * STEP;
           return { observation: seen(), reward, terminated: false, truncated: steps >= maxSteps };
         },

@@ -145,7 +145,7 @@ export function inContextDynamics(
         const found = await ask(grown, 'last');
         const means = found.map(([masses]) => statisticsOf(masses!).mean);
         result.push(map.inverse(means.map((mean, c) => series[c]!.restore(mean))));
-        means.forEach((mean, c) => grown[c]!.push(digitsOf(mean, digits)));
+        for (const [c, mean] of means.entries()) grown[c]!.push(digitsOf(mean, digits));
       }
       return result;
     },

@@ -1,6 +1,19 @@
 export { type DiclOptions, dicl, stateActionRows } from './dicl.js';
+export { type DiclSacOptions, diclSac } from './dicl-sac.js';
+export {
+  type HybridPolicyEvaluationOptions,
+  type HybridPolicyValue,
+  hybridPolicyEvaluation,
+} from './hybrid-policy-evaluation.js';
 export type { ForecastOptions, InContextDynamics, PredictedRows, RescaledDistribution } from './in-context-dynamics.js';
 export { type LanguageSeriesModelOptions, languageSeriesModel } from './language-series-model.js';
+export {
+  type MultiBranchBoundOptions,
+  type MultiBranchOptions,
+  multiBranchReturn,
+  multiBranchReturnBound,
+  transitionError,
+} from './multi-branch-return.js';
 export {
   type FeatureMap,
   type PrincipalComponents,

@@ -160,7 +160,7 @@ export function languageSeriesModel(model: CausalLM, given: LanguageSeriesModelO
           return { tokens, places: [tokens.length - 1] };
         });
         const answers = await ask(asked);
-        open.forEach(({ series: i, place, digits: text }, n) => known[i]![place]!.set(text, answers[n]![0]!));
+        for (const [n, begun] of open.entries()) known[begun.series]![begun.place]!.set(begun.digits, answers[n]![0]!);
         open = open.flatMap((begun, n) => begunBy(begun, answers[n]![0]!));
       }
       return known.map((own) =>
