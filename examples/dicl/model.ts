@@ -29,16 +29,16 @@ const tokenizer = new Tokenizer({
 });
 
 const config = parseModelConfig({
-  ...{ model_type: 'llama', vocab_size: vocabulary.length, hidden_size: 48, intermediate_size: 128 },
+  ...{ model_type: 'llama', vocab_size: vocabulary.length, hidden_size: 32, intermediate_size: 64 },
   ...{
     num_hidden_layers: 3,
-    num_attention_heads: 4,
+    num_attention_heads: 2,
     max_position_embeddings: 2 * LENGTH + 32,
     initializer_range: 0.05,
   },
 });
 
-export const PRETRAINING = { steps: 2000, rowsPerStep: 16, learningRate: 3e-3 } as const;
+export const PRETRAINING = { steps: 600, rowsPerStep: 16, learningRate: 5e-3 } as const;
 
 /** The model after `steps` updates, from a folder beside this file where an earlier call has left it. */
 export async function seriesModel(seed: number, steps: number = PRETRAINING.steps): Promise<CausalLM> {

@@ -2,7 +2,7 @@
 import type { Random } from '@posttrain/interfaces/random';
 
 /** Numbers of a series that the model sees. */
-export const LENGTH = 40;
+export const LENGTH = 32;
 
 /** A standard normal number (Box and Muller). */
 export const gaussian = (random: Random): number =>
