@@ -42,20 +42,25 @@ function table(columns: readonly string[], rows: readonly (readonly string[])[])
 
 const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   async chains() {
-    const rows: string[][] = [];
-    for (const arm of ['in order', 'shuffled']) {
-      const cells = await ofSeeds('chains', arm, (seed) => chains(arm === 'shuffled', seed));
-      rows.push([
-        arm,
-        ...CONTEXTS.map((_, i) =>
-          interval(
-            cells.map((one) => one[i]!),
-            2,
-          ),
+    const of = (arm: string) => ofSeeds('chains', arm, (seed) => chains(arm === 'shuffled', seed));
+    const [ordered, shuffled] = [await of('in order'), await of('shuffled')];
+    const row = (name: string, value: (seed: number, i: number) => number) => [
+      name,
+      ...CONTEXTS.map((_, i) =>
+        interval(
+          SEEDS.map((__, seed) => value(seed, i)),
+          2,
         ),
-      ]);
-    }
-    table(['context', ...CONTEXTS.map((length) => `after ${length}`)], rows);
+      ),
+    ];
+    table(
+      ['context', ...CONTEXTS.map((length) => `after ${length}`)],
+      [
+        row('in order', (seed, i) => ordered[seed]![i]!),
+        row('shuffled', (seed, i) => shuffled[seed]![i]!),
+        row('difference', (seed, i) => ordered[seed]![i]! - shuffled[seed]![i]!),
+      ],
+    );
   },
   async bounds() {
     const rows: string[][] = [];

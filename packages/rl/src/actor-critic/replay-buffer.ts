@@ -32,7 +32,7 @@ export interface ReplayBuffer {
   window(length: number, key: Key): Transition[] | undefined;
 }
 
-/** @throws OptionError */
+/** A ring of the last `capacity` transitions, from which batches and pieces of episodes are drawn. @throws OptionError */
 export function replayBuffer(given: ReplayBufferOptions): ReplayBuffer {
   const { capacity } = bufferOptions.read(given);
   const kept: Transition[] = [];
