@@ -118,10 +118,13 @@ export interface SoftActorCriticState<State> extends SoftActorCriticParameters {
   readonly optimizers: { readonly actor: State; readonly critic: State; readonly temperature: State };
 }
 
+/** What an update is made with. */
 export interface UpdateSettings {
+  /** γ. */
   readonly gamma: number;
   /** How far the targets go towards the critics. */
   readonly tau: number;
+  /** H̄, in nats. */
   readonly targetEntropy: number;
   /** Whether α is learnt. */
   readonly learnsAlpha: boolean;

@@ -37,11 +37,11 @@ export interface RescaledDistribution {
   restore(rescaled: number): number;
 }
 
-/** Options of `forecast`. */
 const forecastOptions = options('forecast', {
   /** Rows. */
   steps: integer({ min: 1 }),
 });
+/** Options of `forecast`. */
 export type ForecastOptions = Given<typeof forecastOptions>;
 
 /** Predicts rows of numbers from those before them. */
