@@ -169,6 +169,12 @@ export { type EloOptions, elo } from './statistics/elo.js';
 export { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
 export { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
 export {
+  type QuantileCalibration,
+  type QuantileCalibrationOptions,
+  quantileCalibration,
+  shareBelow,
+} from './statistics/quantile-calibration.js';
+export {
   type MeanEstimate,
   meanWithStandardError,
   ratioWithStandardError,

@@ -19,7 +19,9 @@ import {
   type PairedDifference,
   type ProxiedSamples,
   pairedBootstrap,
+  quantileCalibration,
   type ScalingRun,
+  shareBelow,
   wilsonInterval,
 } from '../src/index.js';
 import { goldens } from './support.js';
@@ -517,5 +519,52 @@ describe('ratings', () => {
     const [winner, loser] = elo(series('a', 'b', 50, 0), { resamples: 50 });
     expect(winner!.rating + loser!.rating).toBeCloseTo(2000, 8);
     expect(winner!.interval![0]).toBeGreaterThan(loser!.interval![1]);
+  });
+});
+
+describe('quantile calibration', () => {
+  interface Golden {
+    values: number[];
+    ks: number;
+    p: number;
+  }
+  const cases = JSON.parse(
+    readFileSync(new URL('../../../goldens/dicl/calibration.json', import.meta.url), 'utf8'),
+  ) as Golden[];
+
+  it.each(cases.map((one, i) => ({ ...one, i })))('has the distance and the probability of scipy, case $i', (given) => {
+    const { ks, pValue, count } = quantileCalibration(given.values);
+    expect([ks, count]).toEqual([expect.closeTo(given.ks, 12), given.values.length]);
+    expect(pValue).toBeCloseTo(given.p, 10);
+  });
+
+  it('of right quantiles falls as 1/√n, with the law it has; of too narrow ones it does not', () => {
+    const random = createRandom(5);
+    const normal = () => Math.sqrt(-2 * Math.log(1 - random.float())) * Math.cos(2 * Math.PI * random.float());
+    // F of a normal distribution by the logistic, which is within 0.01.
+    const share = (x: number) => 1 / (1 + Math.exp(-1.702 * x));
+    const draws = (n: number, scale: number) => Array.from({ length: n }, () => share(normal() * scale));
+    const meanKs = (n: number) =>
+      Array.from({ length: 200 }, () => quantileCalibration(Array.from({ length: n }, () => random.float())).ks).reduce(
+        (a, b) => a + b / 200,
+        0,
+      );
+    // The mean of Kolmogorov's law is √(π/2) ln 2 = 0.8687.
+    for (const n of [25, 100, 400]) expect(Math.sqrt(n) * meanKs(n)).toBeCloseTo(0.8687, 1);
+    const { ks, pValue, curve } = quantileCalibration(draws(2000, 2));
+    expect(ks).toBeGreaterThan(0.1);
+    expect(pValue).toBeLessThan(1e-6);
+    expect(curve[0]!.observed).toBeGreaterThan(0.2);
+    expect(curve.map(({ level }) => level)).toEqual(
+      [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9].map((x) => expect.closeTo(x, 12)),
+    );
+    expect(quantileCalibration(draws(2000, 1)).ks).toBeLessThan(0.05);
+  });
+
+  it('is of the share of draws below, and refuses what is none', () => {
+    expect([shareBelow([1, 2, 2, 5], 2), shareBelow([1], 0)]).toEqual([0.5, 0]);
+    expect(() => shareBelow([], 1)).toThrow(/no draws/);
+    expect(() => quantileCalibration([])).toThrow(/no values/);
+    expect(() => quantileCalibration([0.2, 1.2])).toThrow(/value 1 is 1.2/);
   });
 });

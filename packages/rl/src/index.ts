@@ -15,6 +15,7 @@ export {
   severity,
   type VerifierResult,
 } from '@posttrain/interfaces/verifiers';
+export * from './actor-critic/index.js';
 export type { Advantage, RolloutNeed } from './advantage/advantage.js';
 export { type ClipCovOptions, clipCov } from './advantage/clip-cov.js';
 export {
@@ -89,6 +90,7 @@ export {
 } from './environments/document-search.js';
 export { type GridWorld, type GridWorldOptions, gridWorld } from './environments/grid-world.js';
 export { type NimOptions, nim } from './environments/nim.js';
+export { type PendulumOptions, pendulum, pendulumReward } from './environments/pendulum.js';
 export { type ServedEnvironment, type ServedRow, servedEnvironment } from './environments/served-environment.js';
 export {
   EnvironmentServerError,
@@ -103,6 +105,7 @@ export { type TextGameOptions, type TextGameRow, textGame } from './environments
 export { ticTacToe } from './environments/tic-tac-toe.js';
 export { bestMoves, gameEnvironment, minimax, type TwoPlayerGame } from './environments/two-player-game.js';
 export { type ScriptedUser, type UserSimulatorOptions, userSimulator } from './environments/user-simulator.js';
+export * from './in-context/index.js';
 export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './loss-objective.js';
 export {
   checkPolicy,
