@@ -336,8 +336,10 @@ export {
   type RolloutScoring,
   type ScoredRolloutRequest,
   sampleAndScore,
+  sampleAndScoreAhead,
   scoreRollouts,
 } from './training/rollouts.js';
+export { type AheadState, type BeginRollouts, RolloutsAhead, type StepRollouts } from './training/rollouts-ahead.js';
 export { type FedRows, type RowFeed, rowFeedOf } from './training/row-feed.js';
 export { type PartStates, RunParts } from './training/run-parts.js';
 export {

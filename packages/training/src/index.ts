@@ -149,6 +149,7 @@ export { plackettLuce, plackettLuceTerms, type RewardRankingRow } from './reward
 export { type RewardModelLossName, rewardModelLosses } from './reward-model/presets.js';
 export { type ProcessRewardOptions, type ProcessRow, processReward } from './reward-model/process-reward.js';
 export { type Ranking, rankingScores } from './reward-model/ranking.js';
+export { examplesOf, type RewardFeed, type RewardFeedSettings, rewardFeedOf } from './reward-model/reward-feed.js';
 export {
   type ReadRows,
   type RewardExample,
@@ -217,7 +218,7 @@ export {
 } from './run/training-options.js';
 export { TRL_NAMES, TRL_REMARKS, trlNames } from './run/trl-names.js';
 export { type UpdateResult, update, updateBy } from './run/update.js';
-export { withContextLabels } from './sft/context-labels.js';
+export { countLabels, withContextLabels } from './sft/context-labels.js';
 export { dynamicFineTuning } from './sft/dft.js';
 export { type LabelSmoothingOptions, labelSmoothing } from './sft/label-smoothing.js';
 export type { PackedRow, PackingStrategy } from './sft/packing.js';

@@ -198,8 +198,8 @@ describe('config.json of before', () => {
     ['quantised weights', { ...old, quantization_config: { bits: 4 } }, /quantization_config/],
     [
       'quantised weights of the part that has the text',
-      { model_type: 'gemma3', text_config: { quantization_config: { quant_method: 'gptq', bits: 4 } } },
-      /quantization_config: quant_method "gptq" is not supported/,
+      { model_type: 'gemma3', text_config: { quantization_config: { quant_method: 'aqlm', bits: 4 } } },
+      /quantization_config: quant_method "aqlm" is not supported/,
     ],
     [
       'partial rotation beside the rotations of Gemma 3',

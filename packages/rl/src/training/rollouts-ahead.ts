@@ -1,14 +1,14 @@
 import type { ScoredRollout } from '../rollout.js';
 
 /** The rollouts of a step, and of which policy they are. */
-interface StepRollouts {
+export interface StepRollouts {
   readonly rollouts: readonly ScoredRollout[];
   /** The step before whose update the policy was that they are of. */
   readonly policyStep: number;
 }
 
 /** Begins the rollouts of a step with the policy as it is now, before `policyStep`; resolves when that is needed no more. */
-type Begin = (
+export type BeginRollouts = (
   step: number,
   policyStep: number,
   signal: AbortSignal,
@@ -25,12 +25,12 @@ export type AheadState = readonly (readonly [step: number, rollouts: StepRollout
  */
 export class RolloutsAhead {
   readonly #maxStaleness: number;
-  readonly #begin: Begin;
+  readonly #begin: BeginRollouts;
   /** Not the run's signal: what has begun ends by itself when that fires, and is in the checkpoint. */
   readonly #controller = new AbortController();
   readonly #begun = new Map<number, Promise<StepRollouts>>();
 
-  constructor(maxStaleness: number, begin: Begin) {
+  constructor(maxStaleness: number, begin: BeginRollouts) {
     this.#maxStaleness = maxStaleness;
     this.#begin = begin;
   }

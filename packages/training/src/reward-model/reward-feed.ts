@@ -87,7 +87,7 @@ async function fromSource(where: string, source: RowSource<object>, settings: Re
   };
 }
 
-/** The rows that teach something. Says what is left out, and why. */
+/** The examples of rows that teach something. Says what is left out, and why. @throws RewardRowError, PosttrainError */
 export async function examplesOf(
   where: string,
   option: 'rows' | 'evaluationRows',
