@@ -89,7 +89,12 @@ export {
 } from './environments/document-search.js';
 export { type GridWorld, type GridWorldOptions, gridWorld } from './environments/grid-world.js';
 export { type NimOptions, nim } from './environments/nim.js';
-export { type ServedEnvironment, type ServedRow, servedEnvironment } from './environments/served-environment.js';
+export {
+  type ServedEnvironment,
+  type ServedEnvironmentOptions,
+  type ServedRow,
+  servedEnvironment,
+} from './environments/served-environment.js';
 export {
   EnvironmentServerError,
   httpConnection,
