@@ -426,6 +426,34 @@ describe('streamRows', () => {
     }
   });
 
+  test('does not go on in files of other rows', async () => {
+    for (const [name, write] of [
+      ['a.jsonl', (text: string) => writeFileSync(path('a.jsonl'), text)],
+      ['a.csv', (text: string) => writeFileSync(path('a.csv'), `n\n${text.replace(/[^\d\n]/g, '')}`)],
+    ] as const) {
+      write('{"n":1}\n{"n":2}\n{"n":3}\n');
+      const stream = await streamRows(path(name), { bufferSize: 3 });
+      expect(stream.state()).not.toHaveProperty('digest');
+      await stream.next({ count: 2 });
+      const state = JSON.parse(JSON.stringify(stream.state()));
+      await stream.close();
+      for (const text of ['{"n":1}\n{"n":2}\n{"n":4}\n', '{"n":1}\n']) {
+        write(text);
+        const other = await streamRows(path(name), { bufferSize: 3 });
+        other.load(state);
+        await expect(other.next({ count: 1 })).rejects.toThrow(/other rows are there than when the state was saved/);
+        await other.close();
+      }
+      write('{"n":1}\n{"n":2}\n{"n":3}\n');
+      const same = await streamRows(path(name), { bufferSize: 3 });
+      same.load(state);
+      expect(same.state()).toEqual(state);
+      await same.next({ count: 1 });
+      expect(same.state()).not.toHaveProperty('digest');
+      await same.close();
+    }
+  });
+
   test('says which line is wrong, also after it went on, that there are no rows, and that all have been given', async () => {
     writeFileSync(path('a.jsonl'), '{"n":1}\n\n{"n":2}\n{"n":\n{"n":4}\n');
     const stream = await streamRows(path('a.jsonl'), { bufferSize: 2, shuffle: false });
