@@ -9,7 +9,7 @@ import {
   text,
 } from '@posttrain/interfaces';
 import { createLimiter, LONGEST_TIMER_MS, sleep, withDeadline } from '@posttrain/interfaces/concurrency';
-import { EndpointError } from './errors.js';
+import { answered, EndpointError } from './errors.js';
 
 const isRecordOption = (value: unknown): boolean => isRecord(value);
 const milliseconds = { max: LONGEST_TIMER_MS, decisive: false } as const;
@@ -39,6 +39,8 @@ export const endpointShape = {
    * A `Retry-After` of the server is obeyed instead; one of more than a minute is an error. Default 500.
    */
   retryDelayMs: integer({ default: 500, min: 0, ...milliseconds }),
+  /** Most bytes of an answer; a longer one is an error, and the rest of it is not waited for. Default 2^28. */
+  maxAnswerBytes: integer({ default: 2 ** 28, min: 1, decisive: false }),
 };
 
 /** Options of everything that speaks to an endpoint. */
@@ -73,7 +75,7 @@ type Attempt =
   | { readonly failure: EndpointError; readonly retryAfterMs: number | undefined };
 
 export function createEndpoint(where: string, options: EndpointSettings): Endpoint {
-  const { apiKey, concurrency, timeoutMs, maxRetries, retryDelayMs } = options;
+  const { apiKey, concurrency, timeoutMs, maxRetries, retryDelayMs, maxAnswerBytes } = options;
   const wrong = (option: string, problem: string) => new OptionError('INVALID_OPTION', where, option, problem);
   if (options.model === '') throw wrong('model', 'model is empty.');
   if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) {
@@ -88,6 +90,22 @@ export function createEndpoint(where: string, options: EndpointSettings): Endpoi
     ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
   };
   const redact = (text: string) => (apiKey === undefined ? text : text.replaceAll(apiKey, '[API key]'));
+
+  const tooLong = new Error('the answer is too long');
+  /** The body as text. A server that never ends it would fill the memory. */
+  const textOf = async ({ body }: Response): Promise<string> => {
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    const reader = body?.getReader();
+    for (let read = await reader?.read(); read && !read.done; read = await reader!.read()) {
+      length += read.value.length;
+      chunks.push(read.value);
+      if (length <= maxAnswerBytes) continue;
+      await reader!.cancel();
+      throw tooLong;
+    }
+    return new TextDecoder().decode(joined(chunks, length));
+  };
 
   const attempt = async (
     method: string,
@@ -110,12 +128,16 @@ export function createEndpoint(where: string, options: EndpointSettings): Endpoi
             signal: deadline,
             redirect: 'manual',
           });
-          return [response.status, response.headers, await response.text()] as const;
+          return [response.status, response.headers, await textOf(response)] as const;
         },
         { signal, timeoutMs, timeoutError },
       );
     } catch (error) {
       signal.throwIfAborted();
+      if (error === tooLong) {
+        const bound = `the answer has more than ${maxAnswerBytes} bytes (maxAnswerBytes); ask for less at a time, or raise it`;
+        throw new EndpointError(`${at}: ${bound}.`, answered);
+      }
       if (error instanceof EndpointError) return { failure: error, retryAfterMs: undefined };
       const failure = new EndpointError(`${at}: ${redact(networkReason(error))}.`, { cause: error });
       return { failure, retryAfterMs: undefined };
@@ -217,6 +239,16 @@ function parsedBase(baseURL: string, wrong: (option: string, problem: string) =>
     throw wrong('baseURL', 'baseURL must not carry a user or password; use apiKey or headers.');
   }
   return url;
+}
+
+function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
 }
 
 /** Milliseconds from `Retry-After` (seconds or a date); `undefined` without one that can be read. */

@@ -16,6 +16,9 @@ export interface EndpointErrorDetails {
   readonly cause?: unknown;
 }
 
+/** Details of an answer that came and cannot be used: who looks at the status can tell it from no answer. */
+export const answered = { status: 200 } as const satisfies EndpointErrorDetails;
+
 /** An HTTP endpoint failed after all retries, or answered something unusable. Code `OPENAI_ENDPOINT`. */
 export class EndpointError extends PosttrainError {
   readonly status: number | undefined;

@@ -9,7 +9,7 @@ type Unusable = (what: string) => EndpointError;
 export function chosenLogProbs(logprobs: unknown, api: Api, unusable: Unusable): number[] {
   const list = listOf(logprobs, api, 'token_logprobs');
   const values = list?.map((entry) => (isRecord(entry) ? entry.logprob : entry));
-  if (values?.every((value) => typeof value === 'number')) return values;
+  if (values?.every((value): value is number => Number.isFinite(value))) return values;
   throw unusable(
     'lacks the log-probabilities that were asked for; take a server that gives them (logprobs), or do not ask',
   );
@@ -30,7 +30,7 @@ export function alternatives(logprobs: unknown, api: Api, count: number, unusabl
     const found = pairs.map(([token, logProb]): TokenLogProb => {
       // The form of vLLM's return_tokens_as_token_ids.
       const id = typeof token === 'string' ? /^token_id:(\d+)$/.exec(token)?.[1] : undefined;
-      if (id !== undefined && typeof logProb === 'number') return { tokenId: Number(id), logProb };
+      if (id !== undefined && Number.isFinite(logProb)) return { tokenId: Number(id), logProb: logProb as number };
       throw unusable(
         'names the most likely tokens by text and not by id, so topLogProbs cannot be given; leave it out, or ask vLLM ' +
           'with extraBody: { return_tokens_as_token_ids: true }',

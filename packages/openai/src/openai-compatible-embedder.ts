@@ -1,7 +1,7 @@
 import { options as declare, type Embedder, excerpt, type Given, integer } from '@posttrain/interfaces';
 import { allOrAbort } from '@posttrain/interfaces/concurrency';
 import { createEndpoint, endpointShape, isRecord } from './endpoint.js';
-import { EndpointError } from './errors.js';
+import { answered, EndpointError } from './errors.js';
 
 const where = 'openaiCompatibleEmbedder';
 
@@ -33,7 +33,7 @@ export function openaiCompatibleEmbedder(options: OpenAICompatibleEmbedderOption
     const body = { input: texts, encoding_format: 'float', ...(dimensions !== undefined && { dimensions }) };
     const answer = await endpoint.post('embeddings', body, signal);
     const unusable = (what: string) =>
-      new EndpointError(`${where}: the answer of "${model}" ${what}: ${excerpt(JSON.stringify(answer))}`);
+      new EndpointError(`${where}: the answer of "${model}" ${what}: ${excerpt(JSON.stringify(answer))}`, answered);
     if (!Array.isArray(answer.data)) throw unusable('has no list of embeddings ("data")');
     if (answer.data.length !== texts.length) {
       throw unusable(`has ${answer.data.length} embeddings for ${texts.length} texts`);

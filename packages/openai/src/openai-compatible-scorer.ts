@@ -8,7 +8,7 @@ import {
 } from '@posttrain/interfaces';
 import { allOrAbort } from '@posttrain/interfaces/concurrency';
 import { createEndpoint, type EndpointOptions, endpointShape, isRecord } from './endpoint.js';
-import { EndpointError } from './errors.js';
+import { answered, EndpointError } from './errors.js';
 
 const scorerOptions = declare('openaiCompatibleScorer', endpointShape);
 
@@ -39,6 +39,7 @@ export function openaiCompatibleScorer(options: EndpointOptions): Scorer {
       throw new EndpointError(
         `${where}: "${options.model}" did not return log-probabilities of the prompt (echo with logprobs); use a server ` +
           `that does, such as vLLM: ${excerpt(JSON.stringify(answer))}`,
+        answered,
       );
     }
     const start = codePoints(prompt);
@@ -50,6 +51,7 @@ export function openaiCompatibleScorer(options: EndpointOptions): Scorer {
         `${where}: the tokens of "${options.model}" after the prompt "…${excerpt(prompt.slice(-20))}" spell ` +
           `${JSON.stringify(excerpt(spelled))}, not the continuation: a token lies across its start (move the space ` +
           'from the end of the prompt to the start of the continuation) or ends inside a character.',
+        answered,
       );
     }
     return {

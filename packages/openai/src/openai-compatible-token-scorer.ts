@@ -1,7 +1,7 @@
 import { options as declare, excerpt, OptionError, type TokenScorer, type TokenScores } from '@posttrain/interfaces';
 import { allOrAbort } from '@posttrain/interfaces/concurrency';
 import { createEndpoint, type EndpointOptions, endpointShape, isRecord } from './endpoint.js';
-import { EndpointError } from './errors.js';
+import { answered, EndpointError } from './errors.js';
 
 const WHERE = 'openaiCompatibleTokenScorer';
 const scorerOptions = declare(WHERE, endpointShape);
@@ -27,6 +27,7 @@ export function openaiCompatibleTokenScorer(options: EndpointOptions): TokenScor
     throw new EndpointError(
       `${WHERE}: "${options.model}" did not return the log-probability of every token of the prompt (prompt_logprobs of a ` +
         `prompt of token ids); use a server that does, such as vLLM: ${excerpt(JSON.stringify(answer))}`,
+      answered,
     );
   };
 

@@ -17,7 +17,7 @@ import {
 } from '@posttrain/interfaces';
 import { allOrAbort } from '@posttrain/interfaces/concurrency';
 import { createEndpoint, endpointShape, isRecord } from './endpoint.js';
-import { EndpointError } from './errors.js';
+import { answered, EndpointError } from './errors.js';
 import { alternatives, chosenLogProbs } from './log-probs.js';
 import { requestFields } from './request-fields.js';
 import { stopOf } from './stop-of.js';
@@ -184,7 +184,10 @@ function parseAnswer(
   options: Settings,
 ): Completion[] {
   const unusable = (what: string) =>
-    new EndpointError(`openaiCompatible: the answer of "${options.model}" ${what}: ${excerpt(JSON.stringify(answer))}`);
+    new EndpointError(
+      `openaiCompatible: the answer of "${options.model}" ${what}: ${excerpt(JSON.stringify(answer))}`,
+      answered,
+    );
   const { choices } = answer;
   if (!Array.isArray(choices) || choices.length === 0) throw unusable('has no choices');
   if (choices.length > asked) throw unusable(`has ${choices.length} choices where ${asked} were asked for`);

@@ -1,7 +1,7 @@
 import type { Given, TokenSample, TokenSampleRequest } from '@posttrain/interfaces';
 import { options as declare, excerpt, type SamplerServer, text } from '@posttrain/interfaces';
 import { createEndpoint, endpointShape, isRecord } from './endpoint.js';
-import { EndpointError, UnsupportedRequestError } from './errors.js';
+import { answered, EndpointError, UnsupportedRequestError } from './errors.js';
 import { requestFields } from './request-fields.js';
 import { healthOf, isNumbers, never, record } from './vllm-server.js';
 
@@ -46,13 +46,16 @@ export function sglangServer(options: SglangServerOptions): SamplerServer {
     try {
       return JSON.parse(answer);
     } catch (cause) {
-      throw new EndpointError(`${WHERE}: the answer of ${name} is not JSON: ${excerpt(answer)}`, { cause });
+      throw new EndpointError(`${WHERE}: the answer of ${name} is not JSON: ${excerpt(answer)}`, {
+        ...answered,
+        cause,
+      });
     }
   };
   const control = async (path: string, body: Record<string, unknown>, signal: AbortSignal) => {
     const answer = await endpoint.ask({ method: 'POST', path, body, signal });
     if (record(answer).success === false)
-      throw new EndpointError(`${WHERE}: ${name}${path} failed: ${excerpt(answer)}`);
+      throw new EndpointError(`${WHERE}: ${name}${path} failed: ${excerpt(answer)}`, answered);
   };
 
   const sample = async (request: TokenSampleRequest): Promise<readonly TokenSample[]> => {
@@ -72,7 +75,7 @@ export function sglangServer(options: SglangServerOptions): SamplerServer {
       signal,
     );
     const unusable = (what: string) =>
-      new EndpointError(`${WHERE}: the answer of ${name} ${what}: ${excerpt(JSON.stringify(answer))}`);
+      new EndpointError(`${WHERE}: the answer of ${name} ${what}: ${excerpt(JSON.stringify(answer))}`, answered);
     const list = Array.isArray(answer) ? answer.filter(isRecord) : [];
     if (list.length !== n) throw unusable(`has ${list.length} completions where ${n} were asked for`);
     return list.map((one) => sampleOf(one, unusable));
@@ -116,7 +119,10 @@ export function sglangServer(options: SglangServerOptions): SamplerServer {
       const isOwn = places.length === tokens.length && places.every(([, id], t) => id === tokens[t]);
       const own = places.slice(1).map(([logProb]) => logProb);
       if (isOwn && isNumbers(own)) return own;
-      throw new EndpointError(`${WHERE}: ${name} gives no input_token_logprobs: ${excerpt(JSON.stringify(answer))}`);
+      throw new EndpointError(
+        `${WHERE}: ${name} gives no input_token_logprobs: ${excerpt(JSON.stringify(answer))}`,
+        answered,
+      );
     },
     loadAdapter: (adapter, folder, { signal = never() } = {}) =>
       control('/load_lora_adapter', { lora_name: adapter, lora_path: folder }, signal),

@@ -1,7 +1,7 @@
 import type { Given, TokenSample, TokenSampleRequest } from '@posttrain/interfaces';
 import { options as declare, excerpt, type SamplerServer, type SamplerServerFacts, text } from '@posttrain/interfaces';
 import { createEndpoint, endpointShape, isRecord } from './endpoint.js';
-import { EndpointError } from './errors.js';
+import { answered, EndpointError } from './errors.js';
 import { requestFields } from './request-fields.js';
 
 const WHERE = 'vllmServer';
@@ -40,7 +40,7 @@ export function vllmServer(options: VllmServerOptions): SamplerServer {
     const base = list.find(({ id, parent }) => (settings.model ? id === settings.model : !parent));
     if (typeof base?.id === 'string') return { base: base.id, contextLength: base.max_model_len };
     const which = settings.model ? `no model "${settings.model}"` : 'no model';
-    throw new EndpointError(`${WHERE}: ${name} serves ${which}: ${excerpt(JSON.stringify(listed))}`);
+    throw new EndpointError(`${WHERE}: ${name} serves ${which}: ${excerpt(JSON.stringify(listed))}`, answered);
   };
   const baseName = async (signal: AbortSignal) => {
     named ??= (await models(signal)).base;
@@ -56,7 +56,7 @@ export function vllmServer(options: VllmServerOptions): SamplerServer {
     const answer = await endpoint.post('completions', body, signal);
     const choices = Array.isArray(answer.choices) ? answer.choices.filter(isRecord) : [];
     const unusable = (what: string) =>
-      new EndpointError(`${WHERE}: the answer of ${name} ${what}: ${excerpt(JSON.stringify(answer))}`);
+      new EndpointError(`${WHERE}: the answer of ${name} ${what}: ${excerpt(JSON.stringify(answer))}`, answered);
     if (choices.length !== n) throw unusable(`has ${choices.length} choices where ${n} were asked for`);
     const place = (choice: Record<string, unknown>) => (typeof choice.index === 'number' ? choice.index : 0);
     return [...choices].sort((a, b) => place(a) - place(b)).map((choice) => sampleOf(choice, unusable));
@@ -101,8 +101,11 @@ export function vllmServer(options: VllmServerOptions): SamplerServer {
         const found = isRecord(place) ? place[String(id)] : undefined;
         return isRecord(found) ? found.logprob : undefined;
       });
-      if (own.every((x) => typeof x === 'number')) return own;
-      throw new EndpointError(`${WHERE}: ${name} gives no prompt_logprobs: ${excerpt(JSON.stringify(answer))}`);
+      if (isNumbers(own)) return own;
+      throw new EndpointError(
+        `${WHERE}: ${name} gives no prompt_logprobs: ${excerpt(JSON.stringify(answer))}`,
+        answered,
+      );
     },
     async loadAdapter(adapter, folder, { version, signal = never() } = {}) {
       const body = { lora_name: adapter, lora_path: folder };

@@ -399,6 +399,25 @@ describe('failures', () => {
     expect(server?.seen).toHaveLength(2);
   });
 
+  it('ends an answer that is too long, or never ends, and does not ask again', async () => {
+    let sent = 0;
+    const generator = await generatorFor(
+      (_, response) => {
+        const go = () => {
+          sent += 1 << 16;
+          if (!response.destroyed) response.write('x'.repeat(1 << 16), go);
+        };
+        response.writeHead(200);
+        go();
+      },
+      { maxAnswerBytes: 1_000_000 },
+    );
+    const error = await failure(generator.generate([{ prompt: 'q' }]));
+    expect(error.message).toMatch(/the answer has more than 1000000 bytes \(maxAnswerBytes\)/);
+    expect([error.status, server?.seen.length]).toEqual([200, 1]);
+    expect(sent).toBeLessThan(2e7);
+  });
+
   it('says where a redirect leads instead of following it', async () => {
     const generator = await generatorFor(
       (_, response) => void response.writeHead(301, { location: '/v2/chat/completions?key=1' }).end(),

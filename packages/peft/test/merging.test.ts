@@ -360,6 +360,10 @@ describe('mergeModels', () => {
   it('refuses what cannot be meant, by its place, and writes nothing', async () => {
     const other = await variant((x) => x, { num_attention_heads: 2 });
     const a = { model: llama };
+    const heavy = (weight: number) => ({ ...a, parameters: { weight } });
+    // What an alias of YAML can make: models: &a [*a].
+    const itself: unknown[] = [];
+    itself.push(itself);
     const cases: [recipe: object, message: RegExp][] = [
       [{ models: [a] }, /recipe: merge_method is missing/],
       [{ merge_method: 'tie', models: [a] }, /Did you mean "ties"/],
@@ -375,6 +379,15 @@ describe('mergeModels', () => {
       [{ merge_method: 'warm', models: [a, { model: other }] }, /different architectures: num_attention_heads/],
       [{ merge_method: 'linear', models: [a], tokenizer_source: 'union' }, /tokenizer_source "union"/],
       [{ merge_method: 'fisher', models: [a, a] }, /models\[0\].parameters.*fisher is missing/],
+      [{ merge_method: 'linear', models: itself }, /models is \[\[\[\[…\]/],
+      [
+        { merge_method: 'linear', models: [heavy(1e300), a], parameters: { normalize: false } },
+        /would have the number \S+e\+29\d; float32 cannot hold it/,
+      ],
+      [
+        { merge_method: 'linear', models: [heavy(1e7)], dtype: 'float16', parameters: { normalize: false } },
+        /would have the number -?\d+(\.\d+)?; float16 cannot hold it: take another dtype/,
+      ],
       [
         { merge_method: 'passthrough', slices: [{ sources: [{ ...a, layer_range: [0, 9] }] }] },
         /slices\[0\]\.sources\[0\]: .* has layers \[0, 2\), not \[0,9\]/,
@@ -382,8 +395,8 @@ describe('mergeModels', () => {
     ];
     for (const [recipe, message] of cases) {
       const to = await output();
-      await expect(mergeModels(recipe as MergeRecipe, { output: to }), JSON.stringify(recipe)).rejects.toThrow(message);
-      await expect(readdir(to)).rejects.toThrow();
+      await expect(mergeModels(recipe as MergeRecipe, { output: to }), String(message)).rejects.toThrow(message);
+      expect(await readdir(to).catch(() => [])).toEqual([]);
     }
   });
 

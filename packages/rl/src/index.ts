@@ -91,7 +91,12 @@ export {
 export { type GridWorld, type GridWorldOptions, gridWorld } from './environments/grid-world.js';
 export { type NimOptions, nim } from './environments/nim.js';
 export { type PendulumOptions, pendulum, pendulumReward } from './environments/pendulum.js';
-export { type ServedEnvironment, type ServedRow, servedEnvironment } from './environments/served-environment.js';
+export {
+  type ServedEnvironment,
+  type ServedEnvironmentOptions,
+  type ServedRow,
+  servedEnvironment,
+} from './environments/served-environment.js';
 export {
   EnvironmentServerError,
   httpConnection,

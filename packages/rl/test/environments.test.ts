@@ -1,4 +1,7 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { runInNewContext } from 'node:vm';
 import { Key } from '@posttrain/core-tensor';
@@ -27,6 +30,7 @@ import {
   type Reply,
   returnOf,
   type ScriptedUser,
+  type ServedEnvironment,
   type ServerConnection,
   servedEnvironment,
   type TaskEnvironment,
@@ -464,9 +468,38 @@ describe('environments of a server', () => {
     });
     await expect(servedEnvironment(saying({ name: 'x' }))).rejects.toThrow(/describe answered undefined for size/);
     const odd = await servedEnvironment(saying(7));
+    const described = (result: unknown, error?: unknown): Promise<ServedEnvironment> =>
+      servedEnvironment({
+        ...{ name: 'odd', close: async () => undefined },
+        ask: async ({ id, method }) =>
+          method === 'describe'
+            ? { id, result: { name: 'odd', size: 3 }, error: null }
+            : { id, result, ...(error !== undefined && { error: error as string }) },
+      });
+    const row = { index: 0, prompt: 'p' };
+    for (const rows of [
+      [row],
+      [row, row, row],
+      [row, row, { index: 2 }],
+      [row, row, { index: 2, prompt: 3 }],
+      'rows',
+    ]) {
+      await expect((await described({ rows })).rows()).rejects.toThrow(/rows answered/);
+    }
+    const messages = [{ role: 'user', content: 'go' }];
+    for (const [result, problem] of [
+      [{ messages }, /start answered undefined for episode/],
+      [{ messages, episode: 1, tools: 'all' }, /start answered "all" for tools/],
+      [{ messages: [{ role: 'user' }], episode: 1 }, /start answered \[.*\] for messages/],
+    ] as const) {
+      await expect((await described(result)).start(row, context(0))).rejects.toThrow(problem);
+    }
+    await expect((await described({}, { code: 7, why: 'no' })).rows()).rejects.toThrow(
+      'rows failed: {"code":7,"why":"no"}',
+    );
     await expect(odd.rows()).rejects.toThrow(/rows answered undefined for rows/);
     await expect(odd.start({ index: 0, prompt: '' }, context(0))).rejects.toThrow(
-      /start answered undefined for messages/,
+      /start answered undefined for episode/,
     );
     const node = (script: string) => servedEnvironment(processConnection([process.execPath, '-e', script]));
     await expect(node('console.error("no batteries"); process.exit(3)')).rejects.toThrow(
@@ -474,6 +507,51 @@ describe('environments of a server', () => {
     );
     await expect(servedEnvironment(processConnection(['/no/such/program']))).rejects.toThrow(/cannot be started/);
     await expect(servedEnvironment(httpConnection('http://127.0.0.1:1/'))).rejects.toThrow(/cannot be reached/);
+  });
+
+  it('a server that ends, and leaves children that hold its output, is not waited for', async () => {
+    // Of its answer nothing comes; its child would write to the same pipe for minutes.
+    const orphan = "require('child_process').spawn('sleep', ['40'], { stdio: 'inherit', detached: true }).unref();";
+    const node = (script: string) => processConnection([process.execPath, '-e', `${orphan} ${script}`]);
+    const begun = performance.now();
+    await expect(servedEnvironment(node('setTimeout(() => process.exit(4), 50)'))).rejects.toThrow(/has ended \(4\)/);
+    const answers =
+      "process.stdin.on('data', (d) => console.log(JSON.stringify({ id: 1, result: { name: 'x', size: 1 } })));";
+    const connection = node(answers);
+    await (await servedEnvironment(connection)).close();
+    await expect(servedEnvironment(connection)).rejects.toThrow(/has ended/);
+    expect(performance.now() - begun).toBeLessThan(35_000);
+  });
+
+  it('one that never answers, or never comes to the end of a line, fails in time', async () => {
+    const silent = processConnection([process.execPath, '-e', 'setInterval(() => {}, 1000)']);
+    await expect(servedEnvironment(silent, { timeoutMs: 30 })).rejects.toThrow(
+      /describe was not answered within 30 ms \(timeoutMs\)/,
+    );
+    const gone = new AbortController();
+    gone.abort(new Error('nobody waits'));
+    await expect(silent.ask({ id: 9, method: 'rows', params: {} }, gone.signal)).rejects.toThrow('nobody waits');
+    const waiting = new AbortController();
+    const asked = Array.from({ length: 12 }, (_, id) => silent.ask({ id, method: 'rows', params: {} }, waiting.signal));
+    waiting.abort(new Error('enough'));
+    for (const { status } of await Promise.allSettled(asked)) expect(status).toBe('rejected');
+    await silent.close();
+    const endless = processConnection([
+      process.execPath,
+      '-e',
+      "const x = 'x'.repeat(1 << 20); const go = () => process.stdout.write(x, go); process.stdin.once('data', go);",
+    ]);
+    await expect(servedEnvironment(endless)).rejects.toThrow(/wrote a line of more than 67108864 bytes/);
+    const half = createServer((_, response) => {
+      response.writeHead(200, { 'content-length': '1000' }).write('{"id":1,');
+      setTimeout(() => response.destroy(), 5);
+    }).listen(0, '127.0.0.1');
+    await once(half, 'listening');
+    const { port } = half.address() as AddressInfo;
+    await expect(servedEnvironment(httpConnection(`http://127.0.0.1:${port}/`))).rejects.toThrow(
+      /broke off in its answer/,
+    );
+    half.close();
   });
 
   it('a process may print what it likes between its answers, and is ended when it is closed', async () => {

@@ -188,9 +188,35 @@ const saying = (messages: readonly { role: string; content: string }[], reward?:
   }),
 });
 
+const answering = (answer: unknown): Environment<PromptRow> => ({
+  name: 'strange',
+  start: () => ({ messages: [{ role: 'user', content: '1' }], step: () => answer as never }),
+});
+
 it.each([
   ['silence', saying([]), undefined, /"strange" is not done and says nothing/],
   ['a reward that is no number', saying([], Number.NaN), undefined, /"strange" paid NaN for a reply/],
+  ['an answer that is none', answering(undefined), undefined, /"strange" answered undefined to a reply; it must be/],
+  [
+    'an answer without messages',
+    answering({ done: false }),
+    undefined,
+    /"strange" answered an object with done to a re/,
+  ],
+  ['an answer that does not say done', answering({ messages: [] }), undefined, /answered an object with messages to/],
+  ['messages that are none', saying([null as never]), undefined, /"strange" answered an object with messages, done/],
+  [
+    'an episode that is none',
+    { name: 'strange', start: () => null as never },
+    undefined,
+    /"strange" started null; an ep/,
+  ],
+  [
+    'an episode that begins with a text',
+    { name: 'strange', start: () => ({ messages: 'hi' as never, step: () => ({ messages: [], done: true }) }) },
+    undefined,
+    /"strange" began with "hi" for messages/,
+  ],
   [
     'a template that forgets',
     echo,
@@ -273,14 +299,18 @@ it('tells an assistant what went wrong with a tool', async () => {
         throw new Error('no batteries');
       },
     },
+    count: { description: 'Counts.', parameters: { type: 'object' }, call: () => 3 as never },
   });
   const episode = await environment.start({ prompt: '1 / 2?' }, {} as never);
   const call = (name: string, id: string) => ({ id, type: 'function' as const, function: { name, arguments: {} } });
-  const tool_calls = [call('divide', 'a'), call('multiply', 'b')];
+  const tool_calls = [call('divide', 'a'), call('multiply', 'b'), call('constructor', 'c'), call('count', 'd')];
   expect(await episode.step({ role: 'assistant', content: '', tool_calls })).toEqual({
     messages: [
       { role: 'tool', name: 'divide', content: 'error: no batteries', tool_call_id: 'a' },
       { role: 'tool', name: 'multiply', content: 'error: there is no function multiply', tool_call_id: 'b' },
+      // What every object inherits would be called with the row, its answer in it.
+      { role: 'tool', name: 'constructor', content: 'error: there is no function constructor', tool_call_id: 'c' },
+      { role: 'tool', name: 'count', content: 'error: count gave 3, which is no text', tool_call_id: 'd' },
     ],
     done: false,
   });
@@ -358,6 +388,29 @@ describe('several policies in one run', () => {
     await expect(multiAgent(echoes, { policies: { critic: 'nobody' } }).sample(asked)).rejects.toThrow(
       /the role critic is played by nobody, and the policies of the run are: proposer, critic/,
     );
+    const changed = (change: object) => ({
+      ...echoes,
+      start: (...of: Parameters<typeof echoes.start>) => ({ ...(echoes.start(...of) as object), ...change }) as never,
+    });
+    let closed = 0;
+    const close = () => {
+      closed++;
+      throw new Error('cannot close');
+    };
+    for (const [change, problem] of [
+      [
+        { next: () => ({ role: 'judge', messages: [] }) },
+        /"echoes" gave a turn to "judge", and its roles are: proposer, c/,
+      ],
+      [{ next: () => ({ role: 'critic' }) }, /"echoes" tells critic undefined; it must be messages/],
+      [{ rewards: () => ({ proposer: Number.NaN }) }, /"echoes" was worth NaN to proposer; it must be a number/],
+      [{ rewards: () => ({ proposer: '1' }) }, /"echoes" was worth "1" to proposer/],
+      [{ take: () => Promise.reject(new Error('what came first')), close }, /what came first/],
+      [{ close }, /cannot close/],
+    ] as const) {
+      await expect(multiAgent(changed(change)).sample(asked)).rejects.toThrow(problem);
+    }
+    expect(closed).toBe(2 * 3 * 4);
     const selfPlay = await multiAgent(echoes, { policies: { critic: 'proposer' } }).sample(asked);
     expect(new Set(selfPlay.map(({ policy }) => policy))).toEqual(new Set(['proposer']));
   });
@@ -527,6 +580,17 @@ describe('MALT', () => {
     ]);
     expect(seeds.size).toBe(2 + 4 + 8);
     expect(grown.answers.map(answerValue)).toEqual([0.5, 0.5]);
+    const lazy = {
+      name: 'lazy',
+      generate: async (asked: readonly object[]) => asked.map(() => [{ text: 'x' }] as never),
+    };
+    for (const role of ['generator', 'verifier', 'refiner']) {
+      await expect(
+        maltTree('q', { agents: { ...agents, [role]: lazy }, branches: 2, reward: () => 0 }),
+      ).rejects.toThrow(`the ${role} gave 1 completions of a prompt, and 2 were asked for`);
+    }
+    await expect(maltTree('q', { agents, branches: 2, reward: () => Number.NaN })).rejects.toThrow(/reward gave NaN/);
+    expect(() => critiqueValue({ text: 'c', refinements: [{ text: 'r', reward: Number.NaN }] })).toThrow(/reward NaN/);
     await expect(maltTree('q', { agents: { generator: says('a') } as never, reward: () => 0 })).rejects.toThrow(
       /three generators/,
     );

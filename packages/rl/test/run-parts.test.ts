@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, tensor } from '@posttrain/core-tensor';
 import { type Named, sgd } from '@posttrain/core-tensor/optim';
-import type { SamplerServer } from '@posttrain/interfaces';
+import type { SamplerServer, TokenSample } from '@posttrain/interfaces';
 import {
   type CausalLM,
   LocalGenerator,
@@ -547,6 +547,8 @@ describe('a fleet', () => {
     const { server } = localServer(model);
     return [{ ...server, ...change(server) }];
   };
+  const lying = (lie: Partial<TokenSample>) =>
+    broken((server) => ({ sample: async (asked) => (await server.sample(asked)).map((one) => ({ ...one, ...lie })) }));
   it.each<
     [RegExp, (model: CausalLM) => readonly SamplerServer[] | Promise<readonly SamplerServer[]>, Partial<Options>?]
   >([
@@ -579,10 +581,38 @@ describe('a fleet', () => {
       })),
     ],
     [/400/, broken(() => ({ sample: () => Promise.reject(noAnswer(400)) }))],
+    [/gave null completions where 4 were asked for/, broken(() => ({ sample: async () => null as never }))],
+    [/gave null; a completion has/, broken(() => ({ sample: async ({ n }) => Array(n).fill(null) as never }))],
+    [/6 tokens where 5 were allowed/, lying({ tokenIds: Array(6).fill(1), logProbs: Array(6).fill(-1) })],
+    [/gave the finishReason "tired"; it must be/, lying({ finishReason: 'tired' as never })],
+    [/with 3 among its samplerLogProbs; a log-probability is not above 0/, lying({ tokenIds: [1], logProbs: [3] })],
+    [/NaN for samplerLogProbs/, lying({ tokenIds: [1], logProbs: [Number.NaN] })],
+    [/99 is no token id/, lying({ tokenIds: [99], logProbs: [-1] })],
     [/weights of the base have changed/, two, { adapter: undefined as never }],
     [/does not sample from the policy itself/, two, { oldLogProbs: 'sampler' }],
   ])('refuses, by name: %s', async (problem, servers, options) => {
     await expect(fleetRun(servers, options, { patienceMs: 0 })).rejects.toThrow(problem);
+  });
+
+  it('does not ask for ever where a server is well whenever it is looked at, and answers no group', async () => {
+    for (const [change, problem] of [
+      [
+        { sample: () => Promise.reject(noAnswer(500)) },
+        /same group was lost \d+ times at servers .* at last by: POST here: 500/,
+      ],
+      [
+        { isHealthy: async () => false, sample: () => Promise.reject(noAnswer(503)) },
+        /no server .* One was lost by: POST here: 503/,
+      ],
+    ] as const) {
+      await expect(
+        fleetRun(
+          broken(() => change),
+          {},
+          { patienceMs: 20 },
+        ),
+      ).rejects.toThrow(problem);
+    }
   });
 
   it('samples ahead: with maxStaleness k each step is of the policy k steps before, whatever takes how long, and learning goes on meanwhile', async () => {

@@ -123,6 +123,8 @@ describe('EAGLE', () => {
     const { dropped, losses } = await trainEagleHead(model, head, rows, options);
     expect(dropped).toBe(2);
     expect(losses).toEqual((await trainEagleHead(model, head, rows.slice(2), options)).losses);
+    const steep = (steps: number) => trainEagleHead(model, head, rows, { ...options, steps, learningRate: 1e38 });
+    await expect(steep(3)).rejects.toThrow(/trainEagleHead, step [12]: the loss is |ended with the value/);
   });
 });
 
@@ -187,5 +189,7 @@ describe('Medusa', () => {
     const { dropped, losses } = await trainMedusaHeads(model, heads, rows, { steps: 1, batchSize: 1 });
     expect(dropped).toBe(1);
     expect(losses).toEqual((await trainMedusaHeads(model, heads, rows.slice(1), { steps: 1, batchSize: 1 })).losses);
+    const steep = trainMedusaHeads(model, heads, rows, { steps: 4, batchSize: 1, learningRate: 1e38 });
+    await expect(steep).rejects.toThrow(/trainMedusaHeads, step [123]: the loss is |ended with the value/);
   });
 });

@@ -309,6 +309,24 @@ describe('sft', () => {
       },
     );
 
+    it('does not go on in a source that gives other rows, or fewer', async () => {
+      const only = (rows: readonly SftRow[]): RowSource<SftRow> => ({
+        name: 'other',
+        next: ({ count }) => Array.from({ length: count }, (_, i) => ({ row: rows[i % rows.length]! })),
+      });
+      const whole = await streamed(12, { batchSize: 3 }, only(countingRows));
+      await whole.take(0);
+      for (const [rows, more] of [
+        [countingRows.toReversed(), {}],
+        [countingRows.slice(0, 1), {}],
+      ] as const) {
+        const other = await streamed(12, { batchSize: 3, ...more }, only(rows));
+        await expect(other.load!(whole.state!())).rejects.toThrow(
+          /the source other gives other rows than when the che/,
+        );
+      }
+    });
+
     it('goes on after any step with the same rows, also inside of a buffer, and of a source without a state', async () => {
       const stateless: RowSource<SftRow> = {
         name: 'of the step',

@@ -36,12 +36,27 @@ export function allocateCompletions(given: AllocateCompletionsOptions): number[]
   );
   const counts = probabilities.map(() => min);
   const gains = probabilities.map((p) => (min >= max ? 0 : p * (1 - p) ** min));
+  /** Binary heap of the problems by what one more gains, the largest first, of equals the earlier. */
+  const heap = gains.flatMap((gain, i) => (gain > 0 ? [i] : []));
+  const isBefore = (a: number, b: number): boolean => (gains[a] === gains[b] ? a < b : gains[a]! > gains[b]!);
+  const sift = (from: number): void => {
+    for (let at = from; ; ) {
+      let first = at;
+      for (const child of [2 * at + 1, 2 * at + 2]) {
+        if (child < heap.length && isBefore(heap[child]!, heap[first]!)) first = child;
+      }
+      if (first === at) return;
+      [heap[at], heap[first]] = [heap[first]!, heap[at]!];
+      at = first;
+    }
+  };
+  for (let at = heap.length >> 1; at-- > 0; ) sift(at);
   for (let left = total - min * probabilities.length; left > 0; left--) {
-    const best = Math.max(0, ...gains);
-    if (best === 0) break;
-    const i = gains.indexOf(best);
+    const i = heap[0];
+    if (i === undefined || gains[i] === 0) break;
     counts[i]!++;
     gains[i] = counts[i]! >= max ? 0 : gains[i]! * (1 - probabilities[i]!);
+    sift(0);
   }
   return counts;
 }

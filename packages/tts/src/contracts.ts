@@ -28,7 +28,18 @@ export function checkedCompletions(name: string, completions: unknown, n: number
     const what = Array.isArray(completions) ? `${completions.length} completions` : 'no list of completions';
     throw new ContractError(`generator "${name}" returned ${what} for one request with n = ${n}.`);
   }
-  for (const { text, usage } of completions) {
+  for (const one of completions) {
+    if (typeof one !== 'object' || one === null) {
+      throw new ContractError(`generator "${name}" returned ${showValue(one)} in the place of a completion.`);
+    }
+    const { text, usage, logProbs, statistics = {} } = one as Completion;
+    // A mean of what is no number would be compared with others, and neither be less nor more.
+    for (const [what, numbers] of Object.entries({ ...statistics, ...(logProbs && { logProbs }) })) {
+      const odd = Array.from(numbers).findIndex((value) => !Number.isFinite(value));
+      if (odd < 0) continue;
+      const said = `${showValue(numbers[odd])} for ${what}[${odd}]`;
+      throw new ContractError(`generator "${name}" returned a completion with ${said}; it must be a finite number.`);
+    }
     if (typeof text !== 'string' || typeof usage !== 'object' || usage === null) {
       const lacks = typeof text === 'string' ? `the usage ${showValue(usage)}` : `the text ${showValue(text)}`;
       const remedy = "a completion is { text, finishReason: 'stop', usage: { promptTokens, completionTokens } }";

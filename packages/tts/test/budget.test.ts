@@ -162,7 +162,7 @@ describe('budget', () => {
       verifier: stuck,
       n: 4,
       batchSize: 2,
-      budget: { maxWallTimeMs: 30 },
+      budget: { maxWallTimeMs: 500 },
     });
     expect(result).toMatchObject({ text: '1', score: 1, exhausted: 'maxWallTimeMs' });
     expect(result.trace.nodes[3]).toMatchObject({ status: 'dropped', reason: 'not verified: wall time over' });

@@ -776,6 +776,12 @@ describe('allocateCompletions', () => {
     expect(allocateCompletions({ probabilities: [0, 1, 0.5, 0.1], total: 9, min: 1, max: 3 })).toEqual([1, 1, 3, 3]);
     expect(() => allocateCompletions({ probabilities: [0.5, 0.5], total: 1, min: 1 })).toThrow(/min is 1/);
     expect(() => allocateCompletions({ probabilities: [1.5], total: 1 })).toThrow(/probabilities is/);
+    // As many problems as nobody would spread into the arguments of a call.
+    const probabilities = Array.from({ length: 200_000 }, (_, i) => (i % 2 ? 0.5 : 0.25));
+    const counts = allocateCompletions({ probabilities, total: 350_000 });
+    // One of a half each, another and one of a quarter each for 1/4, and the earlier half of these another for 3/16.
+    expect([0, 1, 99_998, 100_000, 199_998, 199_999].map((i) => counts[i])).toEqual([2, 2, 2, 1, 1, 2]);
+    expect(counts.reduce((a, b) => a + b)).toBe(350_000);
   });
 });
 

@@ -427,6 +427,20 @@ describe('confidenceTreeSearch', () => {
     expect(await grow(9, 1, { minConfidence: 0.7 })).toMatchObject({ text: 'c', halted: true });
     await expect(grow(9, 2, { minConfidence: 0.7 })).rejects.toThrow(/no text has ended/);
     await expect(grow(2, 2, { generator: enumerating(2) })).rejects.toThrow(/needs the log-probability/);
+    for (const [change, problem] of [
+      [{ logProbs: [-1, Number.NaN] }, /"sure" returned a completion with NaN for logProbs\[1\]; it must be a finite/],
+      [{ logProbs: [null] }, /null for logProbs\[0\]/],
+      [{ statistics: { entropy: [Number.POSITIVE_INFINITY] } }, /Infinity for entropy\[0\]/],
+    ] as const) {
+      const { generate } = sure(2);
+      const lying = async (...of: Parameters<typeof generate>) =>
+        (await generate(...of)).map((list) => list.map((it) => ({ ...it, ...change }))) as never;
+      await expect(grow(2, 2, { generator: { name: 'sure', generate: lying } })).rejects.toThrow(problem);
+    }
+    const nobody = { name: 'nobody', generate: async ([{ n = 1 }]: [{ n?: number }]) => [Array(n).fill(null)] };
+    await expect(grow(2, 2, { generator: nobody as never })).rejects.toThrow(
+      /"nobody" returned null in the place of a/,
+    );
     await expect(grow(2, 2, { minConfidence: 2 })).rejects.toThrow(/minConfidence/);
   });
 });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { boolean, type DecisiveSettings, type Given, integer, options } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
@@ -7,6 +8,7 @@ import { dataFiles, namesOf } from '../io/data-files.js';
 import { readRows } from '../io/files.js';
 import { readJsonlFrom } from '../io/jsonl.js';
 import type { Row } from '../rows.js';
+import { canonicalJson } from '../stable-hash.js';
 
 const streamRowsOptions = options('streamRows', {
   /** Rows that are in memory at a time, and shuffled among each other. Default 1000. */
@@ -32,6 +34,8 @@ export interface StreamState {
   readonly place: LinePlace;
   /** Rows of the buffer that have been given. */
   readonly used: number;
+  /** Of the rows of the buffer, where some have been given: a file that was edited since gives others. */
+  readonly digest?: string;
 }
 
 /** A source of rows for a run, from files that need not fit memory. */
@@ -48,8 +52,14 @@ export interface StreamedRows {
 interface Buffer {
   readonly rows: readonly Row[];
   /** Where the next one begins; undefined where the pass ends with this one. */
-  readonly next: Omit<StreamState, 'epoch' | 'used'> | undefined;
+  readonly next: Omit<StreamState, 'epoch' | 'used' | 'digest'> | undefined;
 }
+
+const digestOf = ({ rows }: Buffer): string => {
+  const hash = createHash('sha256');
+  for (const row of rows) hash.update(`${canonicalJson(row)}\n`);
+  return hash.digest('hex').slice(0, 16);
+};
 
 const BEGINNING = { file: 0, row: 0, place: FIRST_LINE } as const;
 
@@ -62,7 +72,8 @@ const BEGINNING = { file: 0, row: 0, place: FIRST_LINE } as const;
  * are near in the run. Shuffle a sorted file beforehand, or raise `bufferSize`.
  *
  * @param source a file, a folder or a glob, as `dataFiles` takes it; or a list of files
- * @throws OptionError; DataFileError, also where there is no row, and where `repeat` is off and all rows have been given
+ * @throws OptionError; DataFileError, also where there is no row, where `repeat` is off and all rows have been given, and where a stream that
+ *   goes on finds other rows than it had given of
  */
 export async function streamRows(
   source: string | readonly string[],
@@ -102,6 +113,17 @@ export async function streamRows(
 
   let at: StreamState = { epoch: 0, ...BEGINNING, used: 0 };
   let buffer: Buffer | undefined;
+  /** Of the buffer, once somebody has asked. */
+  let digest: string | undefined;
+
+  /** The buffer again that a state was in the middle of. */
+  const filled = async (): Promise<Buffer> => {
+    const found = await fill(at);
+    if (digest === undefined || digestOf(found) === digest) return found;
+    const problem =
+      'other rows are there than when the state was saved: a file was changed. Put it back, or begin anew.';
+    throw new DataFileError({ path: base || names.join(', ') }, problem);
+  };
 
   async function fill({ epoch, file: first, row: firstRow, place: firstPlace }: StreamState): Promise<Buffer> {
     const rows: Row[] = [];
@@ -131,7 +153,7 @@ export async function streamRows(
     async next({ count }) {
       const given: { row: Row }[] = [];
       while (given.length < count) {
-        buffer ??= await fill(at);
+        buffer ??= await filled();
         const rows = buffer.rows.slice(at.used, at.used + count - given.length);
         given.push(...rows.map((row) => ({ row })));
         at = { ...at, used: at.used + rows.length };
@@ -144,13 +166,17 @@ export async function streamRows(
           const problem = `all rows have been given, and ${count - given.length} more are asked for; lower the number of steps, or leave repeat on.`;
           throw new DataFileError({ path: base || names.join(', ') }, problem);
         } else break;
-        buffer = undefined;
+        [buffer, digest] = [undefined, undefined];
       }
       return given;
     },
-    state: () => at,
+    state() {
+      if (buffer && at.used > 0) digest ??= digestOf(buffer);
+      return { ...at, ...(digest !== undefined && { digest }) };
+    },
     load(state) {
-      [at, buffer] = [state as StreamState, undefined];
+      ({ digest, ...at } = state as StreamState);
+      buffer = undefined;
     },
     close,
   };

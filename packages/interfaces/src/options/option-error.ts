@@ -45,15 +45,23 @@ export function assertPath(where: string, name: string, value: unknown): asserts
   assertArgument(where, name, value, isValid, `a path: a text that is not empty${hint}`);
 }
 
+/** Lists in lists that are shown. Deeper ones, and what contains itself (an alias of YAML), would have no end. */
+const MOST_DEPTH = 3;
+
 /** A value as error messages show it: short, on one line, and telling NaN from null and 1 from "1". */
-export function showValue(value: unknown): string {
+export const showValue = (value: unknown): string => shown(value, 0);
+
+function shown(value: unknown, depth: number): string {
   if (typeof value === 'string') return cut(JSON.stringify(value));
   if (Object.is(value, -0)) return '-0';
   if (typeof value === 'bigint') return cut(`${value}n`);
   if (typeof value === 'function') return `the function ${value.name || '(without a name)'}`;
   if (typeof value !== 'object' || value === null) return cut(String(value));
-  if (Array.isArray(value))
-    return cut(`[${value.slice(0, 8).map(showValue).join(', ')}${value.length > 8 ? ', …' : ''}]`);
+  if (Array.isArray(value)) {
+    if (depth === MOST_DEPTH && value.length > 0) return '[…]';
+    const first = value.slice(0, 8).map((one) => shown(one, depth + 1));
+    return cut(`[${first.join(', ')}${value.length > 8 ? ', …' : ''}]`);
+  }
   const name = Object.getPrototypeOf(value)?.constructor?.name;
   if (name !== undefined && name !== 'Object') return `a ${name}`;
   return `an object with ${cut(Object.keys(value).join(', ')) || 'no keys'}`;

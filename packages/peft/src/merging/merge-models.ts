@@ -139,10 +139,31 @@ async function* mergedParts(
       if (merged.length !== size) {
         throw new MergeError(`${method.name} gave ${merged.length} numbers of ${name} for a part of ${size}`);
       }
+      refuseNonFinite(name, merged, dtype);
       yield encodeNumbers(merged, dtype) as DTypeArray;
     }
   } else yield await sameEverywhere(planned);
   onDone();
+}
+
+/** From which number on one of a dtype would be rounded to infinity: the largest and half a step. */
+const TOO_LARGE: Readonly<Partial<Record<string, number>>> = {
+  float16: 65520,
+  bfloat16: (2 - 2 ** -8) * 2 ** 127,
+  float32: (2 - 2 ** -24) * 2 ** 127,
+};
+
+/** A model of numbers that are none would load, and say nothing. @throws MergeError */
+function refuseNonFinite(name: string, merged: ArrayLike<number>, dtype: PlannedTensor['dtype']): void {
+  const most = TOO_LARGE[dtype] ?? Number.POSITIVE_INFINITY;
+  for (let i = 0; i < merged.length; i++) {
+    const value = merged[i]!;
+    if (Math.abs(value) < most) continue;
+    const remedy = Number.isFinite(value)
+      ? `${dtype} cannot hold it: take another dtype, or lower weights`
+      : 'lower its weights, or look for such numbers in the models';
+    throw new MergeError(`${name} would have the number ${value}; ${remedy}`);
+  }
 }
 
 function tokenizerFolder(

@@ -8,6 +8,7 @@ import {
   options,
   PosttrainError,
   type SamplingParams,
+  showValue,
 } from '@posttrain/interfaces';
 
 /** A refined answer, and what it is worth. */
@@ -107,8 +108,14 @@ const mean = (values: readonly number[]): number => {
   throw new PosttrainError('MALT', 'malt: a node of the tree has no children, and so no value');
 };
 
-/** V of a critique (arXiv 2412.01928): the mean reward of what was made of it. @throws PosttrainError MALT for one without refinements */
-export const critiqueValue = ({ refinements }: MaltCritique): number => mean(refinements.map(({ reward }) => reward));
+/** V of a critique (arXiv 2412.01928): the mean reward of what was made of it. @throws PosttrainError MALT for one without refinements, or with a reward that is no number */
+export const critiqueValue = ({ refinements }: MaltCritique): number =>
+  mean(
+    refinements.map(({ reward }) => {
+      if (Number.isFinite(reward)) return reward;
+      throw new PosttrainError('MALT', `malt: a refinement has the reward ${showValue(reward)}; it must be a number`);
+    }),
+  );
 
 /** V of an answer: the mean value of its critiques. @throws PosttrainError MALT for one without critiques */
 export const answerValue = ({ critiques }: MaltAnswer): number => mean(critiques.map(critiqueValue));
@@ -117,13 +124,26 @@ export const answerValue = ({ critiques }: MaltAnswer): number => mean(critiques
  * The tree of MALT (arXiv 2412.01928, § 3): n answers to a question, n critiques of each, n refinements of each of these, whose reward is
  * known.
  *
- * @throws OptionError; what the generators throw
+ * @throws OptionError; PosttrainError MALT for a generator that gives fewer or more than it is asked for, and a reward that is no number; what
+ *   the generators throw
  */
 export async function maltTree(question: string, given: MaltTreeOptions): Promise<MaltTree> {
   const { agents, reward, branches: n, prompts: asked, sampling, seed } = maltTreeOptions.read(given);
   const ask = async (role: keyof MaltPrompts, texts: readonly string[], first: number): Promise<string[][]> => {
     const requests = texts.map((prompt, i): GenerateRequest => ({ ...sampling, prompt, n, seed: first + i * n }));
-    return (await agents[role].generate(requests)).map((completions) => completions.map(({ text }) => text));
+    const answered = await agents[role].generate(requests);
+    const lists = requests.map((_, i) => answered[i] ?? []);
+    const odd = lists.find(({ length }) => length !== n);
+    if (odd) {
+      const problem = `maltTree: the ${role} gave ${odd.length} completions of a prompt, and ${n} were asked for`;
+      throw new PosttrainError('MALT', problem);
+    }
+    return lists.map((completions) => completions.map(({ text }) => text));
+  };
+  const worthOf = (text: string): number => {
+    const worth = reward(text, question);
+    if (Number.isFinite(worth)) return worth;
+    throw new PosttrainError('MALT', `maltTree: the reward gave ${showValue(worth)}; it must be a number`);
   };
   const [answers] = (await ask('generator', [asked.generator(question)], seed)) as [string[]];
   const critiques = await ask(
@@ -143,7 +163,7 @@ export async function maltTree(question: string, given: MaltTreeOptions): Promis
       text,
       critiques: critiques[i]!.map((critique, j) => ({
         text: critique,
-        refinements: refined[i * n + j]!.map((one) => ({ text: one, reward: reward(one, question) })),
+        refinements: refined[i * n + j]!.map((one) => ({ text: one, reward: worthOf(one) })),
       })),
     })),
   };

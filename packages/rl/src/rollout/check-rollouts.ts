@@ -14,6 +14,8 @@ export class RolloutError extends PosttrainError {
 const PER_TOKEN = ['values', 'tokenRewards', 'oldLogProbs', 'samplerLogProbs'] as const;
 /** One number each. */
 const NUMBERS = ['endValue', 'baseline'] as const;
+/** Probabilities above 1: what a logarithm may have of rounding, in nats, of a sampler in bfloat16 too. */
+const MOST_LOG_PROB = 0.05;
 
 /**
  * Refuses what a part has made of rollouts where arrays are not of their length, numbers are none, or something is missing that it
@@ -43,6 +45,9 @@ export function checkRollouts<R extends Partial<Rollout>>(
     };
     if (mask && mask.length !== count) throw wrong(`with a mask of ${mask.length} entries, and it has ${count} tokens`);
     for (const name of PER_TOKEN) if (rollout[name] !== undefined) check(name, rollout[name]);
+    const above = Array.from(rollout.samplerLogProbs ?? []).find((value) => value > MOST_LOG_PROB);
+    if (above !== undefined)
+      throw wrong(`with ${above} among its samplerLogProbs; a log-probability is not above 0, so it is something else`);
     for (const name of NUMBERS) {
       const value = rollout[name];
       if (value !== undefined && !Number.isFinite(value)) throw wrong(`with ${showValue(value)} for its ${name}`);

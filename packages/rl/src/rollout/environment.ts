@@ -61,6 +61,10 @@ export interface Environment<Row extends PromptRow = PromptRow> {
   start(row: Row, context: EpisodeContext): Episode | Promise<Episode>;
 }
 
+/** Whether a value is a list of messages: what nobody could render otherwise. */
+export const areMessages = (value: unknown): value is readonly ChatMessage[] =>
+  Array.isArray(value) && value.every((one) => typeof (one as Partial<ChatMessage> | null)?.role === 'string');
+
 /** An environment that threw, or with which a conversation could not go on. Code `ENVIRONMENT`. */
 export class EnvironmentError extends PosttrainError {
   constructor(environment: string, problem: string, row: PromptRow, options?: ErrorOptions) {

@@ -1,11 +1,19 @@
 import type { Key } from '@posttrain/core-tensor';
-import type { ChatMessage } from '@posttrain/interfaces';
+import { type ChatMessage, showValue } from '@posttrain/interfaces';
 import { withDeadline } from '@posttrain/interfaces/concurrency';
 import { chatOptionsOf, contextOf, NoChatTemplateError } from '@posttrain/lm';
 import type { PromptRow, TurnReward } from '../rewards/reward.js';
 import type { SampledRollout } from '../rollout.js';
 import type { Rendered } from './continue-conversation.js';
-import { type Environment, EnvironmentError, type Episode, type EpisodeContext, type Reply } from './environment.js';
+import {
+  areMessages,
+  type Environment,
+  EnvironmentError,
+  type Episode,
+  type EpisodeContext,
+  type EpisodeStep,
+  type Reply,
+} from './environment.js';
 import { TurnSequenceBuilder } from './reconcile-turns.js';
 import { isLimitStop, type RolloutLimits, type Spent, type StopReason, stopBeforeReply } from './rollout-limits.js';
 import type { RolloutRequest } from './rollout-source.js';
@@ -81,7 +89,11 @@ export class EpisodeUnderWay<Row extends PromptRow> {
     const { row, sample, step, key } = this.place;
     const context = { sample, step, key, signal: this.stop.signal };
     const episode = await this.#asking('at the start', async () => environment.start(row, context));
+    if (typeof (episode as Partial<Episode> | null | undefined)?.step !== 'function')
+      throw this.wrong(`started ${showValue(episode)}; an episode has messages and a step`);
     this.#episode = episode;
+    if (!areMessages(episode.messages))
+      throw this.wrong(`began with ${showValue(episode.messages)} for messages; each has a role and a content`);
     const { chatTemplate } = model;
     if (!chatTemplate) throw new NoChatTemplateError(model.name);
     const { tools } = episode;
@@ -102,8 +114,11 @@ export class EpisodeUnderWay<Row extends PromptRow> {
   }
 
   /** @throws EnvironmentError; RolloutTimeout */
-  async step(reply: Reply) {
-    return this.#asking('at a reply', async () => this.#episode!.step(reply));
+  async step(reply: Reply): Promise<EpisodeStep> {
+    const answer = await this.#asking('at a reply', async () => this.#episode!.step(reply));
+    if (typeof answer?.done !== 'boolean' || !(answer.done || areMessages(answer.messages)))
+      throw this.wrong(`answered ${showValue(answer)} to a reply; it must be { messages, reward?, done }`);
+    return answer;
   }
 
   /** What ends it before a reply, having taken that. */

@@ -8,11 +8,12 @@ import {
   OptionError,
   options,
   settingsOf,
+  showValue,
 } from '@posttrain/interfaces';
 import { chatOptionsOf, NoChatTemplateError } from '@posttrain/lm';
 import type { PromptRow } from '../rewards/reward.js';
 import { alike, type SampledRollout } from '../rollout.js';
-import type { EpisodeContext, Reply } from './environment.js';
+import { areMessages, EnvironmentError, type EpisodeContext, type Reply } from './environment.js';
 import { generatorOf, type RolloutRequest, type RolloutSource, seedOf } from './rollout-source.js';
 
 /** Whose turn it is in an episode, and what it is told: each role sees a conversation of its own. */
@@ -69,7 +70,7 @@ interface Running<Row extends PromptRow> {
  * sampled it, and as `episodeReward` what the episode was worth to that role. Rollouts of a row are one group; a run compares those
  * of one policy. What is to be said next is sampled together for all episodes in which it is one policy's turn.
  *
- * @throws OptionError for a role without a policy; NoChatTemplateError
+ * @throws OptionError for a role without a policy; EnvironmentError for a turn of no role, or what an episode is worth that is no number; NoChatTemplateError
  */
 export function multiAgent<Row extends PromptRow = PromptRow>(
   environment: MultiAgentEnvironment<Row>,
@@ -93,6 +94,7 @@ export function multiAgent<Row extends PromptRow = PromptRow>(
         throw new OptionError('INVALID_OPTION', 'multiAgent', 'policies', problem);
       }
       const running: Running<Row>[] = [];
+      let lists: SampledRollout<Row>[][];
       try {
         for (const [place, row] of rows.entries()) {
           for (let sample = 0; sample < completionsPerPrompt; sample++) {
@@ -104,7 +106,15 @@ export function multiAgent<Row extends PromptRow = PromptRow>(
         for (let turn = 0; turn < maxTurns && active.length > 0; turn++) {
           signal?.throwIfAborted();
           const turns = await Promise.all(active.map(async (one) => ({ one, next: await one.episode.next() })));
-          const open = turns.flatMap(({ one, next }) => (next ? [{ one, ...next, policy: policyOf(next.role) }] : []));
+          const open = turns.flatMap(({ one, next }) => {
+            if (!next) return [];
+            const wrong = (problem: string) => new EnvironmentError(environment.name, problem, one.row);
+            const { role, messages } = next;
+            if (!environment.roles.includes(role))
+              throw wrong(`gave a turn to ${showValue(role)}, and its roles are: ${environment.roles.join(', ')}`);
+            if (!areMessages(messages)) throw wrong(`tells ${role} ${showValue(messages)}; it must be messages`);
+            return [{ one, role, messages, policy: policyOf(role) }];
+          });
           for (const together of alike(open, ({ policy }) => policy)) {
             const prompts = together.map(({ one, messages }) =>
               chatTemplate.renderChat(messages, { ...chatOptionsOf(one.row), addGenerationPrompt: true }),
@@ -133,19 +143,32 @@ export function multiAgent<Row extends PromptRow = PromptRow>(
           }
           active = open.map(({ one }) => one);
         }
-        const lists = await Promise.all(
-          running.map(async ({ episode, rollouts }) => {
+        lists = await Promise.all(
+          running.map(async ({ episode, rollouts, row }) => {
             const rewards = await episode.rewards();
-            return rollouts.map((rollout) => ({ ...rollout, episodeReward: rewards[rollout.role!] ?? null }));
+            return rollouts.map((rollout) => {
+              const episodeReward = rewards?.[rollout.role!] ?? null;
+              if (episodeReward === null || Number.isFinite(episodeReward)) return { ...rollout, episodeReward };
+              const problem = `was worth ${showValue(episodeReward)} to ${rollout.role}; it must be a number, or null`;
+              throw new EnvironmentError(environment.name, problem, row);
+            });
           }),
         );
-        return lists.flat();
-      } finally {
-        await Promise.all(running.map(({ episode }) => episode.close?.()));
+      } catch (error) {
+        // What failed first is what is said.
+        await closeAll(running);
+        throw error;
       }
+      const left = (await closeAll(running)).find(({ status }) => status === 'rejected');
+      if (left) throw (left as PromiseRejectedResult).reason;
+      return lists.flat();
     },
   };
 }
+
+/** Each is closed, whatever another one's close does. */
+const closeAll = (running: readonly { readonly episode: MultiAgentEpisode }[]) =>
+  Promise.allSettled(running.map(async ({ episode }) => episode.close?.()));
 
 const turnKey = <Row extends PromptRow>(
   { key, rows }: RolloutRequest<Row>,

@@ -1,4 +1,4 @@
-import { type ChatMessage, type DecisiveSettings, settingsOf } from '@posttrain/interfaces';
+import { type ChatMessage, type DecisiveSettings, settingsOf, showValue } from '@posttrain/interfaces';
 import type { PromptRow } from '../rewards/reward.js';
 import type { Environment, ToolCallOfReply } from './environment.js';
 
@@ -30,7 +30,9 @@ export function toolEnvironment<Row extends PromptRow = PromptRow>(
   }));
   const answerTo = async (row: Row, call: ToolCallOfReply): Promise<ChatMessage> => {
     const { name: asked, arguments: given } = call.function;
-    const content = await resultOf(tools[asked], asked, given, row);
+    // The name is the model's: "constructor" is no tool.
+    const tool = Object.hasOwn(tools, asked) ? tools[asked] : undefined;
+    const content = await resultOf(tool, asked, given, row);
     return { role: 'tool', name: asked, content, tool_call_id: call.id };
   };
   return {
@@ -56,7 +58,8 @@ async function resultOf<Row extends PromptRow>(
 ): Promise<string> {
   if (!tool) return `error: there is no function ${name}`;
   try {
-    return await tool.call(given, row);
+    const content: unknown = await tool.call(given, row);
+    return typeof content === 'string' ? content : `error: ${name} gave ${showValue(content)}, which is no text`;
   } catch (error) {
     return `error: ${error instanceof Error ? error.message : String(error)}`;
   }

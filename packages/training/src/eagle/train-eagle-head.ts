@@ -3,7 +3,8 @@ import { adamW } from '@posttrain/core-tensor/optim';
 import { options as declare, type Given, integer, number } from '@posttrain/interfaces';
 import { type CausalLM, type EagleHead, eagleStates, type Weights } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
-import { frozenStates, longEnough, rowsOfUpdate } from '../medusa/frozen-batch.js';
+import { finiteLoss, frozenStates, longEnough, rowsOfUpdate } from '../medusa/frozen-batch.js';
+import { NonFiniteError, refuseNonFinite } from '../trainer/non-finite-error.js';
 import { eagleLoss, eagleLossShape } from './eagle-loss.js';
 
 const WHERE = 'trainEagleHead';
@@ -29,7 +30,7 @@ export type TrainEagleHeadOptions = Given<typeof trainEagleHeadOptions>;
  * that is drawn from them is learnt, and the embedding stays as it is. A row from which no feature can be learnt is left out.
  *
  * @returns the trained head, the loss of each step, and how many rows were left out (`dropped`)
- * @throws OptionError; PosttrainError EAGLE_ROWS where no row has a feature to learn
+ * @throws OptionError; PosttrainError EAGLE_ROWS where no row has a feature to learn; NonFiniteError
  */
 export async function trainEagleHead(
   model: CausalLM,
@@ -100,10 +101,11 @@ export async function trainEagleHead(
       },
       scalar(learningRate),
     );
-    losses.push(await updated.loss.item());
+    losses.push(finiteLoss(WHERE, at, await updated.loss.item()));
     weights = updated.parameters;
     state = updated.state;
   }
   await step.dispose();
+  await refuseNonFinite(weights, NonFiniteError.ofEnd);
   return { head: head.withWeights(weights), losses, dropped };
 }

@@ -2,6 +2,7 @@ import { type Tensor, tensor } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type CausalLM, hiddenStates } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
+import { NonFiniteError } from '../trainer/non-finite-error.js';
 
 /** The rows of update `at`: in order, from the start again after the last. */
 export const rowsOfUpdate = (rows: readonly TrainingRow[], batchSize: number, at: number): TrainingRow[] =>
@@ -19,6 +20,12 @@ export async function frozenStates(model: CausalLM, rows: readonly TrainingRow[]
     for (const [t, state] of ofRow.entries()) hidden.set(state, (i * longest + t) * hiddenSize);
   }
   return tensor(hidden, [rows.length, longest, hiddenSize]);
+}
+
+/** The loss of a step. @throws NonFiniteError */
+export function finiteLoss(where: string, step: number, loss: number): number {
+  if (Number.isFinite(loss)) return loss;
+  throw NonFiniteError.ofHeads(where, step, loss);
 }
 
 /**

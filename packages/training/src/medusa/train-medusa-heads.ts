@@ -3,7 +3,8 @@ import { adamW } from '@posttrain/core-tensor/optim';
 import { options as declare, type Given, integer, number } from '@posttrain/interfaces';
 import type { CausalLM, MedusaHeads, Weights } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
-import { frozenStates, longEnough, rowsOfUpdate } from './frozen-batch.js';
+import { NonFiniteError, refuseNonFinite } from '../trainer/non-finite-error.js';
+import { finiteLoss, frozenStates, longEnough, rowsOfUpdate } from './frozen-batch.js';
 import { IGNORED_LABEL, medusaLoss, medusaLossShape } from './medusa-loss.js';
 
 const WHERE = 'trainMedusaHeads';
@@ -25,7 +26,7 @@ export type TrainMedusaHeadsOptions = Given<typeof trainMedusaHeadsOptions>;
  * for the last head is left out.
  *
  * @returns the trained heads, the loss of each step, and how many rows were left out (`dropped`)
- * @throws OptionError; PosttrainError MEDUSA_ROWS where all rows are too short
+ * @throws OptionError; PosttrainError MEDUSA_ROWS where all rows are too short; NonFiniteError
  */
 export async function trainMedusaHeads(
   model: CausalLM,
@@ -59,10 +60,11 @@ export async function trainMedusaHeads(
       for (let t = 1; t < tokens.length; t++) if (weightOf[t - 1]! > 0) labels[i * longest + t] = tokens[t]!;
     });
     const updated = await step(weights, state, hidden, tensor(labels, [batchSize, longest]), scalar(learningRate));
-    losses.push(await updated.loss.item());
+    losses.push(finiteLoss(WHERE, at, await updated.loss.item()));
     weights = updated.parameters;
     state = updated.state;
   }
   await step.dispose();
+  await refuseNonFinite(weights, NonFiniteError.ofEnd);
   return { heads: heads.withWeights(weights), losses, dropped };
 }

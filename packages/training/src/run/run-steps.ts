@@ -6,7 +6,7 @@ import type { CausalLM } from '@posttrain/lm';
 import { averagesOf, beginAverage, updateAverage } from '../averaging/weight-average.js';
 import type { Metrics, StepMetrics } from '../tracking/metrics.js';
 import { Trackers } from '../tracking/tracker.js';
-import { NonFiniteError } from '../trainer/non-finite-error.js';
+import { NonFiniteError, refuseNonFinite } from '../trainer/non-finite-error.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { TrainableModel } from '../trainer/trainable-model.js';
 import type { Trainer } from '../trainer/trainer.js';
@@ -335,15 +335,4 @@ async function identityOf<M extends TrainableModel>(run: StepsToRun<object, M>):
 async function isIn(checkpoint: string, folder: string): Promise<boolean> {
   const real = (path: string) => realpath(path).catch(() => resolve(path));
   return dirname(await real(checkpoint)) === (await real(folder));
-}
-
-/** Finiteness check of the weights that a run starts from and ends with: later it would be noticed too late. */
-async function refuseNonFinite(tensors: Named, errorOf = NonFiniteError.ofStart): Promise<void> {
-  for (const [name, tensor] of Object.entries(tensors)) {
-    const data = await tensor.data();
-    // Of 16-bit floats these are their bits.
-    if (!(data instanceof Float32Array || data instanceof Float64Array)) continue;
-    const at = data.findIndex((value) => !Number.isFinite(value));
-    if (at >= 0) throw errorOf(name, Number(data[at]));
-  }
 }

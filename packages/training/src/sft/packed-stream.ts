@@ -1,6 +1,7 @@
 import { Key } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
+import { contentHash } from '../run/identity.js';
 import { type RowSource, rowsOfSource } from '../run/row-source.js';
 import { copyState } from '../run/stored-state.js';
 import { type PackedRow, type PackingStrategy, packRows } from './packing.js';
@@ -34,6 +35,8 @@ interface Place {
   readonly fill: number;
   /** Packed rows of the buffer that have been given, in an order that is drawn. */
   readonly used: number;
+  /** Of the packed rows, so that a source that gives others is noticed. Absent in checkpoints of earlier versions. */
+  readonly digest?: string;
 }
 
 /**
@@ -61,7 +64,7 @@ export function packedStream(source: RowSource<SftRow>, options: PackedStreamOpt
       throw new PosttrainError('SFT_ROWS', `sft, step ${step}: ${problem}`);
     }
     packed = createRandom(seed, 'packed', step, number).shuffled(rows);
-    at = { source: before, step, fill: number, used: 0 };
+    at = { source: before, step, fill: number, used: 0, digest: contentHash(packed.map(({ tokens }) => tokens)) };
   }
 
   return {
@@ -80,6 +83,13 @@ export function packedStream(source: RowSource<SftRow>, options: PackedStreamOpt
       const place = state as Place;
       await source.load?.(place.source);
       await fill(place.step, place.fill);
+      if (place.digest !== undefined ? place.digest !== at!.digest : place.used > packed.length) {
+        const problem = `the source ${source.name} gives other rows than when the checkpoint was written`;
+        throw new PosttrainError(
+          'SFT_ROWS',
+          `sft, step ${place.step}: ${problem}; give it the same data, or begin anew`,
+        );
+      }
       at = { ...at!, used: place.used };
     },
   };

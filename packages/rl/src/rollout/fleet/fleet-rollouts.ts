@@ -7,6 +7,7 @@ import {
   oneOf,
   options,
   type SamplerServer,
+  showValue,
   type TokenSample,
   type TokenSampleRequest,
   text,
@@ -133,7 +134,7 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
       async (member) => {
         const begun = performance.now();
         const samples = await atVersion(member, version, () => wholeSamples(member, asked), signal);
-        checkSamples(member, samples, version, n);
+        checkSamples(member, samples, version, sampling.maxTokens);
         const tokens = samples.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0);
         const times = { begun, ended: performance.now() };
         onEvent({ kind: 'sampled', server: member.server.name, step, version: version.step, group, tokens, ...times });
@@ -185,6 +186,12 @@ async function wholeSamples({ server }: Member, asked: TokenSampleRequest): Prom
   for (let cuts = 0; ; cuts++) {
     const samples = await server.sample(asked);
     asked.signal?.throwIfAborted();
+    const given = Array.isArray(samples) ? samples.length : showValue(samples);
+    if (given !== asked.n)
+      throw new FleetError(`${server.name} gave ${given} completions where ${asked.n} were asked for`);
+    const odd = samples.find((one) => !Array.isArray(one?.tokenIds) || typeof one.text !== 'string');
+    if (odd !== undefined || samples.includes(odd as never))
+      throw new FleetError(`${server.name} gave ${showValue(odd)}; a completion has tokenIds, logProbs and a text`);
     if (!samples.some(({ finishReason }) => finishReason === 'abort')) return samples;
     if (cuts === MOST_CUTS) {
       throw new FleetError(
@@ -195,11 +202,20 @@ async function wholeSamples({ server }: Member, asked: TokenSampleRequest): Prom
 }
 
 /** @throws FleetError where a group is not whole, or of other weights */
-function checkSamples({ server }: Member, samples: readonly TokenSample[], version: PolicyVersion, n: number): void {
-  if (samples.length !== n)
-    throw new FleetError(`${server.name} gave ${samples.length} completions where ${n} were asked for`);
-  for (const { tokenIds, weightVersion } of samples) {
+function checkSamples(
+  { server }: Member,
+  samples: readonly TokenSample[],
+  version: PolicyVersion,
+  most = Number.POSITIVE_INFINITY,
+): void {
+  for (const { tokenIds, weightVersion, finishReason } of samples) {
     if (tokenIds.length === 0) throw new FleetError(`${server.name} gave a completion without tokens`);
+    if (tokenIds.length > most)
+      throw new FleetError(`${server.name} gave a completion of ${tokenIds.length} tokens where ${most} were allowed`);
+    if (finishReason !== 'stop' && finishReason !== 'length')
+      throw new FleetError(
+        `${server.name} gave the finishReason ${showValue(finishReason)}; it must be stop or length`,
+      );
     // Servers that say nothing of adapters' weights call all of them as their base.
     if (
       weightVersion !== undefined &&

@@ -20,6 +20,9 @@ interface FleetSettings {
   readonly onEvent: OnFleetEvent;
 }
 
+/** Poison: a group that servers are lost by, again and again, while they are well otherwise. So many losses for each server, and the run ends. */
+const MOST_LOSSES = 3;
+
 /** One server, as the fleet knows it. */
 export interface Member {
   readonly server: SamplerServer;
@@ -31,6 +34,8 @@ export interface Member {
   lostUntil: number | undefined;
   /** Counts how often it was lost: what was loaded into it before may be gone. */
   lives: number;
+  /** By what it was lost last. */
+  why: string | undefined;
 }
 
 /**
@@ -45,7 +50,7 @@ export class Fleet {
     this.#settings = settings;
     this.members = settings.servers.map((server) => ({
       ...{ server, limit: createLimiter(settings.concurrency), facts: undefined, load: 0 },
-      ...{ lostUntil: undefined, lives: 0 },
+      ...{ lostUntil: undefined, lives: 0, why: undefined },
     }));
   }
 
@@ -53,13 +58,17 @@ export class Fleet {
    * Runs `work` at one server, in its turn; where that is lost meanwhile, at another one from the beginning. `key` names a prompt: the same
    * goes to the same server (its prefix cache) unless another has less to do.
    *
-   * @throws FleetError when no server has answered for `patienceMs`; what `work` throws of a server that has answered
+   * @throws FleetError when no server has answered for `patienceMs`, or when for as long every one, three times over, was lost by this work;
+   *   what `work` throws of a server that has answered
    */
   async run<T>(
     key: number,
     work: (member: Member, signal: AbortSignal) => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
+    const { patienceMs } = this.#settings;
+    let losses = 0;
+    let firstLoss = 0;
     for (;;) {
       const member = await this.#choose(key, signal);
       member.load++;
@@ -74,6 +83,11 @@ export class Fleet {
         signal.throwIfAborted();
         if (!isLoss(error)) throw error;
         this.lose(member, error);
+        if (losses++ === 0) firstLoss = performance.now();
+        if (losses >= MOST_LOSSES * this.members.length && performance.now() - firstLoss >= patienceMs) {
+          const said = `the same group was lost ${losses} times at servers that answer otherwise, at last by: ${messageOf(error)}`;
+          throw new FleetError(said, { cause: error });
+        }
       } finally {
         member.load--;
       }
@@ -98,9 +112,9 @@ export class Fleet {
 
   lose(member: Member, error: unknown): void {
     if (member.lostUntil === undefined) {
-      const why = error instanceof Error ? error.message : String(error);
-      this.#settings.onEvent({ kind: 'lost', server: member.server.name, why });
+      this.#settings.onEvent({ kind: 'lost', server: member.server.name, why: messageOf(error) });
     }
+    member.why = messageOf(error);
     member.lives++;
     member.lostUntil = performance.now() + this.#settings.recheckMs;
   }
@@ -122,7 +136,11 @@ export class Fleet {
       if (best) return best.member;
       if (performance.now() >= deadline) {
         const names = servers.map(({ name }) => name).join(', ');
-        throw new FleetError(`no server has answered for ${patienceMs} ms (${names}); start one, or raise patienceMs`);
+        const [why] = this.members.flatMap((member) => member.why ?? []);
+        const said = why === undefined ? '' : `. One was lost by: ${why}`;
+        throw new FleetError(
+          `no server has answered for ${patienceMs} ms (${names}); start one, or raise patienceMs${said}`,
+        );
       }
       await sleep(Math.min(recheckMs, Math.max(1, deadline - performance.now())), signal);
     }
@@ -150,6 +168,8 @@ function isLoss(error: unknown): boolean {
   const { status } = error as { readonly status?: number };
   return status === undefined || status >= 500 || status === 408 || status === 429;
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Two numbers as one, of 32 bits, by the finaliser of MurmurHash3. */
 function mixed(a: number, b: number): number {
