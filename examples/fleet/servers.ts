@@ -19,6 +19,8 @@ interface ServerSettings {
   readonly model: string;
   /** Where adapters are. */
   readonly folder: string;
+  /** What vLLM calls its base. Default: the folder. */
+  readonly name?: string;
 }
 
 async function freePort(): Promise<number> {
@@ -75,7 +77,7 @@ export async function startOurs({ model, folder }: ServerSettings): Promise<Star
 }
 
 /** `vllm serve` on the model. */
-export async function startVllm(python: string, { model }: ServerSettings): Promise<StartedServer> {
+export async function startVllm(python: string, { model, name }: ServerSettings): Promise<StartedServer> {
   const port = await freePort();
   const settings = [
     '--enable-lora',
@@ -87,8 +89,9 @@ export async function startVllm(python: string, { model }: ServerSettings): Prom
     'processed_logprobs',
   ];
   const small = ['--dtype', 'float32', '--max-model-len', '256', '--enforce-eager'];
+  const called = name === undefined ? [] : ['--served-model-name', name];
   const given = ['-m', 'vllm.entrypoints.cli.main', 'serve', model, '--host', '127.0.0.1', '--port', `${port}`];
-  const { child, said } = run(python, [...given, ...settings, ...small], {
+  const { child, said } = run(python, [...given, ...settings, ...small, ...called], {
     ...{ HF_HUB_OFFLINE: '1', VLLM_NO_USAGE_STATS: '1', VLLM_CPU_KVCACHE_SPACE: '1', OMP_NUM_THREADS: '1' },
     ...{ VLLM_SERVER_DEV_MODE: '1', VLLM_ALLOW_RUNTIME_LORA_UPDATING: '1' },
   });
