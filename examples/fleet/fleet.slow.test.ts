@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
-import { type FleetRun, fleetRun } from './fleet.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type FleetRun, fleetRun, modelFolder } from './fleet.js';
+import { type StartedServer, startVllm } from './servers.js';
 
 /** Long enough that a lost server is asked again after it was lost. */
 const small: FleetRun = { servers: 2, steps: 4, maxStaleness: 0, promptsPerStep: 4 };
@@ -37,14 +38,23 @@ describe('servers of our own, in processes of their own', () => {
 
 describe('vLLM', () => {
   const python = process.env.POSTTRAIN_VLLM_PYTHON;
+  let running: StartedServer[] = [];
+  beforeAll(async () => {
+    if (python) running = await Promise.all([1, 2].map(() => startVllm(python, { model: modelFolder, folder: '' })));
+  }, 1_200_000);
+  afterAll(async () => {
+    await Promise.all(running.map((one) => one.stop()));
+  });
 
+  // One after the other, the last of which kills one of them.
   it.for<readonly [string, Partial<FleetRun>]>([
     ['one', { servers: 1 }],
     ['two', {}],
-    ['two, one of which is killed in the middle', { killAt: 1 }],
-  ])('gives the rollouts of a GRPO run: %s', async ([, given], context) => {
+    ['two, one of which is killed in the middle of a step', { killAt: 1 }],
+  ])('gives the rollouts of a GRPO run: %s', async ([what, given], context) => {
     if (!python) return context.skip('POSTTRAIN_VLLM_PYTHON names no Python that has vLLM');
-    const found = await fleetRun({ ...small, ...given, python });
+    const found = await fleetRun({ ...small, ...given, running });
+    console.log(what, JSON.stringify(found.result));
     expect(found.result.servers[0]).toMatch(/^vLLM /);
     expectWhole(found, 1e-3);
     expect(found.result.lost > 0).toBe(given.killAt !== undefined);

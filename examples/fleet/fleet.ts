@@ -25,21 +25,24 @@ export interface FleetRun {
   readonly maxStaleness: number;
   /** A Python that has vLLM; undefined: servers of our own. */
   readonly python?: string | undefined;
+  /** Servers that run already, in the place of new ones; they run on afterwards. */
+  readonly running?: readonly StartedServer[] | undefined;
   /** The first server is killed in this step, when the first of its groups has been sampled. */
   readonly killAt?: number | undefined;
   readonly promptsPerStep?: number;
 }
 
-const modelFolder = join(import.meta.dirname, '../pretrain-tiny/model');
+export const modelFolder = join(import.meta.dirname, '../pretrain-tiny/model');
 
 /** Runs it. What it gives is what the example prints, and the numbers of the trained adapter. */
-export async function fleetRun({ servers, steps, maxStaleness, python, killAt, promptsPerStep = 8 }: FleetRun) {
+export async function fleetRun(given: FleetRun) {
+  const { servers, steps, maxStaleness, python, running, killAt, promptsPerStep = 8 } = given;
   const model = await CausalLM.load(modelFolder);
   const task = embeddedTask(0, 2);
   const folder = await mkdtemp(join(tmpdir(), 'fleet-'));
-  const started: StartedServer[] = [];
+  const started: StartedServer[] = [...(running ?? []).slice(0, servers)];
   try {
-    for (let i = 0; i < servers; i++) {
+    for (let i = started.length; i < servers; i++) {
       const settings = { model: modelFolder, folder };
       started.push(await (python ? startVllm(python, settings) : startOurs(settings)));
     }
@@ -76,7 +79,7 @@ export async function fleetRun({ servers, steps, maxStaleness, python, killAt, p
     };
     return { result, parameters, history: run.history };
   } finally {
-    await Promise.all(started.map((one) => one.stop()));
+    await Promise.all(started.map((one) => running?.includes(one) || one.stop()));
     await rm(folder, { recursive: true, force: true });
   }
 }

@@ -33,7 +33,7 @@ async function freePort(): Promise<number> {
 
 /** Waits until it answers, for as long as it takes to load. @throws when it ends before */
 async function started(process: ChildProcess, server: SamplerServer, said: () => string): Promise<StartedServer> {
-  for (let i = 0; i < 2400; i++) {
+  for (let i = 0; i < 4800; i++) {
     if (process.exitCode !== null) throw new Error(`the server has ended: ${said().slice(-2000)}`);
     if (await server.isHealthy()) {
       const stop = async () => {

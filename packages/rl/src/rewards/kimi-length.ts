@@ -1,23 +1,11 @@
-import {
-  custom,
-  type Given,
-  type HasSettings,
-  number,
-  options,
-  settingsOf,
-  type Verifier,
-} from '@posttrain/interfaces';
+import { type Given, type HasSettings, number, options, type Verifier } from '@posttrain/interfaces';
 import { groupReward } from './group-reward.js';
-import { RewardError } from './reward.js';
+import { verdictsOf, verifierOption } from './members.js';
 import { tokensOf } from './tokens.js';
 
 const kimiLengthOptions = options('kimiLength', {
-  /** Who says what is right; it is asked about all completions of a prompt together. */
-  verifier: custom<Verifier>()(
-    'a verifier ({ name, verify(requests) })',
-    (value) => typeof (value as Partial<Verifier> | null)?.verify === 'function',
-    { settings: (verifier) => settingsOf(verifier) },
-  ),
+  /** Whether an answer is right; it is asked about all completions of a prompt together. */
+  correct: verifierOption,
   /** A score of at least this is right. Default 0.5. */
   threshold: number({ default: 0.5 }),
 });
@@ -31,16 +19,12 @@ export type KimiLengthOptions = Given<typeof kimiLengthOptions>;
  *
  * To be added to what says what is right, with a weight, and not from the first step on, as the paper says. Completions that cannot be scored get null.
  *
- * @throws OptionError; RewardError for as many verdicts as there are not completions; VerifierInputError without token ids
+ * @throws OptionError; PosttrainError BAD_RESPONSE for as many verdicts as there are not completions; VerifierInputError without token ids
  */
 export function kimiLength(given: KimiLengthOptions): Verifier & HasSettings {
-  const { verifier, threshold } = kimiLengthOptions.read(given);
+  const { correct, threshold } = kimiLengthOptions.read(given);
   return groupReward('kimiLength', kimiLengthOptions.settings(given), async (completions) => {
-    const verdicts = await verifier.verify(completions);
-    if (verdicts.length !== completions.length) {
-      const problem = `was given ${verdicts.length} verdicts on ${completions.length} completions by ${verifier.name}`;
-      throw new RewardError('kimiLength', problem, completions[0]!);
-    }
+    const verdicts = await verdictsOf(correct, completions);
     const lengths = completions.map((request) => tokensOf('kimiLength', request));
     const [least, most] = [Math.min(...lengths), Math.max(...lengths)];
     return verdicts.map(({ score }, i) => {
