@@ -50,6 +50,7 @@ const exchanges: Exchange[] = [];
 let call = '';
 /** A proxy between the client and vLLM, which writes down what passes. */
 const proxy = createServer(async (request, response) => {
+  const own = call;
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk);
   const sent = Buffer.concat(chunks).toString();
@@ -60,7 +61,7 @@ const proxy = createServer(async (request, response) => {
   });
   const text = await answer.text();
   exchanges.push({
-    ...{ call, method: request.method!, path: request.url! },
+    ...{ call: own, method: request.method!, path: request.url! },
     ...(sent && { body: parsed(withoutPaths(sent)) }),
     ...{ status: answer.status, answer: parsed(withoutPaths(text)) },
   });
@@ -70,7 +71,7 @@ proxy.listen(0, '127.0.0.1');
 await once(proxy, 'listening');
 try {
   const port = (proxy.address() as AddressInfo).port;
-  const client = vllmServer({ baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0 });
+  const client = vllmServer({ baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0, timeoutMs: 600_000 });
   const results: Record<string, unknown> = {};
   const record = async (name: string, work: () => Promise<unknown>) => {
     call = name;

@@ -63,9 +63,9 @@ function run(command: string, given: readonly string[], env: Readonly<Record<str
   return { child, said: () => output };
 }
 
-/** A lost server is given up at once: another one takes its work. */
+/** A lost server is given up at once: another one takes its work. The first pass of vLLM may take minutes on a busy machine. */
 const reach = (port: number): SamplerServer =>
-  vllmServer({ baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0, timeoutMs: 120_000 });
+  vllmServer({ baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0, timeoutMs: 600_000 });
 
 /** `posttrain-serve` on the model. */
 export async function startOurs({ model, folder }: ServerSettings): Promise<StartedServer> {
@@ -95,5 +95,8 @@ export async function startVllm(python: string, { model, name }: ServerSettings)
     ...{ HF_HUB_OFFLINE: '1', VLLM_NO_USAGE_STATS: '1', VLLM_CPU_KVCACHE_SPACE: '1', OMP_NUM_THREADS: '1' },
     ...{ VLLM_SERVER_DEV_MODE: '1', VLLM_ALLOW_RUNTIME_LORA_UPDATING: '1' },
   });
-  return started(child, reach(port), said);
+  const vllm = await started(child, reach(port), said);
+  // It answers /health before its first pass, in which it prepares kernels.
+  await vllm.server.probe();
+  return vllm;
 }
