@@ -51,7 +51,7 @@ export async function fleetRun(given: FleetRun) {
     const onEvent = (event: FleetEvent) => {
       events.push(event);
       // In the middle of a step: it has groups of it in flight.
-      if (event.kind === 'sampled' && event.step === killAt) started[0]!.process.kill('SIGKILL');
+      if (event.kind === 'sampled' && event.step === killAt) started[0]!.kill();
     };
     const rollouts: RolloutSource =
       servers === 0

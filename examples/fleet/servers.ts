@@ -8,7 +8,8 @@ import { vllmServer } from '@posttrain/openai';
 
 export interface StartedServer {
   readonly server: SamplerServer;
-  readonly process: ChildProcess;
+  /** At once, with all processes of its own: vLLM's engine outlives the process that answers. */
+  kill(): void;
   stop(): Promise<void>;
 }
 
@@ -32,22 +33,30 @@ async function freePort(): Promise<number> {
 }
 
 /** Waits until it answers, for as long as it takes to load. @throws when it ends before */
-async function started(process: ChildProcess, server: SamplerServer, said: () => string): Promise<StartedServer> {
+async function started(child: ChildProcess, server: SamplerServer, said: () => string): Promise<StartedServer> {
+  const kill = () => {
+    try {
+      process.kill(-child.pid!, 'SIGKILL');
+    } catch {
+      // Its processes have ended.
+    }
+  };
+  process.once('exit', kill);
   for (let i = 0; i < 4800; i++) {
-    if (process.exitCode !== null) throw new Error(`the server has ended: ${said().slice(-2000)}`);
+    if (child.exitCode !== null) throw new Error(`the server has ended: ${said().slice(-2000)}`);
     if (await server.isHealthy()) {
       const stop = async () => {
-        if (process.exitCode !== null || process.signalCode !== null) return;
-        process.kill('SIGTERM');
-        const hard = setTimeout(() => process.kill('SIGKILL'), 5000);
-        await once(process, 'exit');
+        if (child.exitCode !== null || child.signalCode !== null) return;
+        child.kill('SIGTERM');
+        const hard = setTimeout(kill, 5000);
+        await once(child, 'exit');
         clearTimeout(hard);
       };
-      return { server, process, stop };
+      return { server, kill, stop };
     }
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
-  process.kill('SIGKILL');
+  kill();
   throw new Error(`the server does not answer: ${said().slice(-2000)}`);
 }
 
@@ -56,6 +65,8 @@ function run(command: string, given: readonly string[], env: Readonly<Record<str
     cwd: root,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    // A process group of its own.
+    detached: true,
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr])
