@@ -8,7 +8,8 @@ import { vllmServer } from '@posttrain/openai';
 
 export interface StartedServer {
   readonly server: SamplerServer;
-  readonly process: ChildProcess;
+  /** At once, with all processes of its own: vLLM's engine outlives the process that answers. */
+  kill(): void;
   stop(): Promise<void>;
 }
 
@@ -19,6 +20,8 @@ interface ServerSettings {
   readonly model: string;
   /** Where adapters are. */
   readonly folder: string;
+  /** What vLLM calls its base. Default: the folder. */
+  readonly name?: string;
 }
 
 async function freePort(): Promise<number> {
@@ -30,22 +33,30 @@ async function freePort(): Promise<number> {
 }
 
 /** Waits until it answers, for as long as it takes to load. @throws when it ends before */
-async function started(process: ChildProcess, server: SamplerServer, said: () => string): Promise<StartedServer> {
-  for (let i = 0; i < 2400; i++) {
-    if (process.exitCode !== null) throw new Error(`the server has ended: ${said().slice(-2000)}`);
+async function started(child: ChildProcess, server: SamplerServer, said: () => string): Promise<StartedServer> {
+  const kill = () => {
+    try {
+      process.kill(-child.pid!, 'SIGKILL');
+    } catch {
+      // Its processes have ended.
+    }
+  };
+  process.once('exit', kill);
+  for (let i = 0; i < 4800; i++) {
+    if (child.exitCode !== null) throw new Error(`the server has ended: ${said().slice(-2000)}`);
     if (await server.isHealthy()) {
       const stop = async () => {
-        if (process.exitCode !== null || process.signalCode !== null) return;
-        process.kill('SIGTERM');
-        const hard = setTimeout(() => process.kill('SIGKILL'), 5000);
-        await once(process, 'exit');
+        if (child.exitCode !== null || child.signalCode !== null) return;
+        child.kill('SIGTERM');
+        const hard = setTimeout(kill, 5000);
+        await once(child, 'exit');
         clearTimeout(hard);
       };
-      return { server, process, stop };
+      return { server, kill, stop };
     }
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
-  process.kill('SIGKILL');
+  kill();
   throw new Error(`the server does not answer: ${said().slice(-2000)}`);
 }
 
@@ -54,6 +65,8 @@ function run(command: string, given: readonly string[], env: Readonly<Record<str
     cwd: root,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    // A process group of its own.
+    detached: true,
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr])
@@ -61,9 +74,9 @@ function run(command: string, given: readonly string[], env: Readonly<Record<str
   return { child, said: () => output };
 }
 
-/** A lost server is given up at once: another one takes its work. */
+/** A lost server is given up at once: another one takes its work. The first pass of vLLM may take minutes on a busy machine. */
 const reach = (port: number): SamplerServer =>
-  vllmServer({ baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0, timeoutMs: 120_000 });
+  vllmServer({ baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0, timeoutMs: 600_000 });
 
 /** `posttrain-serve` on the model. */
 export async function startOurs({ model, folder }: ServerSettings): Promise<StartedServer> {
@@ -75,7 +88,7 @@ export async function startOurs({ model, folder }: ServerSettings): Promise<Star
 }
 
 /** `vllm serve` on the model. */
-export async function startVllm(python: string, { model }: ServerSettings): Promise<StartedServer> {
+export async function startVllm(python: string, { model, name }: ServerSettings): Promise<StartedServer> {
   const port = await freePort();
   const settings = [
     '--enable-lora',
@@ -87,10 +100,14 @@ export async function startVllm(python: string, { model }: ServerSettings): Prom
     'processed_logprobs',
   ];
   const small = ['--dtype', 'float32', '--max-model-len', '256', '--enforce-eager'];
+  const called = name === undefined ? [] : ['--served-model-name', name];
   const given = ['-m', 'vllm.entrypoints.cli.main', 'serve', model, '--host', '127.0.0.1', '--port', `${port}`];
-  const { child, said } = run(python, [...given, ...settings, ...small], {
+  const { child, said } = run(python, [...given, ...settings, ...small, ...called], {
     ...{ HF_HUB_OFFLINE: '1', VLLM_NO_USAGE_STATS: '1', VLLM_CPU_KVCACHE_SPACE: '1', OMP_NUM_THREADS: '1' },
     ...{ VLLM_SERVER_DEV_MODE: '1', VLLM_ALLOW_RUNTIME_LORA_UPDATING: '1' },
   });
-  return started(child, reach(port), said);
+  const vllm = await started(child, reach(port), said);
+  // It answers /health before its first pass, in which it prepares kernels.
+  await vllm.server.probe();
+  return vllm;
 }

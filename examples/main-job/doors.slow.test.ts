@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { adamW } from '@posttrain/core-tensor/optim';
 import { badgeSelect, lessSelect, pipeline } from '@posttrain/data';
 import {
@@ -32,6 +34,7 @@ import {
 } from '@posttrain/training';
 import { bestOfN } from '@posttrain/tts';
 import { describe, expect, it } from 'vitest';
+import { jobIn, temporaryFolder } from './test-job.js';
 
 /** A small random model whose tokens are these texts and an end. */
 async function modelOf(texts: readonly string[], seed: number): Promise<CausalLM> {
@@ -239,5 +242,26 @@ describe('doors of local models', () => {
       }
     }
     expect(entropy).toBeLessThanOrEqual(Math.log(6) + 1e-9);
+  });
+});
+
+describe('the main job', () => {
+  const folder = temporaryFolder();
+  const { run, runUntil, results } = jobIn(folder);
+
+  it('goes on from every stage, and replaces a used folder only when all is there', async () => {
+    expect(run('whole').status).toBe(0);
+    const wanted = results('whole');
+    const stages = ['eval-base.jsonl', 'sft/checkpoint-1', 'eval-sft.jsonl', 'grpo/checkpoint-1', 'grpo/checkpoint-2'];
+    for (const [i, file] of [...stages, 'eval-grpo.jsonl'].entries())
+      await runUntil(`killed/${file}`, 'killed', ...(i === 0 ? [] : ['--resume']));
+    expect(run('killed', '--resume').stdout).toContain('Going on with the run in');
+    expect(results('killed')).toEqual(wanted);
+
+    await runUntil('killed.new/grpo/checkpoint-1', 'killed', '--replace', '--seed', '1');
+    expect(results('killed')).toEqual(wanted);
+    expect(run('killed', '--replace', '--seed', '1').stdout).toContain('Going on with the run in');
+    expect(results('killed')).not.toEqual(wanted);
+    for (const leftover of ['killed.new', 'killed.old']) expect(existsSync(join(folder, leftover))).toBe(false);
   });
 });

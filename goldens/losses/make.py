@@ -192,6 +192,7 @@ def main() -> None:
     candidates = sequences(256, 47)
     write_json(out / "minimum-risk.json", {"sequences": candidates, **minimum_risk.minimum_risk(candidates, 1)})
     write_json(out / "ilql.json", {"sequences": rows, **offline.ilql(rows)})
+    write_json(out / "cql.json", {"sequences": rows, **offline.cql(rows)})
     write_json(out / "q-values.json", {"sequences": rows, **offline.q_values(rows)})
     write_json(out / "fudge.json", fudge.fudge(rows))
 

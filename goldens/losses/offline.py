@@ -177,3 +177,35 @@ def ilql(rows: list[list[int]]) -> dict:
         **{"loss": loss.item(), "metrics": {name: value.item() for name, value in terms.items()}},
         **{"norm": model.model.norm.weight.grad.tolist(), "v_head": v_head.grad.tolist(), "q1_head": heads[0].grad.sum(1).tolist()},
     }
+
+
+def cql(rows: list[list[int]]) -> dict:
+    """CQL(H) (arXiv 2006.04779, eq. 4) with one Q head and its target, as it is written down. Some tokens are no actions."""
+    options = {"gamma": 0.9, "alpha": 0.4}
+    model = load("llama")
+    vocabulary, width = model.lm_head.weight.shape
+    head, target = [
+        (0.1 * torch.sin(0.37 * count(vocabulary).unsqueeze(1) + 1.3 * count(width) + i)).float().requires_grad_() for i in (0, 2)
+    ]
+    masks = [[0 if t in (0, 3) else 1 for t in range(len(row) - 1)] for row in rows]
+    total = sum(map(sum, masks))
+    rewards = [wave(len(row) - 1, 0.5, i) for i, row in enumerate(rows)]
+    bellman, conservative = torch.zeros(()), torch.zeros(())
+    for row, mask, reward in zip(rows, masks, rewards):
+        hidden = model.model(torch.tensor([row])).last_hidden_state[0, :-1]
+        at = [t for t, is_action in enumerate(mask) if is_action]
+        for k, t in enumerate(at):
+            q = head @ hidden[t]
+            with torch.no_grad():
+                following = (target @ hidden[at[k + 1]]).max() if k + 1 < len(at) else torch.zeros(())
+            goal = reward[t] + options["gamma"] * following
+            bellman = bellman + 0.5 * (q[row[t + 1]] - goal).square()
+            conservative = conservative + torch.log(q.exp().sum()) - q[row[t + 1]]
+    bellman, conservative = bellman / total, conservative / total
+    loss = bellman + options["alpha"] * conservative
+    loss.backward()
+    return {
+        **{"options": options, "masks": masks, "rewards": [reward.tolist() for reward in rewards]},
+        **{"loss": loss.item(), "metrics": {"bellman_loss": bellman.item(), "conservative_loss": conservative.item()}},
+        **{"norm": model.model.norm.weight.grad.tolist(), "q1_head": head.grad.sum(1).tolist()},
+    }

@@ -97,6 +97,14 @@ export {
   type LessTargets,
   lessSelect,
 } from './steps/less-select.js';
+export {
+  type Long2shortPair,
+  type Long2shortPairsOptions,
+  long2shortPairs,
+  type ShortestRejectionSamplingOptions,
+  type ShortestRow,
+  shortestRejectionSampling,
+} from './steps/long2short.js';
 export { type MapOptions, map } from './steps/map.js';
 export { type MathShepherdOptions, mathShepherd, type StepLabels } from './steps/math-shepherd.js';
 export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';

@@ -6,6 +6,7 @@ import {
   DataStepError,
   filter,
   formatReport,
+  long2shortPairs,
   map,
   pipeline,
   type Row,
@@ -13,6 +14,7 @@ import {
   raft,
   readJsonl,
   rTuning,
+  shortestRejectionSampling,
   shuffle,
   split,
   splitOf,
@@ -359,6 +361,53 @@ describe('raft', () => {
     await expect(pipeline<Row>([{ question: 'x', answer: 'y' }], [raft()]).collect()).rejects.toThrow(
       /row 1, field "context"/,
     );
+  });
+});
+
+describe('long2short', () => {
+  // Of a prompt's digits, each completion has so many tokens; even ones are right, and none of a prompt of 9s can be judged.
+  const generator: Generator = {
+    name: 'model',
+    generate: async (requests) =>
+      requests.map(({ prompt }) =>
+        [...String(prompt)].map((digit, i) => ({
+          ...{
+            text: `${i}:${digit}`,
+            finishReason: 'stop',
+            usage: { promptTokens: 1, completionTokens: Number(digit) },
+          },
+        })),
+      ) as never,
+  };
+  const verifier: Verifier = {
+    name: 'even',
+    verify: async (requests) =>
+      requests.map(({ completion, prompt }) => ({
+        score: prompt === '9999' ? null : Number(completion.at(-1)) % 2 === 0 ? 1 : 0,
+      })),
+  };
+  const given = { generator, verifier, rollouts: 4 };
+  const rows = ['4263', '1357', '2222', '9999', '2345', '8461'].map((prompt) => ({ prompt }));
+  testDataStep(test, () => shortestRejectionSampling({ ...given, concurrency: 2 }), { rows });
+  testDataStep(test, () => long2shortPairs({ ...given, concurrency: 2 }), { rows });
+
+  test('takes the shortest that is right, and pairs it with what is wrong and longer or right and much longer', async () => {
+    const sampling = pipeline<{ prompt: unknown; completion: string }>(rows, [shortestRejectionSampling(given)]);
+    expect((await sampling.collect()).map(({ completion }) => completion)).toEqual(['1:2', '0:2', '0:2', '1:4']);
+    expect(sampling.report()[0]!.reasons).toEqual({
+      'no completion is right': 1,
+      'the verifier cannot score a completion': 1,
+    });
+    const paired = async (ratio?: number) => {
+      const run = pipeline<{ chosen: string; rejected: string }>(rows, [
+        long2shortPairs({ ...given, ...(ratio && { ratio }) }),
+      ]);
+      return (await run.collect()).map(({ chosen, rejected }) => `${chosen} > ${rejected}`);
+    };
+    // Of 8461: 8 and 6 are right and at least one and a half times 4; 1 is wrong, and shorter.
+    const others = ['1:2 > 0:4', '1:2 > 2:6', '1:2 > 3:3', '0:2 > 1:3', '0:2 > 2:4', '0:2 > 3:5'];
+    expect(await paired()).toEqual([...others, '1:4 > 0:8', '1:4 > 2:6']);
+    expect(await paired(2)).toEqual([...others, '1:4 > 0:8']);
   });
 });
 

@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { SamplerServer } from '@posttrain/interfaces';
 import { testScorer } from '@posttrain/interfaces/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
@@ -332,7 +335,7 @@ describe('token scorer', () => {
   });
 });
 
-/** Answers in the form that servers give: vLLM's as 0.32.0 was seen to on a CPU, SGLang's as the tests of 0.5 have them. None is a recording. */
+/** Answers in the form that servers give: short ones in vLLM's, of which there are recordings below, and SGLang's as the tests of 0.5 have them. */
 const RECORDED = {
   vllm: {
     'GET /v1/models': {
@@ -434,6 +437,65 @@ describe('servers of a fleet', () => {
       { ...common, ...how, model: 'sums' },
       { ...common, ...how, model: 'run-v1' },
     ]);
+  });
+
+  // Everything that a real vLLM 0.32.0 (on a CPU) was asked through the client, and said: `examples/fleet/record.ts` wrote it.
+  const recorded = JSON.parse(readFileSync(join(import.meta.dirname, 'goldens/vllm.json'), 'utf8')) as {
+    readonly prompt: readonly number[];
+    readonly ours: Readonly<Record<string, readonly number[]>>;
+    readonly results: Readonly<Record<string, unknown>>;
+    readonly exchanges: readonly {
+      readonly call: string;
+      readonly method: string;
+      readonly path: string;
+      readonly body?: unknown;
+      readonly status: number;
+      readonly answer: unknown;
+    }[];
+  };
+  const drawing = { prompt: recorded.prompt, n: 2, seed: 2 ** 31 + 1, maxTokens: 6, temperature: 0.8, topK: 12 };
+  const { topK: _, ...freely } = drawing;
+  it.each<[string, (vllm: SamplerServer) => Promise<unknown>]>([
+    ['probe', (vllm) => vllm.probe()],
+    ['healthy', (vllm) => vllm.isHealthy()],
+    ['sample', (vllm) => vllm.sample(drawing)],
+    ['load', (vllm) => vllm.loadAdapter('run-v1', '/run/run-v1', { version: 'run-v1' })],
+    ['load again', (vllm) => vllm.loadAdapter('run-v1', '/run/run-v1', { version: 'run-v1' })],
+    ['load nothing', (vllm) => vllm.loadAdapter('run-v2', '/run/run-v2')],
+    ['sample of the adapter', (vllm) => vllm.sample({ ...drawing, adapter: 'run-v1' })],
+    ['sample to the end', (vllm) => vllm.sample({ ...drawing, maxTokens: 60, adapter: 'run-v1' })],
+    ['sample with a stop', (vllm) => vllm.sample({ ...drawing, maxTokens: 60, stop: ['='] })],
+    ['score', (vllm) => vllm.score(recorded.prompt)],
+    ['score of the adapter', (vllm) => vllm.score(recorded.prompt, { adapter: 'run-v1' })],
+    ['sample of no adapter', (vllm) => vllm.sample({ ...drawing, adapter: 'run-v0' })],
+    ['sample too long', (vllm) => vllm.sample({ ...drawing, maxTokens: 4000 })],
+    ['pause', (vllm) => vllm.pause!('keep')],
+    ['resume', (vllm) => vllm.resume!()],
+    ['pause in the middle', (vllm) => vllm.sample({ ...freely, n: 4, maxTokens: 240, temperature: 1 })],
+    ['unload', (vllm) => vllm.unloadAdapter('run-v1')],
+    ['unload again', (vllm) => vllm.unloadAdapter('run-v1')],
+  ])('a real vLLM is asked, and understood, as it was: %s', async (call, ask) => {
+    const own = recorded.exchanges.filter((one) => one.call === call);
+    const left = [...own];
+    const seen: [unknown, unknown][] = [];
+    server = await serve(({ url, body, method }, response) => {
+      const at = left.findIndex((one) => one.method === method && one.path === url);
+      const [exchange] = at < 0 ? [] : left.splice(at, 1);
+      if (!exchange) return json(response, { detail: `nobody asked ${method} ${url}` }, 500);
+      seen.push([body, exchange.body]);
+      json(response, exchange.answer, exchange.status);
+    });
+    const { host } = new URL(server.baseURL);
+    // The name of the base is known from the probe on.
+    const vllm = vllmServer({ baseURL: server.baseURL, maxRetries: 0, ...(call !== 'probe' && { model: 'sums' }) });
+    const found = await ask(vllm).then(
+      (value) => value ?? null,
+      (error: Error) => ({ error: error.message.replaceAll(host, 'HOST') }),
+    );
+    expect(found).toEqual(recorded.results[call]);
+    for (const [body, wanted] of seen) expect(body).toEqual(wanted);
+    const ours = recorded.ours[call];
+    for (const [t, x] of (ours ?? []).entries()) expect(Math.abs((found as number[])[t]! - x)).toBeLessThan(1e-4);
   });
 
   it("SGLang's: one prompt and one seed for each sample, log-probabilities beside ids", async () => {

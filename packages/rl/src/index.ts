@@ -274,6 +274,7 @@ export { type TdLambda, type TdLambdaOptions, type TdStep, tdLambda } from './td
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
 export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
+export { type AccuracyFilter, type DynamicSampling, hasSpread } from './training/dynamic-sampling.js';
 export { type FailureAwarePairsOptions, failureAwarePairs } from './training/failure-aware-pairs.js';
 export { hintOfName } from './training/hint-of-name.js';
 export { type NashMdCompletionsOptions, nashMdCompletions } from './training/nash-md-completions.js';
@@ -337,14 +338,13 @@ export { type RolledOut, type RollOutOptions, rollOut } from './training/roll-ou
 export { rolloutsOnRows } from './training/rollout-evaluation.js';
 export { withLogProbs } from './training/rollout-log-probs.js';
 export {
-  hasSpread,
   type RolloutScoring,
   type ScoredRolloutRequest,
   sampleAndScore,
   sampleAndScoreAhead,
   scoreRollouts,
 } from './training/rollouts.js';
-export { type AheadState, type BeginRollouts, RolloutsAhead, type StepRollouts } from './training/rollouts-ahead.js';
+export { type AheadState, type BeginRollouts, RolloutsAhead } from './training/rollouts-ahead.js';
 export { type FedRows, type RowFeed, rowFeedOf } from './training/row-feed.js';
 export { type PartStates, RunParts } from './training/run-parts.js';
 export {

@@ -26,6 +26,7 @@ import {
   environmentReward,
   type MaltTree,
   type MultiAgentEnvironment,
+  type MultiAgentOptions,
   type MultiTurnOptions,
   maltRows,
   maltTree,
@@ -38,6 +39,7 @@ import {
   type RolloutRequest,
   reconcileTurns,
   rollOut,
+  type SampledRollout,
   type StopReason,
   toolEnvironment,
   trainPolicies,
@@ -339,6 +341,19 @@ const echoes: MultiAgentEnvironment<PromptRow> = {
   },
 };
 
+/** Rollouts of equally long episodes of one row, by episode. */
+const groupedBySample = (rollouts: readonly SampledRollout[], episodes: number): SampledRollout[][] => {
+  const byEpisode: SampledRollout[][] = [];
+  for (const one of rollouts) {
+    // The first turn of an episode reads the shortest conversation.
+    const isFirst = byEpisode.length === 0 || one.promptTokens.length <= byEpisode.at(-1)!.at(-1)!.promptTokens.length;
+    if (isFirst) byEpisode.push([one]);
+    else byEpisode.at(-1)!.push(one);
+  }
+  expect(byEpisode).toHaveLength(episodes);
+  return byEpisode;
+};
+
 describe('several policies in one run', () => {
   const start = async (options: Partial<PoliciesTrainingOptions<PromptRow>> = {}) => {
     const model = await chatModel(4);
@@ -413,6 +428,106 @@ describe('several policies in one run', () => {
     expect(closed).toBe(2 * 3 * 4);
     const selfPlay = await multiAgent(echoes, { policies: { critic: 'proposer' } }).sample(asked);
     expect(new Set(selfPlay.map(({ policy }) => policy))).toEqual(new Set(['proposer']));
+  });
+
+  /** Ten turns of one role, or as many as a limit lets it have; `part` is what of it goes wrong in the first episode. */
+  const long = (part: object = {}, closed: string[] = []): MultiAgentEnvironment<PromptRow> => {
+    let begun = 0;
+    return {
+      ...{ name: 'long', settings: {}, roles: ['proposer'] },
+      start() {
+        const isFirst = begun++ === 0;
+        if (isFirst && 'start' in part) return (part as { start: () => never }).start();
+        let turns = 0;
+        const messages = () => [{ role: 'user', content: '1'.repeat(1 + turns) }];
+        return {
+          next: () => (turns === 10 ? undefined : { role: 'proposer', messages: messages() }),
+          take: () => void turns++,
+          rewards: () => ({ proposer: 1 }),
+          close: () => void closed.push('close'),
+          ...(isFirst && part),
+        };
+      },
+    };
+  };
+  const longRequest = async (of: Partial<RolloutRequest> = {}) =>
+    request({
+      completionsPerPrompt: 3,
+      policies: { proposer: NO_ADAPTER },
+      rows: sums.slice(0, 1),
+      prompts: [[]],
+      ...of,
+    });
+
+  it.each<[StopReason, MultiAgentOptions, number]>([
+    ['completed', { maxTurns: 10 }, 10],
+    ['max_turns', { maxTurns: 4 }, 4],
+    ['max_turns', {}, 8],
+  ])('an episode of several ends for %s with %o', async (reason, options, turns) => {
+    const rollouts = await multiAgent(long(), options).sample(await longRequest());
+    expect(rollouts).toHaveLength(3 * turns);
+    for (const one of rollouts) expect([one.stopReason, one.episodeReward]).toEqual([reason, 1]);
+  });
+
+  it('an episode of several ends where its tokens, its time or the context are used up, and says what that is worth', async () => {
+    const asked = await longRequest();
+    const capped = await multiAgent(long(), { maxTurns: 10, maxSampledTokens: 7, onLimit: 'mask' }).sample(asked);
+    for (const own of groupedBySample(capped, 3)) {
+      const tokens = own.reduce((sum, { completionTokens }) => sum + completionTokens.length, 0);
+      expect(tokens).toBe(7);
+      for (const { stopReason, mask } of own) {
+        expect(stopReason).toBe('max_sampled_tokens');
+        expect(Array.from(mask!)).not.toContain(1);
+      }
+    }
+    const short = await multiAgent(long(), { maxTurns: 10, maxTurnTokens: 1, onLimit: 'zero' }).sample(asked);
+    for (const { completionTokens, rewardAtMost } of short) {
+      expect(completionTokens).toHaveLength(1);
+      expect(rewardAtMost).toBeUndefined();
+    }
+    // Of an episode that has no turn there is no rollout.
+    const turn = (content: string) => ({ role: 'proposer', messages: [{ role: 'user', content }] });
+    const slow = { next: () => new Promise((resolve) => setTimeout(() => resolve(turn('1')), 15)) };
+    const full = { next: () => turn('1'.repeat(asked.model.config.maxPositionEmbeddings)) };
+    for (const [part, options] of [
+      [slow, { rolloutTimeoutMs: 10 }],
+      [full, {}],
+    ] as const) {
+      const alone = await longRequest({ completionsPerPrompt: 1 });
+      expect(await multiAgent(long(part), options).sample(alone)).toEqual([]);
+    }
+  });
+
+  const died = () => {
+    throw new Error('no batteries');
+  };
+  it.each<[string, object, RegExp]>([
+    ['dies at the start', { start: died }, /"long" threw at the start: no batteries/],
+    ['dies when it is asked', { next: died }, /"long" threw when asked whose turn it is: no batteries/],
+    ['dies in a turn', { take: died }, /"long" threw at a reply: no batteries/],
+    ['never answers', { take: () => new Promise(() => {}) }, /"long" gave no answer at a reply within 20 ms/],
+    ['gives the turn to nobody', { next: () => ({ role: 'x', messages: [] }) }, /gives the turn to x, which is none/],
+    ['is worth no number', { rewards: () => ({ proposer: Number.NaN }) }, /is worth NaN to proposer/],
+    ['dies when graded', { rewards: died }, /threw when asked for the rewards: no batteries/],
+  ])('a world of several that %s is named, or counted and left out', async (_, part, message) => {
+    const of = async (options: MultiAgentOptions, closed: string[] = []) =>
+      multiAgent(long(part, closed), { maxTurns: 2, environmentTimeoutMs: 20, ...options }).sample(await longRequest());
+    const closed: string[] = [];
+    await expect(of({}, closed)).rejects.toThrow(message);
+    expect(closed.length).toBeGreaterThanOrEqual('start' in part ? 0 : 3);
+    const left = await of({ minViableGroup: 2 });
+    const [failed, whole] = [left.filter(({ failure }) => failure), left.filter(({ failure }) => !failure)];
+    expect(whole).toHaveLength(4);
+    for (const one of whole) expect([one.stopReason, one.episodeReward]).toEqual(['max_turns', 1]);
+    for (const one of failed) {
+      expect(one.failure).toMatch(message);
+      expect([one.stopReason, one.finishReason, Array.from(one.mask!).includes(1)]).toEqual(['failed', 'abort', false]);
+    }
+    const few = await of({ minViableGroup: 3 });
+    for (const { failure, stopReason } of few) {
+      expect(failure).toMatch(stopReason === 'failed' ? message : /only 2 of 3 episodes of the row came to an end/);
+    }
+    await expect(of({ minViableGroup: 4 })).rejects.toThrow(/minViableGroup is 4, and rows have 3 episodes/);
   });
 
   it('teaches each of them by what it said itself, and both get better at their parts', async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Engine, Key, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
-import { adamW, sgd } from '@posttrain/core-tensor/optim';
+import { adamW, parameterGroups, sgd } from '@posttrain/core-tensor/optim';
 import { CausalLM, LocalGenerator, loadWeights, ValueModel, type Weights } from '@posttrain/lm';
 import {
   hiddenStates,
@@ -19,6 +19,8 @@ import {
 import { testLoss } from '@posttrain/training/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
+  type CqlOptions,
+  cql,
   DecisionTransformer,
   type IlqlOptions,
   ilql,
@@ -361,6 +363,94 @@ describe('OREO, and an enumerated world', () => {
     for (const slope of (await gradientsWith(0.9)).ofV) expect(slope).toBeLessThan(-1e-3);
   });
 
+  it('CQL has no gradient where Q is what dynamic programming with its penalty says, below what Q-learning has', async () => {
+    const behaviour = [0.5, 0.3, 0.2];
+    const [gamma, alpha] = [0.9, 0.5];
+    /** Q of every state by halving, in a world in which only Q(s, ·) itself has to be found: targets are known from the end backwards. */
+    const solvedFor = (penalty: number): number[] => {
+      const q = new Array<number>(STATES * ACTIONS).fill(0);
+      const worth = (taken: readonly number[]): number => {
+        if (taken.length === STEPS) return 0;
+        const goals = [0, 1, 2].map((action) => rewardOf([...taken, action]) + gamma * worth([...taken, action]));
+        // The optimum of Σ_a π_β ½ (Q - y)² + α (log Σ e^Q - Σ π_β Q), by Newton-like steps far past convergence.
+        let own = [...goals];
+        for (let i = 0; i < 4000; i++) {
+          const exps = own.map(Math.exp);
+          const sum = exps.reduce((a, b) => a + b);
+          own = own.map((x, a) => {
+            const slope = behaviour[a]! * (x - goals[a]!) + penalty * (exps[a]! / sum - behaviour[a]!);
+            return x - 0.5 * slope;
+          });
+        }
+        own.forEach((x, action) => {
+          q[action * STATES + stateAfter(taken)] = x;
+        });
+        return Math.max(...own);
+      };
+      worth([]);
+      return q;
+    };
+    const eye = Float32Array.from({ length: STATES ** 2 }, (_, i) => (i % (STATES + 1) === 0 ? 1 : 0));
+    const gradientOf = async (q: readonly number[], penalty: number) => {
+      const head = tensor(Float32Array.from(q), [ACTIONS, STATES]);
+      const weights = {
+        'table.weight': tensor(eye, [STATES, STATES]),
+        'score.weight': tensor(new Float32Array(STATES), [1, STATES]),
+        ...{ 'q1_head.weight': head, 'target_q1_head.weight': head },
+      };
+      const trainer = await Trainer.create(table(weights, true), { optimizer: sgd() });
+      await trainer.forwardBackward(trajectories, cql({ gamma, alpha: penalty }));
+      const gradients = await trainer.takeGradients();
+      expect(await gradients['target_q1_head.weight']!.abs().sum().item()).toBe(0);
+      return gradients['q1_head.weight']!.toArray();
+    };
+    const [plain, conservative] = [solvedFor(0), solvedFor(alpha)];
+    for (const [q, penalty] of [
+      [plain, 0],
+      [conservative, alpha],
+    ] as const)
+      expectClose(await gradientOf(q, penalty), new Array(STATES * ACTIONS).fill(0), 1e-5);
+    expect(Math.max(...(await gradientOf(plain, alpha)).map(Math.abs))).toBeGreaterThan(1e-2);
+    // At the root, as in theory: the value of the behaviour under the conservative Q is a lower bound of that under the other.
+    const underBehaviour = (q: readonly number[]) => behaviour.reduce((sum, p, a) => sum + p * q[a * STATES]!, 0);
+    expect(underBehaviour(conservative)).toBeLessThan(underBehaviour(plain));
+  });
+
+  it('CQL learns not to take what the log does not, which Q-learning from the same log does', async () => {
+    // The log has two of the three actions; what nobody took is worth nothing, and looks good in the network as it begins.
+    const taken = trajectories.filter((_, i) => !sequences[i]!.includes(2));
+    const sum = taken.reduce((all, row) => all + Array.from(row.weights).reduce((a, b) => a + b), 0);
+    const log = taken.map((row) => ({ ...row, weights: Array.from(row.weights, (x) => x / sum) }));
+    const eye = Float32Array.from({ length: STATES ** 2 }, (_, i) => (i % (STATES + 1) === 0 ? 1 : 0));
+    const start = Float32Array.from({ length: ACTIONS * STATES }, (_, i) => (i >= 2 * STATES ? 2 : 0));
+    const unseenTaken = async (alpha: number) => {
+      const head = () => tensor(start, [ACTIONS, STATES]);
+      const weights = {
+        'table.weight': tensor(eye, [STATES, STATES]),
+        'score.weight': tensor(new Float32Array(STATES), [1, STATES]),
+        ...{ 'q1_head.weight': head(), 'target_q1_head.weight': head() },
+        ...{ 'q2_head.weight': head(), 'target_q2_head.weight': head() },
+      };
+      const trainer = await Trainer.create(table(weights, true), {
+        optimizer: parameterGroups([{ match: /^table/, frozen: true }, { optimizer: adamW({ weightDecay: 0 }) }]),
+        maxGradNorm: 0,
+      });
+      for (let step = 0; step < 60; step++) {
+        await trainer.forwardBackward(log, cql({ gamma: 0.9, alpha }));
+        await trainer.optimStep({ learningRate: 0.1 });
+        await syncTargets(trainer, { alpha: 0.3 });
+      }
+      const q = await trainer.parameters['q1_head.weight']!.toArray();
+      const states = [...new Set(log.flatMap((row) => Array.from(row.inputs!.state!.data as number[]).slice(0, 3)))];
+      const greedy = states.map((s) =>
+        [0, 1, 2].reduce((best, a) => (q[a * STATES + s]! > q[best * STATES + s]! ? a : best)),
+      );
+      return greedy.filter((action) => action === 2).length / states.length;
+    };
+    expect(await unseenTaken(0)).toBeGreaterThan(0.5);
+    expect(await unseenTaken(0.5)).toBe(0);
+  });
+
   async function probabilities(logits: Tensor): Promise<number[][]> {
     const flat = await logits.toArray();
     return Array.from({ length: STATES }, (_, state) => {
@@ -426,6 +516,23 @@ describe('ILQL', () => {
       expectClose(await gradients['v_head.summary.weight']!.toArray(), golden.v_head, 1e-5);
       expectClose(await gradients['q1_head.weight']!.sum(1).toArray(), golden.q1_head, 1e-5);
       // Targets are followed, not trained.
+      expect(await gradients['target_q1_head.weight']!.abs().sum().item()).toBe(0);
+    }
+  });
+
+  it('and CQL of one head what torch makes of the paper’s formula', async () => {
+    const wanted = JSON.parse(readFileSync(join(goldenFolder, 'losses/cql.json'), 'utf8')) as Pick<
+      typeof golden,
+      'loss' | 'metrics' | 'norm' | 'q1_head'
+    > & { readonly options: CqlOptions };
+    for (const given of [rows, [packed]]) {
+      const trainer = await Trainer.create(await model(), { optimizer: sgd() });
+      const { loss, metrics } = await trainer.forwardBackward(given, cql(wanted.options));
+      expectClose([loss], [wanted.loss], 1e-5);
+      for (const [name, value] of Object.entries(wanted.metrics)) expectClose([metrics[name]!], [value], 1e-5, name);
+      const gradients = await trainer.takeGradients();
+      expectClose(await gradients['model.norm.weight']!.toArray(), wanted.norm, 1e-5);
+      expectClose(await gradients['q1_head.weight']!.sum(1).toArray(), wanted.q1_head, 1e-5);
       expect(await gradients['target_q1_head.weight']!.abs().sum().item()).toBe(0);
     }
   });

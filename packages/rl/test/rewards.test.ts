@@ -30,6 +30,7 @@ import {
   gae,
   hybridReward,
   implicitProcessReward,
+  kimiLength,
   lcpo,
   lengthPenalty,
   lengthTarget,
@@ -656,6 +657,23 @@ describe('lengths', () => {
       const score = await scoreOf(ours, '', contextOf({ target_tokens: target }, tokens));
       expect(score, `${mode} ${alpha} ${right} ${tokens}`).toBeCloseTo(reward, 12);
     }
+  });
+
+  it('kimiLength pays the shorter of the right ones, and never a wrong one: the paper’s formula by hand', async () => {
+    const lengths = [10, 20, 30, 30];
+    const asked = (rights: readonly (number | null)[], of = lengths) => {
+      const correct: Verifier = { name: 'right', verify: async () => rights.map((score) => ({ score })) };
+      const requests = of.map((length, i) => {
+        return { prompt: 'p', completion: `${i}`, tokenIds: new Array<number>(length).fill(1), group: 0 };
+      });
+      return kimiLength({ correct }).verify(requests as never);
+    };
+    const scores = async (...given: Parameters<typeof asked>) => (await asked(...given)).map(({ score }) => score);
+    expect(await scores([1, 1, 1, 1])).toEqual([0.5, 0, -0.5, -0.5]);
+    expect(await scores([0, 0, 0, 1])).toEqual([0, 0, -0.5, -0.5]);
+    expect(await scores([1, null, 0, 1])).toEqual([0.5, null, -0.5, -0.5]);
+    expect(await scores([1, 0, 1, 0], [7, 7, 7, 7])).toEqual([0, 0, 0, 0]);
+    await expect(scores([1])).rejects.toThrow(/right returned 1 verdicts for 4 completions/);
   });
 
   it('lengthPenalty grows to -1', async () => {

@@ -338,6 +338,7 @@ describe('what teaches nothing, or cannot be meant', () => {
       /row 1: its prompt cannot be tokenized: toy has no chat template/,
     ],
     [{ dynamicSampling: { maxRounds: 0 } }, /dynamicSampling is an object with maxRounds; it must be \{ maxRounds \}/],
+    [{ dynamicSampling: { maxRounds: 2, accuracy: { reward: 'a', from: 0.9 } } }, /it must be \{ maxRounds \}/],
     [{ model: 'models/a' }, /model is "models\/a"/],
     [{ reference: 'adapter' }, /reference is "adapter"/],
   ])('%o is refused before the first update', async (options, message) => {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, tensor } from '@posttrain/core-tensor';
@@ -60,10 +60,10 @@ import {
   type PolicyObjectiveParts,
   type PolicyTrainingOptions,
   type PromptRow,
-  partialRolloutSteps,
   partialRollouts,
   policyObjective,
   policyObjectives,
+  policyVersion,
   pretrainCritic,
   prioritizedReplay,
   type Rollout,
@@ -83,9 +83,11 @@ import {
   trainPolicy,
   trpo,
   truncatedImportance,
+  type VersionSpan,
   valueLoss,
   valueModelCritic,
   valueRows,
+  versionSpans,
   vineValues,
 } from '../src/index.js';
 import { localServer, noAnswer } from './local-server.js';
@@ -739,9 +741,9 @@ describe('partial rollouts', () => {
       list.map((one) => `${one.promptTokens}|${one.completionTokens}|${one.text}|${one.finishReason}`).sort();
     const all = [...found.values()].flat();
     expect(byTokens(all)).toEqual(byTokens(whole));
-    expect(all.some((rollout) => new Set(Array.from(partialRolloutSteps.of(rollout))).size > 1)).toBe(true);
+    expect(all.some((rollout) => new Set(Array.from(policyVersion.of(rollout))).size > 1)).toBe(true);
     for (const rollout of all) {
-      const steps = Array.from(partialRolloutSteps.of(rollout));
+      const steps = Array.from(policyVersion.of(rollout));
       expect(steps).toEqual([...steps].sort());
       const same = whole.find(
         (one) =>
@@ -752,6 +754,120 @@ describe('partial rollouts', () => {
         expect(Math.abs(x - same.samplerLogProbs[t]!)).toBeLessThan(1e-5);
       });
     }
+  });
+
+  it('with a bound on staleness run to their end in time, token by token those that nobody cut', async () => {
+    const many = (step: number): Partial<RolloutRequest> => ({
+      ...{ step, key: Key.fromSeed(step), rows: prompts.slice(0, 6), completionsPerPrompt: 1 },
+      prompts: Array.from({ length: 6 }, (_, i) => [i % 3, 0, 1]),
+      // Some end at once, so that a step needs few segments, and some go on for long.
+      sampling: { maxTokens: 12, logitBias: { 7: -0.5 } },
+    });
+    const oldest = async (maxStaleness?: number) => {
+      const source = partialRollouts({ segmentTokens: 1, ...(maxStaleness && { maxStaleness }) });
+      const ages: number[] = [];
+      const given: SampledRollout[] = [];
+      for (let step = 0; step < 5; step++) {
+        for (const one of await source.sample(await request(many(step)))) {
+          ages.push(step - Math.min(...Array.from(policyVersion.of(one))));
+          given.push(one);
+        }
+      }
+      return { age: Math.max(...ages), given };
+    };
+    const [free, bounded] = [await oldest(), await oldest(2)];
+    expect(free.age).toBeGreaterThan(2);
+    expect(bounded.age).toBe(2);
+    const whole = (
+      await Promise.all([0, 1, 2, 3, 4].map(async (step) => singleTurn().sample(await request(many(step)))))
+    ).flat();
+    const texts = new Set(whole.map((one) => `${one.promptTokens}|${one.completionTokens}`));
+    for (const one of bounded.given) expect(texts).toContain(`${one.promptTokens}|${one.completionTokens}`);
+  });
+
+  it('have of each token the log-probability under the policy that it is of, and π_old under the one that learns', async () => {
+    const source = partialRollouts({ segmentTokens: 2 });
+    const model = await toyModel(1);
+    const copies: CausalLM[] = [];
+    const learnt: { readonly rollouts: readonly Rollout[]; readonly step: number }[] = [];
+    const rollouts: RolloutSource = {
+      ...source,
+      async sample(asked) {
+        const copied = Object.entries(asked.model.weights).map(async ([name, x]) => {
+          return [name, tensor(Float32Array.from(await x.toArray()), x.shape)] as const;
+        });
+        copies[asked.step] = model.withWeights(Object.fromEntries(await Promise.all(copied)));
+        return source.sample(asked);
+      },
+      feedback: (all, { step }) => void learnt.push({ rollouts: all, step }),
+    };
+    const outputFolder = join(folder, 'versions');
+    const objective = { ...policyObjectives.dapo(), ratio: truncatedImportance(tokenRatio(), { cap: 1.05 }) };
+    const { history } = await run({
+      ...{ model, rollouts, objective, outputFolder, oldLogProbs: 'recomputed', steps: 4 },
+      ...{ promptsPerStep: 4, completionsPerPrompt: 2, maxCompletionLength: 8 },
+    } as Partial<Options>);
+
+    let [mixed, apart] = [0, 0];
+    for (const { rollouts: all, step } of learnt) {
+      const under = await Promise.all(
+        copies.slice(0, step + 1).map((copy) =>
+          sequenceLogProbs(
+            copy,
+            all.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]),
+          ),
+        ),
+      );
+      // What the objective makes of them: the correction of each token is π_old of the learning policy over its own version's.
+      const { rows } = policyObjective(objective).annotate(all, {
+        promptsPerStep: 2,
+        completionsPerPrompt: 4,
+      } as never);
+      all.forEach((rollout, i) => {
+        const from = rollout.promptTokens.length - 1;
+        const versions = Array.from(policyVersion.of(rollout));
+        if (new Set(versions).size > 1) mixed++;
+        versions.forEach((version, t) => {
+          const own = under[version]![i]!.logProbs[from + t]!;
+          const now = under[step]![i]!.logProbs[from + t]!;
+          expect(rollout.samplerLogProbs![t]).toBeCloseTo(own, 4);
+          expect(rollout.oldLogProbs[t]).toBeCloseTo(now, 4);
+          if (Math.abs(own - now) > 0.01) apart++;
+        });
+        const row = rows[i]!.annotations as Readonly<Record<string, ArrayLike<number>>>;
+        expect(Array.from(row.sampler_log_probs!).slice(from, from + versions.length)).toEqual(
+          Array.from(rollout.samplerLogProbs!),
+        );
+      });
+      const { metrics } = history[step]!;
+      const ages = all.flatMap((rollout) => Array.from(policyVersion.of(rollout), (version) => step - version));
+      expect(metrics['rollouts/staleness']).toBeCloseTo(ages.reduce((a, b) => a + b, 0) / ages.length, 6);
+      expect(metrics['rollouts/staleness_max']).toBe(Math.max(...ages));
+      const several = all.filter((rollout) => versionSpans(rollout)!.length > 1).length;
+      expect(metrics['rollouts/mixed_versions']).toBeCloseTo(several / all.length, 6);
+    }
+    expect([mixed > 0, apart > 0]).toEqual([true, true]);
+    const lines = (await readFile(join(outputFolder, 'completions.jsonl'), 'utf8')).trim().split('\n');
+    const spans = lines.map((line) => (JSON.parse(line) as { policy_versions: VersionSpan[] }).policy_versions);
+    expect(spans).toEqual(learnt.flatMap(({ rollouts: all }) => all.map(versionSpans)));
+  });
+
+  it('that are replayed keep the version of then; of the policy itself it is the step', async () => {
+    const learnt: Rollout[][] = [];
+    const of = async (source: RolloutSource, oldLogProbs: 'sampler' | 'recomputed') => {
+      learnt.length = 0;
+      const feedback: RolloutSource['feedback'] = async (all, context) => {
+        learnt.push([...all]);
+        await source.feedback?.(all, context);
+      };
+      const rollouts = { state: () => null, load() {}, ...source, feedback };
+      await run({ rollouts, oldLogProbs, steps: 4 } as Partial<Options>);
+      return learnt.map((all) => [...new Set(all.flatMap((one) => Array.from(policyVersion.of(one))))].sort());
+    };
+    expect(await of(singleTurn(), 'sampler')).toEqual([[0], [1], [2], [3]]);
+    const replayed = await of(prioritizedReplay({ probability: 0.5 }), 'recomputed');
+    expect(replayed.every((versions, step) => versions.every((version) => version <= step))).toBe(true);
+    expect(replayed.some((versions, step) => versions[0]! < step)).toBe(true);
   });
 
   it('train a policy, killed and resumed to the same bits', async () => {

@@ -232,6 +232,34 @@ describe('trainPolicy', () => {
     expect(records.some(({ advantage }) => advantage !== 0)).toBe(true);
   });
 
+  it('samples again in place of prompts that are too easy or too hard (PRIME), by the reward that says what is right', async () => {
+    // Of four completions of these, so many are right; another reward differs among all of them, and says nothing here.
+    const right: Readonly<Record<string, number>> = { a: 4, b: 0, c: 2, d: 3, e: 1, f: 4, g: 4 };
+    const seen = new Map<string, number>();
+    const correct = (_: string, { row }: { row: PromptRow }) => {
+      const { topic } = row as (typeof prompts)[number];
+      const place = seen.get(topic) ?? 0;
+      seen.set(topic, place + 1);
+      return place % 4 < right[topic]! ? 1 : 0;
+    };
+    const output = join(folder, 'accuracy');
+    const rewards = { correct, length: (text: string) => text.length };
+    const topicsWith = async (accuracy: { reward: string; from?: number; to?: number }, name: string) => {
+      seen.clear();
+      const outputFolder = join(output, name);
+      const own = { rewards, steps: 1, promptsPerStep: 3, outputFolder, scoring: { concurrency: 1 } };
+      await run({ ...own, dynamicSampling: { maxRounds: 8, accuracy } });
+      const lines = (await readFile(join(outputFolder, 'completions.jsonl'), 'utf8')).trim().split('\n');
+      return [...new Set(lines.map((line) => (JSON.parse(line) as { prompt: string }).prompt[0]))].sort();
+    };
+    // 0.5, 0.75 and 0.25: all others are solved by all or by none.
+    expect(await topicsWith({ reward: 'correct' }, 'default')).toEqual(['c', 'd', 'e']);
+    expect(await topicsWith({ reward: 'correct', from: 0.5, to: 0.75 }, 'bounds')).toEqual(['c', 'd']);
+    await expect(run({ dynamicSampling: { maxRounds: 1, accuracy: { reward: 'right' } } })).rejects.toThrow(
+      /accuracy is of the reward "right", and the rewards of the run are: /,
+    );
+  });
+
   it('warns when all rewards are equal', async () => {
     const warnings: string[] = [];
     await run({ rewards: { same: () => 1 }, steps: 4, onWarning: (message) => warnings.push(message) });

@@ -1,3 +1,4 @@
+export { type CqlOptions, cql, qPolicy } from './cql.js';
 export {
   type DecisionTransformerConfig,
   DecisionTransformerError,

@@ -12,6 +12,7 @@ export {
 export { groupReward } from './group-reward.js';
 export { type HybridRewardOptions, hybridReward } from './hybrid-reward.js';
 export { type ImplicitProcessRewardOptions, implicitProcessReward } from './implicit-process-reward.js';
+export { type KimiLengthOptions, kimiLength } from './kimi-length.js';
 export { type LcpoOptions, lcpo } from './lcpo.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './length.js';
 export { type LengthTargetOptions, lengthTarget } from './length-target.js';

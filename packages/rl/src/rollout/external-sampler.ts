@@ -1,6 +1,7 @@
 import { custom, type Generator, type Given, integer, options, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, chatOptionsOf, promptTokens, rowMessages } from '@posttrain/lm';
 import type { PromptRow } from '../rewards/reward.js';
+import { policyVersion } from './policy-version.js';
 import { type RolloutSource, seedOf } from './rollout-source.js';
 
 /** The policy as a run has it, to be brought to a sampler. */
@@ -47,6 +48,7 @@ export function externalSampler<Row extends PromptRow = PromptRow>(given: Extern
     name: 'external-sampler',
     settings: samplerOptions.settings(given),
     isOffPolicy: true,
+    gives: [policyVersion.need],
     async sample({ rows, prompts, completionsPerPrompt: n, sampling, key, signal, firstGroup, model, adapter, step }) {
       signal?.throwIfAborted();
       // Dynamic sampling and evaluations ask several times in a step.
@@ -73,10 +75,11 @@ export function externalSampler<Row extends PromptRow = PromptRow>(given: Extern
           if (!tokenIds || logProbs?.length !== tokenIds.length) {
             throw wrong(`${generator.name} gave a completion without token ids, or without log-probabilities of them`);
           }
-          return {
-            ...{ group: firstGroup + i, row: rows[i]!, promptTokens: prompts[i]!, text, finishReason },
-            ...{ completionTokens: tokenIds, samplerLogProbs: logProbs },
-          };
+          const rollout = { group: firstGroup + i, row: rows[i]!, promptTokens: prompts[i]!, text, finishReason };
+          return policyVersion.on(
+            { ...rollout, completionTokens: tokenIds, samplerLogProbs: logProbs },
+            tokenIds.map(() => synced!),
+          );
         }),
       );
     },

@@ -4,6 +4,7 @@ import { cloneState } from '@posttrain/training';
 import type { Advantage } from '../advantage/advantage.js';
 import { groupsOf, type Rollout, type SampledRollout, trainedTokens } from '../rollout.js';
 import { rolloutField } from '../rollout-field.js';
+import { withPolicyVersion } from './policy-version.js';
 import type { RolloutRequest, RolloutSource } from './rollout-source.js';
 import { singleTurn } from './single-turn.js';
 
@@ -92,7 +93,7 @@ export function prioritizedReplay(given: PrioritizedReplayOptions = {}): Rollout
       const fresh = [...draws.keys()].filter((i) => !draws[i]);
       const sampled = fresh.length > 0 ? await source.sample(partOf(request, fresh)) : [];
       request.signal?.throwIfAborted();
-      const anew = sampled.map((rollout) => {
+      const anew = withPolicyVersion(sampled, source, request).map((rollout) => {
         const group = request.firstGroup + fresh[rollout.group - request.firstGroup]!;
         return importance.on({ ...rollout, group }, 1);
       });

@@ -39,8 +39,15 @@ import {
   type ScoreOptions,
   weightedRewardsOf,
 } from '../rewards/score-completions.js';
+import { policyVersion } from '../rollout/policy-version.js';
 import type { RolloutSource } from '../rollout/rollout-source.js';
 import type { RowSource } from '../rollout/row-source.js';
+import {
+  checkDynamicSampling,
+  type DynamicSampling,
+  dynamicSamplingSettings,
+  isDynamicSampling,
+} from './dynamic-sampling.js';
 import { hintOfName } from './hint-of-name.js';
 import { refuseDropout, refuseRowInputs } from './refuse-dropout.js';
 
@@ -160,14 +167,13 @@ const shape = {
   maskTruncatedCompletions: boolean({ default: false }),
   /**
    * Dynamic sampling (DAPO, arXiv 2503.14476): groups whose rewards are all equal are put aside and further prompts
-   * sampled in their place, in at most this many rounds. Default: off.
+   * sampled in their place, in at most this many rounds. With `accuracy` those are put aside whose mean of the reward that it names is not from
+   * 0.2 to 0.8 (or `from` and `to`), as PRIME's online prompt filter has it (arXiv 2502.01456). Default: off.
    */
-  dynamicSampling: custom<{ readonly maxRounds: number }>()(
-    '{ maxRounds }, a whole number of at least 1',
-    (value) =>
-      Number.isInteger((value as { maxRounds?: unknown } | null)?.maxRounds) &&
-      (value as { maxRounds: number }).maxRounds >= 1,
-    { optional: true },
+  dynamicSampling: custom<DynamicSampling>()(
+    '{ maxRounds }, a whole number of at least 1, and accuracy: { reward, from, to } or nothing',
+    isDynamicSampling,
+    { optional: true, settings: dynamicSamplingSettings },
   ),
   /**
    * The policy that a regulariser compares with. Default: the model with its adapter off, or the adapter as it was made where
@@ -316,7 +322,9 @@ export function checkPolicyOptions(settings: PolicySettings): void {
         'be 0. Sample at least 2, or use another advantage (noBaseline(), batchMean()).',
     );
   }
+  const { isOffPolicy = false, givesOldLogProbs = false } = rollouts ?? {};
   const given = new Set<RolloutNeed>(['rewardsByFunction', ...(rollouts?.gives ?? [])]);
+  if (!isOffPolicy || givesOldLogProbs) given.add(policyVersion.need);
   for (const { gives } of objective.annotators ?? []) for (const need of gives) given.add(need);
   for (const need of reader.needs ?? []) {
     if (given.has(need)) continue;
@@ -325,12 +333,12 @@ export function checkPolicyOptions(settings: PolicySettings): void {
   }
   refuseMask(settings);
   refuseOwnWeights(settings);
-  const { isOffPolicy = false, givesOldLogProbs = false } = rollouts ?? {};
   if (isOffPolicy && !givesOldLogProbs && oldLogProbs === 'sampler') {
     const problem = `the source of rollouts ${rollouts!.name} does not sample from the policy itself: its log-probabilities are not log π_old. Say "recomputed".`;
     throw new OptionError('INVALID_OPTION', 'trainPolicy', 'oldLogProbs', problem);
   }
   checkStaleness(settings);
+  checkDynamicSampling(settings);
   // A loss of its own says by itself what it makes of log-probabilities.
   if (isOwn) return;
   if (givesOldLogProbs && !objective.ratio.correct) {

@@ -27,9 +27,11 @@ import {
 } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
 import { checkRollouts } from '../rollout/check-rollouts.js';
+import { stalenessMetrics, type VersionSpan, versionSpans } from '../rollout/policy-version.js';
 import { singleTurn } from '../rollout/single-turn.js';
 import { groupsOf, type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { annotatorContext } from './annotator-context.js';
+import { teaches } from './dynamic-sampling.js';
 import { checkMetrics, meanMetrics, rolloutMetrics } from './policy-metrics.js';
 import {
   checkPolicyOptions,
@@ -42,7 +44,7 @@ import {
 import { policyUpdate, whyNoUpdate } from './policy-update.js';
 import { rolloutsOnRows } from './rollout-evaluation.js';
 import { withLogProbs } from './rollout-log-probs.js';
-import { hasSpread, sampleAndScore, sampleAndScoreAhead } from './rollouts.js';
+import { sampleAndScore, sampleAndScoreAhead } from './rollouts.js';
 import { type AheadState, RolloutsAhead } from './rollouts-ahead.js';
 import { type RowFeed, rowFeedOf } from './row-feed.js';
 import { type PartStates, RunParts } from './run-parts.js';
@@ -64,6 +66,8 @@ export interface CompletionRecord extends StepRecord {
   readonly reward_failures?: Readonly<Record<string, string>>;
   /** Of an episode. */
   readonly messages?: readonly ChatMessage[];
+  /** Where the sampler is not the policy itself: of which versions of it the tokens are, in their order. */
+  readonly policy_versions?: readonly VersionSpan[] | undefined;
 }
 
 /** What `trainPolicy` gives. */
@@ -170,7 +174,7 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
   const { state } = run;
 
   // Rollout and reward, with the policy as it is now.
-  const { kept, sampled, staleness } = await collectRollouts(run, step, signal);
+  const { kept, sampled } = await collectRollouts(run, step, signal);
   state.numTokens += sampled.reduce((n, { promptTokens, completionTokens }) => {
     return n + promptTokens.length + completionTokens.length;
   }, 0);
@@ -182,11 +186,11 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
   const parts = await run.parts.states();
   if (parts) state.parts = parts;
 
-  await run.logCompletions?.(completionRecords(step, annotated, advantages));
+  await run.logCompletions?.(completionRecords(step, annotated, advantages, run.options.rollouts?.isOffPolicy));
   const metrics = {
     ...learnt,
     ...rolloutMetrics(sampled),
-    ...(staleness !== undefined && { 'rollouts/staleness': staleness }),
+    ...(run.options.rollouts?.isOffPolicy && stalenessMetrics(sampled, step)),
     num_tokens: state.numTokens,
     ...(state.skipped !== undefined && { skipped: state.skipped }),
     ...(run.feed.size !== undefined && { epoch: state.cursor / run.feed.size }),
@@ -295,17 +299,15 @@ export async function prepareAnnotators(run: LearningPolicy, step: number, signa
 interface Collected {
   readonly kept: readonly ScoredRollout[];
   readonly sampled: readonly ScoredRollout[];
-  /** With `maxStaleness`: steps since the policy that they are of. */
-  readonly staleness: number | undefined;
 }
 
 /** The step's rollouts, and all that were sampled for it: with dynamic sampling some groups are put aside. */
 async function collectRollouts(run: PolicyRun, step: number, signal: AbortSignal | undefined): Promise<Collected> {
   const { feed, options, state, ahead } = run;
   if (ahead) {
-    const { rollouts, policyStep: of } = await ahead.take(step, options.steps, signal);
+    const rollouts = await ahead.take(step, options.steps, signal);
     state.cursor = (step + 1) * options.promptsPerStep;
-    return { kept: rollouts, sampled: rollouts, staleness: step - of };
+    return { kept: rollouts, sampled: rollouts };
   }
   const { promptsPerStep, dynamicSampling, completionsPerPrompt } = options;
   const key = Key.fromSeed(options.seed).child(step);
@@ -319,11 +321,12 @@ async function collectRollouts(run: PolicyRun, step: number, signal: AbortSignal
     const request = samplingRequest(run, step, key.child(round), signal);
     sampled.push(...(await sampleAndScore({ ...request, rows, prompts, completionsPerPrompt, firstGroup })));
     firstGroup += count;
-    groups = dynamicSampling ? groupsOf(sampled).filter(hasSpread) : groupsOf(sampled);
+    const all = groupsOf(sampled);
+    groups = dynamicSampling ? all.filter((group) => teaches(group, dynamicSampling.accuracy)) : all;
   }
   // A policy that has solved every prompt has nothing to learn, which is no reason to stop.
   const kept = groups.length > 0 ? groups : groupsOf(sampled).slice(0, promptsPerStep);
-  return { kept: kept.flat(), sampled, staleness: undefined };
+  return { kept: kept.flat(), sampled };
 }
 
 /** Begins the rollouts of a step that is to come, from what the synchronous loop would draw them from: all but the policy. */
@@ -346,6 +349,7 @@ function completionRecords(
   step: number,
   rollouts: readonly ScoredRollout[],
   advantages: AnnotatedRollouts['advantages'],
+  isOffPolicy = false,
 ): CompletionRecord[] {
   return rollouts.map((rollout, i) => ({
     step,
@@ -360,6 +364,7 @@ function completionRecords(
     ...(rollout.failure !== undefined && { failure: rollout.failure }),
     ...(rollout.rewardFailures && { reward_failures: rollout.rewardFailures }),
     ...(rollout.messages && { messages: rollout.messages }),
+    ...(isOffPolicy && { policy_versions: versionSpans(rollout) }),
   }));
 }
 

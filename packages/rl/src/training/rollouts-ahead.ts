@@ -1,12 +1,5 @@
 import type { ScoredRollout } from '../rollout.js';
 
-/** The rollouts of a step, and of which policy they are. */
-export interface StepRollouts {
-  readonly rollouts: readonly ScoredRollout[];
-  /** The step before whose update the policy was that they are of. */
-  readonly policyStep: number;
-}
-
 /** Begins the rollouts of a step with the policy as it is now, before `policyStep`; resolves when that is needed no more. */
 export type BeginRollouts = (
   step: number,
@@ -15,7 +8,7 @@ export type BeginRollouts = (
 ) => Promise<() => Promise<readonly ScoredRollout[]>>;
 
 /** Steps whose rollouts have begun, by their numbers. */
-export type AheadState = readonly (readonly [step: number, rollouts: StepRollouts])[];
+export type AheadState = readonly (readonly [step: number, rollouts: readonly ScoredRollout[]])[];
 
 /**
  * One-step-off and k-steps-off asynchrony (arXiv 2410.18252; AReaL, arXiv 2505.24298): the rollouts of step t are sampled while earlier steps
@@ -28,7 +21,7 @@ export class RolloutsAhead {
   readonly #begin: BeginRollouts;
   /** Not the run's signal: what has begun ends by itself when that fires, and is in the checkpoint. */
   readonly #controller = new AbortController();
-  readonly #begun = new Map<number, Promise<StepRollouts>>();
+  readonly #begun = new Map<number, Promise<readonly ScoredRollout[]>>();
 
   constructor(maxStaleness: number, begin: BeginRollouts) {
     this.#maxStaleness = maxStaleness;
@@ -36,13 +29,13 @@ export class RolloutsAhead {
   }
 
   /** The rollouts of a step; those of the next k steps have begun when it begins to wait. @throws the signal's reason */
-  async take(step: number, steps: number, signal: AbortSignal | undefined): Promise<StepRollouts> {
+  async take(step: number, steps: number, signal: AbortSignal | undefined): Promise<readonly ScoredRollout[]> {
     const last = Math.min(step + this.#maxStaleness, steps - 1);
     for (let ahead = step; ahead <= last; ahead++) {
       if (this.#begun.has(ahead)) continue;
       signal?.throwIfAborted();
       const sampled = await this.#begin(ahead, step, this.#controller.signal);
-      const rollouts = sampled().then((own) => ({ rollouts: own, policyStep: step }));
+      const rollouts = sampled();
       // It is thrown when the step comes.
       rollouts.catch(() => {});
       this.#begun.set(ahead, rollouts);

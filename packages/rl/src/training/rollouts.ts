@@ -1,6 +1,7 @@
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { type ScoreOptions, scoreCompletions } from '../rewards/score-completions.js';
 import { checkRollouts, RolloutError } from '../rollout/check-rollouts.js';
+import { withPolicyVersion } from '../rollout/policy-version.js';
 import type { RolloutRequest, RolloutSource } from '../rollout/rollout-source.js';
 import { episodeEnds, type SampledRollout, type ScoredRollout } from '../rollout.js';
 
@@ -89,10 +90,6 @@ async function checkAndScore<Row extends PromptRow>(
   const sampled = checkRollouts(`the source of rollouts ${name}`, given, gives);
   if (sampled.length === 0)
     throw new RolloutError(`the source of rollouts ${name}`, `none of ${request.rows.length} rows`);
-  return scoreRollouts(sampled as readonly SampledRollout<Row>[], request);
-}
-
-/** Whether the rollouts of a group differ in reward, so that there is something to learn from it. */
-export function hasSpread(group: readonly Pick<ScoredRollout, 'reward'>[]): boolean {
-  return new Set(group.flatMap(({ reward }) => reward ?? [])).size > 1;
+  const versioned = withPolicyVersion(sampled, request.source, request);
+  return scoreRollouts(versioned as readonly SampledRollout<Row>[], request);
 }

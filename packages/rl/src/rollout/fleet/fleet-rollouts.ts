@@ -16,6 +16,7 @@ import { linkedController } from '@posttrain/interfaces/concurrency';
 import { type CausalLM, contextOf } from '@posttrain/lm';
 import type { PromptRow } from '../../rewards/reward.js';
 import type { SampledRollout } from '../../rollout.js';
+import { policyVersion } from '../policy-version.js';
 import { type RolloutRequest, type RolloutSource, seedOf } from '../rollout-source.js';
 import { Fleet, FleetError, hashOf, type Member } from './fleet.js';
 import type { OnFleetEvent } from './fleet-event.js';
@@ -75,7 +76,7 @@ export type FleetRolloutsOptions = Given<typeof fleetOptions>;
  *
  * At each version of the policy (`syncEvery`) the adapter is written as a PEFT folder with a name of its own, loaded at a server before that
  * is asked, and unloaded when nothing samples from it. A group stays on one server. A server that is lost loses what it is at, which is
- * asked of another; it comes back by itself. `extras['rl.policy_version']` of each rollout is the step of the policy that it is of.
+ * asked of another; it comes back by itself. `policyVersion` of each token is the step of the policy that it is of.
  *
  * What is sampled elsewhere is not quite the policy, so a run must recompute log π_old (`oldLogProbs: 'recomputed'`), and may correct by
  * `truncatedImportance`. Only adapters are brought to servers: a run that trains all weights is refused at its second step, by the
@@ -139,11 +140,14 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
         const times = { begun, ended: performance.now() };
         onEvent({ kind: 'sampled', server: member.server.name, step, version: version.step, group, tokens, ...times });
         return samples.map(
-          ({ tokenIds, logProbs, text: said, finishReason }): SampledRollout => ({
-            ...{ group, row, promptTokens: prompt, text: said, finishReason },
-            ...{ completionTokens: tokenIds, samplerLogProbs: logProbs },
-            extras: { 'rl.policy_version': version.step },
-          }),
+          ({ tokenIds, logProbs, text: said, finishReason }): SampledRollout =>
+            policyVersion.on(
+              {
+                ...{ group, row, promptTokens: prompt, text: said, finishReason },
+                ...{ completionTokens: tokenIds, samplerLogProbs: logProbs },
+              },
+              tokenIds.map(() => version.step),
+            ),
         );
       },
       signal,
@@ -173,6 +177,7 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
     name: 'fleet',
     settings: fleetOptions.settings(given),
     isOffPolicy: true,
+    gives: [policyVersion.need],
     sample: async (request) => (await sampleAhead(request))(),
     sampleAhead,
   };
