@@ -103,6 +103,11 @@ export { type TextGameOptions, type TextGameRow, textGame } from './environments
 export { ticTacToe } from './environments/tic-tac-toe.js';
 export { bestMoves, gameEnvironment, minimax, type TwoPlayerGame } from './environments/two-player-game.js';
 export { type ScriptedUser, type UserSimulatorOptions, userSimulator } from './environments/user-simulator.js';
+export {
+  type EvolutionResult,
+  type EvolutionStrategiesOptions,
+  evolutionStrategies,
+} from './evolution/evolution-strategies.js';
 export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './loss-objective.js';
 export {
   checkPolicy,
@@ -122,6 +127,7 @@ export {
   type TokenMdpOptions,
   tokenMdp,
 } from './mdp/token-mdp.js';
+export { type RewardHackMonitorsOptions, rewardHackMonitors } from './monitors/reward-hack-monitors.js';
 export { agreements, type DebateOptions, debate } from './multi-agent/debate.js';
 export {
   answerValue,

@@ -34,7 +34,7 @@ export { type PartialRolloutsOptions, partialRolloutSteps, partialRollouts } fro
 export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './play.js';
 export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './prioritized-replay.js';
 export { type ReconcileTurnsOptions, reconcileTurns, type TurnRecord, type TurnSequence } from './reconcile-turns.js';
-export { type RestartBufferOptions, restartBuffer } from './restart-buffer.js';
+export { type RestartBufferOptions, type RestartedRow, restartBuffer } from './restart-buffer.js';
 export type { LimitStop, RolloutLimits, StopReason } from './rollout-limits.js';
 export {
   type FeedbackContext,
@@ -49,3 +49,4 @@ export { type SamplerMismatch, samplerMismatch } from './sampler-mismatch.js';
 export { type SingleTurnOptions, singleTurn } from './single-turn.js';
 export { type EnvironmentTool, toolEnvironment } from './tool-environment.js';
 export { toolReplies } from './tool-replies.js';
+export { type TreeRolloutsOptions, treeRollouts } from './tree-rollouts.js';
