@@ -25,7 +25,7 @@ export interface OverSizes {
   readonly every: number;
   readonly samples: number;
 }
-export const OVER_SIZES: OverSizes = { steps: 80, every: 4, samples: 8 };
+export const OVER_SIZES: OverSizes = { steps: 48, every: 3, samples: 8 };
 
 const countOf = (text: string) => [...text].filter((one) => one === 'c').length;
 /** What people want: three times the letter c. Words of the first policy have seldom more than two, so that pairs of them say: more is better. */
@@ -52,7 +52,8 @@ function outcomeOf(moments: readonly Moment[], alarms: readonly number[]) {
     proxy: meanOf(last.map(({ proxy }) => proxy)),
     kl: meanOf(last.map(({ kl }) => kl)),
     'step of the best': best.step,
-    'first alarm': alarms.length > 0 ? alarms[0]! : moments.at(-1)!.step,
+    'first alarm': alarms[0] ?? moments.at(-1)!.step,
+    'alarmed steps': alarms.length / moments.at(-1)!.step,
   };
 }
 
@@ -100,7 +101,7 @@ export async function overRuns(seed: number, { steps, every, samples }: OverSize
         seed,
         steps,
         maxCompletionLength: 12,
-        learningRate: 1e-3,
+        learningRate: 7e-4,
       },
       objective: { ...objective, annotators: [...annotators, monitors] },
       async afterStep({ step, model, metrics }) {
@@ -113,7 +114,7 @@ export async function overRuns(seed: number, { steps, every, samples }: OverSize
   const ensemble = (objective: 'wco' | 'uwo' | 'lcb') =>
     rewardEnsemble({ verifiers: members, objective, uncertaintyWeight: 1 });
   const refitted = await member(0);
-  const refit = refitRewardModel({ trainer: refitted, judge: people(goldOf), learningRate: 1e-3, iterations: 2 });
+  const refit = refitRewardModel({ trainer: refitted, judge: people(goldOf), learningRate: 3e-3, iterations: 4 });
   return {
     'one reward model': await run(proxy),
     'β 0.05': await run(proxy, { beta: 0.05 }),

@@ -37,7 +37,7 @@ export const STUDIES: Readonly<Record<string, Study>> = {
   'over-optimisation': {
     title: 'Gold against proxy',
     measures: [
-      ...['gold', 'best gold', 'proxy', 'kl', 'step of the best', 'first alarm'],
+      ...['gold', 'best gold', 'proxy', 'kl', 'step of the best', 'first alarm', 'alarmed steps'],
       ...['α', 'β', 'explained share', 'KL at the top', 'curve: kl', 'curve: proxy', 'curve: gold'],
     ],
     base: 'one reward model',

@@ -47,12 +47,14 @@ const rounded = (_: string, value: unknown) => (typeof value === 'number' ? Math
 /**
  * Runs the studies that are named, or all; tables go to the standard output, `results/NAME.json` to the folder.
  *
+ * @param only one seed, which is kept and nothing written of it. Default: all seeds
  * @throws Error for a name that no study has
  */
 export async function runStudies(
   folder: string,
   studies: Readonly<Record<string, Study>>,
   named: readonly string[],
+  only?: number,
 ): Promise<Found[]> {
   const unknown = named.find((name) => !(name in studies));
   if (unknown !== undefined) {
@@ -63,10 +65,11 @@ export async function runStudies(
     const study = studies[name]!;
     const { title, measures, base, beside = {}, seeds = [1, 2, 3] } = study;
     const found: Arms[] = [];
-    for (const seed of seeds) {
+    for (const seed of only === undefined ? seeds : [only]) {
       found.push(await cell(folder, name, study, seed));
       console.error(`${name}, seed ${seed}: ${JSON.stringify(found.at(-1))}`);
     }
+    if (only !== undefined) continue;
     console.log(`\n${title}: by seed; how much more than ${base}, with its 95 % interval`);
     const rows = measures.flatMap((measure) =>
       Object.keys(found[0]!).flatMap((arm): StudyRow[] => {

@@ -63,6 +63,7 @@ import {
   reinforcePlusPlus,
   reMax,
   restartBuffer,
+  rewardHackMonitors,
   sapo,
   seqGan,
   seqGanValues,
@@ -77,6 +78,7 @@ import {
   tokenMean,
   tokenRatio,
   topEntropy,
+  treeRollouts,
   truncatedImportance,
   unclipped,
   userSimulator,
@@ -209,6 +211,8 @@ describe('our own parts pass the kits', () => {
   });
   testAnnotator(it, () => policyEntropies());
   testAnnotator(it, () => vineValues({ stepTokens: [0, 1], mcRollouts: 2 }));
+  testAnnotator(it, () => treeRollouts({ stepTokens: [0, 1], expansions: 3, width: 2 }));
+  testAnnotator(it, () => rewardHackMonitors({ window: 2 }));
   testAnnotator(it, () => criticValues(tableCritic()));
   testAnnotator(it, async () =>
     criticValues(await valueModelCritic(await ValueModel.fromCausalLM(await tinyPolicy()), { learningRate: 0.01 })),

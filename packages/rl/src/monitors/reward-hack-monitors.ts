@@ -65,6 +65,7 @@ export function rewardHackMonitors(given: RewardHackMonitorsOptions = {}): Annot
     gives: [],
     annotate: async (rollouts) => rollouts,
     async learn(rollouts, advantages): Promise<Metrics> {
+      if (rollouts.length === 0) return {};
       const present = rollouts.flatMap((rollout, i) => meanAdvantage(rollout, advantages[i]!));
       const isFirst = steps.length < window;
       if (isFirst) baseline = [...baseline, ...present].sort((a, b) => a - b);

@@ -37,7 +37,7 @@ export function satoriReward(given: SatoriRewardOptions): Verifier & HasSettings
         rewardModel && verdictsOf(rewardModel, requests),
       ]);
       return requests.map(({ row }, i) => {
-        const [end, logit] = [ends[i]!.score, logits?.[i]!.score];
+        const [end, logit] = [ends[i]!.score, logits?.[i]?.score];
         if (end === null || logit === null) return { score: null };
         const isRight = end >= threshold;
         const from = (row as Partial<RestartedRow> | undefined)?.restarted_from;

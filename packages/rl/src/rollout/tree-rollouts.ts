@@ -30,7 +30,7 @@ interface Node {
 
 /**
  * Monte Carlo tree search for group-relative objectives (a hybrid of MCTS and GRPO): the run's own rollouts of a prompt are the first leaves of a tree over
- * steps of reasoning; then, so many times, the state with the largest UCT value Q(s) + c √(ln N / n(s)) among those that rollouts have gone through is
+ * steps of reasoning; then, so many times, the state with the largest UCT value Q(s) + c √(ln(N + 1) / n(s)) among those that rollouts have gone through is
  * sampled on from, and what comes of it is a further rollout of the group (Q(s) is the mean reward of the n(s) rollouts through it, N that of the
  * prompt). An annotator of an objective whose advantage is of groups: all leaves are compared with each other. A rollout that goes on from another's
  * prefix has mask 0 there (`parent` says whose), so that no token is trained twice as often for being shared. The states of a finished rollout's last
@@ -87,12 +87,12 @@ function chosenOf(
 ): Node[] {
   const total = Math.max(...nodes.map(({ rewards }) => rewards.length), 1);
   const taken = nodes.map(() => 0);
-  const valueOf = ({ rewards }: Node) => rewards.reduce((sum, reward) => sum + reward, 0) / rewards.length;
-  const open = nodes.map((node, i) => ({ node, i })).filter(({ node }) => isOpen(valueOf(node)));
+  const worthOf = ({ rewards }: Node) => rewards.reduce((sum, reward) => sum + reward, 0) / rewards.length;
+  const open = nodes.map((node, i) => ({ node, i })).filter(({ node }) => isOpen(worthOf(node)));
   if (open.length === 0) return [];
   return Array.from({ length: count }, () => {
     const uct = ({ node, i }: (typeof open)[number]) =>
-      valueOf(node) + exploration * Math.sqrt(Math.log(total + 1) / (node.rewards.length + taken[i]!));
+      worthOf(node) + exploration * Math.sqrt(Math.log(total + 1) / (node.rewards.length + taken[i]!));
     const best = open.reduce((a, b) => (uct(b) > uct(a) ? b : a));
     taken[best.i]!++;
     return best.node;
