@@ -111,7 +111,7 @@ export async function overRuns(seed: number, { steps, every, samples }: OverSize
     });
     return { moments, alarms };
   };
-  const ensemble = (objective: 'wco' | 'uwo' | 'lcb') =>
+  const ensemble = (objective: 'wco' | 'lcb') =>
     rewardEnsemble({ verifiers: members, objective, uncertaintyWeight: 1 });
   const refitted = await member(0);
   const refit = refitRewardModel({ trainer: refitted, judge: people(goldOf), learningRate: 3e-3, iterations: 4 });
@@ -121,7 +121,6 @@ export async function overRuns(seed: number, { steps, every, samples }: OverSize
     'β 0.2': await run(proxy, { beta: 0.2 }),
     'β 0.5': await run(proxy, { beta: 0.5 }),
     'ensemble, worst case': await run(ensemble('wco')),
-    'ensemble, less λ variance': await run(ensemble('uwo')),
     'ensemble, lower bound': await run(ensemble('lcb')),
     'fitted again': await run(refit.reward, { annotators: [refit] }),
     'gold itself': await run(gold),

@@ -30,7 +30,7 @@ export interface R1Sizes {
   /** Completions of each prompt that a stage is measured by. */
   readonly samples: number;
 }
-export const R1_SIZES: R1Sizes = { steps: 50, samples: 12 };
+export const R1_SIZES: R1Sizes = { steps: 40, samples: 16 };
 
 /** A number from 0 to 1 that a text always has and that says nothing of it. */
 function noise(text: string, seed: number): number {
@@ -38,6 +38,10 @@ function noise(text: string, seed: number): number {
 }
 
 const rules = { right: isRight, format: isFormatted, language: isConsistent };
+/** What they count: the answer most. */
+const weighted = (names: readonly (keyof typeof rules)[]): Rewards<Task> =>
+  Object.fromEntries(names.map((name) => [name, { verifier: rules[name], weight: name === 'right' ? 2 : 1 }]));
+const ALL = Object.keys(rules) as (keyof typeof rules)[];
 
 /** The trained model of a smaller size. */
 const SMALLER = { width: 16, layers: 1 };
@@ -50,8 +54,7 @@ export async function r1Arms(seed: number, { steps, samples }: R1Sizes = R1_SIZE
     reinforced({ model, rows: REASONING, rewards, steps, seed, ...more });
 
   // Zero: RL from the base, by rules alone.
-  const { right, format } = rules;
-  const zero = await learn(base, { right, format });
+  const zero = await learn(base, weighted(['right', 'format']));
   const control = await learn(base, { noise: (text: string) => noise(text, seed) });
 
   // Cold start: few solutions that are right and have the form, in both scripts.
@@ -60,9 +63,8 @@ export async function r1Arms(seed: number, { steps, samples }: R1Sizes = R1_SIZE
   const cold = await tuned(base, few, seed, { epochs: 3 });
 
   // Reasoning RL: all three rules, and each rule left out.
-  const reasoning = await learn(cold, rules);
-  const without = async (name: keyof typeof rules) =>
-    learn(cold, Object.fromEntries(Object.entries(rules).filter(([own]) => own !== name)) as typeof rules);
+  const reasoning = await learn(cold, weighted(ALL));
+  const without = async (name: keyof typeof rules) => learn(cold, weighted(ALL.filter((own) => own !== name)));
 
   // Rejection sampling: what the policy says and the rules accept, with general rows, into the base.
   const accepted = await sampled(reasoning.model, seed);
@@ -75,14 +77,14 @@ export async function r1Arms(seed: number, { steps, samples }: R1Sizes = R1_SIZE
   const judge = await rewardModel(base, wordPairs(320, seed), seed);
   const both = rewardsOfBoth(judge.model as SequenceClassifier);
   const second = await learn(stageOne, both, { rows: [...GENERAL, ...GENERAL, ...GENERAL, ...REASONING] });
-  const rulesOnly = await learn(stageOne, rules);
+  const rulesOnly = await learn(stageOne, weighted(ALL));
 
   // Distillation into a smaller model, beside RL of that size with as many tokens.
   const small = await baseModel(seed, SMALLER);
   const tokens = Number(reasoning.history.at(-1)!.metrics.num_tokens);
   const lessons = await sampled(second.model, seed + 200, tokens);
   const distilled = await tuned(small, lessons, seed, { learningRate: 5e-3 });
-  const scratch = await learn(small, rules);
+  const scratch = await learn(small, weighted(ALL));
 
   return {
     base: await of(base),
@@ -93,7 +95,7 @@ export async function r1Arms(seed: number, { steps, samples }: R1Sizes = R1_SIZE
     'the same without right': await of((await without('right')).model),
     'the same without format': await of((await without('format')).model),
     'the same without language': await of((await without('language')).model),
-    'reasoning RL without the cold start': await of((await learn(base, rules)).model),
+    'reasoning RL without the cold start': await of((await learn(base, weighted(ALL))).model),
     'rejection sampling, SFT of the base': await of(stageOne),
     'the same without rejection': await of(raw),
     'second RL': await of(second.model),
@@ -159,7 +161,7 @@ function rewardsOfBoth(judge: SequenceClassifier): Rewards<Task> {
   });
   const general = functionVerifier('short', ({ completion }) => Number(/^[a-h]*$/.test(completion)));
   return {
-    right: only('reasoning', isRight),
+    right: { verifier: only('reasoning', isRight), weight: 2 },
     format: only('reasoning', isFormatted),
     language: only('reasoning', isConsistent),
     helpful: only('general', judge.verifier()),

@@ -1,8 +1,13 @@
 import type { Study } from '../reward-models/harness.js';
+import { biasArms } from './bias.js';
 import { overArms } from './over-optimisation.js';
 import { r1Arms } from './r1.js';
 import { rlhfArms } from './rlhf.js';
+import { satoriArms } from './satori.js';
+import { searchArms } from './search-distillation.js';
 
+/** Settings were chosen on seeds 1 and 11. */
+const seeds = [21, 22, 23];
 const sources = (...files: string[]) => ['world.ts', '../reward-models/small.ts', ...files];
 
 export const STUDIES: Readonly<Record<string, Study>> = {
@@ -24,6 +29,7 @@ export const STUDIES: Readonly<Record<string, Study>> = {
       'smaller, RL': 'smaller base',
     },
     sources: sources('r1.ts'),
+    seeds,
     arms: (seed) => r1Arms(seed),
   },
   rlhf: {
@@ -32,6 +38,7 @@ export const STUDIES: Readonly<Record<string, Study>> = {
     base: 'SFT',
     beside: { 'SFT, RM, PPO': 'SFT, RM of a coin, PPO' },
     sources: sources('rlhf.ts'),
+    seeds,
     arms: (seed) => rlhfArms(seed),
   },
   'over-optimisation': {
@@ -42,6 +49,35 @@ export const STUDIES: Readonly<Record<string, Study>> = {
     ],
     base: 'one reward model',
     sources: sources('rlhf.ts', 'over-optimisation.ts'),
+    seeds,
     arms: (seed) => overArms(seed),
+  },
+  satori: {
+    title: 'Satori in small',
+    measures: [
+      ...['right', 'right behind an error', 'right behind right steps'],
+      ...['thought over', 'thought over behind an error'],
+    ],
+    base: 'RL',
+    sources: sources('satori.ts'),
+    seeds,
+    arms: (seed) => satoriArms(seed),
+  },
+  'search-distillation': {
+    title: 'Search that teaches',
+    measures: ['right', 'perplexity'],
+    base: 'GRPO, flat',
+    beside: { 'search and distillation': 'search by chance and distillation' },
+    sources: sources('search-distillation.ts'),
+    seeds,
+    arms: (seed) => searchArms(seed),
+  },
+  bias: {
+    title: 'A reward model that dislikes a dialect',
+    measures: ['gap', 'worth'],
+    base: 'biased reward model',
+    sources: sources('bias.ts'),
+    seeds,
+    arms: (seed) => biasArms(seed),
   },
 };

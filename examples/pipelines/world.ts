@@ -10,7 +10,7 @@ import { quiet, type SmallOptions, smallModel } from '../reward-models/small.js'
 /** The letters of the ring, and what they are in the other script. */
 const LATIN = [...'abcdefgh'];
 const CYRILLIC = [...'абцдефгх'];
-const STRIDES = [1, 2, 3];
+const STRIDES = [1, 2];
 /** Letters of a solution. */
 const LENGTH = 4;
 
@@ -24,7 +24,7 @@ export interface Task extends PromptRow {
   readonly steps: readonly string[];
 }
 
-/** From each letter in steps of 1 to 3: `a2:` asks for c, e, g, a. */
+/** From each letter in steps of 1 or 2: `a2:` asks for c, e, g, a. */
 export const REASONING: readonly Task[] = LATIN.flatMap((letter, start) =>
   STRIDES.map((stride) => ({
     ...{ prompt: `${letter}${stride}:`, kind: 'reasoning' as const },
@@ -63,12 +63,12 @@ export const wordOf = (random: Random, most = 5): string =>
 const size = (seed: number, options: SmallOptions = {}) =>
   smallModel(seed, `${CYRILLIC.join('')}123`, { words: ['<think>', '</think>', '<answer>', '</answer>'], ...options });
 
-/** What a base model reads: solutions of which most are wrong, few have tags, and each letter is in either script; and words. */
+/** What a base model reads: solutions of which half are wrong and few have tags, and each letter is in either script; and words. */
 export function corpus(count: number, seed: number): { prompt: string; completion: string }[] {
   const random = createRandom(seed, 'corpus');
   return Array.from({ length: count }, (_, i) => {
     if (i % 4 === 0) return { prompt: random.pick(GENERAL).prompt, completion: wordOf(random) };
-    return solution(random, { wrong: 0.6, formatted: 0.1, cyrillic: 0.5 });
+    return solution(random, { wrong: 0.5, formatted: 0.1, cyrillic: 0.5 });
   });
 }
 

@@ -69,7 +69,13 @@ describe('labels by rollouts', () => {
     };
     const made = pipeline(
       rows.map(({ prompt, answer = null }) => ({ prompt, answer })),
-      [rejectionSampling({ generator, verifiers: [allGood, even], samples: 12 })],
+      [
+        rejectionSampling<{ prompt: string; answer: string | null }>({
+          generator,
+          verifiers: [allGood, even],
+          samples: 12,
+        }),
+      ],
       { seed: 3 },
     );
     const kept = await made.collect();

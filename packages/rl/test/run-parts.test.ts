@@ -925,6 +925,7 @@ describe('treeRollouts', () => {
     const spy: Annotator = {
       ...{ name: 'spy', gives: [], annotate: async (rollouts) => rollouts },
       learn: async (rollouts) => void seen.push(...rollouts),
+      ...{ state: () => null, load: () => {} },
     };
     await run({ objective: { ...objective, annotators: [...objective.annotators, spy] }, steps: 1 });
     expect(groupsOf(seen).map((group) => group.length)).toEqual([8, 8]);
