@@ -13,7 +13,7 @@ export interface SatoriSizes {
   /** Completions of each prompt that an arm is measured by. */
   readonly samples: number;
 }
-export const SATORI_SIZES: SatoriSizes = { steps: 60, samples: 12 };
+export const SATORI_SIZES: SatoriSizes = { steps: 30, samples: 12 };
 
 const RING = [...'abcdefgh'];
 const CONTINUE = '<|continue|>';

@@ -15,7 +15,7 @@ export interface SearchSizes {
   readonly steps: number;
   readonly samples: number;
 }
-export const SEARCH_SIZES: SearchSizes = { steps: 40, samples: 16 };
+export const SEARCH_SIZES: SearchSizes = { steps: 24, samples: 16 };
 
 const sampling = { maxTokens: LONGEST, temperature: 1 };
 

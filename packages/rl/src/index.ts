@@ -17,6 +17,7 @@ export {
 } from '@posttrain/interfaces/verifiers';
 export type { Advantage, RolloutNeed } from './advantage/advantage.js';
 export { type ClipCovOptions, clipCov } from './advantage/clip-cov.js';
+export { type ContrastiveStepsOptions, contrastiveSteps } from './advantage/contrastive-steps.js';
 export {
   type GaeOptions,
   type GaeStepOptions,

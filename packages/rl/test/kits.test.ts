@@ -17,6 +17,7 @@ import {
   clip,
   clipCov,
   constantLength,
+  contrastiveSteps,
   criticValues,
   difficultyCurriculum,
   dppo,
@@ -114,6 +115,7 @@ const advantages: readonly (readonly [() => Advantage, TestAdvantageOptions?])[]
   [() => reinforcePlusPlus({ baseline: 'group' }), { shiftInvariant: 'group', scaleInvariant: true }],
   [() => reinforcePlusPlus({ gamma: 0.9 }), { scaleInvariant: true }],
   [() => vinePpo({ stepTokens: [2] })],
+  [() => contrastiveSteps({ stepTokens: [2] }), { shiftInvariant: 'group' }],
   [
     () => importanceWeighted(leaveOneOut()),
     { shiftInvariant: 'group', extras: (_, i) => ({ 'prioritized-replay.weight': 1 / (2 + i) }) },

@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { evolved } from '../src/evolution/evolution-strategies.js';
 import {
   type Advantage,
+  contrastiveSteps,
   type EnumeratedCompletion,
   evolutionStrategies,
   type FiniteMdp,
@@ -725,6 +726,43 @@ describe('credit and variance, where all completions are known', () => {
     for (const [first, ...others] of tokensOf(leaveOneOut())) expect(others).toEqual([first, first]);
     // VinePPO with the same values is the same credit.
     expectClose(tokensOf(vinePpo({ stepTokens: [0, 1] })).flat(), exact.flat(), 1e-12);
+  });
+
+  it('siblings that part at a step are told apart there: of all completions alike, the exact credit', () => {
+    const even = softmaxPolicy(logits.map(() => [0, 0]));
+    const known = policyValues(deciding, even);
+    const group = deciding.completions(even).map((one) => rolloutOfCompletion(one, known.values));
+    const credit = contrastiveSteps({ stepTokens: [0, 1] }).compute(group) as number[][];
+    deciding.completions(even).forEach(({ states, tokens }, i) => {
+      expectClose(
+        credit[i]!,
+        tokens.map((token, t) => known.advantages[states[t]!]![token]!),
+        1e-12,
+      );
+    });
+    const mean = group.reduce((sum, { reward }) => sum + reward! / group.length, 0);
+    // Whatever is shared, the steps add up; without shared prefixes all is at the first.
+    for (const some of [group, group.slice(1, 4), [group[0]!, group[7]!]]) {
+      const own = some.reduce((sum, { reward }) => sum + reward! / some.length, 0);
+      const found = contrastiveSteps({ stepTokens: [0, 1] }).compute(some) as number[][];
+      found.forEach((steps, i) => {
+        expect(steps.reduce((a, b) => a + b, 0)).toBeCloseTo(some[i]!.reward! - own, 12);
+      });
+    }
+    const apart = contrastiveSteps({ stepTokens: [0, 1] }).compute([group[0]!, group[7]!]) as number[][];
+    expect(apart.map(([, ...later]) => later)).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
+    // Of what cannot be scored nothing is said, and it counts in no mean.
+    const [none, ...scored] = group;
+    const with_ = contrastiveSteps({ stepTokens: [0, 1] }).compute([
+      { ...none!, reward: null },
+      ...scored,
+    ]) as number[][];
+    expect(with_[0]).toEqual([0, 0, 0]);
+    expect(with_.slice(1)).toEqual(contrastiveSteps({ stepTokens: [0, 1] }).compute(scored));
+    expect(mean).toBeCloseTo(known.values[0]!, 12);
   });
 
   it('the variance of one completion’s gradient falls from no baseline to the best constant, to V, to the credit of each token', () => {
