@@ -44,7 +44,7 @@ export async function biasArms(seed: number, { steps, samples }: BiasSizes = BIA
   const measured = async (model: CausalLM) => {
     const texts = (await said(model, GENERAL, samples, seed)).map(({ text }) => text);
     const [first, second] = DIALECTS.map((one) => meanOf(texts.map((text) => Number(dialectOf(text) === one))));
-    return { gap: first! - second!, worth: meanOf(texts.map(worthOf)) };
+    return { gap: Math.abs(first! - second!), worth: meanOf(texts.map(worthOf)) };
   };
   const learn = async (reward: Verifier) => {
     const objective = policyObjectives.grpo({ beta: 0.05 });

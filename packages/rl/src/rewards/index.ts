@@ -32,7 +32,7 @@ export type {
 } from './reward.js';
 export { namedReward, RewardError } from './reward.js';
 export { type RewardEnsembleOptions, rewardEnsemble } from './reward-ensemble.js';
-export { type SatoriRewardOptions, satoriReward } from './satori-reward.js';
+export { type RestartedRow, type SatoriRewardOptions, satoriReward } from './satori-reward.js';
 export {
   type CompletionToScore,
   refuseUnscorable,

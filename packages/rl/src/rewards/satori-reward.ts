@@ -1,6 +1,6 @@
 import { custom, type Given, type HasSettings, number, options, type Verifier } from '@posttrain/interfaces';
-import type { RestartedRow } from '../rollout/restart-buffer.js';
 import { isVerifier, verdictsOf, verifierOption } from './members.js';
+import type { PromptRow } from './reward.js';
 
 const satoriOptions = options('satoriReward', {
   /** Says whether the answer is right. */
@@ -17,6 +17,11 @@ const satoriOptions = options('satoriReward', {
 });
 /** Options of `satoriReward`. */
 export type SatoriRewardOptions = Given<typeof satoriOptions>;
+
+/** A row that restarts in the middle of a trajectory, and what that trajectory came to. */
+export interface RestartedRow extends PromptRow {
+  readonly restarted_from: 'right' | 'wrong';
+}
 
 /**
  * The reward of Satori's reinforcement (arXiv 2502.02508), with the bonus of restart and explore: r = 1[right] - 1 + σ(r_ORM) + b, where b is β for a

@@ -34,7 +34,7 @@ export { type PartialRolloutsOptions, partialRolloutSteps, partialRollouts } fro
 export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './play.js';
 export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './prioritized-replay.js';
 export { type ReconcileTurnsOptions, reconcileTurns, type TurnRecord, type TurnSequence } from './reconcile-turns.js';
-export { type RestartBufferOptions, type RestartedRow, restartBuffer } from './restart-buffer.js';
+export { type RestartBufferOptions, restartBuffer } from './restart-buffer.js';
 export type { LimitStop, RolloutLimits, StopReason } from './rollout-limits.js';
 export {
   type FeedbackContext,

@@ -29,11 +29,6 @@ export type RestartBufferOptions = Given<typeof restartBufferOptions>;
 
 const isScorable = ({ reward }: Rollout): boolean => reward !== null;
 
-/** A row that restarts in the middle of a trajectory, and what that trajectory came to. */
-export interface RestartedRow extends PromptRow {
-  readonly restarted_from: 'right' | 'wrong';
-}
-
 /** A trajectory to restart from. */
 interface Kept<Row extends PromptRow> {
   readonly row: Row;
