@@ -4,20 +4,31 @@ import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
 /** Single characters, so that every text is as long as it looks. */
 const CHARACTERS = 'abcdefghxyz:;\n?YesNo';
 
-/** A model of two small blocks with random weights over these characters, and others. */
-export function smallModel(seed: number, others = ''): Promise<CausalLM> {
+/** What a small model has beside its defaults. */
+export interface SmallOptions {
+  /** Texts that are a token each. Default: none. */
+  readonly words?: readonly string[];
+  /** Default 32. */
+  readonly width?: number;
+  /** Default 2. */
+  readonly layers?: number;
+}
+
+/** A model of small blocks with random weights over these characters, and others. */
+export function smallModel(
+  seed: number,
+  others = '',
+  { words = [], width = 32, layers = 2 }: SmallOptions = {},
+): Promise<CausalLM> {
   const characters = [...new Set(CHARACTERS + others)];
   const end = characters.length;
+  const whole = { single_word: false, lstrip: false, rstrip: false, normalized: false };
   const tokenizer = new Tokenizer({
     tokenizer: {
       ...{ version: '1.0', normalizer: null, pre_tokenizer: null, post_processor: null },
       added_tokens: [
-        {
-          id: end,
-          content: '</s>',
-          ...{ single_word: false, lstrip: false, rstrip: false, normalized: false },
-          special: true,
-        },
+        { id: end, content: '</s>', ...whole, special: true },
+        ...words.map((content, i) => ({ id: end + 1 + i, content, ...whole, special: false })),
       ],
       decoder: { type: 'Fuse' },
       model: { type: 'BPE', vocab: Object.fromEntries([...characters, '</s>'].map((x, i) => [x, i])), merges: [] },
@@ -25,8 +36,9 @@ export function smallModel(seed: number, others = ''): Promise<CausalLM> {
     config: { eos_token: '</s>' },
   });
   const config = parseModelConfig({
-    ...{ model_type: 'llama', vocab_size: end + 1, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2 },
-    ...{ num_attention_heads: 2, max_position_embeddings: 64, initializer_range: 0.1, eos_token_id: end },
+    ...{ model_type: 'llama', vocab_size: end + 1 + words.length, hidden_size: width, intermediate_size: 2 * width },
+    ...{ num_hidden_layers: layers, num_attention_heads: 2, max_position_embeddings: 64, eos_token_id: end },
+    initializer_range: 0.1,
   });
   return CausalLM.initialize({ config, tokenizer, name: 'small' }, seed);
 }

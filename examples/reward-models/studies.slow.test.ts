@@ -2,6 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { ARMS, exposure } from '../background-rl/exposure.js';
+import { biasArms } from '../pipelines/bias.js';
+import { overRuns } from '../pipelines/over-optimisation.js';
+import { r1Arms } from '../pipelines/r1.js';
 import { cell } from '../policy-objectives/cells.js';
 import { clickArms } from './clicks.js';
 import { areaBelow, constitutionArms } from './feedback.js';
@@ -46,3 +49,25 @@ it('a policy that has seen its own prefixes goes wrong less far behind them (exa
   expect(taught).toBeGreaterThan(scheduled + 0.01);
   expect(scheduled).toBeGreaterThan(reinforced + 0.01);
 });
+
+it('R1 in small: a cold start has the form before RL begins, language consistency takes the other script away, a second RL is liked more', async () => {
+  const arms = await r1Arms(21, { steps: 20, samples: 6 });
+  expect(arms['cold start'].format).toBeGreaterThan(arms.base.format + 0.3);
+  expect(arms['cold start, reasoning RL'].mixed).toBeLessThan(arms['the same without language'].mixed - 0.2);
+  expect(arms['second RL'].helpful).toBeGreaterThan(arms['rejection sampling, SFT of the base'].helpful + 0.2);
+  expect(arms['smaller, distilled'].right).toBeGreaterThan(arms['smaller, RL'].right);
+}, 600_000);
+
+it('a learned reward model is optimised until what is meant falls, which a KL budget holds up (examples/pipelines)', async () => {
+  const runs = await overRuns(21, { steps: 30, every: 6, samples: 4 });
+  const { moments } = runs['one reward model'];
+  const best = Math.max(...moments.map(({ gold }) => gold));
+  expect(moments.at(-1)!.gold).toBeLessThan(best - 0.5);
+  expect(moments.at(-1)!.proxy).toBeGreaterThan(moments[0]!.proxy + 0.5);
+  expect(runs['β 0.5'].moments.at(-1)!.gold).toBeGreaterThan(moments.at(-1)!.gold + 0.5);
+}, 600_000);
+
+it('a gap between dialects that a reward model was taught is not learnt where it is taken off (examples/pipelines)', async () => {
+  const arms = await biasArms(21, { steps: 15, samples: 12 });
+  expect(Math.abs(arms['the gap taken off'].gap)).toBeLessThan(Math.abs(arms['biased reward model'].gap));
+}, 600_000);

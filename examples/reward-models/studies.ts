@@ -1,23 +1,10 @@
 import { clickArms } from './clicks.js';
 import { aiFeedbackArms, conflictArms, constitutionArms } from './feedback.js';
+import type { Arms, Study } from './harness.js';
 import { mixingArms } from './mixing.js';
 import { negativeArms } from './negatives.js';
 import { hackingArms, hybridArms, refitArms, stepwiseArms } from './policies.js';
 import { generativeArms, verifierArms } from './verifiers.js';
-
-/** Arms by name, with what was measured of each. */
-export type Arms = Readonly<Record<string, Readonly<Record<string, number>>>>;
-
-/** A study of three seeds, or of those that it names. */
-export interface Study {
-  readonly title: string;
-  readonly measures: readonly string[];
-  /** The arm that all others are compared with. */
-  readonly base: string;
-  /** Default: 1, 2, 3. */
-  readonly seeds?: readonly number[];
-  arms(seed: number): Promise<Arms>;
-}
 
 /** Of studies whose settings were chosen on seed 11. */
 const FRESH = [21, 22, 23];
@@ -99,6 +86,3 @@ export const STUDIES = {
     arms: (seed) => negativeArms(seed),
   },
 } satisfies Record<string, Study>;
-
-/** The name of a study. */
-export type StudyName = keyof typeof STUDIES;

@@ -117,6 +117,13 @@ export {
 } from './steps/process-advantages.js';
 export { type RTuningOptions, type RTuningRow, rTuning } from './steps/r-tuning.js';
 export { type RaftOptions, type RaftPlan, type RaftRow, raft } from './steps/raft.js';
+export {
+  type AcceptedRow,
+  type AcceptedSample,
+  type RejectionSamplingOptions,
+  rejectionSampling,
+  type SampleProvenance,
+} from './steps/rejection-sampling.js';
 export type { ProblemRow, SolutionRow } from './steps/rollouts.js';
 export { type RrmAugmentOptions, type RrmPair, type RrmSource, rrmAugment } from './steps/rrm-augment.js';
 export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';

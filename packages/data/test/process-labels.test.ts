@@ -11,6 +11,7 @@ import {
   omegaPrm,
   pipeline,
   processAdvantages,
+  rejectionSampling,
   rrmAugment,
 } from '../src/index.js';
 import { testDataStep } from '../src/testing/index.js';
@@ -43,7 +44,7 @@ const allGood: Verifier = {
   name: 'all good',
   verify: async (requests) =>
     requests.map(({ completion, row }) => ({
-      score: row!.answer === undefined ? null : +linesOf(completion).every((line) => line === row!.answer),
+      score: (row!.answer ?? null) === null ? null : +linesOf(completion).every((line) => line === row!.answer),
     })),
 };
 const base = { verifier: allGood, rollouts: 4 };
@@ -59,6 +60,57 @@ describe('labels by rollouts', () => {
   testDataStep(it, () => mathShepherd({ ...base, generator: walker(0.6) }), { rows });
   testDataStep(it, () => omegaPrm({ ...base, generator: walker(0.6) }), { rows });
   testDataStep(it, () => processAdvantages({ ...base, generator: walker(0.6) }), { rows });
+  testDataStep(it, () => rejectionSampling({ verifiers: [allGood], generator: walker(0.8) }), { rows });
+
+  it('rejectionSampling: every kept completion is accepted again, and is drawn again by its provenance; what is not is counted', async () => {
+    const generator = walker(0.7);
+    const even: Verifier = {
+      name: 'even',
+      verify: async (requests) => requests.map(({ completion }) => ({ score: linesOf(completion).length % 2 ? 0 : 1 })),
+    };
+    const made = pipeline(
+      rows.map(({ prompt, answer = null }) => ({ prompt, answer })),
+      [
+        rejectionSampling<{ prompt: string; answer: string | null }>({
+          generator,
+          verifiers: [allGood, even],
+          samples: 12,
+        }),
+      ],
+      { seed: 3 },
+    );
+    const kept = await made.collect();
+    // Of four equal rows one completion can be right; the row without an answer cannot be scored.
+    expect(kept.map(({ prompt, completion }) => [prompt, completion])).toEqual(
+      ['a', 'b', 'c', 'e'].map((prompt) => [prompt, '+\n+\n+\n+\n']),
+    );
+    for (const { prompt, answer, completion, provenance } of kept) {
+      const { seed, sample, drawn, scores } = provenance;
+      const asked = [{ prompt, completion, row: { answer } }];
+      for (const one of [allGood, even]) expect((await one.verify(asked))[0]!.score).toBe(scores[one.name]);
+      const [again] = await generator.generate([{ prompt, n: drawn, seed }]);
+      expect(again![sample]!.text).toBe(completion);
+      const right = again!.filter(({ text }) => text === completion).length;
+      expect(provenance).toMatchObject({ generator: 'walker 0.7', drawn: 12, accepted: right });
+      expect(again!.findIndex(({ text }) => text === completion)).toBe(sample);
+    }
+    expect(JSON.stringify(made.report())).toContain('no completion was accepted');
+  });
+
+  it('rejectionSampling keeps so many, and says what has answered for others than it was asked about', async () => {
+    const any: Verifier = { name: 'any', verify: async (requests) => requests.map(() => ({ score: 1 })) };
+    const of = (more: object) =>
+      pipeline([{ prompt: 'a' }], [rejectionSampling({ generator: walker(0.5), verifiers: [any], ...more })]).collect();
+    expect(await of({ samples: 40, most: 3 })).toHaveLength(3);
+    const all = await of({ samples: 400 });
+    expect(new Set(all.map(({ completion }) => completion)).size).toBe(16);
+    expect(all).toHaveLength(16);
+    const mute: Verifier = { name: 'mute', verify: async () => [] };
+    await expect(of({ verifiers: [mute] })).rejects.toThrow(/mute returned 0 verdicts for 16 completions/);
+    const short: Generator = { name: 'short', generate: async () => [[]] };
+    await expect(of({ generator: short })).rejects.toThrow(/short returned 0 completions where 16 were asked for/);
+    expect(() => rejectionSampling({ generator: walker(1), verifiers: [] })).toThrow(/verifiers/);
+  });
 
   it('mathShepherd: soft labels are the chance to be right, hard ones whether there is one', async () => {
     const options = { ...base, generator: walker(0.6) };

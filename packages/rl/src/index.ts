@@ -18,6 +18,7 @@ export {
 export * from './actor-critic/index.js';
 export type { Advantage, RolloutNeed } from './advantage/advantage.js';
 export { type ClipCovOptions, clipCov } from './advantage/clip-cov.js';
+export { type ContrastiveStepsOptions, contrastiveSteps } from './advantage/contrastive-steps.js';
 export {
   type GaeOptions,
   type GaeStepOptions,
@@ -110,6 +111,11 @@ export { type TextGameOptions, type TextGameRow, textGame } from './environments
 export { ticTacToe } from './environments/tic-tac-toe.js';
 export { bestMoves, gameEnvironment, minimax, type TwoPlayerGame } from './environments/two-player-game.js';
 export { type ScriptedUser, type UserSimulatorOptions, userSimulator } from './environments/user-simulator.js';
+export {
+  type EvolutionResult,
+  type EvolutionStrategiesOptions,
+  evolutionStrategies,
+} from './evolution/evolution-strategies.js';
 export * from './in-context/index.js';
 export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './loss-objective.js';
 export {
@@ -130,6 +136,7 @@ export {
   type TokenMdpOptions,
   tokenMdp,
 } from './mdp/token-mdp.js';
+export { type RewardHackMonitorsOptions, rewardHackMonitors } from './monitors/reward-hack-monitors.js';
 export { agreements, type DebateOptions, debate } from './multi-agent/debate.js';
 export {
   answerValue,

@@ -17,6 +17,7 @@ import {
   clip,
   clipCov,
   constantLength,
+  contrastiveSteps,
   criticValues,
   difficultyCurriculum,
   dppo,
@@ -63,6 +64,7 @@ import {
   reinforcePlusPlus,
   reMax,
   restartBuffer,
+  rewardHackMonitors,
   sapo,
   seqGan,
   seqGanValues,
@@ -77,6 +79,7 @@ import {
   tokenMean,
   tokenRatio,
   topEntropy,
+  treeRollouts,
   truncatedImportance,
   unclipped,
   userSimulator,
@@ -112,6 +115,7 @@ const advantages: readonly (readonly [() => Advantage, TestAdvantageOptions?])[]
   [() => reinforcePlusPlus({ baseline: 'group' }), { shiftInvariant: 'group', scaleInvariant: true }],
   [() => reinforcePlusPlus({ gamma: 0.9 }), { scaleInvariant: true }],
   [() => vinePpo({ stepTokens: [2] })],
+  [() => contrastiveSteps({ stepTokens: [2] }), { shiftInvariant: 'group' }],
   [
     () => importanceWeighted(leaveOneOut()),
     { shiftInvariant: 'group', extras: (_, i) => ({ 'prioritized-replay.weight': 1 / (2 + i) }) },
@@ -209,6 +213,8 @@ describe('our own parts pass the kits', () => {
   });
   testAnnotator(it, () => policyEntropies());
   testAnnotator(it, () => vineValues({ stepTokens: [0, 1], mcRollouts: 2 }));
+  testAnnotator(it, () => treeRollouts({ stepTokens: [0, 1], expansions: 3, width: 2 }));
+  testAnnotator(it, () => rewardHackMonitors({ window: 2 }));
   testAnnotator(it, () => criticValues(tableCritic()));
   testAnnotator(it, async () =>
     criticValues(await valueModelCritic(await ValueModel.fromCausalLM(await tinyPolicy()), { learningRate: 0.01 })),

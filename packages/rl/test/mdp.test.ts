@@ -2,9 +2,12 @@ import { Key, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain
 import { naturalGradient } from '@posttrain/core-tensor/natural-gradient';
 import { negativeLogLikelihood } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { evolved } from '../src/evolution/evolution-strategies.js';
 import {
   type Advantage,
+  contrastiveSteps,
   type EnumeratedCompletion,
+  evolutionStrategies,
   type FiniteMdp,
   finiteMdp,
   gae,
@@ -725,6 +728,43 @@ describe('credit and variance, where all completions are known', () => {
     expectClose(tokensOf(vinePpo({ stepTokens: [0, 1] })).flat(), exact.flat(), 1e-12);
   });
 
+  it('siblings that part at a step are told apart there: of all completions alike, the exact credit', () => {
+    const even = softmaxPolicy(logits.map(() => [0, 0]));
+    const known = policyValues(deciding, even);
+    const group = deciding.completions(even).map((one) => rolloutOfCompletion(one, known.values));
+    const credit = contrastiveSteps({ stepTokens: [0, 1] }).compute(group) as number[][];
+    deciding.completions(even).forEach(({ states, tokens }, i) => {
+      expectClose(
+        credit[i]!,
+        tokens.map((token, t) => known.advantages[states[t]!]![token]!),
+        1e-12,
+      );
+    });
+    const mean = group.reduce((sum, { reward }) => sum + reward! / group.length, 0);
+    // Whatever is shared, the steps add up; without shared prefixes all is at the first.
+    for (const some of [group, group.slice(1, 4), [group[0]!, group[7]!]]) {
+      const own = some.reduce((sum, { reward }) => sum + reward! / some.length, 0);
+      const found = contrastiveSteps({ stepTokens: [0, 1] }).compute(some) as number[][];
+      found.forEach((steps, i) => {
+        expect(steps.reduce((a, b) => a + b, 0)).toBeCloseTo(some[i]!.reward! - own, 12);
+      });
+    }
+    const apart = contrastiveSteps({ stepTokens: [0, 1] }).compute([group[0]!, group[7]!]) as number[][];
+    expect(apart.map(([, ...later]) => later)).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
+    // Of what cannot be scored nothing is said, and it counts in no mean.
+    const [none, ...scored] = group;
+    const with_ = contrastiveSteps({ stepTokens: [0, 1] }).compute([
+      { ...none!, reward: null },
+      ...scored,
+    ]) as number[][];
+    expect(with_[0]).toEqual([0, 0, 0]);
+    expect(with_.slice(1)).toEqual(contrastiveSteps({ stepTokens: [0, 1] }).compute(scored));
+    expect(mean).toBeCloseTo(known.values[0]!, 12);
+  });
+
   it('the variance of one completion’s gradient falls from no baseline to the best constant, to V, to the credit of each token', () => {
     const exact = policyGradients(deciding, logits).flat();
     const spread = (advantages: readonly (readonly number[])[]) => {
@@ -757,5 +797,65 @@ describe('credit and variance, where all completions are known', () => {
     expect(spreads).toEqual([...spreads].sort((a, b) => b - a));
     expect(spreads[0]!).toBeGreaterThan(10 * spreads[1]!);
     expect(spreads[1]!).toBeGreaterThan(1.5 * spreads[3]!);
+  });
+});
+
+describe('evolutionStrategies', () => {
+  it('makes the updates of its golden', () => {
+    type Case = Parameters<typeof evolved>[3] & Record<'point' | 'values' | 'next', number[]> & { noise: number[][] };
+    for (const one of readGolden<{ cases: Case[] }>('updates.json', 'evolution').cases) {
+      const next = evolved(one.point, one.noise, one.values, one);
+      next.forEach((x, k) => {
+        expect(x).toBeCloseTo(one.next[k]!, 12);
+      });
+    }
+  });
+
+  it('of a linear function is the gradient on average, and exactly what its noise says', () => {
+    const slope = [2, -1, 0.5];
+    const noise = [
+      [1, 0, 0],
+      [0, 1, 0],
+      [0, 0, 1],
+    ].map((row) => row.map((x) => x * Math.sqrt(3)));
+    const worth = (point: readonly number[]) => point.reduce((sum, x, k) => sum + x * slope[k]!, 7);
+    const values = noise.flatMap((own) => [1, -1].map((sign) => worth(own.map((x) => sign * 0.3 * x))));
+    // Directions whose outer products average to the identity: the estimate is the gradient itself.
+    const settings = { sigma: 0.3, learningRate: 1, weightDecay: 0, shaping: 'none' } as const;
+    evolved([0, 0, 0], noise, values, settings).forEach((x, k) => {
+      expect(x).toBeCloseTo(slope[k]!, 10);
+    });
+  });
+
+  it('recovers the best weights of a mixture, of which it knows only what each mixture is worth', async () => {
+    // What a merged model is worth: best at these weights of three members, and the members do not count alike.
+    const best = [0.6, 0.3, 0.1];
+    const scales = [4, 1, 0.5];
+    let asked = 0;
+    const fitness = (points: readonly (readonly number[])[]) => {
+      asked += points.length;
+      return points.map((point) => -point.reduce((sum, x, k) => sum + scales[k]! * (x - best[k]!) ** 2, 0));
+    };
+    const start = [1 / 3, 1 / 3, 1 / 3];
+    const distance = (point: readonly number[]) => Math.hypot(...point.map((x, k) => x - best[k]!));
+    const shared = { steps: 150, pairs: 12, sigma: 0.05, learningRate: 0.01 };
+    for (const seed of [1, 2, 3]) {
+      const { point, history } = await evolutionStrategies(start, { ...shared, fitness, seed });
+      expect(distance(point)).toBeLessThan(0.06);
+      expect(history.at(-1)!.fitness).toBeGreaterThan(history[0]!.fitness);
+      // The control: what says nothing of the mixture leads nowhere.
+      let count = 0;
+      const deaf = (points: readonly unknown[]) => points.map(() => Math.sin(12.9898 * ++count));
+      const control = await evolutionStrategies(start, { ...shared, fitness: deaf, seed });
+      expect(distance(control.point)).toBeGreaterThan(distance(point) + 0.1);
+    }
+    expect(asked).toBe(3 * 150 * 24);
+  });
+
+  it('says what was wrong with a fitness and a start', async () => {
+    const of = (values: number[]) => evolutionStrategies([0], { fitness: () => values, steps: 1, pairs: 1 });
+    await expect(of([1])).rejects.toThrow(/step 0: fitness gave 1 numbers for 2 points/);
+    await expect(of([1, Number.NaN])).rejects.toThrow(/not finite/);
+    await expect(evolutionStrategies([], { fitness: () => [], steps: 1 })).rejects.toThrow(/start/);
   });
 });

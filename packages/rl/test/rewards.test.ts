@@ -28,6 +28,7 @@ import {
   formatTags,
   functionVerifier,
   gae,
+  groupGapPenalty,
   hybridReward,
   implicitProcessReward,
   kimiLength,
@@ -44,6 +45,7 @@ import {
   refitRewardModel,
   repetitionPenalty,
   rewardEnsemble,
+  satoriReward,
   scoreCompletions,
   softOverlongPunishment,
   stepRewards,
@@ -212,9 +214,9 @@ describe('rewards made of rewards', () => {
 
   it('rewardEnsemble: of members that agree it is each of them, and what they differ by is taken off', async () => {
     const members = [stated('a'), stated('b', 2), stated('c', 6)];
-    const of = async (objective: 'mean' | 'wco' | 'uwo', completion: string, verifiers = members) =>
+    const of = async (objective: 'mean' | 'wco' | 'uwo' | 'lcb', completion: string, verifiers = members) =>
       (await verdictOf(rewardEnsemble({ verifiers, objective, uncertaintyWeight: 0.1 }), completion)).score;
-    for (const objective of ['mean', 'wco', 'uwo'] as const) {
+    for (const objective of ['mean', 'wco', 'uwo', 'lcb'] as const) {
       expect(await of(objective, '0.7', [members[0]!, members[0]!])).toBe(0.7);
       expect(await of(objective, 'x')).toBeNull();
     }
@@ -223,6 +225,9 @@ describe('rewards made of rewards', () => {
     expect(await of('wco', '1')).toBe(1);
     expect(await of('wco', '-1')).toBe(-6);
     expect(await of('uwo', '1')).toBeCloseTo(3 - (0.1 * 14) / 3, 12);
+    expect(await of('lcb', '1')).toBeCloseTo(3 - 0.1 * Math.sqrt(14 / 3), 12);
+    // In the units of the reward: twice the rewards, twice the bound.
+    expect(await of('lcb', '2')).toBeCloseTo(2 * (await of('lcb', '1'))!, 12);
     // A constant that is added to all rewards goes through; the order of the members does not matter.
     expect(await of('uwo', '1', members.toReversed())).toBeCloseTo(3 - (0.1 * 14) / 3, 12);
     expect(() => rewardEnsemble({ verifiers: [] })).toThrow(
@@ -230,6 +235,66 @@ describe('rewards made of rewards', () => {
     );
     const short = { name: 'short', verify: async () => [] };
     await expect(of('mean', '1', [short])).rejects.toThrow(/short returned 0 verdicts for 1/);
+  });
+
+  it('satoriReward: its truth table', async () => {
+    const outcome: Verifier = {
+      name: 'outcome',
+      verify: async (requests) =>
+        requests.map(({ completion }) => ({ score: completion === '?' ? null : Number(completion === 'right') })),
+    };
+    const logit = (score: number | null): Verifier => ({
+      name: 'orm',
+      verify: async (requests) => requests.map(() => ({ score })),
+    });
+    // Where it began, how it ended, and by hand: 1[right] - 1, and 0.25 for what was put right or spoilt.
+    const table = [
+      [undefined, 'right', 0],
+      [undefined, 'wrong', -1],
+      ['wrong', 'right', 0.25],
+      ['wrong', 'wrong', -1],
+      ['right', 'right', 0],
+      ['right', 'wrong', -1.25],
+      ['wrong', '?', null],
+    ] as const;
+    for (const [from, end, score] of table) {
+      const columns = from && { restarted_from: from };
+      expect(await verdictOf(satoriReward({ outcome, bonus: 0.25 }), end, columns)).toEqual({ score });
+      // σ(ln 3) = 3 / 4.
+      const both = await verdictOf(
+        satoriReward({ outcome, bonus: 0.25, rewardModel: logit(Math.log(3)) }),
+        end,
+        columns,
+      );
+      if (score === null) expect(both.score).toBeNull();
+      else expect(both.score).toBeCloseTo(score + 0.75, 12);
+      const unknown = satoriReward({ outcome, rewardModel: logit(null) });
+      expect((await verdictOf(unknown, end, columns)).score).toBeNull();
+    }
+    expect(() => satoriReward({ outcome, bonus: -1 })).toThrow(/bonus/);
+  });
+
+  it('groupGapPenalty: groups are worth the same on average, and within one nothing changes', async () => {
+    const groupOf = ({ row }: VerifyRequest) => row!.group as string | undefined;
+    const requests = [
+      ...['1', '2', '6'].map((text) => ask(text, { group: 'a' })),
+      ...['10', '12'].map((text) => ask(text, { group: 'b' })),
+      ask('40'),
+      ask('x', { group: 'a' }),
+    ];
+    const scores = async (weight: number) =>
+      (await groupGapPenalty({ verifier: stated('s'), groupOf, weight }).verify(requests)).map(({ score }) => score);
+    expect(await scores(0)).toEqual([1, 2, 6, 10, 12, 40, null]);
+    // Means 3 and 11 of groups, 31 / 5 of all that have one.
+    const levelled = await scores(1);
+    const mean = (values: readonly (number | null)[]) => values.reduce<number>((a, b) => a + b!, 0) / values.length;
+    expect(mean(levelled.slice(0, 3))).toBeCloseTo(6.2, 12);
+    expect(mean(levelled.slice(3, 5))).toBeCloseTo(6.2, 12);
+    expect(levelled[2]! - levelled[0]!).toBeCloseTo(5, 12);
+    expect(levelled[4]! - levelled[3]!).toBeCloseTo(2, 12);
+    expect(levelled.slice(5)).toEqual([40, null]);
+    const half = await scores(0.5);
+    expect(mean(half.slice(3, 5)) - mean(half.slice(0, 3))).toBeCloseTo(4, 12);
   });
 
   it('contrastiveReward: is 0 in the mean of the baselines, whatever is added, and scores them once', async () => {

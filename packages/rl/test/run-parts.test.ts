@@ -71,6 +71,7 @@ import {
   type RolloutSource,
   type RowSource,
   restartBuffer,
+  rewardHackMonitors,
   rollOut,
   type SampledRollout,
   type ScoredRollout,
@@ -81,6 +82,7 @@ import {
   singleTurn,
   tokenRatio,
   trainPolicy,
+  treeRollouts,
   trpo,
   truncatedImportance,
   type VersionSpan,
@@ -1002,6 +1004,175 @@ describe('annotators', () => {
 
 const fed = { step: 0, advantages: [] };
 
+describe('treeRollouts', () => {
+  const leaf = (completionTokens: number[], reward: number | null): ScoredRollout => ({
+    ...{
+      group: 4,
+      row: prompts[0]!,
+      promptTokens: [9],
+      completionTokens,
+      samplerLogProbs: completionTokens.map(() => -1),
+    },
+    ...{ text: '', finishReason: 'stop' as const, reward, rewards: {} },
+  });
+  const two = [leaf([1, 0, 2, 0, 3], 1), leaf([4, 0, 5], 0)];
+  /** Where the tree was gone on from; what comes of it is worth a half. */
+  const expanded = async (options: Partial<Parameters<typeof treeRollouts>[0]>, first = two) => {
+    const asked: string[] = [];
+    const tree = treeRollouts({ stepTokens: [0], expansions: 1, exploration: 1, ...options });
+    const all = await tree.annotate(first, {
+      sample: async (prefixes: readonly { rollout: ScoredRollout; tokens?: number }[]) =>
+        prefixes.map(({ rollout, tokens = 0 }) => {
+          const head = rollout.completionTokens.slice(0, tokens);
+          asked.push(head.join(' '));
+          const mask = [...head.map(() => 0), 1, 1];
+          return [{ ...rollout, completionTokens: [...head, 6, 7], mask }];
+        }),
+      score: async (rollouts: readonly ScoredRollout[]) => rollouts.map((one) => ({ ...one, reward: 0.5 })),
+    } as unknown as AnnotatorContext);
+    return { asked, all };
+  };
+
+  it('goes on from the state of the largest UCT value, as worked out by hand', async () => {
+    // ln 3 = 1.0986. The prompt: 0.5 + √(1.0986 / 2) = 1.24; behind 1 0 and 1 0 2 0: 1 + 1.05; behind 4 0: 1.05.
+    const { asked, all } = await expanded({});
+    expect(asked).toEqual(['1 0']);
+    expect(all.slice(0, 2)).toEqual(two);
+    expect(all[2]).toMatchObject({
+      group: 4,
+      parent: 0,
+      reward: 0.5,
+      completionTokens: [1, 0, 6, 7],
+      mask: [0, 0, 1, 1],
+    });
+    // Taken together, the second is not where the first is: 1 + √(1.0986 / 2) is below 1 + √1.0986.
+    expect((await expanded({ expansions: 2, width: 2 })).asked).toEqual(['1 0', '1 0 2 0']);
+    // One after the other, the first has been seen: (1 + 0.5) / 2 behind 1 0, by two, of three.
+    expect((await expanded({ expansions: 2 })).asked).toEqual(['1 0', '1 0 2 0']);
+    // What is solved is left out; then the prompt is better than the bad start.
+    expect((await expanded({ isOpen: (value) => value < 1 })).asked).toEqual(['']);
+    // Enough exploration goes where little was.
+    const three = [...two, leaf([1, 0, 8], 1)];
+    expect((await expanded({ exploration: 100, isOpen: (value) => value < 1 }, three)).asked).toEqual(['4 0']);
+  });
+
+  it('leaves alone a group of which nothing is open, and refuses what an environment wrote', async () => {
+    expect((await expanded({ isOpen: () => false })).all).toEqual(two);
+    expect((await expanded({}, [leaf([1, 0, 2], null)])).asked).toEqual([]);
+    await expect(expanded({}, [{ ...two[0]!, mask: [0, 1, 1, 1, 1] }])).rejects.toThrow(/an environment wrote/);
+  });
+
+  it('in a run trains on all leaves of a group, shared prefixes once', async () => {
+    const objective = {
+      ...policyObjectives.grpo(),
+      annotators: [treeRollouts({ stepTokens: [0, 1, 2], expansions: 4 })],
+    };
+    const seen: Rollout[] = [];
+    const spy: Annotator = {
+      ...{ name: 'spy', gives: [], annotate: async (rollouts) => rollouts },
+      learn: async (rollouts) => void seen.push(...rollouts),
+      ...{ state: () => null, load: () => {} },
+    };
+    await run({ objective: { ...objective, annotators: [...objective.annotators, spy] }, steps: 1 });
+    expect(groupsOf(seen).map((group) => group.length)).toEqual([8, 8]);
+    for (const { parent, completionTokens, mask } of seen) {
+      if (parent === undefined) continue;
+      const shared = Array.from(mask ?? []).filter((one) => one === 0).length;
+      expect(completionTokens.slice(0, shared)).toEqual(seen[parent]!.completionTokens.slice(0, shared));
+      if (shared > 0) expect([0, 1, 2]).toContain(completionTokens[shared - 1]);
+    }
+    expect(seen.some(({ mask }) => mask && Array.from(mask).includes(0))).toBe(true);
+  });
+});
+
+describe('rewardHackMonitors', () => {
+  interface Told {
+    readonly kl?: number;
+    readonly entropy?: number;
+    readonly length?: number;
+    readonly rewards?: Readonly<Record<string, number>>;
+    readonly advantages?: readonly number[];
+    readonly spread?: number;
+  }
+  /** What is logged of steps that look so. */
+  const logged = async (steps: readonly Told[], options: Parameters<typeof rewardHackMonitors>[0] = {}) => {
+    const monitors = rewardHackMonitors({ window: 3, ...options });
+    const all: Metrics[] = [];
+    for (const {
+      kl = 0,
+      entropy = 1,
+      length = 4,
+      rewards = { a: 1, b: 1 },
+      advantages = [-1, 1],
+      spread = 1,
+    } of steps) {
+      const rollouts = advantages.map(
+        (_, i): Rollout => ({
+          ...{ group: i >> 1, promptTokens: [0], completionTokens: new Array<number>(length).fill(1), rewards },
+          ...{ reward: (i % 2) * spread, oldLogProbs: new Array<number>(length).fill(-entropy) },
+          referenceLogProbs: new Array<number>(length).fill(-entropy - kl),
+        }),
+      );
+      all.push((await monitors.learn!(rollouts, advantages, {} as AnnotatorContext)) as Metrics);
+    }
+    return all;
+  };
+  const times = <T>(count: number, of: (t: number) => T) => Array.from({ length: count }, (_, t) => of(t));
+
+  it('each is what a closed form says of a planted change, and alarms beyond its limit alone', async () => {
+    const still = (await logged(times(12, () => ({})))).at(-1)!;
+    expect(still).toEqual({
+      ...{ 'hack/kl_acceleration': 0, 'hack/entropy_ratio': 1, 'hack/advantage_drift': 0, 'hack/reward_share': 0.5 },
+      ...{ 'hack/length_ratio': 1, 'hack/group_collapse': 0, 'hack/alarms': 0 },
+    });
+    // The second difference at a distance of w steps of means of a t² is 2 a w²; a straight line has none.
+    const squared = (await logged(times(12, (t) => ({ kl: 0.01 * t * t })))).at(-1)!;
+    expect(squared['hack/kl_acceleration']).toBeCloseTo(2 * 0.01 * 9, 10);
+    expect(squared['hack/alarms']).toBe(1);
+    expect((await logged(times(12, (t) => ({ kl: t })))).at(-1)!['hack/kl_acceleration']).toBeCloseTo(0, 10);
+    const later = (told: Told) => logged(times(8, (t) => (t < 4 ? {} : told)));
+    const changes: [Told, string, number][] = [
+      [{ entropy: 0.25 }, 'hack/entropy_ratio', 0.25],
+      [{ length: 8 }, 'hack/length_ratio', 2],
+      [{ length: 2 }, 'hack/length_ratio', 0.5],
+      [{ rewards: { a: -9, b: 1 } }, 'hack/reward_share', 0.9],
+      [{ spread: 0 }, 'hack/group_collapse', 1],
+      // Moved by 0.6 of a standard deviation, which is 1; and spread twice as wide.
+      [{ advantages: [-0.4, 1.6] }, 'hack/advantage_drift', 0.6],
+      [{ advantages: [-2, 2] }, 'hack/advantage_drift', 1],
+      // Three points for two: a sixth of them lies on the other side, and the middle is 1 from both.
+      [{ advantages: [-1, 0, 1] }, 'hack/advantage_drift', 1 / 3],
+    ];
+    for (const [told, name, value] of changes) {
+      const metrics = (await later(told)).at(-1)!;
+      expect(metrics[name], name).toBeCloseTo(value, 10);
+      expect(metrics['hack/alarms'], name).toBe(value === 1 / 3 ? 0 : 1);
+    }
+    expect(
+      (
+        await logged(
+          times(8, (t) => ({ length: t < 4 ? 4 : 8 })),
+          { lengthDrift: 2 },
+        )
+      ).at(-1)!['hack/alarms'],
+    ).toBe(0);
+  });
+
+  it('says nothing of what it cannot know, and goes on from its state', async () => {
+    const early = await logged([{}, {}]);
+    expect(early).toEqual([{ 'hack/alarms': 0 }, { 'hack/alarms': 0 }]);
+    const alone = (await logged(times(6, () => ({ rewards: { a: 1 } })))).at(-1)!;
+    expect(Object.keys(alone)).not.toContain('hack/reward_share');
+    const objective = policyObjectives.grpo({ beta: 0.01 });
+    const { history } = await run({
+      ...{ objective: { ...objective, annotators: [rewardHackMonitors({ window: 2 })] }, steps: 7, loggingSteps: 1 },
+    });
+    expect(Object.keys(history.at(-1)!.metrics)).toEqual(
+      expect.arrayContaining(['hack/kl_acceleration', 'hack/entropy_ratio', 'hack/advantage_drift', 'hack/alarms']),
+    );
+  });
+});
+
 describe('restartBuffer', () => {
   const rollout = (completionTokens: number[], reward: number | null = 1): Rollout<PromptRow> => ({
     ...{ group: 0, promptTokens: [5, 6], completionTokens, reward, oldLogProbs: [], row: { prompt: 'x' } },
@@ -1014,6 +1185,18 @@ describe('restartBuffer', () => {
     await buffer.feedback!([rollout([1, 0, 2, 7, 3, 0]), rollout([1, 2, 7]), rollout([0, 1], null)], fed);
     const starts = new Set((await ask(40)).map(({ promptTokens }) => String(promptTokens)));
     expect([...starts].sort()).toEqual(['5,6,1,0', '5,6,1,0,2,7']);
+  });
+
+  it('says of a row that restarts whether its trajectory was right, and puts what is asked for behind the cut', async () => {
+    const buffer = restartBuffer<PromptRow>(prompts, {
+      ...{ stepTokens: [0], probability: 1, append: [8, 9], isRight: ({ reward }) => reward! > 0 },
+    });
+    await buffer.feedback!([rollout([1, 0, 2], 1), rollout([3, 0, 2], -1)], fed);
+    const rows = await buffer.next({ count: 30, step: 0, key: Key.fromSeed(3) });
+    expect([...new Set(rows.map((one) => JSON.stringify(one)))].sort()).toEqual([
+      '{"row":{"prompt":"x","restarted_from":"right"},"promptTokens":[5,6,1,0,8,9]}',
+      '{"row":{"prompt":"x","restarted_from":"wrong"},"promptTokens":[5,6,3,0,8,9]}',
+    ]);
   });
 
   it('goes through all rows before one comes again, and forgets the oldest trajectories', async () => {

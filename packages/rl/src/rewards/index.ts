@@ -9,6 +9,7 @@ export {
   eureka,
   type RewardFitness,
 } from './eureka.js';
+export { type GroupGapPenaltyOptions, groupGapPenalty } from './group-gap-penalty.js';
 export { groupReward } from './group-reward.js';
 export { type HybridRewardOptions, hybridReward } from './hybrid-reward.js';
 export { type ImplicitProcessRewardOptions, implicitProcessReward } from './implicit-process-reward.js';
@@ -32,6 +33,7 @@ export type {
 } from './reward.js';
 export { namedReward, RewardError } from './reward.js';
 export { type RewardEnsembleOptions, rewardEnsemble } from './reward-ensemble.js';
+export { type RestartedRow, type SatoriRewardOptions, satoriReward } from './satori-reward.js';
 export {
   type CompletionToScore,
   refuseUnscorable,

@@ -1,6 +1,8 @@
 import { custom, PosttrainError, type Verdict, type Verifier, type VerifyRequest } from '@posttrain/interfaces';
 
-const isVerifier = (value: unknown): boolean => typeof (value as Partial<Verifier> | null)?.verify === 'function';
+/** Whether a value is a verifier. */
+export const isVerifier = (value: unknown): boolean =>
+  typeof (value as Partial<Verifier> | null)?.verify === 'function';
 
 /** A verifier that another one asks. */
 export const verifierOption = custom<Verifier>()('a verifier ({ name, verify(requests) })', isVerifier, {

@@ -50,3 +50,4 @@ export { type SamplerMismatch, samplerMismatch } from './sampler-mismatch.js';
 export { type SingleTurnOptions, singleTurn } from './single-turn.js';
 export { type EnvironmentTool, toolEnvironment } from './tool-environment.js';
 export { toolReplies } from './tool-replies.js';
+export { type TreeRolloutsOptions, treeRollouts } from './tree-rollouts.js';

@@ -10,6 +10,7 @@ import {
   options,
   type Read,
   settingsOf,
+  showValue,
 } from '@posttrain/interfaces';
 import { withDeadline } from '@posttrain/interfaces/concurrency';
 import { type Adapter, type ChatTemplate, chatOptionsOf, contextOf, NoChatTemplateError } from '@posttrain/lm';

@@ -15,6 +15,12 @@ const restartBufferOptions = options('restartBuffer', {
   keep: custom<(rollout: Rollout) => boolean>()('a function of a rollout', (value) => typeof value === 'function', {
     optional: true,
   }),
+  /** Whether a trajectory is right: rows that restart in it then have the column `restarted_from`. Default: they are rows as they were. */
+  isRight: custom<(rollout: Rollout) => boolean>()('a function of a rollout', (value) => typeof value === 'function', {
+    optional: true,
+  }),
+  /** Ids of tokens that are put behind the cut: Satori's `<|reflect|>`. Default: none. */
+  append: listOf(integer({ min: 0 }), { default: [] }),
   /** Seed of the order of fresh rows. Default 0. */
   seed: integer({ default: 0, min: 0 }),
 });
@@ -26,6 +32,7 @@ const isScorable = ({ reward }: Rollout): boolean => reward !== null;
 /** A trajectory to restart from. */
 interface Kept<Row extends PromptRow> {
   readonly row: Row;
+  readonly wasRight?: boolean;
   readonly promptTokens: readonly number[];
   readonly completionTokens: readonly number[];
 }
@@ -47,7 +54,15 @@ export function restartBuffer<Row extends PromptRow>(
   rows: readonly Row[],
   given: RestartBufferOptions,
 ): RowSource<Row> {
-  const { stepTokens, probability, capacity, seed, keep = isScorable } = restartBufferOptions.read(given);
+  const {
+    stepTokens,
+    probability,
+    capacity,
+    seed,
+    append,
+    keep = isScorable,
+    isRight,
+  } = restartBufferOptions.read(given);
   const order = new RowOrder(rows.length, seed);
   const ends = new Set(stepTokens);
   let cursor = 0;
@@ -62,17 +77,21 @@ export function restartBuffer<Row extends PromptRow>(
       return Array.from({ length: count }, (_, i): SourcedRow<Row> => {
         const [draw, which, where] = key.child(i).uniformHost(3) as unknown as readonly [number, number, number];
         if (kept.length === 0 || draw >= probability) return { row: rows[order.at(cursor++)]! };
-        const { row, promptTokens, completionTokens } = kept[Math.floor(which * kept.length)]!;
+        const { row, wasRight, promptTokens, completionTokens } = kept[Math.floor(which * kept.length)]!;
         const cuts = cutsOf(completionTokens);
         const cut = cuts[Math.floor(where * cuts.length)]!;
-        return { row, promptTokens: [...promptTokens, ...completionTokens.slice(0, cut)] };
+        const from = wasRight === undefined ? {} : { restarted_from: wasRight ? 'right' : 'wrong' };
+        return {
+          row: wasRight === undefined ? row : { ...row, ...from },
+          promptTokens: [...promptTokens, ...completionTokens.slice(0, cut), ...append],
+        };
       });
     },
     feedback(rollouts) {
       for (const rollout of rollouts) {
         const { row, promptTokens, completionTokens } = rollout;
         if (row === undefined || !keep(rollout) || cutsOf(completionTokens).length === 0) continue;
-        kept.push({ row, promptTokens, completionTokens });
+        kept.push({ row, promptTokens, completionTokens, ...(isRight && { wasRight: isRight(rollout) }) });
       }
       kept = kept.slice(-capacity);
     },

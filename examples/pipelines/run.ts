@@ -1,0 +1,22 @@
+/**
+ * The pipelines of README.md, three seeds each: `npx tsx examples/pipelines/run.ts [--seed N] [r1 | rlhf | …]`. Prints a table, and writes
+ * results/NAME.json and, for what was run, results/NAME.html with the table and a plot. Seeds that are done are kept in runs/; `--seed` does one and
+ * writes nothing else, so that the seeds of a study can be run side by side.
+ */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { writeReport } from '@posttrain/eval';
+import { runStudies } from '../reward-models/harness.js';
+import { reportOf } from './report.js';
+import { STUDIES } from './studies.js';
+
+// Operations of so small a model are no work for several threads.
+setEngine(onnxruntimeEngine({ threads: 1 }));
+const here = import.meta.dirname;
+const { values, positionals } = parseArgs({ options: { seed: { type: 'string' } }, allowPositionals: true });
+const only = values.seed === undefined ? undefined : Number(values.seed);
+for (const found of await runStudies(here, STUDIES, positionals, only)) {
+  await writeReport(join(here, 'results', `${found.name}.html`), reportOf(found));
+}
