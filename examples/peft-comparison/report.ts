@@ -42,8 +42,8 @@ const knownOf = ({ known }: Cell): number => {
 };
 const bytes = (count: number): string => (count >= 1024 ? `${(count / 1024).toFixed(0)} KiB` : `${count} B`);
 
-/** Parameter, gradient and the two moments of Adam, float32, and what is frozen beside the base. */
-const memoryOf = ({ trained, frozen }: Cell): number => 16 * trained + 4 * frozen;
+/** Parameters, gradients, what the optimizer keeps and what is frozen beside the base, float32. */
+const memoryOf = ({ trained, frozen, moments = 2 * trained }: Cell): number => 4 * (2 * trained + moments + frozen);
 
 /** The comparison, best first. */
 export function table(cells: readonly Cell[]): string {
