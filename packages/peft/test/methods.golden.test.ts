@@ -24,7 +24,7 @@ import {
 } from '../src/index.js';
 import { baseOf, expectClose, goldens, inputOf, numbers } from './golden-model.js';
 
-const ROOTS = ['peft-methods', 'bottleneck-adapters'];
+const ROOTS = ['peft-methods', 'bottleneck-adapters', 'loreft'];
 const foldersOf = async (root: string) =>
   (await readdir(join(goldens, root), { withFileTypes: true }))
     .filter((entry) => entry.isDirectory())
