@@ -43,8 +43,6 @@ export interface Cell {
   readonly frozen: number;
   /** Numbers that the optimizer keeps. */
   readonly moments?: number;
-  /** Median processor time of an update, in ms; the first ones, which compile, do not count. */
-  readonly stepMs?: number;
   /** Of the validation rows. */
   readonly loss: number | null;
   /** Share of test rows of which every token is the most likely one, and the mean probability of the right answer. */
@@ -122,15 +120,10 @@ export async function runCell(
     const { model: base, adapter: start, optimizer } = begin;
     Object.assign(cell, countsOf(begin));
     const { train } = splitOf(part === 'before' ? 'before' : 'skip', seed, size.held);
-    const marks: number[] = [];
     const shared = {
       ...{ model: base, rows: rowsFor(base, start, train), steps, learningRate: rate, seed },
       ...{ schedule: 'cosine' as const, ...(start && { adapter: start }), ...(optimizer && { optimizer }) },
       ...{ warmupSteps: Math.ceil(steps / 20), onWarning: () => {} },
-      afterStep() {
-        const { user, system } = process.cpuUsage();
-        marks.push((user + system) / 1000);
-      },
     } as const;
     const trained =
       part === 'skip_grpo'
@@ -139,10 +132,7 @@ export async function runCell(
             ...{ rewards: { right: isRight }, objective: policyObjectives.dapo() },
           })
         : await sft({ ...shared, batchSize: 16 });
-    const each = marks.slice(1).map((at, i) => at - marks[i]!);
-    const late = each.slice(Math.min(4, each.length - 1)).sort((a, b) => a - b);
-    const result = await measure(trained as Trained, base, part, seed, size.held);
-    return { ...cell, stepMs: rounded(late[Math.floor(late.length / 2)]!), ...result };
+    return { ...cell, ...(await measure(trained as Trained, base, part, seed, size.held)) };
   } catch (error) {
     if (!isPosttrainError(error)) throw error;
     const nothing = { loss: null, exact: null, probability: null, known: null };
