@@ -53,7 +53,7 @@ interface Arm {
 
 const PROMPTS = { control: 'prompt', isSteered: true, learningRate: 0.3, make: ofPrompt } as const;
 
-/** Learning rates and λ were chosen on seed 1, which is not among the three. */
+/** Learning rates were chosen on seed 1, which is not among the three. */
 export const ADAPTER_ARMS: Readonly<Record<string, Arm>> = {
   naive: { control: 'naive', learningRate: 4e-3, method: continualMethods.naive },
   coma: { control: 'naive', learningRate: 4e-3, method: () => continualMethods.coma() },
