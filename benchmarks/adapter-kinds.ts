@@ -5,57 +5,29 @@ import { join } from 'node:path';
 import { Key, type Tensor, tensor } from '@posttrain/core-tensor';
 import type { CausalLM, RowInputs } from '@posttrain/lm';
 import {
-  type AnyPeftMethod,
   createAdapter,
   lora,
   type PeftAdapter,
   peftMethods,
   saveAdapter,
-  TargetModulesError,
   withAdapterParameters,
 } from '@posttrain/peft';
-
-const VIRTUAL = { numVirtualTokens: 16 };
-
-/** What must be said, beside `targetModules: 'all-linear'` and PEFT's defaults. */
-const CONFIGS: Readonly<Record<string, (model: CausalLM) => object | Promise<object>>> = {
-  ADALORA: () => ({ totalStep: 1000 }),
-  // Of all widths of the models here.
-  C3A: () => ({ blockSize: 64, initWeights: true }),
-  VBLORA: () => ({ vectorLength: 64 }),
-  LORA: () => ({ r: 16 }),
-  PROMPT_TUNING: () => VIRTUAL,
-  MULTITASK_PROMPT_TUNING: () => VIRTUAL,
-  PREFIX_TUNING: () => VIRTUAL,
-  P_TUNING: () => VIRTUAL,
-  CPT: () => ({ cptTokenIds: Array.from({ length: 16 }, (_, i) => i) }),
-  XLORA: async (model) => ({ adapters: await twoLoras(model), xloraDropoutP: 0 }),
-};
+import { adapterOfType } from '../examples/peft-comparison/kinds.js';
 
 export const ADAPTER_KINDS: readonly string[] = Object.keys(peftMethods);
 
 /** @throws AdapterConfigError for a method that does not fit the model, such as BitFit where there are no biases */
 export async function adapterOfKind(model: CausalLM, kind: string): Promise<PeftAdapter> {
-  const method = peftMethods[kind as keyof typeof peftMethods] as AnyPeftMethod<never>;
-  const own = { ...(await CONFIGS[kind]?.(model)) };
-  const make = (config: object) => createAdapter(model, method, config as never, { seed: 1 }) as Promise<PeftAdapter>;
-  const adapter = await made(make, 'targetModules' in method.options.read({} as never), own);
+  const adapter = await adapterOfType(model, kind, {
+    // The block divides all widths of the models here.
+    ...{ seed: 1, totalStep: 1000, numVirtualTokens: 16, block: 64 },
+    ...{ experts: () => twoLoras(model), more: { LORA: { r: 16 } } },
+  });
   const moved = Object.entries(adapter.parameters).map(([name, value], i) => [name, shifted(value, i)] as const);
   return withAdapterParameters(
     adapter,
     Object.fromEntries(await Promise.all(moved.map(async ([n, p]) => [n, await p]))),
   );
-}
-
-async function made(make: (config: object) => Promise<PeftAdapter>, takesTargets: boolean, own: object) {
-  if (!takesTargets) return make(own);
-  try {
-    return await make({ targetModules: 'all-linear', ...own });
-  } catch (error) {
-    // Methods of norms and biases know their modules.
-    if (error instanceof TargetModulesError) return make(own);
-    throw error;
-  }
 }
 
 /** A little away from where it starts, which is the base for most. */

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import type { CausalLM } from '@posttrain/lm';
-import { createAdapter, lora, mergeAdapter, osf, type PeftAdapter } from '@posttrain/peft';
-import { type ContinualMethod, continualMethods, sftStage, trainStream } from '@posttrain/training';
+import { createAdapter, lora, mergeAdapter, osf, type PeftAdapter, progressivePrompt } from '@posttrain/peft';
+import { type ContinualMethod, continualMethods, sft, sftStage, trainStream } from '@posttrain/training';
 import { type ArmRun, freshModel, overallOf, SEEDS, SIZE, type StudySize, show, summary } from './study.js';
 import { taskStream } from './tasks.js';
 
@@ -15,6 +15,10 @@ const ofLora: Make = (model, seed) =>
   createAdapter(model, lora, { r: 16, loraAlpha: 32, targetModules: 'all-linear' }, { seed });
 const ofOsf: Make = (model) => createAdapter(model, osf, { targetModules: 'all-linear' });
 
+// Four tasks' prompts and the longest row are within the context of 32.
+const PROMPT = { numVirtualTokens: 4 };
+const ofPrompt: Make = (model, seed) => progressivePrompt(model, undefined, PROMPT, { seed });
+
 const following = (make: Make, seed: number): Parameters<typeof continualMethods.adapter_per_task>[0] => ({
   async next({ model, adapter }, index) {
     const { model: merged } = await mergeAdapter(model, adapter as PeftAdapter);
@@ -22,15 +26,34 @@ const following = (make: Make, seed: number): Parameters<typeof continualMethods
   },
 });
 
+type Rows = readonly Readonly<Record<string, unknown>>[];
+const turned = (rows: Rows): Rows =>
+  rows.map((row) => ({ ...row, completion: [...(row.completion as string)].reverse().join('') }));
+
+/** A frozen model can only be steered: this one answers all tasks both ways, as often as they are written and turned round. */
+async function bothWays(seed: number, { steps, batchSize, ...size }: StudySize): Promise<CausalLM> {
+  const rows: Rows = taskStream({ seed, ...size }).flatMap((task) => [...task.rows, ...turned(task.rows)]);
+  const schedule = { schedule: 'cosine', warmupSteps: Math.floor(steps / 4) } as const;
+  const { trainer } = await sft({
+    ...{ model: await freshModel(seed), rows, steps: 4 * steps, batchSize, learningRate: 4e-3, seed },
+    ...{ ...schedule, onWarning: () => {} },
+  });
+  return trainer.model;
+}
+
 interface Arm {
   /** What it is compared with. */
   readonly control: string;
+  /** Begin with a model that answers both ways, and ask for every second task turned round. Default: random weights, tasks as they are. */
+  readonly isSteered?: boolean;
   readonly learningRate: number;
   readonly make?: Make;
   readonly method: (seed: number) => ContinualMethod;
 }
 
-/** Learning rates and λ were chosen on seed 1, which is not among the three. */
+const PROMPTS = { control: 'prompt', isSteered: true, learningRate: 0.3, make: ofPrompt } as const;
+
+/** Learning rates were chosen on seed 1, which is not among the three. */
 export const ADAPTER_ARMS: Readonly<Record<string, Arm>> = {
   naive: { control: 'naive', learningRate: 4e-3, method: continualMethods.naive },
   coma: { control: 'naive', learningRate: 4e-3, method: () => continualMethods.coma() },
@@ -46,18 +69,31 @@ export const ADAPTER_ARMS: Readonly<Record<string, Arm>> = {
     ...{ control: 'lora', learningRate: 4e-3, make: ofOsf },
     method: (seed) => continualMethods.adapter_per_task(following(ofOsf, seed)),
   },
+  prompt: { ...PROMPTS, method: continualMethods.naive },
+  progressive_prompts: {
+    ...PROMPTS,
+    method: (seed) =>
+      continualMethods.progressive_prompts({
+        next: ({ model, adapter }, index) =>
+          progressivePrompt(model as CausalLM, adapter as PeftAdapter, PROMPT, { seed: 100 * seed + index }),
+      }),
+  },
 };
 
 /** One arm on the stream, from fresh weights. */
 export async function runAdapterArm(name: string, seed: number, size: StudySize = SIZE): Promise<ArmRun> {
-  const { learningRate, make, method } = ADAPTER_ARMS[name]!;
-  const model = await freshModel(seed);
+  const { isSteered, learningRate, make, method } = ADAPTER_ARMS[name]!;
+  const model = await (isSteered ? bothWays(seed, size) : freshModel(seed));
   const { steps, batchSize } = size;
   const settings = { batchSize, learningRate, schedule: 'cosine', warmupSteps: Math.floor(steps / 16), seed } as const;
   const { baseline, matrix } = await trainStream({
     model,
     ...(make && { adapter: await make(model, 100 * seed) }),
-    tasks: taskStream({ seed, ...size }),
+    tasks: taskStream({ seed, ...size }).map((task, i) =>
+      isSteered && i % 2 === 1
+        ? { ...task, rows: turned(task.rows as Rows), evaluationRows: turned(task.evaluationRows as Rows) }
+        : task,
+    ),
     method: method(seed),
     stage: sftStage({ ...settings, steps }),
   });

@@ -1,18 +1,20 @@
-/** The arms: no training, all weights, and every method that `peftMethods` lists, so that a new one enters by itself. */
+/** The arms: no training, all weights, every method that `peftMethods` lists, so that a new one enters by itself, and ways to start or to train. */
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
+import { galore, type Optimizer } from '@posttrain/core-tensor/optim';
 import type { CausalLM } from '@posttrain/lm';
 import {
-  type AnyPeftMethod,
   createAdapter,
+  loftq,
   lora,
+  loraFa,
+  loraPlus,
   type PeftAdapter,
   peftMethods,
   saveAdapter,
-  TargetModulesError,
-  tinyLora,
 } from '@posttrain/peft';
 import { sft } from '@posttrain/training';
+import { adapterOfType } from './kinds.js';
 import { splitOf, type TaskRow } from './tasks.js';
 
 /** What an arm is made from. */
@@ -25,50 +27,92 @@ export interface ArmSetting {
   readonly runs?: string | undefined;
 }
 
-const PROMPT = { numVirtualTokens: 8 };
-/** Where the defaults are not meant for so small a model, or something must be said. All others have `targetModules: 'all-linear'`. */
-const CONFIGS: Readonly<Record<string, (setting: ArmSetting) => object | Promise<object>>> = {
-  // The ranks are at their target for the last fifth.
-  ADALORA: ({ steps }) => ({
-    totalStep: steps,
-    tfinal: Math.floor(steps / 5),
-    deltaT: Math.max(1, Math.floor(steps / 20)),
-  }),
-  C3A: () => ({ blockSize: 32, initWeights: true }),
-  VBLORA: () => ({ numVectors: 64, vectorLength: 32 }),
-  PROMPT_TUNING: () => PROMPT,
-  MULTITASK_PROMPT_TUNING: () => PROMPT,
-  PREFIX_TUNING: () => PROMPT,
-  P_TUNING: () => PROMPT,
-  CPT: ({ model }) => ({ cptTokenIds: model.tokenizer.encode('before fh:eg'), cptTokensTypeMask: null }),
-  XLORA: async (setting) => ({ adapters: await experts(setting), xloraDropoutP: 0 }),
-};
+/** What is trained. */
+export interface ArmStart {
+  readonly model: CausalLM;
+  /** None: all weights are trained. */
+  readonly adapter?: PeftAdapter;
+  /** Default: AdamW. */
+  readonly optimizer?: Optimizer<object>;
+}
 
-/** Arms beside those of `peftMethods`. */
-const MORE: Readonly<Record<string, readonly [AnyPeftMethod<never>, object]>> = {
+/** A method of `peftMethods` in another form. */
+interface Variant {
+  readonly kind: string;
+  readonly config?: object | ((model: CausalLM) => object);
+  readonly optimizer?: () => Optimizer<object>;
+  /** The start looks at rows of the task. */
+  readonly ofRows?: boolean;
+  /** The base is in NF4. */
+  readonly isQuantized?: boolean;
+}
+
+const started = (initLoraWeights: string, more: object = {}): Variant => ({
+  kind: 'LORA',
+  config: { initLoraWeights, ...more },
+});
+const VARIANTS: Readonly<Record<string, Variant>> = {
   // arXiv 2602.04118: all modules share 13 numbers.
-  TINYLORA_13: [tinyLora as AnyPeftMethod<never>, { u: 13, weightTying: 1, targetModules: 'all-linear' }],
+  TINYLORA_13: { kind: 'TINYLORA', config: { u: 13, weightTying: 1 } },
+  RSLORA: { kind: 'LORA', config: { useRslora: true } },
+  DORA: { kind: 'LORA', config: { useDora: true } },
+  PISSA: started('pissa'),
+  OLORA: started('olora'),
+  LORA_ORTHOGONAL: started('orthogonal'),
+  EVA: { ...started('eva'), ofRows: true },
+  CORDA: { ...started('corda'), ofRows: true },
+  LORA_GA: { ...started('lora_ga', { loraGaConfig: {} }), ofRows: true },
+  // Acts from the word on; no text of the other tasks has it.
+  ALORA: { kind: 'LORA', config: (model) => ({ aloraInvocationTokens: model.tokenizer.encode('before') }) },
+  LORA_PLUS: { kind: 'LORA', optimizer: loraPlus },
+  LORA_FA: { kind: 'LORA', optimizer: loraFa },
+  QLORA: { kind: 'LORA', isQuantized: true },
+  PFEIFFER: { kind: 'HOULSBY', config: { parts: ['mlp'] } },
+  PARALLEL: { kind: 'HOULSBY', config: { placement: 'parallel', scaling: 4 } },
+};
+/** Not made as the others: all weights in a projection of their gradients, and a base that is quantised for its adapter. */
+const OTHERS: Readonly<Record<string, (setting: ArmSetting) => Promise<ArmStart>>> = {
+  GALORE: async ({ model, steps }) => ({
+    model,
+    optimizer: galore({ rank: 8, updateInterval: Math.max(1, Math.floor(steps / 6)) }),
+  }),
+  LOFTQ: async ({ model, seed }) => {
+    const { model: base, adapter } = await loftq(model, { targetModules: 'all-linear' }, { seed });
+    return { model: base, adapter: adapter as unknown as PeftAdapter };
+  },
 };
 
 export const [BASE, FULL] = ['base', 'full'];
-export const METHODS: readonly string[] = [...Object.keys(peftMethods), ...Object.keys(MORE)];
+export const METHODS: readonly string[] = [
+  ...Object.keys(peftMethods),
+  ...Object.keys(VARIANTS),
+  ...Object.keys(OTHERS),
+];
 
-/** A new adapter of an arm. */
-export async function adapterOf(arm: string, setting: ArmSetting): Promise<PeftAdapter> {
-  const { model, seed } = setting;
-  const make = (method: AnyPeftMethod<never>, config: object) =>
-    createAdapter(model, method, config as never, { seed }) as Promise<PeftAdapter>;
-  if (MORE[arm]) return make(...MORE[arm]);
-  const method = peftMethods[arm as keyof typeof peftMethods] as AnyPeftMethod<never>;
-  const config = { ...(await CONFIGS[arm]?.(setting)) };
-  if (!('targetModules' in method.options.read({} as never))) return make(method, config);
-  try {
-    return await make(method, { targetModules: 'all-linear', ...config });
-  } catch (error) {
-    // Methods of norms and biases know their modules.
-    if (error instanceof TargetModulesError) return make(method, config);
-    throw error;
-  }
+/** How an arm that trains begins. */
+export async function startOf(arm: string, setting: ArmSetting): Promise<ArmStart> {
+  const { model, seed, steps } = setting;
+  if (arm === FULL) return { model };
+  if (OTHERS[arm]) return OTHERS[arm](setting);
+  const { kind, config, optimizer, ofRows, isQuantized } = VARIANTS[arm] ?? { kind: arm };
+  const base = isQuantized ? await model.quantize({ method: 'nf4' }) : model;
+  // Two in one, so that there are as many tokens as EVA looks for directions.
+  const rows = ofRows ? splitOf('before', seed).train.slice(0, 64) : [];
+  const texts = rows.map(({ prompt, completion }) => model.tokenizer.encode(prompt + completion));
+  const pairs = texts.slice(32).map((text, i) => [...texts[i]!, ...text]);
+  const sizes = {
+    ...{ seed, totalStep: steps, numVirtualTokens: 8, block: 32 },
+    cptTokenIds: model.tokenizer.encode('before fh:eg'),
+    experts: () => experts(setting),
+    more: {
+      // The ranks are at their target for the last fifth.
+      ADALORA: { tfinal: Math.floor(steps / 5), deltaT: Math.max(1, Math.floor(steps / 20)) },
+      VBLORA: { numVectors: 64 },
+      ...(config && { [kind]: typeof config === 'function' ? config(model) : config }),
+    },
+  };
+  const adapter = await adapterOfType(base, kind, sizes, pairs);
+  return { model: base, adapter, ...(optimizer && { optimizer: optimizer() }) };
 }
 
 /** Rows with what an adapter reads of them, where it cannot find it. */
@@ -83,9 +127,9 @@ export function rowsFor(model: CausalLM, adapter: PeftAdapter | undefined, rows:
   }));
 }
 
-/** Two LoRA adapters for X-LoRA to mix, each with the budget of an arm: of the task itself, and of `skip`. */
+/** Two LoRA adapters for X-LoRA and MoLE to mix, each with the budget of an arm: of the task itself, and of `skip`. */
 async function experts({ model, seed, steps, runs }: ArmSetting): Promise<Readonly<Record<string, string>>> {
-  if (!runs) throw new Error('X-LoRA needs a folder for its adapters');
+  if (!runs) throw new Error('what mixes adapters needs a folder for them');
   const folders: Record<string, string> = {};
   for (const [i, task] of (['before', 'skip'] as const).entries()) {
     const folder = join(runs, `experts-${seed}`, String(i));

@@ -7,12 +7,13 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { METHODS } from './arms.js';
 import { runMerged } from './merged.js';
 import { runPersonal } from './personal.js';
-import { withTables } from './report.js';
+import { type Times, withTables } from './report.js';
 import { type Cell, RATES, runCell, SEEDS, SWEEP_SEED } from './study.js';
 import { splitOf } from './tasks.js';
 
 const read = (name: string) => readFileSync(join(import.meta.dirname, name), 'utf8');
 const cells = JSON.parse(read('results/cells.json')) as Cell[];
+const times = JSON.parse(read('results/times.json')) as Times;
 
 beforeAll(() => setEngine(onnxruntimeEngine({ threads: 1 })));
 
@@ -26,7 +27,7 @@ describe('every PEFT method on one task', () => {
 
   it('is in the README as it came out, every arm with the rates of all', () => {
     const readme = read('README.md');
-    expect(withTables(readme, cells)).toBe(readme);
+    expect(withTables(readme, cells, times)).toBe(readme);
     for (const { part, arm } of cells.filter(({ seed, rate }) => SEEDS.includes(seed) && rate > 0)) {
       const swept = cells.filter((cell) => cell.part === part && cell.arm === arm && cell.seed === SWEEP_SEED);
       expect(swept.map(({ rate }) => rate)).toEqual(RATES[part]);

@@ -42,11 +42,14 @@ const knownOf = ({ known }: Cell): number => {
 };
 const bytes = (count: number): string => (count >= 1024 ? `${(count / 1024).toFixed(0)} KiB` : `${count} B`);
 
-/** Parameter, gradient and the two moments of Adam, float32, and what is frozen beside the base. */
-const memoryOf = ({ trained, frozen }: Cell): number => 16 * trained + 4 * frozen;
+/** Parameters, gradients, what the optimizer keeps and what is frozen beside the base, float32. */
+const memoryOf = ({ trained, frozen, moments = 2 * trained }: Cell): number => 4 * (2 * trained + moments + frozen);
+
+/** Of an update, as multiples of LoRA's, by arm (`times.ts`). */
+export type Times = Readonly<Record<string, number>>;
 
 /** The comparison, best first. */
-export function table(cells: readonly Cell[]): string {
+export function table(cells: readonly Cell[], times: Times): string {
   const rows = armsOf(cells, 'before').map((arm) => ({ arm, runs: finals(cells, 'before', arm) }));
   const right = (runs: readonly Cell[]) => overSeeds(runs.map(({ exact }) => exact!));
   rows.sort((a, b) => (b.runs ? right(b.runs).mean : -1) - (a.runs ? right(a.runs).mean : -1));
@@ -56,13 +59,12 @@ export function table(cells: readonly Cell[]): string {
       return `| \`${arm}\` | | | | | no result${problem ? `: ${problem}` : ''} | |`;
     }
     const [{ trained, rate }] = runs as [Cell];
-    const times = runs.flatMap(({ stepMs }) => stepMs ?? []).sort((a, b) => a - b);
-    const cost = times.length > 0 ? times[1]!.toFixed(1) : '';
+    const cost = times[arm] === undefined ? '' : times[arm].toFixed(1);
     const memory = trained > 0 ? bytes(memoryOf(runs[0]!)) : '';
     const cellsOf = [trained || '', memory, cost, rate || '', show(right(runs)), show(overSeeds(runs.map(knownOf)))];
     return `| \`${arm}\` | ${cellsOf.join(' | ')} |`;
   });
-  const head = '| arm | trained | state | ms a step | rate | `before`, right | known, right |';
+  const head = '| arm | trained | state | time | rate | `before`, right | known, right |';
   return [head, '| --- | ---: | ---: | ---: | ---: | --- | --- |', ...lines].join('\n');
 }
 
@@ -129,9 +131,9 @@ export function picture(cells: readonly Cell[]): string {
 const [START, END] = ['<!-- tables: start (written by run.ts) -->', '<!-- tables: end -->'];
 
 /** README.md with these cells' tables. */
-export function withTables(readme: string, cells: readonly Cell[]): string {
+export function withTables(readme: string, cells: readonly Cell[], times: Times): string {
   const [before, rest = ''] = readme.split(START) as [string, string?];
   const [old, after] = rest.split(END) as [string, string?];
   const between = old.slice(old.indexOf('![accuracy'), old.indexOf('| arm | by |'));
-  return `${before}${START}\n${table(cells)}\n\n${between}${tableOfSkip(cells)}\n${END}${after}`;
+  return `${before}${START}\n${table(cells, times)}\n\n${between}${tableOfSkip(cells)}\n${END}${after}`;
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { BASE, FULL, METHODS } from './arms.js';
-import { bestRate, picture, table, tableOfSkip, withTables } from './report.js';
+import { bestRate, picture, type Times, table, tableOfSkip, withTables } from './report.js';
 import { type Cell, type Part, RATES, runCell, SEEDS, SIZE, SWEEP_SEED } from './study.js';
 
 const FOLDER = join(import.meta.dirname, 'results');
@@ -17,7 +17,8 @@ const RUNS = join(import.meta.dirname, 'runs');
 // Operations of so small a model are no work for several threads.
 setEngine(onnxruntimeEngine({ threads: 1 }));
 mkdirSync(FOLDER, { recursive: true });
-const cells: Cell[] = readCells();
+const cells: Cell[] = readOr<Cell[]>(FILE, []);
+const times = readOr<Times>(join(FOLDER, 'times.json'), {});
 const named = process.argv.slice(2);
 const wanted = (arm: string) => named.length === 0 || named.includes(arm);
 
@@ -26,10 +27,10 @@ for (const part of ['skip_sft', 'skip_grpo'] as const) {
   for (const arm of [BASE, FULL, 'LORA', 'TINYLORA_13'])
     if (wanted(arm) && (arm !== BASE || part === 'skip_sft')) await runArm(part, arm);
 }
-console.log(`\n${table(cells)}\n\n${tableOfSkip(cells)}`);
+console.log(`\n${table(cells, times)}\n\n${tableOfSkip(cells)}`);
 writeFileSync(join(FOLDER, 'accuracy.svg'), picture(cells));
 const README = join(import.meta.dirname, 'README.md');
-writeFileSync(README, withTables(readFileSync(README, 'utf8'), cells));
+writeFileSync(README, withTables(readFileSync(README, 'utf8'), cells, times));
 
 async function runArm(part: Part, arm: string): Promise<void> {
   if (arm === BASE) {
@@ -48,19 +49,19 @@ async function run(key: Pick<Cell, 'part' | 'arm' | 'rate' | 'seed'>): Promise<v
   const start = performance.now();
   const cell = await runCell(key, SIZE, RUNS);
   cells.push(cell);
-  const { loss, exact, probability, error, stepMs } = cell;
+  const { loss, exact, probability, error } = cell;
   const seconds = ((performance.now() - start) / 1000).toFixed(0);
-  const result = error ?? `loss ${loss}, right ${exact}, p ${probability}, ${stepMs ?? '-'} ms a step`;
+  const result = error ?? `loss ${loss}, right ${exact}, p ${probability}`;
   console.log(`${key.part} ${key.arm} ${key.rate} seed ${key.seed}: ${result} (${seconds} s)`);
   writeFileSync(`${FILE}.tmp`, `[\n${cells.map((one) => ` ${JSON.stringify(one)}`).join(',\n')}\n]\n`);
   renameSync(`${FILE}.tmp`, FILE);
 }
 
-function readCells(): Cell[] {
+function readOr<T>(file: string, nothing: T): T {
   try {
-    return JSON.parse(readFileSync(FILE, 'utf8')) as Cell[];
+    return JSON.parse(readFileSync(file, 'utf8')) as T;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return nothing;
     throw error;
   }
 }

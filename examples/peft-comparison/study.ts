@@ -1,11 +1,13 @@
 /** One cell of the study: an arm with a learning rate and a seed. See README.md. */
+import { Tensor } from '@posttrain/core-tensor';
+import { adamW } from '@posttrain/core-tensor/optim';
 import { isPosttrainError } from '@posttrain/interfaces';
 import { ruleVerifier } from '@posttrain/interfaces/verifiers';
 import type { CausalLM } from '@posttrain/lm';
 import type { PeftAdapter } from '@posttrain/peft';
 import { policyObjectives, trainPolicy } from '@posttrain/rl';
 import { predictions, sft, sftStage, Trainer, tokenizeRows, toTrainingRows } from '@posttrain/training';
-import { type ArmSetting, adapterOf, BASE, FULL, rowsFor } from './arms.js';
+import { type ArmSetting, type ArmStart, BASE, rowsFor, startOf } from './arms.js';
 import { baseModel } from './base-model.js';
 import { splitOf, type TaskRow } from './tasks.js';
 
@@ -39,8 +41,8 @@ export interface Cell {
   /** Numbers that are trained, and that are frozen beside the base. */
   readonly trained: number;
   readonly frozen: number;
-  /** Median processor time of an update, in ms; the first ones, which compile, do not count. */
-  readonly stepMs?: number;
+  /** Numbers that the optimizer keeps. */
+  readonly moments?: number;
   /** Of the validation rows. */
   readonly loss: number | null;
   /** Share of test rows of which every token is the most likely one, and the mean probability of the right answer. */
@@ -83,6 +85,22 @@ async function measure({ trainer, adapter }: Trained, base: CausalLM, part: Part
   };
 }
 
+/** What is trained, what is frozen beside the base, and what the optimizer keeps, in numbers. */
+function countsOf({ model, adapter, optimizer = adamW() }: ArmStart) {
+  const all = adapter ? adapter.parameters : model.weights;
+  const trained = Object.entries(all).filter(([name, value]) => optimizer.trains?.(name, value) ?? true);
+  const numbers = (value: unknown): number => {
+    if (value instanceof Tensor) return value.size;
+    if (typeof value !== 'object' || value === null) return 0;
+    return Object.values(value).reduce((sum: number, one) => sum + numbers(one), 0);
+  };
+  return {
+    trained: numbers(Object.fromEntries(trained)),
+    frozen: numbers(all) - numbers(Object.fromEntries(trained)) + numbers(adapter?.frozen),
+    moments: numbers(optimizer.init(all)),
+  };
+}
+
 /** Runs a cell. Its errors of numbers that are none, or of a configuration, are a result. */
 export async function runCell(
   { part, arm, rate, seed }: Pick<Cell, 'part' | 'arm' | 'rate' | 'seed'>,
@@ -98,23 +116,14 @@ export async function runCell(
       const trainer = await Trainer.create(model, { optimizer: 'sgd' });
       return { ...cell, ...(await measure({ trainer, adapter: undefined }, model, part, seed, size.held)) };
     }
-    const start = arm === FULL ? undefined : await adapterOf(arm, setting);
-    const numbers = (tensors: Readonly<Record<string, { readonly size: number }>>) =>
-      Object.values(tensors).reduce((sum, { size }) => sum + size, 0);
-    Object.assign(cell, {
-      trained: numbers(start ? start.parameters : model.weights),
-      frozen: start ? numbers(start.frozen) : 0,
-    });
+    const begin = await startOf(arm, setting);
+    const { model: base, adapter: start, optimizer } = begin;
+    Object.assign(cell, countsOf(begin));
     const { train } = splitOf(part === 'before' ? 'before' : 'skip', seed, size.held);
-    const marks: number[] = [];
     const shared = {
-      ...{ model, rows: rowsFor(model, start, train), steps, learningRate: rate, seed, schedule: 'cosine' as const },
-      ...(start && { adapter: start }),
+      ...{ model: base, rows: rowsFor(base, start, train), steps, learningRate: rate, seed },
+      ...{ schedule: 'cosine' as const, ...(start && { adapter: start }), ...(optimizer && { optimizer }) },
       ...{ warmupSteps: Math.ceil(steps / 20), onWarning: () => {} },
-      afterStep() {
-        const { user, system } = process.cpuUsage();
-        marks.push((user + system) / 1000);
-      },
     } as const;
     const trained =
       part === 'skip_grpo'
@@ -123,10 +132,7 @@ export async function runCell(
             ...{ rewards: { right: isRight }, objective: policyObjectives.dapo() },
           })
         : await sft({ ...shared, batchSize: 16 });
-    const each = marks.slice(1).map((at, i) => at - marks[i]!);
-    const late = each.slice(Math.min(4, each.length - 1)).sort((a, b) => a - b);
-    const result = await measure(trained as Trained, model, part, seed, size.held);
-    return { ...cell, stepMs: rounded(late[Math.floor(late.length / 2)]!), ...result };
+    return { ...cell, ...(await measure(trained as Trained, base, part, seed, size.held)) };
   } catch (error) {
     if (!isPosttrainError(error)) throw error;
     const nothing = { loss: null, exact: null, probability: null, known: null };

@@ -1,7 +1,4 @@
-"""Model folders as GPTQ's and AWQ's own tools lay them out in 4 bits, with the logits of the floats that the codes stand for, W = s (c - z).
-
-The layout is that of AutoGPTQ's and GPTQModel's linear layers and of AutoAWQ's `gemm`; their packages are not run here.
-"""
+"""Model folders as GPTQModel's linear layers pack GPTQ (formats `gptq` and `gptq_v2`) and AWQ (`gemm`) in 4 bits, with the logits of what it unpacks."""
 
 import sys
 from pathlib import Path
@@ -12,6 +9,10 @@ import golden  # noqa: E402
 OUT = golden.output_folder(__file__)
 
 import torch  # noqa: E402
+from gptqmodel import QuantizeConfig  # noqa: E402
+from gptqmodel.nn_modules.qlinear.torch import TorchLinear  # noqa: E402
+from gptqmodel.nn_modules.qlinear.torch_awq import AwqTorchLinear  # noqa: E402
+from gptqmodel.utils.model import convert_gptq_v2_to_v1_format_module  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 
@@ -57,35 +58,32 @@ def quantized(weight: torch.Tensor, groups: torch.Tensor, symmetric: bool):
     return codes, scales, zeros
 
 
-def packed(values: torch.Tensor, order=range(8)) -> torch.Tensor:
-    """Eight numbers of the last axis in an int32; place i of a word has the number order[i]."""
-    words = values.reshape(*values.shape[:-1], -1, 8).long()
-    total = sum(words[..., column] << (4 * place) for place, column in enumerate(order))
-    return (total & 0xFFFFFFFF).to(torch.int64).where(total < 2**31, total - 2**32).to(torch.int32)
-
-
-def gptq_tensors(codes, scales, zeros, groups, first_format: bool) -> dict:
-    stored = (zeros - 1) & 15 if first_format else zeros
-    return {
-        "qweight": packed(codes).T.contiguous(),
-        "qzeros": packed(stored),
-        "scales": scales.half(),
-        "g_idx": groups.to(torch.int32),
-    }
-
-
-def awq_tensors(codes, scales, zeros) -> dict:
-    order = [0, 2, 4, 6, 1, 3, 5, 7]
-    return {"qweight": packed(codes.T.contiguous(), order), "qzeros": packed(zeros, order), "scales": scales.half()}
+def packed(floats, scales, zeros, groups, quantization: dict) -> tuple[dict, torch.Tensor]:
+    """The tensors of GPTQModel's layer for floats [out, in] that are exact products of codes, and the floats that it unpacks."""
+    with torch.random.fork_rng():
+        linear = torch.nn.Linear(floats.shape[1], floats.shape[0], bias=False)
+    linear.weight.data = floats.clone()
+    is_awq, size = quantization["quant_method"] == "awq", quantization["group_size"]
+    kind = AwqTorchLinear if is_awq else TorchLinear
+    size, sym, desc_act = size, quantization.get("sym", False), quantization.get("desc_act", False)
+    layer = kind(4, size, sym, desc_act, linear.in_features, linear.out_features, pack_dtype=torch.int32)
+    if is_awq:
+        layer.pack(linear, scales.T, zeros.T)
+        unpacked = layer._dequantize_weight_for_inference(floats, dtype=torch.float16).T.float()
+        return {name: getattr(layer, name) for name in ("qweight", "qzeros", "scales")}, unpacked
+    # In numpy; `pack` compiles the same.
+    layer.pack_original(linear, scales.T.contiguous(), zeros.T.contiguous(), groups.to(torch.int32))
+    unpacked = layer.dequantize_weight().T.float()
+    if quantization.get("checkpoint_format", "gptq") == "gptq":
+        convert_gptq_v2_to_v1_format_module(layer, QuantizeConfig(bits=4, group_size=size))
+    return {name: getattr(layer, name) for name in ("qweight", "qzeros", "scales", "g_idx")}, unpacked
 
 
 def make(name: str, seed: int) -> None:
     quantization = CASES[name]
     torch.manual_seed(seed)
     model = LlamaForCausalLM(CONFIG).eval()
-    size, is_awq = quantization["group_size"], quantization["quant_method"] == "awq"
-    first_format = quantization.get("checkpoint_format", "gptq") == "gptq"
-    tensors = {}
+    size, tensors = quantization["group_size"], {}
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if not key.endswith("_proj.weight"):
@@ -93,13 +91,18 @@ def make(name: str, seed: int) -> None:
                 tensors[key] = parameter.half().clone()
                 continue
             layer, inputs = key.removesuffix(".weight"), parameter.shape[1]
+            # Outputs without a negative weight have the zero 0, which the format `gptq` stores as less than nothing.
+            parameter[::3] = parameter[::3].abs()
             groups = torch.arange(inputs) // (inputs if size == -1 else size)
             if quantization.get("desc_act") and "o_proj" not in key:
                 groups = groups[torch.randperm(inputs)]
             codes, scales, zeros = quantized(parameter, groups, quantization.get("sym", False))
-            parts = awq_tensors(codes, scales, zeros) if is_awq else gptq_tensors(codes, scales, zeros, groups, first_format)
+            floats = (codes - zeros[groups].T) * scales[groups].T
+            parts, unpacked = packed(floats, scales, zeros, groups, quantization)
+            # Its arithmetic has half precision.
+            assert torch.allclose(unpacked, floats, rtol=2e-3, atol=1e-6), f"GPTQModel unpacks {layer} as it was packed"
             tensors |= {f"{layer}.{part}": value.contiguous() for part, value in parts.items()}
-            parameter.copy_((codes - zeros[groups].T) * scales[groups].T)
+            parameter.copy_(floats)
     folder = OUT / name
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

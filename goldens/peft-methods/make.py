@@ -74,6 +74,7 @@ EXPERTS = {
         {"target_modules": ["q_proj", "v_proj"], "r": 3, "lora_alpha": 5},
         {"target_modules": ["k_proj", "q_proj"], "use_rslora": True},
     ],
+    "qwen2": [{"target_modules": ["k_proj"], "r": 2}, {"target_modules": ["k_proj", "v_proj"], "r": 2}],
     "gpt2": [
         {"target_modules": ["c_attn"], "fan_in_fan_out": True},
         {"target_modules": ["c_attn", "mlp.c_proj"], "r": 3, "lora_alpha": 5, "fan_in_fan_out": True},
@@ -211,6 +212,17 @@ CASES = {
     "osf-half-qwen2": ("qwen2", OSFConfig, {"target_modules": ["v_proj", "up_proj"]}),
     "cpt-labels-llama": ("llama", CPTConfig, EXAMPLES),
     "cpt-labels-gpt2": ("gpt2", CPTConfig, EXAMPLES | {"opt_weighted_loss_type": "none"}),
+    "adalora-gpt2": ("gpt2", AdaLoraConfig, ADALORA | {"target_modules": ["c_attn"], "fan_in_fan_out": True}),
+    # Of another architecture where PEFT refuses the Conv1D of GPT-2.
+    "hra-qwen2": ("qwen2", HRAConfig, {"r": 2, "target_modules": ["v_proj", "up_proj"]}),
+    "loha-qwen2": ("qwen2", LoHaConfig, {"r": 2, "target_modules": ["k_proj"]}),
+    "lokr-qwen2": ("qwen2", LoKrConfig, {"r": 2, "target_modules": ["v_proj", "down_proj"]}),
+    "miss-qwen2": ("qwen2", MissConfig, {"r": 4, "target_modules": ["v_proj", "up_proj"]}),
+    "c3a-qwen2": ("qwen2", C3AConfig, {"block_size": 8, "target_modules": ["q_proj", "k_proj"]}),
+    "oft-qwen2": ("qwen2", OFTConfig, {"oft_block_size": 4, "target_modules": ["k_proj", "o_proj"]}),
+    "poly-qwen2": ("qwen2", PolyConfig, {"r": 2, "n_tasks": 3, "n_skills": 2, "n_splits": 1, "target_modules": ["k_proj"]}),
+    # X-LoRA loads no experts of GPT-2.
+    "xlora-qwen2": ("qwen2", XLoraConfig, {"layerwise_scalings": True}),
 }
 
 

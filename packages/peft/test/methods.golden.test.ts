@@ -15,6 +15,7 @@ import {
   lora,
   mergeAdapter,
   type PeftAdapter,
+  peftMethods,
   type ShiraConfig,
   saveAdapter,
   shira,
@@ -22,9 +23,10 @@ import {
   tinyLora,
   withAdapterParameters,
 } from '../src/index.js';
+import { tinyModel } from '../src/testing/tiny-model.js';
 import { baseOf, expectClose, goldens, inputOf, numbers } from './golden-model.js';
 
-const ROOTS = ['peft-methods', 'bottleneck-adapters'];
+const ROOTS = ['peft-methods', 'bottleneck-adapters', 'loreft'];
 const foldersOf = async (root: string) =>
   (await readdir(join(goldens, root), { withFileTypes: true }))
     .filter((entry) => entry.isDirectory())
@@ -89,6 +91,29 @@ function lossOf({ network, weights }: CausalLM, input: Input, labels: readonly n
 }
 
 beforeAll(() => setEngine(referenceEngine()));
+
+it('has every type over two architectures, one of them with weights stored [in, out] wherever PEFT enters those', async () => {
+  const conv1d = await tinyModel('gpt2');
+  const bases = new Map<string, Set<string>>();
+  for (const [, folder] of folders) {
+    const read = async (file: string) => JSON.parse(await readFile(join(folder, file), 'utf8'));
+    const type: string = (await read('adapter_config.json')).peft_type;
+    bases.set(type, (bases.get(type) ?? new Set()).add((await read('expected.json')).base));
+  }
+  expect([...bases.keys()].sort()).toEqual(Object.keys(peftMethods).sort());
+  const refusing: string[] = [];
+  for (const [type, found] of bases) {
+    expect(found.size, type).toBeGreaterThanOrEqual(2);
+    if (found.has('gpt2')) continue;
+    refusing.push(type);
+    // PEFT's X-LoRA finds no experts of a GPT-2 in their files.
+    if (type === 'XLORA') continue;
+    const made = createAdapter(conv1d, peftMethods[type as 'HRA'], { targetModules: ['c_attn'] });
+    await expect(made, type).rejects.toThrow(/c_attn is a Conv1D, which .* does not enter, as in PEFT/);
+  }
+  const conv = ['BOFT', 'C3A', 'HRA', 'LOHA', 'LOKR', 'MISS', 'OFT', 'OSF', 'POLY', 'ROAD', 'SHIRA', 'XLORA'];
+  expect(refusing.sort()).toEqual(conv);
+});
 
 describe.each(folders)('PEFT adapter %s', (name, folder) => {
   let expected: Expected;

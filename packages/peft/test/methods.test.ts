@@ -96,6 +96,7 @@ describe('conformance', () => {
   // With biases and a tied head, and stored [in, out].
   const some = String.raw`.*(q_proj|down_proj|c_attn|mlp\.c_proj)`;
   const two = { modelTypes: ['qwen2', 'gpt2'] } as const;
+  const linear = { modelTypes: ['llama', 'qwen2'] } as const;
   const llama = { identityAtStart: false, modelTypes: ['llama'] } as const;
   testPeftMethod(it, xLora, { adapters: experts, layerwiseScalings: true, xloraDepth: 2, xloraSize: 5 }, llama);
   testPeftMethod(it, xLora, { adapters: experts, enableSoftmax: false, topKLora: 2, scalingPassValue: 0.5 }, llama);
@@ -167,12 +168,12 @@ describe('conformance', () => {
   testPeftMethod(it, lora, { r: 3, initLoraWeights: 'pissa', targetModules: 'all-linear' });
   testPeftMethod(it, lora, { r: 3, initLoraWeights: 'olora', targetModules: 'all-linear' }, two);
   testPeftMethod(it, adaLora, ADALORA);
-  testPeftMethod(it, hra, { r: 4, targetModules: some }, two);
+  testPeftMethod(it, hra, { r: 4, targetModules: some }, linear);
   testPeftMethod(it, hra, { r: 2, applyGS: true }, { modelTypes: ['llama'], identityAtStart: false });
-  testPeftMethod(it, loha, { r: 3, targetModules: some }, two);
-  testPeftMethod(it, lokr, { r: 1, targetModules: some }, two);
+  testPeftMethod(it, loha, { r: 3, targetModules: some }, linear);
+  testPeftMethod(it, lokr, { r: 1, targetModules: some }, linear);
   testPeftMethod(it, lokr, { r: 1, decomposeBoth: true, initWeights: 'lycoris' }, { modelTypes: ['llama'] });
-  testPeftMethod(it, miss, { r: 5, missDropout: 0.3, targetModules: some }, two);
+  testPeftMethod(it, miss, { r: 5, missDropout: 0.3, targetModules: some }, linear);
   testPeftMethod(it, miss, { r: 4, miniR: 4, initWeights: 'mini' }, { modelTypes: ['llama'] });
   testPeftMethod(
     it,
@@ -180,8 +181,8 @@ describe('conformance', () => {
     { blockSize: 4, targetModules: ['q_proj'] },
     { modelTypes: ['llama'], identityAtStart: false },
   );
-  testPeftMethod(it, c3a, { blockSize: 8, initWeights: true, targetModules: some }, two);
-  testPeftMethod(it, oft, { oftBlockSize: 4, targetModules: some }, two);
+  testPeftMethod(it, c3a, { blockSize: 8, initWeights: true, targetModules: some }, linear);
+  testPeftMethod(it, oft, { oftBlockSize: 4, targetModules: some }, linear);
   testPeftMethod(it, oft, { r: 2, oftBlockSize: 0, blockShare: true }, { modelTypes: ['qwen2'] });
   testPeftMethod(it, boft, { targetModules: 'all-linear' }, { modelTypes: ['llama'] });
   testPeftMethod(it, boft, { boftNButterflyFactor: 2, bias: 'boft_only' }, { modelTypes: ['qwen2'] });
@@ -215,7 +216,7 @@ describe('conformance', () => {
     { r: 2, numVectors: 4, vectorLength: 8, vbloraDropout: 0.2, targetModules: some },
     { ...two, identityAtStart: false },
   );
-  testPeftMethod(it, road, { groupSize: 8, targetModules: some }, two);
+  testPeftMethod(it, road, { groupSize: 8, targetModules: some }, linear);
   testPeftMethod(it, road, { groupSize: 4, variant: 'road_4' }, { modelTypes: ['qwen2'] });
   testPeftMethod(it, lora, { r: 3, targetModules: 'all-linear', aloraInvocationTokens: [8, 8] }, two);
   testPeftMethod(

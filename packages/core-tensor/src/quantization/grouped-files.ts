@@ -15,13 +15,17 @@ export interface GroupedFormat {
   readonly groupSize: number;
   /** GPTQ's act-order (`desc_act`): groups follow the order in which inputs were quantised, which `g_idx` says. Default false. */
   readonly actOrder?: boolean;
-  /** What is added to a stored zero: 1 in GPTQ's first format, where the zero 8 is stored as 7. Default 0. */
+  /**
+   * What is added to a stored zero: 1 in GPTQ's first format, where the zero 8 is stored as 7. A whole word is one sum, as GPTQModel writes and reads
+   * it: the zero 0 borrows from the one beside it. Default 0.
+   */
   readonly zeroOffset?: 0 | 1;
 }
 
 /** Codes that an int32 holds. */
 export const PER_WORD = 8;
-const LARGEST_CODE = 15;
+/** One in every code of a word. */
+const ONES = 0x11111111;
 const MIDDLE = 8;
 
 const BLOCK_SIZES = [16, 32, 64, 128, 256];
@@ -83,8 +87,8 @@ export function fromGrouped(
   const wrong = groupOf.find((group) => group < 0 || group >= groups);
   if (wrong !== undefined) return fail(`${name}.g_idx has the group ${wrong}, and there are ${groups}`);
 
-  const zeroOf = (group: number, output: number): number =>
-    (layout.zeroAt(qzeros.data, group, output, outputs) + zeroOffset) & LARGEST_CODE;
+  const zeroWords = qzeros.data.map((word) => word + zeroOffset * ONES);
+  const zeroOf = (group: number, output: number): number => layout.zeroAt(zeroWords, group, output, outputs);
   const shape = [outputs, inputs];
   const blockSize = blockOf(groupOf, groupSize);
   if (blockSize === undefined) {

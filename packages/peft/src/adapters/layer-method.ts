@@ -79,6 +79,8 @@ export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
   readonly peftType: string;
   /** The modules it can enter. */
   readonly kinds: readonly ModuleInfo['kind'][];
+  /** False: weights that are stored [in, out] (Conv1D, in GPT-2) are refused, as PEFT refuses them. Default true. */
+  readonly conv1d?: false;
   /** See `PeftMethod.options`. */
   readonly options: MethodOptions<Config>;
   /** What PEFT writes besides: options that are not supported, with the value that means "not used". */

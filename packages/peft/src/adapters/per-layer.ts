@@ -335,7 +335,11 @@ function put(weights: Record<string, Tensor>, module: string, { weight, bias }: 
   if (bias) weights[`${module}.bias`] = bias;
 }
 
-function checkKinds(method: Pick<LayerMethod, 'peftType' | 'kinds'>, matched: readonly ModuleInfo[]): void {
+function checkKinds(method: Pick<LayerMethod, 'peftType' | 'kinds' | 'conv1d'>, matched: readonly ModuleInfo[]): void {
+  const stored = method.conv1d === false && matched.find(({ kind, transposed }) => kind === 'linear' && transposed);
+  if (stored) {
+    throw new AdapterConfigError(`${stored.name} is a Conv1D, which ${method.peftType} does not enter, as in PEFT`);
+  }
   const wrong = matched.find(({ kind }) => !method.kinds.includes(kind));
   if (!wrong) return;
   throw new TargetModulesError(

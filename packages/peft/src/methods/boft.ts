@@ -42,6 +42,7 @@ export type BoftConfig = Read<typeof boftOptions>;
 export const boft: LayerMethod<BoftConfig> = {
   peftType: 'BOFT',
   kinds: ['linear'],
+  conv1d: false,
   targetBiases: 'boft_only',
   options: boftOptions,
   fileDefaults: {},
@@ -56,9 +57,8 @@ export const boft: LayerMethod<BoftConfig> = {
       );
     }
     for (const target of targets) {
-      const { inputs, transposed } = linearShape(target);
+      const { inputs } = linearShape(target);
       const [blocks, width] = sizesOf(target, config);
-      if (transposed) throw new AdapterConfigError(`${target.name} is a Conv1D, which BOFT does not enter, as in PEFT`);
       if (!Number.isInteger(blocks) || !Number.isInteger(width)) {
         throw new AdapterConfigError(`${target.name}: ${size || number} does not divide its ${inputs} inputs`);
       }

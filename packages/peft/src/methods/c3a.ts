@@ -37,6 +37,7 @@ export type C3aConfig = Read<typeof c3aOptions>;
 export const c3a: LayerMethod<C3aConfig> = {
   peftType: 'C3A',
   kinds: ['linear'],
+  conv1d: false,
   targetBiases: 'c3a_only',
   options: c3aOptions,
   fileDefaults: {},

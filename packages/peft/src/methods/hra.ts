@@ -28,6 +28,7 @@ export type HraConfig = Read<typeof hraOptions>;
 export const hra: LayerMethod<HraConfig> = {
   peftType: 'HRA',
   kinds: ['linear'],
+  conv1d: false,
   targetBiases: 'hra_only',
   options: hraOptions,
   fileDefaults: {},

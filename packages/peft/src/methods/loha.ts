@@ -56,6 +56,7 @@ export function lycorisRank(
 export const loha: LayerMethod<LohaConfig> = {
   peftType: 'LOHA',
   kinds: ['linear'],
+  conv1d: false,
   options: lohaOptions,
   fileDefaults: lycorisFileDefaults,
   fanInFanOut: false,

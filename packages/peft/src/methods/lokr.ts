@@ -34,6 +34,7 @@ export type LokrConfig = Read<typeof lokrOptions>;
 export const lokr: LayerMethod<LokrConfig> = {
   peftType: 'LOKR',
   kinds: ['linear'],
+  conv1d: false,
   options: lokrOptions,
   fileDefaults: { ...lycorisFileDefaults, rank_dropout_scale: false },
   fanInFanOut: false,

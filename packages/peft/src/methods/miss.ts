@@ -37,6 +37,7 @@ export type MissConfig = Read<typeof missOptions>;
 export const miss: LayerMethod<MissConfig> = {
   peftType: 'MISS',
   kinds: ['linear'],
+  conv1d: false,
   targetBiases: 'MiSS_only',
   options: missOptions,
   fileDefaults: {},

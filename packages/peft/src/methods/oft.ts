@@ -36,6 +36,7 @@ export type OftConfig = Read<typeof oftOptions>;
 export const oft: LayerMethod<OftConfig> = {
   peftType: 'OFT',
   kinds: ['linear'],
+  conv1d: false,
   targetBiases: 'oft_only',
   options: oftOptions,
   fileDefaults: { coft: false, eps: 6e-5, module_dropout: 0 },

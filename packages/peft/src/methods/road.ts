@@ -27,6 +27,7 @@ const NUMBERS = { road_1: 0.5, road_2: 1, road_4: 2 } as const;
 export const road: LayerMethod<RoadConfig> = {
   peftType: 'ROAD',
   kinds: ['linear'],
+  conv1d: false,
   options: roadOptions,
   fileDefaults: {},
   fanInFanOut: false,

@@ -36,14 +36,13 @@ const [WEIGHT, INDICES] = ['shira_weight', 'shira_indices'];
 export const shira: LayerMethod<ShiraConfig> = {
   peftType: 'SHIRA',
   kinds: ['linear'],
+  conv1d: false,
   options: shiraOptions,
   fileDefaults: {},
 
   check(config, targets) {
     for (const target of targets) {
-      const { inputs, outputs, transposed } = linearShape(target);
-      if (transposed)
-        throw new AdapterConfigError(`${target.name} is a Conv1D, which SHiRA does not enter, as in PEFT`);
+      const { inputs, outputs } = linearShape(target);
       const count = countOf(target, config);
       if (count <= inputs * outputs) continue;
       throw new AdapterConfigError(
