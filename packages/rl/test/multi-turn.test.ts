@@ -506,7 +506,11 @@ describe('several policies in one run', () => {
     ['dies when it is asked', { next: died }, /"long" threw when asked whose turn it is: no batteries/],
     ['dies in a turn', { take: died }, /"long" threw at a reply: no batteries/],
     ['never answers', { take: () => new Promise(() => {}) }, /"long" gave no answer at a reply within 20 ms/],
-    ['gives the turn to nobody', { next: () => ({ role: 'x', messages: [] }) }, /gave a turn to "x", and its roles are/],
+    [
+      'gives the turn to nobody',
+      { next: () => ({ role: 'x', messages: [] }) },
+      /gave a turn to "x", and its roles are/,
+    ],
     ['is worth no number', { rewards: () => ({ proposer: Number.NaN }) }, /was worth NaN to proposer/],
     ['dies when graded', { rewards: died }, /threw when asked for the rewards: no batteries/],
   ])('a world of several that %s is named, or counted and left out', async (_, part, message) => {
