@@ -44,9 +44,11 @@ BFLOAT16 static void pack_columns(const Side *side, long lines, long width, long
   pack_pairs(side, lines, width, steps, rounded_up((steps + 1) / 2, WORDS), panel);
 }
 
-AMX static void tile(long words, const void *a_panel, const void *b_panel, const float *src, ptrdiff_t src_stride, float *dst,
-                     ptrdiff_t dst_stride, long m, long n) {
-  const uint32_t *a = a_panel, *b = b_panel;
+AMX static void tile(const TileWork *work) {
+  const long words = work->words, m = work->m, n = work->n;
+  const float *src = work->src;
+  float *dst = work->dst;
+  const uint32_t *a = work->a_panel, *b = work->b_panel;
   float sums[ROWS][COLUMNS];
   TileConfig config;
   memset(&config, 0, sizeof config);
@@ -78,7 +80,7 @@ AMX static void tile(long words, const void *a_panel, const void *b_panel, const
   _tile_release();
   for (long i = 0; i < m; i++)
     for (long j = 0; j < n; j++)
-      dst[i * dst_stride + j] = src ? src[i * src_stride + j] + sums[i][j] : sums[i][j];
+      dst[i * work->stride + j] = src ? src[i * work->stride + j] + sums[i][j] : sums[i][j];
 }
 
 const Arithmetic amx_arithmetic = {"amx", ROWS, COLUMNS, 2, WORDS, pack_rows, pack_columns, tile};

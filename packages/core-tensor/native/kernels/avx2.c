@@ -22,9 +22,11 @@ AVX2 static void pack(const Side *side, long lines, long width, long steps, void
       to[k * width + i] = i < lines ? side->scale * from[i * side->line_stride + k * side->k_stride] : 0.0f;
 }
 
-AVX2 static void tile(long words, const void *a_panel, const void *b_panel, const float *src, ptrdiff_t src_stride,
-                      float *dst, ptrdiff_t dst_stride, long m, long n) {
-  const float *a = a_panel, *b = b_panel;
+AVX2 static void tile(const TileWork *work) {
+  const long words = work->words, m = work->m, n = work->n;
+  const float *src = work->src;
+  float *dst = work->dst;
+  const float *a = work->a_panel, *b = work->b_panel;
   __m256 sums[ROWS][2];
   for (int i = 0; i < ROWS; i++) sums[i][0] = sums[i][1] = _mm256_setzero_ps();
   for (long k = 0; k < words; k++, a += ROWS, b += COLUMNS) {
@@ -43,7 +45,7 @@ AVX2 static void tile(long words, const void *a_panel, const void *b_panel, cons
   }
   for (long i = 0; i < m; i++)
     for (long j = 0; j < n; j++)
-      dst[i * dst_stride + j] = src ? src[i * src_stride + j] + whole[i][j] : whole[i][j];
+      dst[i * work->stride + j] = src ? src[i * work->stride + j] + whole[i][j] : whole[i][j];
 }
 
 const Arithmetic avx2_arithmetic = {"avx2", ROWS, COLUMNS, 1, 1, pack, pack, tile};

@@ -31,45 +31,45 @@ AVX512 static void pack(const Side *side, long lines, long width, long steps, vo
     }
 }
 
-// `rows` is known where this is compiled: as many sums as there are rows, for the last panel of a matrix has few.
-AVX512 static inline __attribute__((always_inline)) void rows_of_tile(const int rows, long words, const float *a, const float *b,
-                                                                      const float *src, ptrdiff_t src_stride, float *dst,
-                                                                      ptrdiff_t dst_stride, long m, long n) {
+// `rows` and `vectors` (of columns) are known where this is compiled: as many sums as there are rows and columns.
+AVX512 static inline __attribute__((always_inline)) void sums_of_tile(const int rows, const int vectors, const TileWork *work) {
+  const float *a = work->a_panel, *b = work->b_panel;
+  const char *soon = work->soon[0], *also_soon = work->soon[1];
   __m512 sums[AVX512_ROWS][2];
 #pragma GCC unroll 14
   for (int i = 0; i < AVX512_ROWS; i++) sums[i][0] = sums[i][1] = _mm512_setzero_ps();
-  // Prefetch: where the sums go, and what they are added to.
-  for (long i = 0; i < m; i++) {
-    __builtin_prefetch(dst + i * dst_stride, 1);
-    __builtin_prefetch(dst + i * dst_stride + 16, 1);
-    if (src != dst && src) {
-      __builtin_prefetch(src + i * src_stride);
-      __builtin_prefetch(src + i * src_stride + 16);
-    }
+  for (long i = 0; i < work->m; i++) {
+    __builtin_prefetch(work->dst + i * work->stride, 1);
+    __builtin_prefetch(work->dst + i * work->stride + 16, 1);
   }
-  for (long k = 0; k < words; k++) {
-    __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + 16);
+  for (long k = 0; k < work->words; k++) {
+    __m512 b0 = _mm512_loadu_ps(b), b1 = vectors > 1 ? _mm512_loadu_ps(b + 16) : b0;
     _mm_prefetch((const char *)(b + 8 * AVX512_COLUMNS), _MM_HINT_T0);
-    _mm_prefetch((const char *)(b + 8 * AVX512_COLUMNS + 16), _MM_HINT_T0);
+    if (vectors > 1) _mm_prefetch((const char *)(b + 8 * AVX512_COLUMNS + 16), _MM_HINT_T0);
+    _mm_prefetch(soon + 64 * k, _MM_HINT_T1);
+    _mm_prefetch(also_soon + 64 * k, _MM_HINT_T1);
 #pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
       __m512 x = _mm512_set1_ps(a[i]);
       sums[i][0] = _mm512_fmadd_ps(x, b0, sums[i][0]);
-      sums[i][1] = _mm512_fmadd_ps(x, b1, sums[i][1]);
+      if (vectors > 1) sums[i][1] = _mm512_fmadd_ps(x, b1, sums[i][1]);
     }
     a += AVX512_ROWS;
     b += AVX512_COLUMNS;
   }
-  store_sums(sums, rows, src, src_stride, dst, dst_stride, m, n);
+  store_sums(sums, rows, work);
 }
 
-AVX512 static void tile(long words, const void *a, const void *b, const float *src, ptrdiff_t src_stride, float *dst,
-                        ptrdiff_t dst_stride, long m, long n) {
-  if (m > 12) rows_of_tile(14, words, a, b, src, src_stride, dst, dst_stride, m, n);
-  else if (m > 8) rows_of_tile(12, words, a, b, src, src_stride, dst, dst_stride, m, n);
-  else if (m > 4) rows_of_tile(8, words, a, b, src, src_stride, dst, dst_stride, m, n);
-  else if (m > 2) rows_of_tile(4, words, a, b, src, src_stride, dst, dst_stride, m, n);
-  else rows_of_tile(2, words, a, b, src, src_stride, dst, dst_stride, m, n);
+AVX512 static void tile(const TileWork *work) {
+  const long m = work->m;
+  if (work->n <= 16) {
+    if (m > 8) sums_of_tile(14, 1, work);
+    else sums_of_tile(8, 1, work);
+  } else if (m > 12) sums_of_tile(14, 2, work);
+  else if (m > 8) sums_of_tile(12, 2, work);
+  else if (m > 4) sums_of_tile(8, 2, work);
+  else if (m > 2) sums_of_tile(4, 2, work);
+  else sums_of_tile(2, 2, work);
 }
 
 const Arithmetic avx512_arithmetic = {"avx512", AVX512_ROWS, AVX512_COLUMNS, 1, 1, pack, pack, tile};

@@ -36,20 +36,22 @@ AVX512 static inline void transpose_words(__m512i r[16]) {
   }
 }
 
-// Writes the sums of a tile, with what is added to them.
-AVX512 static inline __attribute__((always_inline)) void store_sums(__m512 sums[AVX512_ROWS][2], const int rows, const float *src, ptrdiff_t src_stride, float *dst,
-                                     ptrdiff_t dst_stride, long m, long n) {
-  __mmask16 left = first_lanes(n), right = first_lanes(n - 16);
+// Writes the sums of a tile, with what is added to them. `rows` is known where this is compiled.
+AVX512 static inline __attribute__((always_inline)) void store_sums(__m512 sums[AVX512_ROWS][2], const int rows,
+                                                                    const TileWork *work) {
+  __mmask16 left = first_lanes(work->n), right = first_lanes(work->n - 16);
+  const float *src = work->src;
+  float *dst = work->dst;
 #pragma GCC unroll 14
   for (int i = 0; i < rows; i++) {
-    if (i >= m) break;
+    if (i >= work->m) break;
     __m512 x = sums[i][0], y = sums[i][1];
     if (src) {
-      x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(left, src + i * src_stride));
-      y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(right, src + i * src_stride + 16));
+      x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(left, src + i * work->stride));
+      y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(right, src + i * work->stride + 16));
     }
-    _mm512_mask_storeu_ps(dst + i * dst_stride, left, x);
-    if (right) _mm512_mask_storeu_ps(dst + i * dst_stride + 16, right, y);
+    _mm512_mask_storeu_ps(dst + i * work->stride, left, x);
+    if (right) _mm512_mask_storeu_ps(dst + i * work->stride + 16, right, y);
   }
 }
 #endif

@@ -6,9 +6,9 @@ BFLOAT16 static void pack(const Side *side, long lines, long width, long steps, 
   pack_pairs(side, lines, width, steps, (steps + 1) / 2, panel);
 }
 
-BFLOAT16 static void tile(long words, const void *a_panel, const void *b_panel, const float *src, ptrdiff_t src_stride,
-                          float *dst, ptrdiff_t dst_stride, long m, long n) {
-  const int32_t *a = a_panel, *b = b_panel;
+BFLOAT16 static void tile(const TileWork *work) {
+  const long words = work->words;
+  const int32_t *a = work->a_panel, *b = work->b_panel;
   __m512 sums[AVX512_ROWS][2];
 #pragma GCC unroll 14
   for (int i = 0; i < AVX512_ROWS; i++) sums[i][0] = sums[i][1] = _mm512_setzero_ps();
@@ -21,7 +21,7 @@ BFLOAT16 static void tile(long words, const void *a_panel, const void *b_panel, 
       sums[i][1] = _mm512_dpbf16_ps(sums[i][1], x, b1);
     }
   }
-  store_sums(sums, AVX512_ROWS, src, src_stride, dst, dst_stride, m, n);
+  store_sums(sums, AVX512_ROWS, work);
 }
 
 const Arithmetic avx512bf16_arithmetic = {"avx512bf16", AVX512_ROWS, AVX512_COLUMNS, 2, 1, pack, pack, tile};

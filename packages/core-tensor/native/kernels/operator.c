@@ -1,13 +1,10 @@
 // The operator `Product` of the domain `posttrain`: y = alpha * op(a) op(b) + addend, batched as ONNX's MatMul is. Attributes:
-// transA, transB (of the last two axes), alpha, arithmetic (a position in `arithmetics`). The addend has the shape of y.
+// transA, transB (of the last two axes), alpha, arithmetic (a position, see product.h). The addend has the shape of y.
 #include "onnxruntime.h"
 #include "product.h"
 #include <stdlib.h>
 
 enum { OPERATOR_VERSION = 18, MOST_AXES = 12 };
-
-// By position: what graphs say. Names that a build or processor has not are known all the same.
-static const char *const arithmetics[] = {"plain", "avx2", "avx512", "avx512bf16", "amx"};
 
 static OrtTable *api;
 
@@ -37,8 +34,7 @@ static OrtStatus *CALLED create(const OrtOperator *op, OrtTable *table, const Or
   ignore(CALL(GET_INT_ATTRIBUTE, (const OrtKernelInfo *, const char *, int64_t *))(info, "transB", &kernel->transpose_b));
   ignore(CALL(GET_FLOAT_ATTRIBUTE, (const OrtKernelInfo *, const char *, float *))(info, "alpha", &kernel->alpha));
   ignore(CALL(GET_INT_ATTRIBUTE, (const OrtKernelInfo *, const char *, int64_t *))(info, "arithmetic", &position));
-  int is_known = position >= 0 && position < (int64_t)(sizeof arithmetics / sizeof *arithmetics);
-  kernel->arithmetic = is_known ? arithmetic_named(arithmetics[position]) : 0;
+  kernel->arithmetic = arithmetic_at((int)position);
   if (!kernel->arithmetic) {
     free(kernel);
     return failure("Product: this processor has not the arithmetic that the graph was written for");
@@ -228,9 +224,8 @@ EXPORT int posttrain_kernels_version(void) { return 1; }
 
 // The position of an arithmetic by name, for the attribute of a graph; -1 where this processor or this build has it not.
 EXPORT int posttrain_arithmetic(const char *wanted) {
-  const Arithmetic *found = arithmetic_named(wanted);
-  for (int i = 0; found && i < (int)(sizeof arithmetics / sizeof *arithmetics); i++)
-    if (found == arithmetic_named(arithmetics[i])) return i;
+  for (int i = 0; i < ARITHMETICS; i++)
+    if (arithmetic_at(i) && arithmetic_at(i) == arithmetic_named(wanted)) return i;
   return -1;
 }
 

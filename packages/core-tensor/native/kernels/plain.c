@@ -10,16 +10,18 @@ static void pack(const Side *side, long lines, long width, long steps, void *pan
       to[k * width + i] = i < lines ? side->scale * side->data[i * side->line_stride + k * side->k_stride] : 0.0f;
 }
 
-static void tile(long words, const void *a_panel, const void *b_panel, const float *src, ptrdiff_t src_stride, float *dst,
-                 ptrdiff_t dst_stride, long m, long n) {
-  const float *a = a_panel, *b = b_panel;
+static void tile(const TileWork *work) {
+  const long words = work->words, m = work->m, n = work->n;
+  const float *src = work->src;
+  float *dst = work->dst;
+  const float *a = work->a_panel, *b = work->b_panel;
   float sums[ROWS][COLUMNS] = {{0}};
   for (long k = 0; k < words; k++, a += ROWS, b += COLUMNS)
     for (int i = 0; i < ROWS; i++)
       for (int j = 0; j < COLUMNS; j++) sums[i][j] += a[i] * b[j];
   for (long i = 0; i < m; i++)
     for (long j = 0; j < n; j++)
-      dst[i * dst_stride + j] = src ? src[i * src_stride + j] + sums[i][j] : sums[i][j];
+      dst[i * work->stride + j] = src ? src[i * work->stride + j] + sums[i][j] : sums[i][j];
 }
 
 const Arithmetic plain_arithmetic = {"plain", ROWS, COLUMNS, 1, 1, pack, pack, tile};

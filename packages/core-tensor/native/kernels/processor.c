@@ -1,6 +1,6 @@
 // Which arithmetic this processor has, and which is the fastest.
 #include "product.h"
-#include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 #ifdef POSTTRAIN_X86
 #include <cpuid.h>
@@ -68,7 +68,7 @@ static void one_after_the_other(void *context, void (*work)(void *, size_t), siz
 // Self-test: a small product with odd sizes, of numbers that bfloat16 holds, so that every arithmetic has to be exact.
 static int is_right(const Arithmetic *how) {
   enum { M = 37, N = 45, K = 71 };
-  static float a[M * K], b[K * N], y[M * N];
+  float a[M * K], b[K * N], y[M * N];
   for (int i = 0; i < M * K; i++) a[i] = (float)(i * 7 % 13 - 6);
   for (int i = 0; i < K * N; i++) b[i] = (float)(i * 5 % 11 - 5);
   Product p = {a, b, 0, y, M, N, K, 0, 0, 1.0f, 1, 0, 0};
@@ -82,17 +82,34 @@ static int is_right(const Arithmetic *how) {
   return 1;
 }
 
-const Arithmetic *arithmetic_named(const char *name) {
-  const Arithmetic *found = 0;
-  if (!strcmp(name, plain_arithmetic.name)) found = &plain_arithmetic;
+// What the processor has, whether or not it is right.
+static const Arithmetic *present(int i) {
+  if (i == 0) return &plain_arithmetic;
 #ifdef POSTTRAIN_X86
   Features f = features();
-  if (f.avx2 && !strcmp(name, avx2_arithmetic.name)) found = &avx2_arithmetic;
-  if (f.avx512 && !strcmp(name, avx512_arithmetic.name)) found = &avx512_arithmetic;
-  if (f.bfloat16 && !strcmp(name, avx512bf16_arithmetic.name)) found = &avx512bf16_arithmetic;
-  if (f.amx && !strcmp(name, amx_arithmetic.name)) found = &amx_arithmetic;
+  if (i == 1 && f.avx2) return &avx2_arithmetic;
+  if (i == 2 && f.avx512) return &avx512_arithmetic;
+  if (i == 3 && f.bfloat16) return &avx512bf16_arithmetic;
+  if (i == 4 && f.amx) return &amx_arithmetic;
 #endif
-  return found && is_right(found) ? found : 0;
+  return 0;
+}
+
+const Arithmetic *arithmetic_at(int i) {
+  // 0: not tested yet; 1: right; 2: not there, or wrong. A second thread that tests too finds the same.
+  static atomic_int tested[ARITHMETICS];
+  if (i < 0 || i >= ARITHMETICS) return 0;
+  const Arithmetic *found = present(i);
+  if (!tested[i]) tested[i] = found && is_right(found) ? 1 : 2;
+  return tested[i] == 1 ? found : 0;
+}
+
+const Arithmetic *arithmetic_named(const char *name) {
+  for (int i = 0; i < ARITHMETICS; i++) {
+    const Arithmetic *found = arithmetic_at(i);
+    if (found && !strcmp(found->name, name)) return found;
+  }
+  return 0;
 }
 
 const Arithmetic *fastest_arithmetic(int bfloat16) {

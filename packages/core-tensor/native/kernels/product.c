@@ -5,22 +5,31 @@
 #include <string.h>
 #ifdef _WIN32
 #include <malloc.h>
+#else
+#include <sys/mman.h>
 #endif
 
 // Cache blocking. The sum over k is cut into equal parts of at most WORDS_OF_A_BLOCK, so that a panel of each side stays near;
 // where it is cut depends on k alone, so that a row of the result is the same whatever rows are computed beside it.
-enum { WORDS_OF_A_BLOCK = 512, ROWS_OF_A_TASK = 192, COLUMNS_OF_A_TASK = 384 };
+enum { WORDS_OF_A_BLOCK = 1024, ROWS_OF_A_TASK = 112, COLUMNS_OF_A_TASK = 384 };
 // A right side up to this many words is packed at once; a larger one column block by column block.
 enum { MOST_PACKED_WORDS = 1 << 22 };
 // A product up to this many multiplications is one task, packing included.
 static const double SMALL_PRODUCT = 1 << 22;
+
+enum { HUGE_PAGE = 1 << 21 };
 
 static void *allocate_aligned(size_t bytes) {
 #ifdef _WIN32
   return _aligned_malloc(bytes, 64);
 #else
   void *memory = 0;
-  return posix_memalign(&memory, 64, bytes) ? 0 : memory;
+  if (posix_memalign(&memory, bytes < HUGE_PAGE ? 64 : HUGE_PAGE, bytes)) return 0;
+#ifdef MADV_HUGEPAGE
+  // Translations: a tile walks through panels that are megabytes apart.
+  if (bytes >= HUGE_PAGE) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+  return memory;
 #endif
 }
 
@@ -144,6 +153,9 @@ static void multiply_panels(const Plan *plan, long a0, long a1, long b0, long b1
   size_t line = words_of_line(plan), matrix = (size_t)p->m * p->n * plan->item, offset = 0;
   for (long block = 0; block < plan->k_blocks; block++) {
     long first, words = padded_words(how, steps_of_block(plan, block, &first));
+    TileWork work = {0};
+    work.words = words;
+    work.stride = p->n;
     for (long b = b0; b < b1; b++) {
       const uint32_t *right = plan->packed_b + ((b - plan->first_panel) * line + offset) * how->columns;
       long column = b * how->columns, n = least(how->columns, p->n - column);
@@ -151,8 +163,17 @@ static void multiply_panels(const Plan *plan, long a0, long a1, long b0, long b1
         const uint32_t *left = plan->packed_a + (a * line + offset) * how->rows;
         long row = a * how->rows, m = least(how->rows, p->m - row);
         size_t at = matrix + (size_t)row * p->n + column;
-        const float *source = block > 0 ? p->y + at : p->addend ? p->addend + at : 0;
-        how->tile(words, left, right, source, p->n, p->y + at, p->n, m, n);
+        work.a_panel = left;
+        work.b_panel = right;
+        work.src = block > 0 ? p->y + at : p->addend ? p->addend + at : 0;
+        work.dst = p->y + at;
+        work.m = m;
+        work.n = n;
+        // Prefetch: the first panels of the right side bring the left ones in; each brings its successor in.
+        long lines_before = (a - a0) * words, lines = words * how->columns / 16;
+        work.soon[0] = (const char *)(b == b0 && a + 1 < a1 ? left + line * how->rows : left);
+        work.soon[1] = (const char *)(b + 1 < b1 && lines_before < lines ? right + line * how->columns + lines_before * 16 : left);
+        how->tile(&work);
       }
     }
     offset += words;

@@ -27,9 +27,19 @@ typedef struct {
 // Packs lines [0, lines) of k [0, steps) into a panel that is `width` lines wide; lines beyond are zeros.
 typedef void (*PackPanel)(const Side *side, long lines, long width, long steps, void *panel);
 
-// dst[m][n] = a_panel · b_panel + src, where src may be null or dst itself. `words`: 32-bit words of k.
-typedef void (*Tile)(long words, const void *a_panel, const void *b_panel, const float *src, ptrdiff_t src_stride,
-                     float *dst, ptrdiff_t dst_stride, long m, long n);
+// One tile: dst[m][n] = a_panel · b_panel + src, where src may be null or dst itself.
+typedef struct {
+  long words;  // of k, 32 bits each
+  const void *a_panel, *b_panel;
+  const float *src;
+  float *dst;
+  ptrdiff_t stride;  // of src and dst, from row to row
+  long m, n;
+  // What to have in the cache by the next tiles: as many cache lines from each as there are words.
+  const char *soon[2];
+} TileWork;
+
+typedef void (*Tile)(const TileWork *work);
 
 typedef struct {
   const char *name;
@@ -40,7 +50,10 @@ typedef struct {
   Tile tile;
 } Arithmetic;
 
-// The ways to multiply, by name; null where this processor, or this build, has it not.
+// The ways to multiply, by position (plain, avx2, avx512, avx512bf16, amx: what graphs say) and by name; null where this
+// processor, or this build, has it not.
+enum { ARITHMETICS = 5 };
+const Arithmetic *arithmetic_at(int position);
 const Arithmetic *arithmetic_named(const char *name);
 // The one that is used: `bfloat16` asks for bfloat16 factors where those are faster than float32 here.
 const Arithmetic *fastest_arithmetic(int bfloat16);

@@ -76,7 +76,7 @@ export function lowerAccumulation(node: GraphNode<'add'>, lowering: Lowering): s
   const rows = sizeOf(shape) / columns;
   const [x, y] = [specOf(a).shape, specOf(b).shape];
   const summed = isSum ? sizeOf(x) / rows : x.at(transA ? -2 : -1)!;
-  const size = { rows, summed, columns, hasMatrix: isSum || x.length === 2 || y.length === 2, isFew: false };
+  const size = { rows, summed, columns, transA, hasMatrix: isSum || x.length === 2 || y.length === 2 };
   const arithmetic = arithmeticOf(lowering.target.products, size);
   const result =
     arithmetic === undefined

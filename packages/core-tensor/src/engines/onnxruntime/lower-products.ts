@@ -67,11 +67,12 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
   const few = lowering.target.standard ? undefined : rowsOverTallWeight({ a, b, transA, transB });
   const [x, y] = [specOf(a).shape, specOf(b).shape];
   const size = {
-    rows: sizeOf(shape) / shape.at(-1)!,
+    // One matrix on the right: all rows of a batch are rows of one product.
+    rows: y.length === 2 && !transA ? sizeOf(shape) / shape.at(-1)! : shape.at(-2)!,
     summed: x.at(transA ? -2 : -1)!,
     columns: shape.at(-1)!,
+    transA,
     hasMatrix: x.length === 2 || y.length === 2,
-    isFew: few !== undefined,
   };
   const arithmetic = compute === 'float32' ? arithmeticOf(lowering.target.products, size) : undefined;
   if (arithmetic !== undefined) {
@@ -97,7 +98,7 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
 export function stackedSize(product: GraphNode<'matmul'>): ProductSize {
   const [a, b] = product.inputs.map((input) => specOf(input).shape);
   const [rows, columns] = [a!.at(-1)!, b!.at(-1)!];
-  return { rows, summed: sizeOf(a!) / rows, columns, hasMatrix: true, isFew: false };
+  return { rows, summed: sizeOf(a!) / rows, columns, transA: true, hasMatrix: true };
 }
 
 /** The rows of `x` in all its axes, in a product with one matrix. `Gemm` transposes, but knows two axes only. */

@@ -7,13 +7,20 @@ export type MatmulPrecision = (typeof MATMUL_PRECISIONS)[number];
 
 /** What multiplies, by the position of its arithmetic, which the nodes of a graph name. */
 export interface ProductKernels {
-  /** Products of activations with one another. */
-  readonly float32: number;
-  /** Products in which one side is a matrix of two axes: a weight, or the gradient of one. */
-  readonly ofMatrices: number;
-  /** Whether those are rounded to bfloat16, so that every one of them has to be, however few its rows are. */
-  readonly rounds: boolean;
+  /** Products in float32 that are large enough; undefined where ONNX Runtime's are left alone. */
+  readonly float32?: number;
+  /**
+   * All products in which one side is a matrix of two axes (a weight, or the gradient of one), however few its rows: they are rounded
+   * to bfloat16, and a sampler must round as the trainer does.
+   */
+  readonly bfloat16?: number;
+  /** Whether float32 products of any size are taken, for tests. */
+  readonly always: boolean;
 }
+
+const BFLOAT16: ReadonlySet<Arithmetic> = new Set(['avx512bf16', 'amx']);
+/** Arithmetics whose float32 products were measured to be faster than ONNX Runtime's, from some size on. */
+const MEASURED: ReadonlySet<Arithmetic> = new Set(['avx512']);
 
 /** Which arithmetics a precision means here. `only` takes one by name. */
 export function productKernels(
@@ -21,33 +28,37 @@ export function productKernels(
   precision: MatmulPrecision,
   only?: Arithmetic,
 ): ProductKernels {
-  const position = (name: Arithmetic) => ARITHMETICS.indexOf(name);
-  const isBfloat16 = (name: Arithmetic) => name === 'avx512bf16' || name === 'amx';
-  const float32 = only !== undefined && !isBfloat16(only) ? only : fastest.float32;
-  const asked = precision === 'medium' ? (only ?? fastest.bfloat16) : float32;
-  return { float32: position(float32), ofMatrices: position(asked), rounds: isBfloat16(asked) };
+  const float32 = only !== undefined && !BFLOAT16.has(only) ? only : fastest.float32;
+  const isTaken = only !== undefined || MEASURED.has(float32);
+  const rounding = precision === 'medium' ? (only ?? fastest.bfloat16) : undefined;
+  return {
+    ...(isTaken ? { float32: ARITHMETICS.indexOf(float32) } : {}),
+    ...(rounding !== undefined && BFLOAT16.has(rounding) ? { bfloat16: ARITHMETICS.indexOf(rounding) } : {}),
+    always: only !== undefined,
+  };
 }
-
-/** Multiplications up to which ONNX Runtime's own product is as fast. */
-const LEAST_MULTIPLICATIONS = 2 ** 17;
 
 /** What decides which arithmetic computes a product of float32. */
 export interface ProductSize {
   readonly rows: number;
   readonly summed: number;
   readonly columns: number;
+  readonly transA: boolean;
   /** Whether one side is one matrix: a weight, or rows of activations for the gradient of one. */
   readonly hasMatrix: boolean;
-  /** Whether the rows are too few to gain anything. */
-  readonly isFew: boolean;
 }
 
 /** The arithmetic that computes a float32 product; undefined where ONNX Runtime's is to. */
-export function arithmeticOf(
-  kernels: ProductKernels | undefined,
-  { rows, summed, columns, hasMatrix, isFew }: ProductSize,
-): number | undefined {
-  if (!kernels) return undefined;
-  if (kernels.rounds && hasMatrix) return kernels.ofMatrices;
-  return isFew || rows * summed * columns < LEAST_MULTIPLICATIONS ? undefined : kernels.float32;
+export function arithmeticOf(kernels: ProductKernels | undefined, size: ProductSize): number | undefined {
+  if (kernels?.bfloat16 !== undefined && size.hasMatrix) return kernels.bfloat16;
+  return kernels?.always || gains(size) ? kernels?.float32 : undefined;
+}
+
+/**
+ * Where a product was measured to be faster than ONNX Runtime's (`benchmarks/products.ts`): the more work there is for each number
+ * that is packed, and sooner where the left side is transposed, which ONNX Runtime does element by element.
+ */
+function gains({ rows, summed, columns, transA }: ProductSize): boolean {
+  const least = transA ? 128 : 512;
+  return rows >= least && columns >= least && summed >= Math.min(least, 256);
 }
