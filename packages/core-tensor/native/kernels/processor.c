@@ -71,6 +71,8 @@ static int is_right(const Arithmetic *how) {
   float a[M * K], b[K * N], y[M * N];
   for (int i = 0; i < M * K; i++) a[i] = (float)(i * 7 % 13 - 6);
   for (int i = 0; i < K * N; i++) b[i] = (float)(i * 5 % 11 - 5);
+  // What is not written must not be right by what was there.
+  for (int i = 0; i < M * N; i++) y[i] = -1e9f;
   Product p = {a, b, 0, y, M, N, K, 0, 0, 1.0f, 1, 0, 0};
   if (multiply(how, &p, one_after_the_other, 0)) return 0;
   for (int i = 0; i < M; i++)

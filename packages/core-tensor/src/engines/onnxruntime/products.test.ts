@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { compile, grad, referenceEngine, setEngine, type Tensor, tensor } from '../../index.js';
 import { onEngine } from '../../testing/on-engine.js';
@@ -209,9 +210,11 @@ describe.each(ARITHMETICS)('kernels of our own: %s', (arithmetic) => {
         for (const [transposeA, left] of lefts.entries()) {
           for (const [transposeB, right] of rights.entries()) {
             const flags = { transposeA: transposeA === 1, transposeB: transposeB === 1 };
-            const got = await left.matmul(right, flags).toArray();
+            // Other numbers every time: memory that is used again must not be right by what it was.
+            const factor = 1 + transposeA + 2 * transposeB;
+            const got = await left.mul(factor).matmul(right, flags).toArray();
             expect(
-              got.findIndex((x, i) => x !== wanted[i]),
+              got.findIndex((x, i) => x !== factor * wanted[i]!),
               `${m} x ${n} x ${k} ${JSON.stringify(flags)}`,
             ).toBe(-1);
           }
@@ -250,6 +253,17 @@ describe.each(ARITHMETICS)('kernels of our own: %s', (arithmetic) => {
 });
 
 describe('which arithmetic computes a product', () => {
+  it('has every arithmetic that the processor says it has: none is gone because it was wrong', async ({ skip }) => {
+    const found = await loadKernels();
+    if ('missing' in found) return skip(`no kernels: ${found.missing}`);
+    expect(found.has).toContain('plain');
+    if (process.platform !== 'linux' || process.arch !== 'x64') return;
+    const flags = new Set(/^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' '));
+    const wanted = { avx2: 'avx2', avx512: 'avx512bw', avx512bf16: 'avx512_bf16', amx: 'amx_bf16' } as const;
+    for (const [name, flag] of Object.entries(wanted))
+      expect([name, found.has.has(name as Arithmetic)]).toEqual([name, flags.has(flag)]);
+  });
+
   const kernels = (float32: Arithmetic, bfloat16: Arithmetic) => ({ fastest: { float32, bfloat16 } }) as never;
   const size = { rows: 1024, summed: 576, columns: 1536, transA: false, hasMatrix: true };
 

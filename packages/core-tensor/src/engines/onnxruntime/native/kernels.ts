@@ -56,15 +56,22 @@ async function load(): Promise<FoundKernels> {
 }
 
 function locateKernels(): string | undefined {
-  const require = createRequire(import.meta.url);
-  try {
-    return require.resolve(`@posttrain/kernels-${process.platform}-${process.arch}/library`);
-  } catch {
-    const extension = { darwin: 'dylib', win32: 'dll' }[process.platform as string] ?? 'so';
-    const root = dirname(require.resolve('@posttrain/core-tensor/package.json'));
-    const built = join(root, 'native', 'build', `kernels-${process.platform}-${process.arch}.${extension}`);
-    return existsSync(built) ? built : undefined;
-  }
+  const { resolve } = createRequire(import.meta.url);
+  const platform = `${process.platform}-${process.arch}`;
+  const resolved = (specifier: string): string | undefined => {
+    try {
+      return resolve(specifier);
+    } catch {
+      return undefined;
+    }
+  };
+  const published = resolved(`@posttrain/kernels-${platform}/library`);
+  if (published !== undefined) return published;
+  const manifest = resolved('@posttrain/core-tensor/package.json');
+  if (manifest === undefined) return undefined;
+  const extension = { darwin: 'dylib', win32: 'dll' }[process.platform as string] ?? 'so';
+  const built = join(dirname(manifest), 'native', 'build', `kernels-${platform}.${extension}`);
+  return existsSync(built) ? built : undefined;
 }
 
 function bind(library: import('koffi').LibraryHandle, api: OrtApi): FoundKernels {
