@@ -19,17 +19,15 @@ export interface ProductKernels {
 }
 
 const BFLOAT16: ReadonlySet<Arithmetic> = new Set(['avx512bf16', 'amx']);
-/** Arithmetics whose float32 products were measured to be faster than ONNX Runtime's, from some size on. */
-const MEASURED: ReadonlySet<Arithmetic> = new Set(['avx512']);
 
 /** Which arithmetics a precision means here. `only` takes one by name. */
 export function productKernels(
-  { fastest }: NativeKernels,
+  { fastest, isMeasured }: Pick<NativeKernels, 'fastest' | 'isMeasured'>,
   precision: MatmulPrecision,
   only?: Arithmetic,
 ): ProductKernels {
   const float32 = only !== undefined && !BFLOAT16.has(only) ? only : fastest.float32;
-  const isTaken = only !== undefined || MEASURED.has(float32);
+  const isTaken = only !== undefined || isMeasured;
   const rounding = precision === 'medium' ? (only ?? fastest.bfloat16) : undefined;
   return {
     ...(isTaken ? { float32: ARITHMETICS.indexOf(float32) } : {}),
