@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import * as coreTensor from '../src/index.js';
 import { loadKernels } from '../src/engines/onnxruntime/native/kernels.js';
+import * as coreTensor from '../src/index.js';
 import { referenceEngine } from '../src/index.js';
 import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import * as quantization from '../src/quantization/index.js';
