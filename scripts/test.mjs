@@ -4,6 +4,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buildKernels } from './build-kernels.mjs';
 import { changedFiles, slowTests, touchedBy } from './changed.mjs';
 import { ensureChromium } from './chromium.mjs';
 import { secondsByPackage, secondsTable } from './seconds.mjs';
@@ -11,6 +12,7 @@ import { pnpm, root, run, setup, tool } from './setup.mjs';
 
 process.env.TURBO_TELEMETRY_DISABLED = '1';
 await setup();
+console.log(`kernels: ${buildKernels()}`);
 
 const temporary = mkdtempSync(join(tmpdir(), 'posttrain-test-'));
 process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { loadKernels } from '../src/engines/onnxruntime/native/kernels.js';
 import * as coreTensor from '../src/index.js';
 import { referenceEngine } from '../src/index.js';
 import { onnxruntimeEngine } from '../src/onnxruntime.js';
@@ -18,6 +19,14 @@ const reports = [
   testEngine({ name: 'tfjs wasm', create: () => tfjsEngine({ backend: 'wasm' }), runner }),
   testEngine({ name: 'tfjs cpu', create: () => tfjsEngine({ backend: 'cpu' }), runner }),
 ];
+
+// Named, the kernels of our own compute every product, however small. They are no engine of their own in the table.
+const kernels = await loadKernels();
+if ('missing' in kernels) it('onnxruntime with kernels of our own', (context) => context.skip(kernels.missing));
+else {
+  const create = () => onnxruntimeEngine({ cpuKernels: kernels.fastest.float32 });
+  testEngine({ name: 'onnxruntime with kernels of our own', create, runner });
+}
 
 describe('the suite', () => {
   it('has cases of different names', () => {

@@ -85,6 +85,46 @@ describe('a request gives the same alone and in a batch', () => {
     }));
 });
 
+/** How far apart the log-probability of a token may be: rounding; with factors rounded to bfloat16, one that flips, too. */
+const PRECISIONS = [
+  ['highest', 'plain', 1e-4],
+  ['highest', 'avx512', 1e-4],
+  ['medium', 'avx512bf16', 1e-2],
+  ['medium', 'amx', 1e-2],
+] as const;
+
+describe('what is sampled has the log-probabilities that are trained on', () => {
+  for (const [matmulPrecision, cpuKernels, most] of PRECISIONS) {
+    it(`matmulPrecision ${matmulPrecision}, multiplied by ${cpuKernels}, within ${most}`, async ({ skip }) => {
+      const engine = onnxruntimeEngine({ matmulPrecision, cpuKernels });
+      await engine.start().catch((error: Error) => skip(error.message));
+      const makeModel = () => tinyModel('byte-level-bpe', { hidden_size: 64, intermediate_size: 160 });
+      const { sampled, own, rows } = await onEngine(engine, async () => {
+        const model = await makeModel();
+        const asked = ['One and one is', 'The quick brown fox jumps. '.repeat(3)].map((prompt, seed) => {
+          return { prompt, maxTokens: 12, n: 3, seed, logProbs: true };
+        });
+        const completions = (await new LocalGenerator(model).generate(asked)).flat();
+        const prompts = asked.flatMap(({ prompt, n }) =>
+          Array.from({ length: n }, () => model.tokenizer.encode(prompt)),
+        );
+        const rows = completions.map(({ tokenIds }, i) => [...prompts[i]!, ...tokenIds!]);
+        const own = (await sequenceLogProbs(model, rows)).map(({ logProbs }) => logProbs);
+        return { sampled: completions.map(({ logProbs }) => logProbs!), own, rows };
+      });
+      const apart = sampled.map((logProbs, i) => largestDifference(logProbs, own[i]!.subarray(-logProbs.length)));
+      expect(Math.max(...apart)).toBeLessThan(most);
+      // Rounding is seen in the numbers: nothing above would notice a precision that is not used.
+      const exact = await onEngine(onnxruntimeEngine({ cpuKernels: 'off' }), async () =>
+        sequenceLogProbs(await makeModel(), rows),
+      );
+      const changes = own.map((logProbs, i) => largestDifference(logProbs, exact[i]!.logProbs));
+      if (matmulPrecision === 'medium') expect(Math.max(...changes)).toBeGreaterThan(1e-3);
+      else expect(Math.max(...changes)).toBeLessThan(most);
+    });
+  }
+});
+
 const range = (n: number, f: (i: number) => number) => Array.from({ length: n }, (_, i) => f(i));
 
 /** Where each sequence leaves the tree. */

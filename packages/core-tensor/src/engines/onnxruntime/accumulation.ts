@@ -9,6 +9,7 @@ import {
   summedProduct,
 } from './lower-products.js';
 import type { Lowering } from './lowering.js';
+import { arithmeticOf } from './own-products.js';
 
 /** `addend + alpha · product`, which `Gemm` computes in one pass over the result, in place over the addend if that is donated. */
 interface Accumulation {
@@ -72,11 +73,19 @@ export function lowerAccumulation(node: GraphNode<'add'>, lowering: Lowering): s
   const { a, b, transA, transB } = isSum
     ? { a: product.inputs[0]!, b: product.inputs[1]!, transA: true, transB: false }
     : productOf(product);
-  const result = builder.op('Gemm', [flat(a), flat(b), flat(addend)], {
-    alpha: { float: alpha },
-    beta: { float: 1 },
-    transA: Number(transA),
-    transB: Number(transB),
-  });
-  return [builder.reshape(builder.shaped(result, [sizeOf(shape) / columns, columns]), shape)];
+  const rows = sizeOf(shape) / columns;
+  const [x, y] = [specOf(a).shape, specOf(b).shape];
+  const summed = isSum ? sizeOf(x) / rows : x.at(transA ? -2 : -1)!;
+  const size = { rows, summed, columns, transA, hasMatrix: isSum || x.length === 2 || y.length === 2 };
+  const arithmetic = arithmeticOf(lowering.target.products, size);
+  const result =
+    arithmetic === undefined
+      ? builder.op('Gemm', [flat(a), flat(b), flat(addend)], {
+          alpha: { float: alpha },
+          beta: { float: 1 },
+          transA: Number(transA),
+          transB: Number(transB),
+        })
+      : builder.product(flat(a), flat(b), arithmetic, { transA, transB, alpha, addend: flat(addend) });
+  return [builder.reshape(builder.shaped(result, [rows, columns]), shape)];
 }

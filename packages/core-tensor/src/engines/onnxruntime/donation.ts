@@ -22,6 +22,8 @@ export const ON_HOST: OverwriteRules = {
     ScatterND: { 0: 0 },
     // Copies its third operand to where the result goes before it adds the product; engine tests run it in place.
     Gemm: { 0: 2 },
+    // Reads each tile of the addend before it writes there.
+    Product: { 0: 2 },
     GroupQueryAttention: GROUP_QUERY_ATTENTION,
   },
 };

@@ -14,8 +14,10 @@ import { webgpuTarget } from './lower-webgpu.js';
 import { CPU_TARGET, type LoweredGraph, type LoweringTarget, lowerGraph } from './lowering.js';
 import { type Memory, type OnnxBuffer, onnxBuffer } from './memory.js';
 import { onnxruntimeEnvironment } from './native/environment.js';
+import { ARITHMETICS, type Arithmetic, loadKernels, type NativeKernels } from './native/kernels.js';
 import type { NodeAssignment, Provider } from './native/session.js';
 import { inputName, outputName } from './onnx-values.js';
+import { MATMUL_PRECISIONS, productKernels } from './own-products.js';
 import { packedOf } from './packed-weights.js';
 import { ONNXRUNTIME_DEVICES, type OnnxruntimeDevice, providerOf, startDevice } from './providers.js';
 import { type HeldSession, SessionCache } from './sessions.js';
@@ -29,6 +31,18 @@ const engineOptions = options('onnxruntimeEngine', {
   device: oneOf(ONNXRUNTIME_DEVICES, { default: 'cpu' }),
   /** Threads that one operation may use on the CPU. Default: as many as the process may run on. */
   threads: integer({ optional: true, min: 1 }),
+  /**
+   * How precisely float32 matrices are multiplied on the CPU, by PyTorch's names. `highest` and `high`: in float32. `medium`: the
+   * factors of products with a matrix of two axes (weights and their gradients; not attention's) are rounded to bfloat16 and added up
+   * in float32, where the kernels are there and the processor multiplies bfloat16 faster (AMX; AVX-512 with bfloat16 on AMD); in
+   * float32 elsewhere. It decides a run where it changes numbers. Default `highest`.
+   */
+  matmulPrecision: oneOf(MATMUL_PRECISIONS, { default: 'highest' }),
+  /**
+   * Kernels of our own for the CPU. `auto`: where they are installed or built, in the fastest arithmetic that the processor has;
+   * `off`: ONNX Runtime's only; another name: that arithmetic, for tests and comparisons. Default `auto`.
+   */
+  cpuKernels: oneOf(['auto', 'off', ...ARITHMETICS], { default: 'auto' }),
   /** Every compiled graph writes ONNX Runtime's profile to a file whose name begins with this, when it is disposed. */
   profile: text({ optional: true }),
   /**
@@ -72,7 +86,8 @@ export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): Onnxr
 
 /** Cross-lowering, for tests: runs on the CPU graphs that are lowered for a GPU which is not there. */
 export function engineOf(given: OnnxruntimeEngineOptions, cpuTarget: LoweringTarget): OnnxruntimeEngine {
-  const { device, threads = availableParallelism(), profile, onAssignment } = engineOptions.read(given);
+  const options = engineOptions.read(given);
+  const { device, threads = availableParallelism(), profile, onAssignment } = options;
   const sessions = new SessionCache({
     threads,
     recordAssignment: onAssignment !== undefined,
@@ -84,8 +99,14 @@ export function engineOf(given: OnnxruntimeEngineOptions, cpuTarget: LoweringTar
   let runtime: Promise<Runtime> | undefined;
   const start = async (): Promise<Runtime> => {
     const environment = await onnxruntimeEnvironment();
-    if (device === 'cpu')
-      return { memory: new HostMemory(environment), target: cpuTarget, providerFor: () => undefined };
+    if (device === 'cpu') {
+      const found = await kernelsFor(options.cpuKernels);
+      const only = options.cpuKernels === 'auto' || options.cpuKernels === 'off' ? undefined : options.cpuKernels;
+      const target = found
+        ? { ...cpuTarget, products: productKernels(found, options.matmulPrecision, only) }
+        : cpuTarget;
+      return { memory: new HostMemory(environment), target, providerFor: () => undefined };
+    }
     const { memory, hasFloat16 } = await startDevice(environment, device, threads);
     deviceMemory = memory;
     return {
@@ -128,6 +149,24 @@ export function engineOf(given: OnnxruntimeEngineOptions, cpuTarget: LoweringTar
       return new OnnxExecutable(graph, lowered, held, memory, donations, isSafe);
     },
   };
+}
+
+/** The kernels that an engine is to use. Throws where they were asked for and cannot be. */
+async function kernelsFor(wanted: 'auto' | 'off' | Arithmetic): Promise<NativeKernels | undefined> {
+  if (wanted === 'off') return undefined;
+  const found = await loadKernels();
+  if ('missing' in found) {
+    if (wanted === 'auto') return undefined;
+    throw new EngineError(
+      'onnxruntime',
+      `cpuKernels ${wanted}: ${found.missing}. \`node scripts/build-kernels.mjs\` builds them in the repository, where there is a C compiler; or leave the option out`,
+    );
+  }
+  if (wanted === 'auto' || found.has.has(wanted)) return found;
+  throw new EngineError(
+    'onnxruntime',
+    `cpuKernels ${wanted}: this processor has it not; it has ${[...found.has].join(', ')}`,
+  );
 }
 
 /** Decomposes the cached attentions that GroupQueryAttention does not cover. */

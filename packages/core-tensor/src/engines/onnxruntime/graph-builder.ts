@@ -1,14 +1,15 @@
 import { encodeNumbers } from '../../dtype.js';
 import type { OnnxAttributes } from '../../kernels/onnx-forward.js';
 import { sameShape } from '../../shape.js';
-import type {
-  ExternalOnnxTensor,
-  OnnxAttribute,
-  OnnxGraph,
-  OnnxNode,
-  OnnxTensor,
-  OnnxType,
-  OnnxValue,
+import {
+  type ExternalOnnxTensor,
+  KERNEL_DOMAIN,
+  type OnnxAttribute,
+  type OnnxGraph,
+  type OnnxNode,
+  type OnnxTensor,
+  type OnnxType,
+  type OnnxValue,
 } from './proto.js';
 
 const MICROSOFT_OPS = new Set([
@@ -201,6 +202,18 @@ export class OnnxGraphBuilder {
     return this.op('Transpose', [value], { perm });
   }
 
+  /** alpha · op(a) op(b) + addend by a kernel of our own, in one of its arithmetics. The addend has the shape of the result. */
+  product(
+    a: string,
+    b: string,
+    arithmetic: number,
+    { transA = false, transB = false, alpha = 1, addend }: ProductFlags,
+  ): string {
+    const inputs = addend === undefined ? [a, b] : [a, b, addend];
+    const attributes = { arithmetic, alpha: { float: alpha }, transA: Number(transA), transB: Number(transB) };
+    return this.ops('Product', inputs, 1, attributes, KERNEL_DOMAIN)[0]!;
+  }
+
   /** alpha · op(a) op(b), batched, where op transposes the last two axes if its flag is set. */
   matmul(a: string, b: string, { transA = false, transB = false, alpha = 1, ranks }: MatmulFlags = {}): string {
     if (!transA && !transB && alpha === 1) return this.op('MatMul', [a, b]);
@@ -263,10 +276,17 @@ function lastLeavesFirst(nodes: readonly OnnxNode[]): OnnxNode[] {
   return [...nodes.filter((node) => !isLeaf(node)), ...nodes.filter(isLeaf).reverse()];
 }
 
-export interface MatmulFlags {
+interface Flags {
   readonly transA?: boolean;
   readonly transB?: boolean;
   readonly alpha?: number;
+}
+
+interface ProductFlags extends Flags {
+  readonly addend?: string;
+}
+
+export interface MatmulFlags extends Flags {
   /** Numbers of axes of the two operands. Default: both are matrices. */
   readonly ranks?: readonly [number, number];
 }

@@ -1,6 +1,7 @@
 import { type GraphNode, isOp, specOf, type Value } from '../../graph/node.js';
 import { sameShape, sizeOf } from '../../shape.js';
 import type { Lowering, LoweringRules } from './lowering.js';
+import { arithmeticOf, type ProductSize } from './own-products.js';
 
 /** A matrix product, as `FusedMatMul` and `Gemm` compute it. */
 export interface Product {
@@ -64,6 +65,21 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
     return lowering.convert(builder.reshape(result, shape), compute, dtype);
   }
   const few = lowering.target.standard ? undefined : rowsOverTallWeight({ a, b, transA, transB });
+  const [x, y] = [specOf(a).shape, specOf(b).shape];
+  const size = {
+    // One matrix on the right: all rows of a batch are rows of one product.
+    rows: y.length === 2 && !transA ? sizeOf(shape) / shape.at(-1)! : shape.at(-2)!,
+    summed: x.at(transA ? -2 : -1)!,
+    columns: shape.at(-1)!,
+    transA,
+    hasMatrix: x.length === 2 || y.length === 2,
+  };
+  const arithmetic = compute === 'float32' ? arithmeticOf(lowering.target.products, size) : undefined;
+  if (arithmetic !== undefined) {
+    const times = (rows: string) => builder.product(rows, right, arithmetic, { transA, transB, alpha });
+    const hasRows = !transA && y.length === 2;
+    return lowering.convert(hasRows ? builder.byRows(left, shape, times) : times(left), compute, dtype);
+  }
   const rows = few !== undefined && few <= MOST_ROWS_OVER_PACKED && lowering.isConstant(b) ? undefined : few;
   if (rows === undefined) {
     const ranks = [specOf(a).shape.length, specOf(b).shape.length] as const;
@@ -76,6 +92,13 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
   // One row is a column lying down.
   const turned = rows === 1 ? result : builder.shaped(builder.transpose(result, [1, 0]), [rows, shape.at(-1)!]);
   return lowering.convert(builder.reshape(turned, shape), compute, dtype);
+}
+
+/** The size of Aᵀ B of all rows of both, whatever axes they are in. */
+export function stackedSize(product: GraphNode<'matmul'>): ProductSize {
+  const [a, b] = product.inputs.map((input) => specOf(input).shape);
+  const [rows, columns] = [a!.at(-1)!, b!.at(-1)!];
+  return { rows, summed: sizeOf(a!) / rows, columns, transA: true, hasMatrix: true };
 }
 
 /** The rows of `x` in all its axes, in a product with one matrix. `Gemm` transposes, but knows two axes only. */
@@ -121,7 +144,12 @@ export const productRules = {
       const columns = shape.at(-1)!;
       return lowering.builder.reshape(lowering.name(input), [sizeOf(shape) / columns, columns]);
     });
-    const result = lowering.builder.matmul(a!, b!, { transA: true });
+    const size = stackedSize(product);
+    const arithmetic = arithmeticOf(lowering.target.products, size);
+    const result =
+      arithmetic === undefined
+        ? lowering.builder.matmul(a!, b!, { transA: true })
+        : lowering.builder.product(a!, b!, arithmetic, { transA: true });
     return [node.attributes.keepDims ? lowering.builder.reshape(result, node.outputs[0]!.shape) : result];
   },
   max: reduction('ReduceMax'),

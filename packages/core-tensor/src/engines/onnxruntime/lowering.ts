@@ -11,6 +11,7 @@ import { productRules } from './lower-products.js';
 import { randomBits } from './lower-random.js';
 import { matmulFusions } from './matmul-fusions.js';
 import { inputName, onnxTypeOf, outputName } from './onnx-values.js';
+import type { ProductKernels } from './own-products.js';
 import { type OnnxGraph, onnxTypes } from './proto.js';
 import { residualNorms, rotatedQueries } from './row-fusions.js';
 import { isRead } from './uses.js';
@@ -42,6 +43,8 @@ export interface LoweringTarget {
   readonly windowedAttention: boolean;
   /** Whether MLAS computes, ONNX Runtime's own library for CPUs: its habits decide how one row is best multiplied. */
   readonly mlas: boolean;
+  /** Kernels of our own that multiply; undefined where ONNX Runtime does. */
+  readonly products?: ProductKernels;
   /** Rules in place of the common ones. */
   readonly rules: Partial<LoweringRules>;
   /** Fused kernels there are nodes for, by name. */

@@ -47,7 +47,7 @@ export type OnnxAttribute =
 
 export interface OnnxNode {
   readonly op: string;
-  /** Operator set the op belongs to: `''` (ONNX itself, the default) or `'com.microsoft'`. */
+  /** Operator set the op belongs to: `''` (ONNX itself, the default), `'com.microsoft'` or `KERNEL_DOMAIN`. */
   readonly domain?: string;
   readonly name?: string;
   /** Names of the values read; `''` leaves an optional input out. */
@@ -72,11 +72,15 @@ export interface OnnxGraph {
   readonly initializers?: Readonly<Record<string, OnnxTensor | ExternalOnnxTensor>>;
 }
 
+/** The domain of the kernels of our own (packages/core-tensor/native). */
+export const KERNEL_DOMAIN = 'posttrain';
+
 /** onnxruntime 1.30 loads opsets up to 26; 21 (with IR version 10) has every op the engine emits and loads in older ones. */
 const irVersion = 10;
 const opsets = [
   { domain: '', version: 21 },
   { domain: 'com.microsoft', version: 1 },
+  { domain: KERNEL_DOMAIN, version: 1 },
 ];
 
 /** The bytes of a `ModelProto` holding `graph`; `metadata` becomes its `metadata_props`. */

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { onnxruntimeEnvironment } from './native/environment.js';
+import { loadKernels } from './native/kernels.js';
 import { NativeSession, type PackedInitializers, type Provider, type SessionOptions } from './native/session.js';
-import { encodeModel, type OnnxGraph } from './proto.js';
+import { encodeModel, KERNEL_DOMAIN, type OnnxGraph } from './proto.js';
 
 /** A session and the number of executables that hold it. */
 interface Shared {
@@ -59,14 +60,19 @@ export class SessionCache {
   }
 
   async #create(
-    { inputs, outputs }: OnnxGraph,
+    { nodes, inputs, outputs }: OnnxGraph,
     model: Uint8Array,
     provider: Provider | undefined,
     packed?: PackedInitializers,
   ): Promise<NativeSession> {
     const environment = await onnxruntimeEnvironment();
     const names = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) };
-    const options = { ...this.#options, ...(provider ? { provider } : {}) };
+    const kernels = nodes.some(({ domain }) => domain === KERNEL_DOMAIN) ? await loadKernels() : undefined;
+    const options = {
+      ...this.#options,
+      ...(provider ? { provider } : {}),
+      ...(kernels && 'domain' in kernels ? { kernels: kernels.domain } : {}),
+    };
     return NativeSession.create(environment, model, names, options, packed);
   }
 

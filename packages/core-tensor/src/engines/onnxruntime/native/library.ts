@@ -31,6 +31,7 @@ const FUNCTIONS = {
   setSessionGraphOptimizationLevel: [23, 'void *options, int level'],
   setIntraOpNumThreads: [24, 'void *options, int count'],
   setInterOpNumThreads: [25, 'void *options, int count'],
+  addCustomOpDomain: [28, 'void *options, void *domain'],
   createTensorAsOrtValue: [48, 'void *allocator, void *shape, size_t rank, int type, _Out_ void **value'],
   createTensorWithDataAsOrtValue: [
     49,
@@ -95,6 +96,8 @@ export type OrtApi = { readonly [Name in keyof typeof FUNCTIONS]: Call } & {
   texts(texts: readonly string[]): NativeTexts;
   /** The addresses in an array of addresses. */
   pointersAt(address: Pointer, count: number): Pointer[];
+  /** The table of functions. */
+  readonly table: Pointer;
   /** The version of the library. */
   readonly version: string;
   /** The folder that the library is in. */
@@ -174,6 +177,7 @@ function bind(koffi: typeof import('koffi')['default'], { path, root }: LibraryP
     ...releases,
     // A library that nothing refers to is unloaded, and functions found by address do not count.
     library,
+    table: table as Pointer,
     version,
     folder: dirname(path),
     root,

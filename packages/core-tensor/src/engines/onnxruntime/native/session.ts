@@ -27,6 +27,8 @@ export interface SessionOptions {
   readonly profile?: string;
   /** What runs the nodes; the CPU is always there for those that it cannot run. */
   readonly provider?: Provider;
+  /** The domain of the kernels of our own, for a graph that has their operators. */
+  readonly kernels?: Pointer;
   /** Records which provider runs which node, for `assignment`. */
   readonly recordAssignment?: boolean;
   /** A failure is expected and nothing is logged. */
@@ -173,7 +175,7 @@ export class NativeSession {
 
 function sessionOptions(
   api: OrtApi,
-  { threads, profile, provider, recordAssignment, isQuiet }: SessionOptions,
+  { threads, profile, provider, kernels, recordAssignment, isQuiet }: SessionOptions,
   isRepeated: boolean,
 ): Pointer {
   const options = api.make('createSessionOptions');
@@ -191,6 +193,7 @@ function sessionOptions(
   if (profile !== undefined) api.enableProfiling(options, profile);
   if (recordAssignment) api.addSessionConfigEntry(options, 'session.record_ep_graph_assignment_info', '1');
   try {
+    if (kernels !== undefined) api.addCustomOpDomain(options, kernels);
     provider?.append(api, options);
   } catch (error) {
     api.releaseSessionOptions(options);

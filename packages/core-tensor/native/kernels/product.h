@@ -1,0 +1,85 @@
+// Products of float32 matrices, tile by tile: y = alpha * op(a) op(b) + addend.
+#ifndef POSTTRAIN_PRODUCT_H
+#define POSTTRAIN_PRODUCT_H
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define POSTTRAIN_X86 1
+#define TARGET(features) __attribute__((target(features)))
+#endif
+
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+// How matrices are packed. A panel of `lines` lines (rows of a, columns of b) is [k][lines]: one 32-bit word a line and step of k,
+// a float32 or two bfloat16 of neighbouring k. Tile processors want the left side as rows instead: [lines][k].
+typedef struct {
+  const float *data;
+  ptrdiff_t line_stride;  // from one line to the next
+  ptrdiff_t k_stride;     // from one k to the next; one of the two strides is 1
+  float scale;
+} Side;
+
+// Packs lines [0, lines) of k [0, steps) into a panel that is `width` lines wide; lines beyond are zeros.
+typedef void (*PackPanel)(const Side *side, long lines, long width, long steps, void *panel);
+
+// One tile: dst[m][n] = a_panel · b_panel + src, where src may be null or dst itself.
+typedef struct {
+  long words;  // of k, 32 bits each
+  const void *a_panel, *b_panel;
+  const float *src;
+  float *dst;
+  ptrdiff_t stride;  // of src and dst, from row to row
+  long m, n;
+  // What to have in the cache by the next tiles: as many cache lines from each as there are words.
+  const char *soon[2];
+} TileWork;
+
+typedef void (*Tile)(const TileWork *work);
+
+typedef struct {
+  const char *name;
+  int rows, columns;   // of a tile
+  int steps_per_word;  // 1: float32; 2: bfloat16
+  int word_multiple;   // a panel's words are padded to this many
+  PackPanel pack_a, pack_b;
+  Tile tile;
+} Arithmetic;
+
+// The ways to multiply, by position (plain, avx2, avx512, avx512bf16, amx: what graphs say) and by name; null where this
+// processor, or this build, has it not.
+enum { ARITHMETICS = 5 };
+const Arithmetic *arithmetic_at(int position);
+const Arithmetic *arithmetic_named(const char *name);
+// The one that is used: `bfloat16` asks for bfloat16 factors where those are faster than float32 here.
+const Arithmetic *fastest_arithmetic(int bfloat16);
+
+extern const Arithmetic plain_arithmetic;
+#ifdef POSTTRAIN_X86
+extern const Arithmetic avx2_arithmetic, avx512_arithmetic, avx512bf16_arithmetic, amx_arithmetic;
+#endif
+
+// Runs work(data, 0) … work(data, count - 1), in any order and at the same time.
+typedef void (*ParallelFor)(void *context, void (*work)(void *data, size_t index), size_t count, void *data);
+
+typedef struct {
+  const float *a, *b, *addend;  // addend may be null, or y
+  float *y;
+  long m, n, k;
+  int transpose_a, transpose_b;
+  float alpha;
+  // Batches: where matrix i of each side begins, in elements; null for one matrix.
+  long batch;
+  const ptrdiff_t *a_offsets, *b_offsets;
+} Product;
+
+// 0, or 1 where there was no memory.
+int multiply(const Arithmetic *arithmetic, const Product *product, ParallelFor parallel, void *context);
+
+static inline long least(long a, long b) { return a < b ? a : b; }
+static inline long rounded_up(long a, long to) { return (a + to - 1) / to * to; }
+#endif

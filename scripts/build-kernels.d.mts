@@ -1,0 +1,2 @@
+export const library: string;
+export function buildKernels(): string;
