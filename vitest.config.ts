@@ -20,6 +20,7 @@ const isolated = [
   'packages/training/test/webgpu.test.ts',
   // What is alive in memory.
   'packages/core-tensor/test/optim-memory.test.ts',
+  'packages/core-tensor/test/tfjs.test.ts',
 ];
 for (const file of isolated) {
   if (!existsSync(new URL(file, import.meta.url))) throw new Error(`vitest.config.ts: isolated ${file} is not there`);
