@@ -1,5 +1,5 @@
 // The task of the study, its presets, and what one run of one of them has learnt.
-import { CausalLM, parseModelConfig, Tokenizer, ValueModel } from '@posttrain/lm';
+import { type CausalLM, ValueModel } from '@posttrain/lm';
 import {
   type Annotator,
   type AnyPolicyObjective,
@@ -20,37 +20,7 @@ import {
   withQHeads,
 } from '@posttrain/rl';
 import { predictions, Trainer, type TrainingRow, tokenValues, update } from '@posttrain/training';
-
-export const LETTERS: readonly string[] = [...'abcdefg'];
-const END = LETTERS.length;
-const special = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
-const tokenizer = new Tokenizer({
-  tokenizer: {
-    version: '1.0',
-    added_tokens: [{ ...special, id: END, content: '</s>' }],
-    decoder: { type: 'Fuse' },
-    model: { type: 'BPE', vocab: Object.fromEntries([...LETTERS, '</s>'].map((x, i) => [x, i])), merges: [] },
-  },
-  config: { eos_token: '</s>' },
-});
-const config = parseModelConfig({
-  ...{ model_type: 'llama', vocab_size: END + 1, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1 },
-  ...{ num_attention_heads: 2, max_position_embeddings: 16, initializer_range: 0.2, eos_token_id: END },
-});
-/** A model of one layer with random weights. */
-export const modelOf = (seed: number) => CausalLM.initialize({ config, tokenizer, name: 'letters' }, seed);
-
-/** The share of a completion's letters that are the one asked for: a prompt is that letter, twice. */
-const right = (text: string, letter: string): number =>
-  text.length === 0 ? 0 : [...text].filter((one) => one === letter).length / text.length;
-
-/** A number from 0 to 1 that a text always has and that says nothing of it. */
-function noise(text: string, seed: number): number {
-  let hash = 2166136261 ^ (seed * 7919);
-  for (const letter of text) hash = Math.imul(hash ^ letter.charCodeAt(0), 16777619);
-  hash = Math.imul(hash ^ (hash >>> 15), 2246822519);
-  return ((hash ^ (hash >>> 13)) >>> 0) / 2 ** 32;
-}
+import { LETTERS, modelOf, noise, right } from '../background-rl/letters.js';
 
 /** Steps are paid with the completion. */
 const noStepRewards: Annotator = {

@@ -2,26 +2,11 @@
 // seeds. Cells that `length.json` has are not run again.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
+import type { CausalLM } from '@posttrain/lm';
 import { lengthPenalty, policyObjectives, trainPolicy } from '@posttrain/rl';
+import { LETTERS, modelOf } from '../background-rl/letters.js';
 
-const LETTERS = [...'abcdefg'];
-const END = LETTERS.length;
 const MOST = 10;
-const special = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
-const tokenizer = new Tokenizer({
-  tokenizer: {
-    version: '1.0',
-    added_tokens: [{ ...special, id: END, content: '</s>' }],
-    decoder: { type: 'Fuse' },
-    model: { type: 'BPE', vocab: Object.fromEntries([...LETTERS, '</s>'].map((x, i) => [x, i])), merges: [] },
-  },
-  config: { eos_token: '</s>' },
-});
-const config = parseModelConfig({
-  ...{ model_type: 'llama', vocab_size: END + 1, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1 },
-  ...{ num_attention_heads: 2, max_position_embeddings: 16, initializer_range: 0.2, eos_token_id: END },
-});
 
 /** Right is a completion that has the prompt's letter somewhere and has ended; how long it is does not matter. */
 const isRight = (text: string, letter: string, finishReason: string): number =>
@@ -65,7 +50,7 @@ function armOf({ history }: Awaited<ReturnType<typeof train>>): Arm {
 }
 
 async function cell(seed: number): Promise<Cell> {
-  const model = await CausalLM.initialize({ config, tokenizer, name: 'letters' }, seed);
+  const model = await modelOf(seed);
   const first = await train(model, seed, 90, 0);
   const on = (penalty: number) => train(first.trainer.model, seed + 100, 30, penalty);
   return { before: armOf(first), control: armOf(await on(0)), penalty: armOf(await on(0.3)) };

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { CausalLM } from '@posttrain/lm';
 import { policyObjectives, rollOut, trainPolicy, ttrl, ttrlReport } from '@posttrain/rl';
 import { sft } from '@posttrain/training';
-import { LETTERS, modelOf } from './cells.js';
+import { LETTERS, modelOf } from '../background-rl/letters.js';
 
 /** The prompt is a letter, twice, and the right answer is that letter. */
 const ROWS = LETTERS.map((letter) => ({ prompt: letter + letter, letter }));
