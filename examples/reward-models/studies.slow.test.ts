@@ -70,13 +70,16 @@ it('R1 in small: rules teach the answer, a cold start the form, each reward what
   expect(arms['smaller, distilled'].right).toBeGreaterThan(arms['smaller, RL'].right + 0.3);
 });
 
-it('RLHF in small: people like what PPO makes of a reward model, at a KL that β holds down', async () => {
+it('RLHF in small: people like what PPO makes of a reward model, at a KL that β holds down; a pretraining mix holds what it has read', async () => {
   const arms = await rlhfArms(21);
   const learnt = arms['SFT, RM, PPO'];
   expect(arms.SFT.worth).toBeGreaterThan(arms.base.worth + 0.1);
   expect(learnt['win rate']).toBeGreaterThan(arms.SFT['win rate'] + 0.3);
   expect(learnt.worth).toBeGreaterThan(arms['SFT, RM of a coin, PPO'].worth + 0.2);
   expect(arms['SFT, RM, PPO with β 0.3'].kl).toBeLessThan(learnt.kl - 0.5);
+  const mixed = arms['SFT, RM, PPO with a pretraining mix'];
+  expect(mixed.corpus).toBeLessThan(learnt.corpus - 0.3);
+  expect(mixed['win rate']).toBeGreaterThan(arms.SFT['win rate'] + 0.3);
 });
 
 it('a learned reward model is optimised until what is meant falls, which a KL budget holds up', async () => {
