@@ -1,34 +1,42 @@
-import type { Plot, Report } from '@posttrain/eval';
-import type { Found, StudyRow } from '../reward-models/harness.js';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Plot, Report, ReportSection } from '@posttrain/eval';
+import type { StudyRow } from '../reward-models/harness.js';
 
 const PLOTTED = 'curve: ';
+/** Measures that are plotted, of each study. */
+const BARS = 2;
+/** The run whose curve is plotted. */
+const CURVE = 'one reward model';
 
-/** A study as a page: a table of every stage and measure, and a plot of each measure, or of the curves where there are some. */
-export function reportOf({ name, study, rows }: Found): Report {
-  const own = rows.filter(({ measure }) => !measure.startsWith(PLOTTED));
-  const measures = [...new Set(own.map(({ measure }) => measure))];
-  const curves = curvesOf(rows.filter(({ measure }) => measure.startsWith(PLOTTED)));
+/** `results/NAME.json`. */
+interface Written {
+  readonly title: string;
+  readonly rows: readonly StudyRow[];
+}
+
+/** What is in the folder of results, as a page: a table of every stage and measure, and plots of the first measures, or of the curves where there are some. */
+export function reportOf(folder: string, names: readonly string[]): Report {
   return {
-    title: study.title,
-    subtitle: `npx tsx examples/pipelines/run.ts ${name}: seeds ${(study.seeds ?? [1, 2, 3]).join(', ')}; 95 % intervals over seeds`,
-    sections: [
-      {
-        title: 'Every stage beside the pipeline without it',
-        blocks: [
-          {
-            type: 'table',
-            rows: own.map(({ measure, arm, values, mean, than, apart }) => ({
-              ...{ measure, arm, seeds: values.map((value) => value.toFixed(2)).join(', ') },
-              mean: intervalText(mean),
-              'more than': than ?? '',
-              by: apart ? intervalText(apart) : '',
-            })),
-          },
-        ],
-      },
-      { title: 'Plots', blocks: curves.length > 0 ? curves : measures.map((measure) => barsOf(measure, own)) },
-    ],
+    title: 'Pipelines of several stages',
+    subtitle:
+      'npx tsx examples/pipelines/run.ts: every stage beside the pipeline without it; three seeds, 95 % intervals over seeds',
+    sections: names.map((name) => {
+      return sectionOf(JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as Written);
+    }),
   };
+}
+
+function sectionOf({ title, rows }: Written): ReportSection {
+  const own = rows.filter(({ measure }) => !measure.startsWith(PLOTTED));
+  const measures = [...new Set(own.map(({ measure }) => measure))].slice(0, BARS);
+  const curves = curvesOf(rows.filter(({ measure }) => measure.startsWith(PLOTTED)));
+  const table = own.map(({ measure, arm, values, mean, than, apart }) => ({
+    ...{ measure, arm, seeds: values.map((value) => value.toFixed(2)).join(', '), mean: mean.mean.toFixed(2) },
+    ...{ 'more than': than ?? '', by: apart ? intervalText(apart) : '' },
+  }));
+  const plots = curves.length > 0 ? curves : measures.map((measure) => barsOf(measure, own));
+  return { title, blocks: [{ type: 'table', rows: table }, ...plots] };
 }
 
 const intervalText = ({ mean, low, high }: StudyRow['mean']) =>
@@ -45,7 +53,7 @@ function barsOf(measure: string, rows: readonly StudyRow[]): Plot {
 
 /** The rewards of each curve against the KL from the first policy, a line a seed. */
 function curvesOf(rows: readonly StudyRow[]): Plot[] {
-  const names = [...new Set(rows.map(({ arm }) => arm.split(', step ')[0]!))];
+  const names = rows.length > 0 ? [CURVE] : [];
   const of = (name: string, measure: string) =>
     rows.filter((row) => row.arm.startsWith(`${name}, step `) && row.measure === PLOTTED + measure);
   return names.map((name) => ({

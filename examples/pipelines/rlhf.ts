@@ -2,9 +2,10 @@
 import type { Verifier } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { type CausalLM, LocalScorer, type SequenceClassifier, ValueModel } from '@posttrain/lm';
-import { functionVerifier, policyObjectives, valueModelCritic } from '@posttrain/rl';
+import { functionVerifier, policyObjectives, pretrainingLoss, valueModelCritic } from '@posttrain/rl';
 import {
   baseModel,
+  corpus,
   GENERAL,
   meanOf,
   reinforced,
@@ -25,6 +26,8 @@ export interface RlhfSizes {
   readonly samples: number;
 }
 export const RLHF_SIZES: RlhfSizes = { steps: 40, samples: 24 };
+/** γ: what the language modelling loss of the corpus counts beside PPO's. */
+const MIX = 0.3;
 
 /** log p of each completion under a model, its end included where it has one. */
 async function logProbsOf(model: CausalLM, texts: readonly Said[]) {
@@ -43,6 +46,14 @@ export async function klOf(model: CausalLM, reference: CausalLM, texts: readonly
   return meanOf(own.map((x, i) => x - other[i]!));
 }
 
+/** The mean −log p of a token of what base models read, of rows that this one has not read, in nats. */
+async function unread(model: CausalLM, seed: number) {
+  const scores = await new LocalScorer(model).score(
+    corpus(160, seed + 700).map(({ prompt, completion }) => ({ prompt, continuation: completion })),
+  );
+  return scores.reduce((sum, { logProb }) => sum - logProb, 0) / scores.reduce((sum, { tokens }) => sum + tokens, 0);
+}
+
 /** Every stage beside the pipeline without it. */
 export async function rlhfArms(seed: number, { steps, samples }: RlhfSizes = RLHF_SIZES) {
   const base = await baseModel(seed);
@@ -57,9 +68,10 @@ export async function rlhfArms(seed: number, { steps, samples }: RlhfSizes = RLH
   );
   const judgeOf = async (policy: CausalLM, rows: typeof pairs) =>
     ((await rewardModel(policy, rows, seed)).model as SequenceClassifier).verifier();
-  const learn = async (policy: CausalLM, reward: Verifier, beta = 0.05) => {
+  const learn = async (policy: CausalLM, reward: Verifier, { beta = 0.05, mix = 0 } = {}) => {
     const critic = await valueModelCritic(await ValueModel.fromCausalLM(policy), { learningRate: 5e-3 });
-    const objective = policyObjectives.ppo({ critic, beta });
+    const beside = pretrainingLoss({ rows: corpus(960, seed), coefficient: mix, seed });
+    const objective = { ...policyObjectives.ppo({ critic, beta }), ...(mix > 0 && { beside }) };
     const given = { model: policy, rows: GENERAL, rewards: { reward }, steps, seed, iterationsPerBatch: 2 };
     return (await reinforced({ ...given, objective, maxCompletionLength: 8 })).model;
   };
@@ -74,6 +86,7 @@ export async function rlhfArms(seed: number, { steps, samples }: RlhfSizes = RLH
       'win rate': meanOf(wins),
       worth: meanOf(texts.map(({ text }) => worthOf(text))),
       kl: await klOf(model, demonstrated, texts),
+      corpus: await unread(model, seed),
     };
   };
   const judge = await judgeOf(demonstrated, pairs);
@@ -82,7 +95,8 @@ export async function rlhfArms(seed: number, { steps, samples }: RlhfSizes = RLH
     base: await measured(base),
     SFT: await measured(demonstrated),
     'SFT, RM, PPO': await measured(await learn(demonstrated, judge)),
-    'SFT, RM, PPO with β 0.3': await measured(await learn(demonstrated, judge, 0.3)),
+    'SFT, RM, PPO with β 0.3': await measured(await learn(demonstrated, judge, { beta: 0.3 })),
+    'SFT, RM, PPO with a pretraining mix': await measured(await learn(demonstrated, judge, { mix: MIX })),
     'RM, PPO, no SFT': await measured(await learn(base, await judgeOf(base, pairs))),
     'SFT, RM of a coin, PPO': await measured(await learn(demonstrated, await judgeOf(demonstrated, coin))),
     'SFT, the oracle itself, PPO': await measured(await learn(demonstrated, gold)),

@@ -1,8 +1,9 @@
 /**
  * The pipelines of README.md, three seeds each: `npx tsx examples/pipelines/run.ts [--seed N] [r1 | rlhf | …]`. Prints a table, and writes
- * results/NAME.json and, for what was run, results/NAME.html with the table and a plot. Seeds that are done are kept in runs/; `--seed` does one and
+ * results/NAME.json and, of all that is there, results/report.html with tables and plots. Seeds that are done are kept in runs/; `--seed` does one and
  * writes nothing else, so that the seeds of a study can be run side by side.
  */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { setEngine } from '@posttrain/core-tensor';
@@ -17,6 +18,7 @@ setEngine(onnxruntimeEngine({ threads: 1 }));
 const here = import.meta.dirname;
 const { values, positionals } = parseArgs({ options: { seed: { type: 'string' } }, allowPositionals: true });
 const only = values.seed === undefined ? undefined : Number(values.seed);
-for (const found of await runStudies(here, STUDIES, positionals, only)) {
-  await writeReport(join(here, 'results', `${found.name}.html`), reportOf(found));
-}
+const done = await runStudies(here, STUDIES, positionals, only);
+const results = join(here, 'results');
+const written = Object.keys(STUDIES).filter((name) => existsSync(join(results, `${name}.json`)));
+if (done.length > 0) await writeReport(join(results, 'report.html'), reportOf(results, written));

@@ -58,7 +58,10 @@ async function formatTuned(seed: number): Promise<CausalLM> {
   return tuned(model, rows, seed, { epochs: 3, learningRate: 5e-3 });
 }
 
-/** How often the answer is right from the start, behind a planted error, and behind two right letters; and how often it is thought over. */
+/**
+ * How often the answer is right from the start, behind a planted error, behind one and `<|reflect|>` (where restarts begin), and behind two right letters; and
+ * how often it is thought over.
+ */
 async function measured(model: CausalLM, seed: number, samples: number) {
   const random = createRandom(seed, 'planted');
   const from = async (startOf: (task: Task) => string, at: number) => {
@@ -88,9 +91,11 @@ async function measured(model: CausalLM, seed: number, samples: number) {
     return `${CONTINUE}${steps[0]}${CONTINUE}${wrong}`;
   };
   const [start, behindGood, behindBad] = [await from(() => '', 0), await from(good, 1), await from(bad, 2)];
+  const told = await from((task) => bad(task) + REFLECT, 3);
   return {
     right: start.right,
     'right behind an error': behindBad.right,
+    'right behind an error, told to reflect': told.right,
     'right behind right steps': behindGood.right,
     'thought over': meanOf(start.texts.map((text) => Number(text.includes(REFLECT)))),
     'thought over behind an error': meanOf(behindBad.texts.map((text) => Number(text.startsWith(REFLECT)))),
@@ -106,7 +111,8 @@ export async function satoriArms(seed: number, { steps, samples }: SatoriSizes =
     const random = createRandom(seed, 'coin');
     const rows: RowSource<Task> = restartBuffer(REASONING, {
       ...{ stepTokens: RING.map(idOf), append: [idOf(REFLECT)], probability, seed, capacity: 128 },
-      isRight: ({ rewards }) => rewards!.satori! >= -0.5 - bonus && rewards!.satori! > -1 + 0.5 * bonus,
+      // What is right is paid 0 or more, what is wrong -1 or less, with any bonus.
+      isRight: ({ rewards }) => rewards!.satori! >= 0,
     });
     const critic = await valueModelCritic(await ValueModel.fromCausalLM(policy), { learningRate: 5e-3 });
     const { model } = await reinforced({

@@ -34,9 +34,9 @@ export const STUDIES: Readonly<Record<string, Study>> = {
   },
   rlhf: {
     title: 'SFT, reward model, PPO',
-    measures: ['win rate', 'worth', 'kl'],
+    measures: ['win rate', 'worth', 'kl', 'corpus'],
     base: 'SFT',
-    beside: { 'SFT, RM, PPO': 'SFT, RM of a coin, PPO' },
+    beside: { 'SFT, RM, PPO': 'SFT, RM of a coin, PPO', 'SFT, RM, PPO with a pretraining mix': 'SFT, RM, PPO' },
     sources: sources('rlhf.ts'),
     seeds,
     arms: (seed) => rlhfArms(seed),
@@ -55,7 +55,7 @@ export const STUDIES: Readonly<Record<string, Study>> = {
   satori: {
     title: 'Satori in small',
     measures: [
-      ...['right', 'right behind an error', 'right behind right steps'],
+      ...['right', 'right behind an error', 'right behind an error, told to reflect', 'right behind right steps'],
       ...['thought over', 'thought over behind an error'],
     ],
     base: 'RL',

@@ -88,7 +88,9 @@ export async function runStudies(
     );
     const file = join(folder, 'results', `${name}.json`);
     mkdirSync(join(folder, 'results'), { recursive: true });
-    await writeFile(file, `${JSON.stringify({ title, base, seeds, rows }, rounded, 2)}\n`);
+    const lines = rows.map((row) => JSON.stringify(row, rounded)).join(',\n');
+    const head = JSON.stringify({ title, base, seeds }).slice(0, -1);
+    await writeFile(file, `${head}, "rows": [\n${lines}\n]}\n`);
     all.push({ name, study, rows });
   }
   return all;
