@@ -24,6 +24,11 @@ beforeAll(() => {
   ]) {
     cpSync(join(root, path), join(checkout, path), { recursive: true });
   }
+  // A row that is still to be made, whichever of the others are.
+  const coverage = join(checkout, 'docs/coverage.json');
+  const row = '{ "id": "B99", "name": "A method", "package": "rl", "status": "not implemented" },';
+  const rows = readFileSync(coverage, 'utf8').replace(/(?=^ {4}\{ "id": "B1",)/m, `    ${row}\n`);
+  writeFileSync(coverage, rows);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -61,7 +66,7 @@ describe('kinds', () => {
 
 describe('a method in the repository', () => {
   it('is a file, an export, cases in the table of its kind, a script, a row and a changeset', () => {
-    const { changes, next } = layOut('advantage', 'median-baseline', { repository: checkout, row: 'B2' });
+    const { changes, next } = layOut('advantage', 'median-baseline', { repository: checkout, row: 'B99' });
     const of = (path: string) => changes.find((one) => one.path === join(checkout, path))!;
     const method = of('packages/rl/src/advantage/median-baseline.ts');
     expect(method.before).toBeUndefined();
@@ -82,7 +87,7 @@ describe('a method in the repository', () => {
       /^---\n"@posttrain\/rl": patch\n---\n\n`medianBaseline`: /,
     );
     const rows = JSON.parse(of('docs/coverage.json').text) as { methods: { id: string }[] };
-    expect(rows.methods.find(({ id }) => id === 'B2')).toMatchObject({
+    expect(rows.methods.find(({ id }) => id === 'B99')).toMatchObject({
       ...{ package: 'rl', status: 'partial', export: 'medianBaseline', test: 'packages/rl/test/kits.test.ts' },
     });
     expect(changes).toHaveLength(6);
