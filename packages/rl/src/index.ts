@@ -281,7 +281,7 @@ export { type TdLambda, type TdLambdaOptions, type TdStep, tdLambda } from './td
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
 export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
-export { type AccuracyFilter, type DynamicSampling, hasSpread } from './training/dynamic-sampling.js';
+export { type AccuracyFilter, type DynamicSampling, hasSpread, teaches } from './training/dynamic-sampling.js';
 export { type FailureAwarePairsOptions, failureAwarePairs } from './training/failure-aware-pairs.js';
 export { hintOfName } from './training/hint-of-name.js';
 export { type NashMdCompletionsOptions, nashMdCompletions } from './training/nash-md-completions.js';

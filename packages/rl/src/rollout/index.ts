@@ -32,7 +32,7 @@ export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } fro
 export type { ParseErrorPolicy } from './parse-errors.js';
 export { type PartialRolloutsOptions, partialRollouts } from './partial-rollouts.js';
 export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './play.js';
-export { policyVersion, type VersionSpan, versionSpans } from './policy-version.js';
+export { policyVersion, stalenessMetrics, type VersionSpan, versionSpans } from './policy-version.js';
 export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './prioritized-replay.js';
 export { type ReconcileTurnsOptions, reconcileTurns, type TurnRecord, type TurnSequence } from './reconcile-turns.js';
 export { type RestartBufferOptions, restartBuffer } from './restart-buffer.js';
