@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { METHODS } from './arms.js';
 import { runMerged } from './merged.js';
 import { BUDGETS, type PrivateRun, runPersonal, runPrivate, tableOfBudgets } from './personal.js';
+import { type PretrainingRun, runPretraining, tableOfPretraining } from './pretraining.js';
 import { type Times, withTables } from './report.js';
 import { type Cell, RATES, runCell, SEEDS, SWEEP_SEED } from './study.js';
 import { splitOf } from './tasks.js';
@@ -64,5 +65,15 @@ describe('every PEFT method on one task', () => {
       expect(spent).toBeGreaterThan(0.98 * (budget as number));
       expect(stepsLeft).toBe(0);
     }
+  });
+
+  it('trains from nothing by projected gradients, and is in the README as it came out', async () => {
+    const runs = JSON.parse(read('results/pretraining.json')) as PretrainingRun[];
+    expect(read('README.md')).toContain(tableOfPretraining(runs));
+    const small = { steps: 2, batchSize: 2, tokens: 16, held: 2 };
+    const run = await runPretraining({ arm: 'galore', rate: 1e-2, seed: 1 }, small);
+    const { trained, moments } = runs.find(({ arm }) => arm === 'galore')!;
+    expect(run).toMatchObject({ trained, moments });
+    expect(run.loss).toBeGreaterThan(0);
   });
 });

@@ -1,4 +1,5 @@
 /** The tables and the picture of the study, of its cells. */
+import { readFileSync } from 'node:fs';
 import { BASE } from './arms.js';
 import { type Cell, type Part, SEEDS, SWEEP_SEED } from './study.js';
 
@@ -136,4 +137,14 @@ export function withTables(readme: string, cells: readonly Cell[], times: Times)
   const [old, after] = rest.split(END) as [string, string?];
   const between = old.slice(old.indexOf('![accuracy'), old.indexOf('| arm | by |'));
   return `${before}${START}\n${table(cells, times)}\n\n${between}${tableOfSkip(cells)}\n${END}${after}`;
+}
+
+/** What a file of results holds, or `nothing` where there is no file. */
+export function readOr<T>(file: string, nothing: T): T {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as T;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return nothing;
+    throw error;
+  }
 }

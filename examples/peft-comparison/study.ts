@@ -86,7 +86,7 @@ async function measure({ trainer, adapter }: Trained, base: CausalLM, part: Part
 }
 
 /** What is trained, what is frozen beside the base, and what the optimizer keeps, in numbers. */
-function countsOf({ model, adapter, optimizer = adamW() }: ArmStart) {
+export function countsOf({ model, adapter, optimizer = adamW() }: ArmStart) {
   const all = adapter ? adapter.parameters : model.weights;
   const trained = Object.entries(all).filter(([name, value]) => optimizer.trains?.(name, value) ?? true);
   const numbers = (value: unknown): number => {
