@@ -18,7 +18,7 @@ export const SEEDS = [2, 3, 4];
 /** `before` by labels is the comparison; of `skip`, which is half known, reinforcement is compared with labels. */
 export type Part = 'before' | 'skip_sft' | 'skip_grpo';
 export const RATES: Readonly<Record<Part, readonly number[]>> = {
-  before: [1e-3, 4e-3, 1.6e-2, 6.4e-2, 2.56e-1],
+  before: [1e-3, 4e-3, 1.6e-2, 6.4e-2, 2.56e-1, 1.024],
   skip_sft: [1e-3, 1e-2, 1e-1],
   skip_grpo: [1e-3, 1e-2, 1e-1],
 };
