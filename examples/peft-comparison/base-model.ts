@@ -6,7 +6,8 @@ import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
 import { sft } from '@posttrain/training';
 import { corpus } from './tasks.js';
 
-const CONFIG = {
+/** Its config.json. */
+export const CONFIG = {
   ...{ model_type: 'qwen2', vocab_size: 103, hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2 },
   ...{ num_attention_heads: 4, max_position_embeddings: 64, initializer_range: 0.08, eos_token_id: 5 },
   tie_word_embeddings: false,

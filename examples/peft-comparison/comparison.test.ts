@@ -6,7 +6,8 @@ import { peftMethods } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { METHODS } from './arms.js';
 import { runMerged } from './merged.js';
-import { runPersonal } from './personal.js';
+import { BUDGETS, type PrivateRun, runPersonal, runPrivate, tableOfBudgets } from './personal.js';
+import { type PretrainingRun, runPretraining, tableOfPretraining } from './pretraining.js';
 import { type Times, withTables } from './report.js';
 import { type Cell, RATES, runCell, SEEDS, SWEEP_SEED } from './study.js';
 import { splitOf } from './tasks.js';
@@ -52,5 +53,27 @@ describe('every PEFT method on one task', () => {
   it('keeps users apart: no bit of one is changed by what another is trained on', async () => {
     const run = await runPersonal(1, { pretrainSteps: 1, steps: 2, candidates: 8 });
     expect(run).toMatchObject({ changedBits: 0, changedBitsInOnePass: 0 });
+  });
+
+  it('spends what a budget of privacy has and no more, and is in the README as it came out', async () => {
+    const { budgets } = JSON.parse(read('results/personal.json')) as { budgets: PrivateRun[] };
+    expect(read('README.md')).toContain(tableOfBudgets(budgets));
+    expect(budgets).toHaveLength(BUDGETS.length * SEEDS.length);
+    const run = await runPrivate(1, 8, { pretrainSteps: 1, steps: 2, batchSize: 4, candidates: 8, held: 64 });
+    for (const { budget, spent, stepsLeft } of [run, ...budgets.filter(({ noise }) => noise)]) {
+      expect(spent).toBeLessThanOrEqual(budget as number);
+      expect(spent).toBeGreaterThan(0.98 * (budget as number));
+      expect(stepsLeft).toBe(0);
+    }
+  });
+
+  it('trains from nothing by projected gradients, and is in the README as it came out', async () => {
+    const runs = JSON.parse(read('results/pretraining.json')) as PretrainingRun[];
+    expect(read('README.md')).toContain(tableOfPretraining(runs));
+    const small = { steps: 2, batchSize: 2, tokens: 16, held: 2 };
+    const run = await runPretraining({ arm: 'galore', rate: 1e-2, seed: 1 }, small);
+    const { trained, moments } = runs.find(({ arm }) => arm === 'galore')!;
+    expect(run).toMatchObject({ trained, moments });
+    expect(run.loss).toBeGreaterThan(0);
   });
 });

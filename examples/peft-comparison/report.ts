@@ -1,4 +1,5 @@
 /** The tables and the picture of the study, of its cells. */
+import { readFileSync } from 'node:fs';
 import { BASE } from './arms.js';
 import { type Cell, type Part, SEEDS, SWEEP_SEED } from './study.js';
 
@@ -108,11 +109,23 @@ export function picture(cells: readonly Cell[]): string {
   const ticks = Array.from({ length: most + 1 }, (_, i) =>
     text([x(10 ** i), HEIGHT - BOTTOM + 18], i < 4 ? String(10 ** i) : `10^${i}`, 'text-anchor="middle"'),
   );
+  // Names that would cover another are left to the circle's title, and to the table.
+  const taken: (readonly [from: number, to: number, y: number])[] = [];
+  const name = (arm: string, at: readonly [number, number]) => {
+    const width = 5.5 * arm.length;
+    const isLeft = at[0] + 5 + width > WIDTH;
+    const from = isLeft ? at[0] - 5 - width : at[0] + 5;
+    const isFree = taken.every(([a, b, other]) => Math.abs(other - at[1]) > 9 || from > b || from + width < a);
+    if (!isFree) return '';
+    taken.push([from, from + width, at[1]]);
+    const anchor = isLeft ? ' text-anchor="end"' : '';
+    return text([at[0] + (isLeft ? -5 : 5), at[1] - 4], arm.toLowerCase(), `font-size="9" fill="#333"${anchor}`);
+  };
   const marks = points.map(({ arm, trained, mean, half }) =>
     [
       line(x(trained), y(mean - half), x(trained), y(mean + half), '#9bb8d9'),
-      `<circle cx="${x(trained).toFixed(1)}" cy="${y(mean).toFixed(1)}" r="3.5" fill="#1f5fa8"/>`,
-      text([x(trained) + 5, y(mean) - 4], arm.toLowerCase(), 'font-size="9" fill="#333"'),
+      `<circle cx="${x(trained).toFixed(1)}" cy="${y(mean).toFixed(1)}" r="3.5" fill="#1f5fa8"><title>${arm}</title></circle>`,
+      name(arm, [x(trained), y(mean)]),
     ].join(''),
   );
   return [
@@ -136,4 +149,14 @@ export function withTables(readme: string, cells: readonly Cell[], times: Times)
   const [old, after] = rest.split(END) as [string, string?];
   const between = old.slice(old.indexOf('![accuracy'), old.indexOf('| arm | by |'));
   return `${before}${START}\n${table(cells, times)}\n\n${between}${tableOfSkip(cells)}\n${END}${after}`;
+}
+
+/** What a file of results holds, or `nothing` where there is no file. */
+export function readOr<T>(file: string, nothing: T): T {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as T;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return nothing;
+    throw error;
+  }
 }

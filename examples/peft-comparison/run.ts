@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { BASE, FULL, METHODS } from './arms.js';
-import { bestRate, picture, type Times, table, tableOfSkip, withTables } from './report.js';
+import { bestRate, picture, readOr, type Times, table, tableOfSkip, withTables } from './report.js';
 import { type Cell, type Part, RATES, runCell, SEEDS, SIZE, SWEEP_SEED } from './study.js';
 
 const FOLDER = join(import.meta.dirname, 'results');
@@ -55,13 +55,4 @@ async function run(key: Pick<Cell, 'part' | 'arm' | 'rate' | 'seed'>): Promise<v
   console.log(`${key.part} ${key.arm} ${key.rate} seed ${key.seed}: ${result} (${seconds} s)`);
   writeFileSync(`${FILE}.tmp`, `[\n${cells.map((one) => ` ${JSON.stringify(one)}`).join(',\n')}\n]\n`);
   renameSync(`${FILE}.tmp`, FILE);
-}
-
-function readOr<T>(file: string, nothing: T): T {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')) as T;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return nothing;
-    throw error;
-  }
 }

@@ -18,7 +18,7 @@ export const SEEDS = [2, 3, 4];
 /** `before` by labels is the comparison; of `skip`, which is half known, reinforcement is compared with labels. */
 export type Part = 'before' | 'skip_sft' | 'skip_grpo';
 export const RATES: Readonly<Record<Part, readonly number[]>> = {
-  before: [1e-3, 4e-3, 1.6e-2, 6.4e-2, 2.56e-1],
+  before: [1e-3, 4e-3, 1.6e-2, 6.4e-2, 2.56e-1, 1.024],
   skip_sft: [1e-3, 1e-2, 1e-1],
   skip_grpo: [1e-3, 1e-2, 1e-1],
 };
@@ -86,7 +86,7 @@ async function measure({ trainer, adapter }: Trained, base: CausalLM, part: Part
 }
 
 /** What is trained, what is frozen beside the base, and what the optimizer keeps, in numbers. */
-function countsOf({ model, adapter, optimizer = adamW() }: ArmStart) {
+export function countsOf({ model, adapter, optimizer = adamW() }: ArmStart) {
   const all = adapter ? adapter.parameters : model.weights;
   const trained = Object.entries(all).filter(([name, value]) => optimizer.trains?.(name, value) ?? true);
   const numbers = (value: unknown): number => {
