@@ -2,6 +2,7 @@ export { type BemaOptions, bema } from './averaging/bema.js';
 export { type EmaOptions, ema } from './averaging/ema.js';
 export type { Averages, AveragingContext, WeightAverage } from './averaging/weight-average.js';
 export { type AGemResult, type AGemRuleOptions, aGem, aGemRule } from './continual/a-gem.js';
+export type { NextAdapter, NextPrompt } from './continual/adapter-methods.js';
 export type {
   ContinualMethod,
   ContinualStage,

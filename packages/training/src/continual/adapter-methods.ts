@@ -8,7 +8,7 @@ import { oLora } from './o-lora.js';
 // Methods of continual learning that train an adapter of its own for every task.
 
 /** How a stream goes on with another adapter. */
-interface NextAdapter {
+export interface NextAdapter {
   /** The model with the adapter in its weights, and a new adapter that changes nothing yet, for the task `index`. */
   readonly next: (
     learnt: { readonly model: CausalLM; readonly adapter: TrainableAdapter },
@@ -17,7 +17,7 @@ interface NextAdapter {
 }
 
 /** How a stream of prompts goes on. */
-interface NextPrompt {
+export interface NextPrompt {
   /** The adapter of the task `index`, whose prompt stands before those of the adapter of the task before. */
   readonly next: (
     learnt: { readonly model: CausalLM; readonly adapter: TrainableAdapter },
