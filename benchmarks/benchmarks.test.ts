@@ -2,7 +2,20 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import {
+  type Adapter,
+  adapterFor,
+  CausalLM,
+  ModelRunner,
+  NO_ADAPTER,
+  parseModelConfig,
+  Tokenizer,
+} from '@posttrain/lm';
+import type { PeftAdapter } from '@posttrain/peft';
 import { describe, expect, it } from 'vitest';
+import { ADAPTER_KINDS, adapterOfKind, inputsOfKind } from './adapter-kinds.js';
 import { MODEL_CONFIGS } from './cases.js';
 import { largestDifference, median, ratioOf } from './compare.js';
 import { fitPowerLaw } from './fit.js';
@@ -182,4 +195,52 @@ describe('the PTX product, run by an emulator of the instructions it uses', () =
 it('rounds to bfloat16 to nearest even', () => {
   const bits = toBfloat16(Float32Array.of(1, -2.5, 1 + 2 ** -8, 1 + 3 * 2 ** -8));
   expect(Array.from(bits, fromBfloat16)).toEqual([1, -2.5, 1, 1 + 2 ** -6]);
+});
+
+describe('every PEFT method', () => {
+  it('gets in one pass with rows of LoRA and of the base what each gets alone', async () => {
+    setEngine(onnxruntimeEngine({ threads: 1 }));
+    // Of sizes that 64 divides, with biases for BitFit.
+    const config = parseModelConfig({
+      ...{ model_type: 'qwen2', vocab_size: 128, hidden_size: 64, intermediate_size: 128, num_hidden_layers: 1 },
+      ...{ num_attention_heads: 2, num_key_value_heads: 2, max_position_embeddings: 64, initializer_range: 0.2 },
+    });
+    const tokenizer = new Tokenizer({
+      tokenizer: { version: '1.0', added_tokens: [], model: { type: 'BPE', vocab: { a: 0, b: 1 }, merges: [] } },
+    });
+    const model = await CausalLM.initialize({ config, tokenizer, name: 'mixed' }, 1);
+    const lora = await adapterOfKind(model, 'LORA');
+    const steps = [[3, 1, 4, 1, 5], [9], [2]];
+    const logitsOf = async (adapters: readonly Adapter[]): Promise<number[][]> => {
+      const runner = new ModelRunner(model, { prefixReuse: false });
+      const rows = adapters.map((adapter) => {
+        const inputs = 'report' in adapter ? inputsOfKind(adapter as PeftAdapter, steps[0]!.length) : undefined;
+        return { sequence: runner.start(), adapter: adapterFor(adapter, steps[0]!, inputs) };
+      });
+      const logits = rows.map((): number[] => []);
+      for (const tokens of steps) {
+        const results = await runner.extend(rows.map((row) => ({ ...row, tokens })));
+        for (const [i, result] of results.entries()) logits[i]!.push(...result.logits[0]!);
+      }
+      return logits;
+    };
+    const furthest = (a: readonly number[], b: readonly number[]) => Math.max(...a.map((x, i) => Math.abs(x - b[i]!)));
+    const [[base], [ofLora]] = [await logitsOf([NO_ADAPTER]), await logitsOf([lora])];
+    const apart: Record<string, number> = {};
+    for (const kind of ADAPTER_KINDS) {
+      const adapter = await adapterOfKind(model, kind);
+      const [alone] = await logitsOf([adapter]);
+      const [own, beside, none] = await logitsOf([adapter, lora, NO_ADAPTER]);
+      apart[kind] = furthest(alone!, base!);
+      for (const [mixed, expected] of [
+        [own, alone],
+        [beside, ofLora],
+        [none, base],
+      ] as const) {
+        expect(furthest(mixed!, expected!), kind).toBeLessThan(2e-5);
+      }
+    }
+    // Else nothing would have been shown of it.
+    expect(Object.entries(apart).filter(([, by]) => by < 1e-4)).toEqual([]);
+  });
 });

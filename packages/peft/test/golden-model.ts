@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { currentEngine, type Engine, iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { SafetensorsFile } from '@posttrain/core-tensor/io';
 import { type Adapter, adapterFor, type CausalLM, loadWeights, NO_ADAPTER, type RowInputs } from '@posttrain/lm';
 import { expect } from 'vitest';
@@ -10,12 +10,16 @@ export const goldens = join(import.meta.dirname, '../../../goldens');
 /** Below the goldens: a name alone is one of `models`. */
 export const folderOf = (name: string): string => (name.includes('/') ? name : `models/${name}`);
 
-const bases = new Map<string, Promise<CausalLM>>();
+/** By engine: a model stays on the one that it was loaded on, and files of tests share a process. */
+const bases = new WeakMap<Engine, Map<string, Promise<CausalLM>>>();
 /** The model of a golden, by the name that its expected.json has. */
 export function baseOf(name: string): Promise<CausalLM> {
   const load = async () => modelOf(await loadWeights(join(goldens, folderOf(name))), folderOf(name));
-  if (!bases.has(name)) bases.set(name, load());
-  return bases.get(name)!;
+  const engine = currentEngine();
+  const own = bases.get(engine) ?? new Map<string, Promise<CausalLM>>();
+  bases.set(engine, own);
+  if (!own.has(name)) own.set(name, load());
+  return own.get(name)!;
 }
 
 export const numbers = async (file: SafetensorsFile, name: string) =>

@@ -153,7 +153,10 @@ export function lowerResidualNorm(sum: GraphNode<'add'>, lowering: Lowering): st
   const { builder } = lowering;
   const { shape } = sum.outputs[0]!;
   const [x, skip] = sum.inputs.map((input) => lowering.name(input));
-  const { values, shape: before = shape } = builder.beforeReshape([x!, skip!]);
+  const given = builder.beforeReshape([x!, skip!]);
+  // The rows that are normalised are those of the last axis.
+  const isOfRows = given.shape?.at(-1) === shape.at(-1) && (given.shape?.length === 2 || given.shape?.length === 3);
+  const { values, shape: before = shape } = isOfRows ? given : { values: [x!, skip!] };
   const [normalized, , , total] = builder.ops(
     'SkipSimplifiedLayerNormalization',
     [...values, lowering.name(norm.inputs[1]!)],

@@ -126,6 +126,18 @@ const cases: readonly Case[] = [
     nodes: { SkipSimplifiedLayerNormalization: 0, Add: 1 },
   },
   {
+    name: 'a sum of what was reshaped from other rows',
+    shapes: [[2, 24], [2, 24], width],
+    f: (x, y, w) => [norm(x.exp().reshape(rows).add(y.exp().reshape(rows)), w)],
+    nodes: { SkipSimplifiedLayerNormalization: 1 },
+  },
+  {
+    name: 'a sum of what was reshaped from four axes',
+    shapes: [[2, 3, 1, 8], [2, 3, 1, 8], width],
+    f: (x, y, w) => [norm(x.exp().reshape(rows).add(y.exp().reshape(rows)), w)],
+    nodes: { SkipSimplifiedLayerNormalization: 1 },
+  },
+  {
     name: 'four axes',
     shapes: [[2, 1, 3, 8], [2, 1, 3, 8], width],
     f: (x, y, w) => [norm(x.add(y), w)],
