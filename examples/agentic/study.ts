@@ -12,6 +12,7 @@ import {
   policyObjectives,
   trainPolicy,
 } from '@posttrain/rl';
+import { interval } from '../background-rl/tables.js';
 
 const SYMBOLS = [...'01234+=utAn'];
 const END = SYMBOLS.length;
@@ -102,14 +103,6 @@ async function cell(reward: (typeof REWARDS)[number], seed: number): Promise<Cur
   return { right: curveOf('right'), called: curveOf('called') };
 }
 
-/** Mean and 95 % interval over three seeds (Student's t). */
-function interval(values: readonly number[]): string {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const std = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1));
-  const half = (4.303 * std) / Math.sqrt(values.length);
-  return `${mean.toFixed(2)} [${(mean - half).toFixed(2)}, ${(mean + half).toFixed(2)}]`;
-}
-
 const results: Record<string, Curve> = existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : {};
 for (const seed of SEEDS) {
   for (const reward of REWARDS) {
@@ -126,7 +119,7 @@ for (const reward of REWARDS) {
   const [first, last] = [curves.map(({ right }) => right[0]!), curves.map(({ right }) => right.at(-1)!)];
   const learnt = last.map((value, i) => value - first[i]!);
   const called = curves.map((curve) => curve.called.at(-1)!);
-  console.log(`| ${reward} | ${[first, last, learnt, called].map(interval).join(' | ')} |`);
+  console.log(`| ${reward} | ${[first, last, learnt, called].map((values) => interval(values)).join(' | ')} |`);
 }
 const differences = (what: 'right' | 'called') =>
   SEEDS.map((seed) => results[`right ${seed}`]![what].at(-1)! - results[`random ${seed}`]![what].at(-1)!);

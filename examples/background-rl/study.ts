@@ -7,6 +7,7 @@ import { ARMS, exposure } from './exposure.js';
 import { LEARNERS, learnt } from './learners.js';
 import { malt } from './malt.js';
 import { SEQGAN_ARMS, seqgan } from './seqgan.js';
+import { interval, table } from './tables.js';
 import { REWARDS, variance } from './variance.js';
 
 const SEEDS = [1, 2, 3];
@@ -29,22 +30,7 @@ async function ofSeeds<T>(part: string, name: string, make: (seed: number) => T 
   return cells;
 }
 
-/** Mean and 95 % interval over three seeds (Student's t). */
-function interval(values: readonly number[], digits = 2): string {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const std = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1));
-  const half = (4.303 * std) / Math.sqrt(values.length);
-  return `${mean.toFixed(digits)} [${(mean - half).toFixed(digits)}, ${(mean + half).toFixed(digits)}]`;
-}
 const meanOf = (values: readonly number[]) => (values.reduce((a, b) => a + b, 0) / values.length).toFixed(2);
-
-function table(columns: readonly string[], rows: readonly (readonly string[])[]): void {
-  const line = (cells: readonly string[]) => console.log(`| ${cells.join(' | ')} |`);
-  console.log();
-  line(columns);
-  line(columns.map(() => '---'));
-  for (const row of rows) line(row);
-}
 
 const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   async variance() {

@@ -1,6 +1,7 @@
 // The tables of the README: all, or those that are named. Cells that a file of `results` has are not run again.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { interval as shownInterval, table } from '../background-rl/tables.js';
 import { bounds, CONTEXTS, chains, EVALUATORS, evaluation, LEARNERS, learnt, PREDICTORS, prediction } from './parts.js';
 
 const SEEDS = [1, 2, 3];
@@ -24,21 +25,8 @@ async function ofSeeds<T>(part: string, name: string, make: (seed: number) => Pr
   return cells;
 }
 
-/** Mean and 95 % interval over three seeds (Student's t). */
-function interval(values: readonly number[], digits = 3): string {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const std = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1));
-  const half = (4.303 * std) / Math.sqrt(values.length);
-  return `${mean.toFixed(digits)} [${(mean - half).toFixed(digits)}, ${(mean + half).toFixed(digits)}]`;
-}
-
-function table(columns: readonly string[], rows: readonly (readonly string[])[]): void {
-  const line = (cells: readonly string[]) => console.log(`| ${cells.join(' | ')} |`);
-  console.log();
-  line(columns);
-  line(columns.map(() => '---'));
-  for (const row of rows) line(row);
-}
+/** To three digits. */
+const interval = (values: readonly number[], digits = 3): string => shownInterval(values, digits);
 
 const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   async chains() {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { CausalLM } from '@posttrain/lm';
 import { lengthPenalty, policyObjectives, trainPolicy } from '@posttrain/rl';
 import { LETTERS, modelOf } from '../background-rl/letters.js';
+import { interval } from '../background-rl/tables.js';
 
 const MOST = 10;
 
@@ -54,14 +55,6 @@ async function cell(seed: number): Promise<Cell> {
   const first = await train(model, seed, 90, 0);
   const on = (penalty: number) => train(first.trainer.model, seed + 100, 30, penalty);
   return { before: armOf(first), control: armOf(await on(0)), penalty: armOf(await on(0.3)) };
-}
-
-/** Mean and 95 % interval over three seeds (Student's t). */
-function interval(values: readonly number[]): string {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const std = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1));
-  const half = (4.303 * std) / Math.sqrt(values.length);
-  return `${mean.toFixed(2)} [${(mean - half).toFixed(2)}, ${(mean + half).toFixed(2)}]`;
 }
 
 const FILE = join(import.meta.dirname, 'length.json');

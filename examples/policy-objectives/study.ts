@@ -2,18 +2,11 @@
 // `results.json` has are not run again; with names as arguments only these presets are run.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { interval } from '../background-rl/tables.js';
 import { ARMS, cell, REWARDS } from './cells.js';
 
 const SEEDS = [1, 2, 3];
 const FILE = join(import.meta.dirname, 'results.json');
-
-/** Mean and 95 % interval over three seeds (Student's t). */
-function interval(values: readonly number[]): string {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const std = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1));
-  const half = (4.303 * std) / Math.sqrt(values.length);
-  return `${mean.toFixed(2)} [${(mean - half).toFixed(2)}, ${(mean + half).toFixed(2)}]`;
-}
 
 const results: Record<string, number> = existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : {};
 const wanted = process.argv.slice(2);

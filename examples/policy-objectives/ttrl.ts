@@ -6,6 +6,7 @@ import type { CausalLM } from '@posttrain/lm';
 import { policyObjectives, rollOut, trainPolicy, ttrl, ttrlReport } from '@posttrain/rl';
 import { sft } from '@posttrain/training';
 import { LETTERS, modelOf } from '../background-rl/letters.js';
+import { interval } from '../background-rl/tables.js';
 
 /** The prompt is a letter, twice, and the right answer is that letter. */
 const ROWS = LETTERS.map((letter) => ({ prompt: letter + letter, letter }));
@@ -73,14 +74,6 @@ for (const seed of SEEDS) {
     results[name] = await cell(arm, seed);
     writeFileSync(FILE, `${JSON.stringify(results, undefined, 2)}\n`);
   }
-}
-
-/** Mean and 95 % interval over three seeds (Student's t). */
-function interval(values: readonly number[]): string {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const std = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1));
-  const half = (4.303 * std) / Math.sqrt(values.length);
-  return `${mean.toFixed(2)} [${(mean - half).toFixed(2)}, ${(mean + half).toFixed(2)}]`;
 }
 
 console.log('| prompts | policy | maj@64 | avg@64 | paid beyond what is right |\n| --- | --- | --- | --- | --- |');
