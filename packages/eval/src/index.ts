@@ -176,6 +176,7 @@ export {
 } from './statistics/quantile-calibration.js';
 export {
   type MeanEstimate,
+  meanDifference,
   meanWithStandardError,
   ratioWithStandardError,
   wilsonInterval,
