@@ -55,6 +55,27 @@ export {
   strip,
 } from './filters/filter.js';
 export { formatMeasured, formatNumber, formatSeconds, type Measured, type NumberFormat } from './format.js';
+export {
+  type BabiInTextOptions,
+  type BabiRow,
+  type BabiStory,
+  type BabiTaskName,
+  babiInText,
+  babiTasks,
+} from './generated/babi.js';
+export type { CountTokens } from './generated/fit.js';
+export {
+  bfsLayer,
+  type GraphRow,
+  type GraphWalksOptions,
+  graphWalks,
+  nodeF1,
+  parentsOf,
+} from './generated/graph-walks.js';
+export { type NeedleInHaystackOptions, type NeedleRow, needleInHaystack } from './generated/needle-in-haystack.js';
+export type { RulerQuestion } from './generated/ruler/questions.js';
+export { type RulerOptions, type RulerRow, type RulerTaskName, ruler, rulerTasks } from './generated/ruler/ruler.js';
+export { type StringMatchOptions, stringMatch } from './generated/string-match.js';
 export { type AiFeedbackOptions, aiFeedback } from './judges/ai-feedback.js';
 export { type PairJudgeOptions, pairJudge, pairPrompt } from './judges/pair-judge.js';
 export { type ArenaProblem, type ArenaTask, arena, arenaKind, type LoggedBattle } from './kinds/arena.js';
@@ -66,6 +87,27 @@ export {
   pairwiseKind,
 } from './kinds/pairwise.js';
 export { type RollingProblem, type RollingTask, rollingKind, rollingPerplexity } from './kinds/rolling.js';
+export {
+  type LmEvalAggregate,
+  LmEvalFunction,
+  type LmEvalGroupConfig,
+  type LmEvalTaskConfig,
+  readLmEvalConfig,
+} from './lm-eval/config.js';
+export {
+  type LmEvalGroup,
+  type LmEvalGroupMetric,
+  lmEvalGroupMetrics,
+  type ResolvedLmEvalTasks,
+  resolveLmEvalTasks,
+} from './lm-eval/group.js';
+export {
+  type LmEvalProblem,
+  type LmEvalTask,
+  type LmEvalTaskOptions,
+  lmEvalKind,
+  lmEvalTask,
+} from './lm-eval/lm-eval-task.js';
 export type {
   ChoiceProblem,
   EvalConfig,

@@ -6,6 +6,7 @@ import { fail, JinjaError, overLimit } from './errors.js';
 import { filterNamed, testNamed } from './filters.js';
 import { FrameNames } from './frame-names.js';
 import { fromJs } from './from-js.js';
+import type { WhiteSpace } from './lexer.js';
 import { LoopContext } from './loop.js';
 import { Macro, unpack } from './macro.js';
 import { parseTemplate, targetNames } from './parser.js';
@@ -19,6 +20,11 @@ import { weightOf } from './weight.js';
 type Signal = 'break' | 'continue' | undefined;
 type Execute = (run: Run, scope: Scope, output: Output) => Signal;
 
+export interface TemplateOptions extends WhiteSpace {
+  /** Undefined values fail when they are printed or tested, as with Jinja2's `StrictUndefined`. Default false. */
+  readonly strict?: boolean | undefined;
+}
+
 export interface RenderOptions {
   /** What `strftime_now` says it is. */
   readonly now: Date;
@@ -30,15 +36,18 @@ const LOOKUPS: Lookups = { filter: filterNamed, test: testNamed, attribute: getA
 
 /**
  * A template, compiled once: renders what Jinja2 3.1.6 renders in the environment that `transformers` 5 sets up for chat
- * templates (an immutable sandbox with `trim_blocks`, `lstrip_blocks`, loop controls and `{% generation %}`), or fails.
+ * templates (an immutable sandbox with `trim_blocks`, `lstrip_blocks`, loop controls and `{% generation %}`), or fails. Options set
+ * the environment otherwise.
  */
 export class Template {
   readonly #execute: Execute;
   readonly #frame: FrameNames;
+  readonly #strict: boolean;
 
   /** @throws JinjaError where the template is not Jinja, or uses what is not supported */
-  constructor(source: string) {
-    const body = guarded(() => parseTemplate(source));
+  constructor(source: string, options: TemplateOptions = {}) {
+    this.#strict = options.strict ?? false;
+    const body = guarded(() => parseTemplate(source, options));
     this.#frame = guarded(() => new FrameNames().inside([], body));
     this.#execute = guarded(() => compileBody(body, false, this.#frame));
   }
@@ -46,15 +55,21 @@ export class Template {
   /** @throws JinjaError naming the line */
   render(variables: Readonly<Record<string, unknown>>, { now, marks }: RenderOptions): string {
     const run = new Run(now, marks, LOOKUPS);
-    return guarded(() => {
-      const outer = new Scope();
-      for (const [name, value] of Object.entries(variables)) {
-        if (value !== undefined) outer.set(name, fromJs(run, value, name));
-      }
-      const output = new Output();
-      this.#execute(run, scopeOf(this.#frame, outer), output);
-      return run.text(output.text());
-    }, run);
+    const before = Undefined.strict;
+    Undefined.strict = this.#strict;
+    try {
+      return guarded(() => {
+        const outer = new Scope();
+        for (const [name, value] of Object.entries(variables)) {
+          if (value !== undefined) outer.set(name, fromJs(run, value, name));
+        }
+        const output = new Output();
+        this.#execute(run, scopeOf(this.#frame, outer), output);
+        return run.text(output.text());
+      }, run);
+    } finally {
+      Undefined.strict = before;
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 import { type Body, type Expression, node, type Signature, type Statement, type Target } from './ast.js';
 import { JinjaError } from './errors.js';
 import { ExpressionParser } from './expression-parser.js';
-import { tokenize } from './lexer.js';
+import { tokenize, type WhiteSpace } from './lexer.js';
 import { LIMITS } from './run.js';
 import { describe, type NameUse } from './token-reader.js';
 
@@ -16,7 +16,7 @@ const REFUSED_TAGS: Readonly<Record<string, string>> = {
 const UNASSIGNABLE = ['true', 'True', 'false', 'False', 'none', 'None'];
 
 /** Parses a template. @throws JinjaError naming the line */
-export const parseTemplate = (template: string): Body => new Parser(template).parse();
+export const parseTemplate = (template: string, settings?: WhiteSpace): Body => new Parser(template, settings).parse();
 
 class Parser extends ExpressionParser {
   /** The tags that would close what is open, innermost last. */
@@ -25,8 +25,8 @@ class Parser extends ExpressionParser {
   /** What `break` and `continue` would act on: a loop, or nothing since a macro began. */
   readonly #loops: boolean[] = [];
 
-  constructor(template: string) {
-    super(tokenize(template));
+  constructor(template: string, settings?: WhiteSpace) {
+    super(tokenize(template, settings));
   }
 
   parse(): Body {

@@ -24,8 +24,13 @@ export interface Token {
 
 const S = `[${SPACE_CLASS}]`;
 const RAW_BEGIN = new RegExp(`\\{%([-+]?)${S}*raw${S}*(?:-%\\}${S}*|%\\})`, 'y');
-const RAW_END = new RegExp(`\\{%([-+]?)${S}*endraw${S}*(?:\\+%\\}|-%\\}${S}*|%\\}\\n?)`, 'y');
-const BLOCK_END = new RegExp(`\\+%\\}|-%\\}${S}*|%\\}\\n?`, 'y');
+const rawEnd = (line: string) => new RegExp(`\\{%([-+]?)${S}*endraw${S}*(?:\\+%\\}|-%\\}${S}*|%\\}${line})`, 'y');
+const blockEnd = (line: string) => new RegExp(`\\+%\\}|-%\\}${S}*|%\\}${line}`, 'y');
+/** What ends a tag, with `trim_blocks` (the line end behind it goes too) or without. */
+const ENDS = {
+  trimmed: { raw: rawEnd('\\n?'), block: blockEnd('\\n?') },
+  kept: { raw: rawEnd(''), block: blockEnd('') },
+} as const;
 const VARIABLE_END = new RegExp(`-\\}\\}${S}*|\\}\\}`, 'y');
 const SPACE = new RegExp(`${S}+`, 'y');
 const FLOAT = /(?<!\.)(?:\d+_)*\d+(?:(?:\.(?:\d+_)*\d+)?e[+-]?(?:\d+_)*\d+|\.(?:\d+_)*\d+)/iy;
@@ -36,17 +41,27 @@ const STRING = /'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*"/sy;
 const OPERATOR = /\/\/|\*\*|==|!=|>=|<=|[-+/*%~[\](){}<>=.:|,;]/y;
 const CLOSING: Readonly<Record<string, string>> = { '(': ')', '[': ']', '{': '}' };
 
+/** White space around tags, by Jinja2's names. */
+export interface WhiteSpace {
+  /** The first line end after a block tag is dropped. Default true, as transformers has it (Jinja2's own is false). */
+  readonly trimBlocks?: boolean | undefined;
+  /** Blanks before a block tag on its line are dropped. Default true, as transformers has it (Jinja2's own is false). */
+  readonly lstripBlocks?: boolean | undefined;
+  /** A line end at the very end stays. Default false. */
+  readonly keepTrailingNewline?: boolean | undefined;
+}
+
 /**
- * The tokens of a template, with `trim_blocks` and `lstrip_blocks`: line ends become `\n`, one at the very end is dropped,
- * the first line end after a block tag and the blanks before it on its line are dropped, and `-` and `+` rule otherwise.
+ * The tokens of a template: line ends become `\n`, white space goes as the settings have it, and `-` and `+` rule otherwise.
  *
  * @throws JinjaError
  */
-export function tokenize(template: string): Token[] {
+export function tokenize(template: string, settings: WhiteSpace = {}): Token[] {
   if (template.length > LIMITS.templateLength) {
     throw new JinjaError('limit', `the template has more than ${LIMITS.templateLength} characters.`);
   }
-  return new Lexer(template.replace(/\r\n?/g, '\n').replace(/\n$/, '')).tokens();
+  const source = template.replace(/\r\n?/g, '\n');
+  return new Lexer(settings.keepTrailingNewline ? source : source.replace(/\n$/, ''), settings).tokens();
 }
 
 class Lexer {
@@ -55,10 +70,18 @@ class Lexer {
   #at = 0;
   #line = 1;
   #lineEnd: number;
+  readonly #trims: boolean;
+  readonly #strips: boolean;
 
-  constructor(source: string) {
+  constructor(source: string, { trimBlocks = true, lstripBlocks = true }: WhiteSpace) {
     this.#source = source;
+    this.#trims = trimBlocks;
+    this.#strips = lstripBlocks;
     this.#lineEnd = this.#nextLineEnd(0);
+  }
+
+  get #ends() {
+    return ENDS[this.#trims ? 'trimmed' : 'kept'];
   }
 
   tokens(): Token[] {
@@ -94,7 +117,7 @@ class Lexer {
   /** What is left of the text before a tag. */
   #trimmed(text: string, sign: string, isBlock: boolean, start: number): string {
     if (sign === '-') return strip(text, undefined, 'right');
-    if (sign === '+' || !isBlock) return text;
+    if (sign === '+' || !isBlock || !this.#strips) return text;
     const lineStart = text.lastIndexOf('\n') + 1;
     const startsLine = lineStart > 0 || start === 0 || this.#source[start - 1] === '\n';
     return startsLine && isSpace(text.slice(lineStart)) ? text.slice(0, lineStart) : text;
@@ -107,7 +130,7 @@ class Lexer {
   #raw(start: number): void {
     const source = this.#source;
     for (let end = source.indexOf('{%', start); end >= 0; end = source.indexOf('{%', end + 1)) {
-      const match = matchAt(RAW_END, source, end);
+      const match = matchAt(this.#ends.raw, source, end);
       if (!match) continue;
       this.#data(this.#trimmed(source.slice(start, end), match[1]!, true, start), start);
       this.#at = end + match[0].length;
@@ -127,14 +150,15 @@ class Lexer {
     const sign = end > this.#at ? this.#source[end - 1] : '';
     this.#at = end + 2;
     if (sign === '-') this.#at += matchAt(SPACE, this.#source, this.#at)?.[0].length ?? 0;
-    else if (sign !== '+' && this.#source[this.#at] === '\n') this.#at++;
+    else if (sign !== '+' && this.#trims && this.#source[this.#at] === '\n') this.#at++;
   }
 
   #tag(kind: 'variable' | 'block', start: number): void {
     this.#push(`${kind}_begin`, '', start);
     const open: string[] = [];
     while (this.#at < this.#source.length) {
-      const end = open.length === 0 && matchAt(kind === 'block' ? BLOCK_END : VARIABLE_END, this.#source, this.#at);
+      const end =
+        open.length === 0 && matchAt(kind === 'block' ? this.#ends.block : VARIABLE_END, this.#source, this.#at);
       if (end) {
         this.#push(`${kind}_end`, '', this.#at);
         this.#at += end[0].length;

@@ -59,14 +59,25 @@ export abstract class PyObject {
   }
 }
 
-/** Jinja2's default `Undefined`: prints as nothing, is false and empty, and fails at everything else. */
+/**
+ * Jinja2's default `Undefined`: prints as nothing, is false and empty, and fails at everything else; where the template is strict, its
+ * `StrictUndefined`, which fails at those too.
+ */
 export class Undefined extends PyObject {
+  /** Whether what is made while a template renders is strict: rendering is synchronous, and sets it for its own time. */
+  static strict = false;
   override readonly typeName = 'Undefined';
   readonly #problem: string;
+  readonly #strict = Undefined.strict;
 
   constructor(problem: string) {
     super();
     this.#problem = problem;
+  }
+
+  /** Fails where the template is strict: it was printed, tested, compared, counted or gone through. */
+  use(): void {
+    if (this.#strict) this.fail();
   }
 
   fail(): never {
@@ -77,15 +88,19 @@ export class Undefined extends PyObject {
     return 'Undefined';
   }
   override str(): string {
+    this.use();
     return '';
   }
   override truthy(): boolean {
+    this.use();
     return false;
   }
   override length(): number {
+    this.use();
     return 0;
   }
   override iterate(): Iterator<Value> {
+    this.use();
     return [][Symbol.iterator]();
   }
   override get callable(): boolean {

@@ -34,6 +34,7 @@ export function equals(run: Run, a: Value, b: Value): boolean {
   if (isList(a) && isList(b)) return sameItems(run, a, b);
   if (a instanceof PyTuple && b instanceof PyTuple) return sameItems(run, a.items, b.items);
   if (a instanceof PyDict && b instanceof PyDict) return sameEntries(run, a, b);
+  for (const side of [a, b]) if (side instanceof Undefined) side.use();
   if (a instanceof Undefined && b instanceof Undefined) return true;
   if (a instanceof PyRange && b instanceof PyRange) {
     return a.count === b.count && (a.count === 0 || (a.start === b.start && (a.count === 1 || a.step === b.step)));

@@ -1,4 +1,4 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { PosttrainError } from '../errors.js';
 
 const CODES = {
   /** The template is not Jinja. */
