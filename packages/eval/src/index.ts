@@ -126,6 +126,7 @@ export { LOG_FORMAT, LOG_VERSION } from './log/format.js';
 export { readLog } from './log/read-log.js';
 export { type ArenaMetric, battlesOf, bradleyTerryRating, eloRating } from './metrics/arena.js';
 export { type BestAtKOptions, bestAtK } from './metrics/best-at-k.js';
+export { d4rlScore, jointGoal, matthewsCorrelation } from './metrics/classification.js';
 export { choiceMetrics, metricOf, sampleMetrics } from './metrics/compute-metrics.js';
 export {
   abilityDelta,
@@ -133,6 +134,7 @@ export {
   type ContinualMetricsOptions,
   continualMetrics,
 } from './metrics/continual.js';
+export { gPassAtK, meanGPassAtK } from './metrics/g-pass-at-k.js';
 export { majorityAtK } from './metrics/majority-at-k.js';
 export { meanScore } from './metrics/mean.js';
 export { accuracy, accuracyPerByte, accuracyPerCharacter } from './metrics/multiple-choice.js';
@@ -145,7 +147,18 @@ export {
   winRate,
 } from './metrics/pairwise.js';
 export { estimatePassAtK, passAtK } from './metrics/pass-at-k.js';
+export { passHatK } from './metrics/pass-hat-k.js';
+export { ndcg, type Relevance, recallAtK, reciprocalRank } from './metrics/retrieval.js';
 export { bitsPerByte, bytePerplexity, type RollingMetric, wordPerplexity } from './metrics/rolling.js';
+export { type BertScore, type BertScoreOptions, bertScore } from './metrics/text/bert-score.js';
+export { type Bleu, type BleuOptions, bleu } from './metrics/text/bleu.js';
+export { type Chrf, type ChrfOptions, chrf } from './metrics/text/chrf.js';
+export { type Cider, type CiderOptions, cider } from './metrics/text/cider.js';
+export { type MeteorOptions, meteor } from './metrics/text/meteor.js';
+export { porterStem } from './metrics/text/porter-stemmer.js';
+export { type Rouge, type RougeOptions, rouge } from './metrics/text/rouge.js';
+export { type Ter, type TerOptions, ter } from './metrics/text/ter.js';
+export { type TextGraderOptions, textGrader } from './metrics/text/text-grader.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
 export {
   type LiraAttackOptions,
@@ -207,19 +220,50 @@ export {
 export { type AurocEstimate, auroc, truePositiveRate } from './statistics/auroc.js';
 export type { Battle, Rating } from './statistics/battle.js';
 export { type BradleyTerryOptions, bradleyTerry } from './statistics/bradley-terry.js';
+export { type ConfidenceSequenceOptions, confidenceSequence } from './statistics/confidence-sequence.js';
 export { type EloOptions, elo } from './statistics/elo.js';
+export {
+  atLook,
+  type GroupSequentialOptions,
+  groupSequential,
+  type Look,
+  type LookVerdict,
+} from './statistics/group-sequential.js';
+export {
+  type LengthComparison,
+  type LengthControlledOptions,
+  type LengthControlledWinRate,
+  lengthControlledWinRate,
+} from './statistics/length-controlled-win-rate.js';
 export { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
+export { benjaminiHochberg, holm } from './statistics/multiple-comparisons.js';
 export { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
+export {
+  type DetectableDifferenceOptions,
+  detectableDifference,
+  type PowerOptions,
+  type PowerPlan,
+  type ProblemsNeededOptions,
+  pilot,
+  powerOf,
+  problemsNeeded,
+} from './statistics/power.js';
+export { clopperPearsonInterval, wilsonInterval } from './statistics/proportion-intervals.js';
 export {
   type QuantileCalibration,
   type QuantileCalibrationOptions,
   quantileCalibration,
   shareBelow,
 } from './statistics/quantile-calibration.js';
+export { acrossSeeds, type SeededEstimate } from './statistics/seeds.js';
+export { type SignFlipOptions, type SignFlipResult, signFlipTest } from './statistics/sign-flip.js';
 export {
+  type MeanEstimate,
   type MeanEstimate,
   meanDifference,
   meanWithStandardError,
+  meanWithStandardError,
+  ratioWithStandardError,
   ratioWithStandardError,
   wilsonInterval,
 } from './statistics/standard-error.js';
@@ -255,6 +299,18 @@ export {
 } from './task-kind.js';
 export { type CreateProgressOptions, createProgress, type Progress, type ProgressStream } from './terminal/progress.js';
 export { type RenderTableOptions, renderTable } from './terminal/table.js';
+export {
+  type BrierScore,
+  brierOfClasses,
+  brierScore,
+  type Calibration,
+  type CalibrationBin,
+  type CalibrationOptions,
+  calibration,
+  logScore,
+} from './uncertainty/calibration.js';
+export { crps, crpsOfNormal, quantileLoss, rankedProbabilityScore } from './uncertainty/forecast-scores.js';
+export { type SelectiveRisk, selectiveRisk } from './uncertainty/selective-risk.js';
 export {
   type SampledAnswer,
   type SemanticEntropy,
