@@ -16,6 +16,15 @@ export {
   type VerifierResult,
   VerifierTimeoutError,
 } from '@posttrain/interfaces/verifiers';
+export { type ToolCallF1Options, type ToolCallScore, toolCallF1 } from './agents/tool-call-f1.js';
+export {
+  ARGUMENT_MODES,
+  type ArgumentMode,
+  type ArgumentRule,
+  type ToolCall,
+  toolCallsOf,
+} from './agents/tool-calls.js';
+export { type TrajectoryMatchOptions, trajectoryMatch } from './agents/trajectory-match.js';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
 export {
   type ArmAccuracy,
@@ -77,7 +86,32 @@ export type { RulerQuestion } from './generated/ruler/questions.js';
 export { type RulerOptions, type RulerRow, type RulerTaskName, ruler, rulerTasks } from './generated/ruler/ruler.js';
 export { type StringMatchOptions, stringMatch } from './generated/string-match.js';
 export { type AiFeedbackOptions, aiFeedback } from './judges/ai-feedback.js';
+export {
+  type CascadeStage,
+  cascade,
+  confident,
+  type PairStage,
+  pairCascade,
+  type VerifierStage,
+} from './judges/cascade.js';
+export {
+  type JudgeReliability,
+  type JudgeReliabilityOptions,
+  judgeReliability,
+  type PairGold,
+} from './judges/judge-reliability.js';
 export { type PairJudgeOptions, pairJudge, pairPrompt } from './judges/pair-judge.js';
+export { pairJury } from './judges/pair-jury.js';
+export { type JudgedSide, type SelfPreference, selfPreference } from './judges/self-preference.js';
+export {
+  type Agent,
+  type AgentProblem,
+  type AgentRequest,
+  type AgentRun,
+  type AgentTask,
+  agent,
+  agentKind,
+} from './kinds/agent.js';
 export { type ArenaProblem, type ArenaTask, arena, arenaKind, type LoggedBattle } from './kinds/arena.js';
 export type { LoggedSide } from './kinds/judged-pairs.js';
 export {
@@ -124,7 +158,9 @@ export type {
 } from './log/format.js';
 export { LOG_FORMAT, LOG_VERSION } from './log/format.js';
 export { readLog } from './log/read-log.js';
+export { type AgentMetric, agentCost, stateSuccess, toolCalls, trajectory } from './metrics/agent.js';
 export { type ArenaMetric, battlesOf, bradleyTerryRating, eloRating } from './metrics/arena.js';
+export { battlesOfPairs } from './metrics/battles-of-pairs.js';
 export { type BestAtKOptions, bestAtK } from './metrics/best-at-k.js';
 export { d4rlScore, jointGoal, matthewsCorrelation } from './metrics/classification.js';
 export { choiceMetrics, metricOf, sampleMetrics } from './metrics/compute-metrics.js';
@@ -217,6 +253,13 @@ export {
   overOptimizationCurve,
   type ProxiedSamples,
 } from './scaling-laws/over-optimization-curve.js';
+export { type Agreement, type CohenKappaOptions, cohenKappa } from './statistics/agreement/cohen-kappa.js';
+export { fleissKappa } from './statistics/agreement/fleiss-kappa.js';
+export {
+  type KrippendorffAlpha,
+  type KrippendorffOptions,
+  krippendorffAlpha,
+} from './statistics/agreement/krippendorff-alpha.js';
 export { type AurocEstimate, auroc, truePositiveRate } from './statistics/auroc.js';
 export type { Battle, Rating } from './statistics/battle.js';
 export { type BradleyTerryOptions, bradleyTerry } from './statistics/bradley-terry.js';
