@@ -302,13 +302,9 @@ export { acrossSeeds, type SeededEstimate } from './statistics/seeds.js';
 export { type SignFlipOptions, type SignFlipResult, signFlipTest } from './statistics/sign-flip.js';
 export {
   type MeanEstimate,
-  type MeanEstimate,
   meanDifference,
   meanWithStandardError,
-  meanWithStandardError,
   ratioWithStandardError,
-  ratioWithStandardError,
-  wilsonInterval,
 } from './statistics/standard-error.js';
 export { metricsTable, type TableCell, type TableColumn, type TableRow } from './table.js';
 export type {
