@@ -233,7 +233,7 @@ describe('other long texts', () => {
       }
       expect(await score(task, () => 'Final Answer: [x]')).toBe(0);
     }
-    const [grader] = graphWalks({ length: 300, countTokens, count: 1 }).graders;
+    const [grader] = graphWalks({ length: 500, countTokens, count: 1 }).graders;
     const f1 = async (completion: string, answer: string[]) =>
       (await grader!.verify([{ prompt: '', completion, row: { answer } }]))[0]!.score;
     expect(await f1('So:\nFinal Answer: [a, b, c]', ['a', 'd'])).toBeCloseTo(2 / 5, 12);

@@ -31,17 +31,15 @@ export const babiTasks = {
   },
   /** Where is the apple? It is where the one is who has it, or has left it. */
   qa2: (random, length) => {
-    const world = new World(random);
-    while (world.facts.length < length || world.where.size === 0) world.step();
+    const world = worldWith(random, length, ({ where }) => where.size > 0);
     const [thing, places] = random.pick([...world.where]);
     return { facts: world.facts, question: `Where is the ${thing}?`, answer: places.at(-1)! };
   },
   /** Where was the apple before the kitchen? */
   qa3: (random, length) => {
-    const world = new World(random);
-    const moved = () => [...world.where].filter(([, places]) => places.length > 1);
-    while (world.facts.length < length || moved().length === 0) world.step();
-    const [thing, places] = random.pick(moved());
+    const movedIn = ({ where }: World) => [...where].filter(([, places]) => places.length > 1);
+    const world = worldWith(random, length, (made) => movedIn(made).length > 0);
+    const [thing, places] = random.pick(movedIn(world));
     const at = random.integer(1, places.length - 1);
     // The place must name one moment: the last time that the thing was there.
     const last = places.lastIndexOf(places[at]!);
@@ -107,6 +105,15 @@ class World {
   }
 }
 
+/** A world of about so many facts in which something can be asked: those that have nothing are thrown away. */
+function worldWith(random: Random, length: number, isAskable: (world: World) => boolean): World {
+  while (true) {
+    const world = new World(random);
+    while (world.facts.length < length) world.step();
+    if (isAskable(world)) return world;
+  }
+}
+
 const babiOptions = options('babiInText', {
   task: oneOf(['qa1', 'qa2', 'qa3'], { default: 'qa1' }),
   /** Tokens of a problem. */
@@ -114,7 +121,7 @@ const babiOptions = options('babiInText', {
   /** Counts tokens as the model does. */
   countTokens: custom<CountTokens>()('a function of a text', (value) => typeof value === 'function', {}),
   /** Facts of a story. Default 10. */
-  facts: integer({ default: 10, min: 2 }),
+  facts: integer({ default: 10, min: 6 }),
   /** Default 100. */
   count: integer({ default: 100, min: 1 }),
   /** Default 0. */
