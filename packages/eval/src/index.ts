@@ -157,7 +157,12 @@ export type {
   ResultLine,
 } from './log/format.js';
 export { LOG_FORMAT, LOG_VERSION } from './log/format.js';
+export { readInspectLog } from './log/read-inspect-log.js';
+export { readLmEvalFiles } from './log/read-lm-eval-files.js';
 export { readLog } from './log/read-log.js';
+export { readRuns } from './log/read-runs.js';
+export { writeInspectLog } from './log/write-inspect-log.js';
+export { writeLmEvalFiles } from './log/write-lm-eval-files.js';
 export { type AgentMetric, agentCost, stateSuccess, toolCalls, trajectory } from './metrics/agent.js';
 export { type ArenaMetric, battlesOf, bradleyTerryRating, eloRating } from './metrics/arena.js';
 export { battlesOfPairs } from './metrics/battles-of-pairs.js';
@@ -225,6 +230,7 @@ export type {
   TableBlock,
   TextBlock,
 } from './report/section.js';
+export { type ViewerOptions, writeViewer } from './report/viewer/write-viewer.js';
 export { renderReport, writeReport } from './report/write-report.js';
 export { type SamplesCurvePoint, samplesCurve } from './samples-curve.js';
 export { type ScalingCurveOptions, type ScalingRow, type ScalingStrategy, scalingCurve } from './scaling-curve.js';
