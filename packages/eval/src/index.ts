@@ -64,6 +64,11 @@ export {
   strip,
 } from './filters/filter.js';
 export { formatMeasured, formatNumber, formatSeconds, type Measured, type NumberFormat } from './format.js';
+export { readInspectLog } from './formats/read-inspect-log.js';
+export { readLmEvalFiles } from './formats/read-lm-eval-files.js';
+export { readRuns } from './formats/read-runs.js';
+export { writeInspectLog } from './formats/write-inspect-log.js';
+export { writeLmEvalFiles } from './formats/write-lm-eval-files.js';
 export {
   type BabiInTextOptions,
   type BabiRow,
@@ -157,12 +162,7 @@ export type {
   ResultLine,
 } from './log/format.js';
 export { LOG_FORMAT, LOG_VERSION } from './log/format.js';
-export { readInspectLog } from './log/read-inspect-log.js';
-export { readLmEvalFiles } from './log/read-lm-eval-files.js';
 export { readLog } from './log/read-log.js';
-export { readRuns } from './log/read-runs.js';
-export { writeInspectLog } from './log/write-inspect-log.js';
-export { writeLmEvalFiles } from './log/write-lm-eval-files.js';
 export { type AgentMetric, agentCost, stateSuccess, toolCalls, trajectory } from './metrics/agent.js';
 export { type ArenaMetric, battlesOf, bradleyTerryRating, eloRating } from './metrics/arena.js';
 export { battlesOfPairs } from './metrics/battles-of-pairs.js';

@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { assertPath, isPlainObject, type Prompt, type SamplingParams, showValue } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
+import { assertDepth } from '../log/depth.js';
+import type { EvalConfig, EvalResult, GenerateProblem, LoggedCompletion } from '../log/format.js';
 import { sampleMetrics } from '../metrics/compute-metrics.js';
 import { meanScore } from '../metrics/mean.js';
 import type { SampleMetric } from '../task.js';
 import { addUsage, completionWarnings } from '../warnings.js';
-import { assertDepth } from './depth.js';
-import type { EvalConfig, EvalResult, GenerateProblem, LoggedCompletion } from './format.js';
 import {
   type InspectLog,
   type InspectMessage,

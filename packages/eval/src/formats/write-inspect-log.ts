@@ -1,8 +1,8 @@
 import { assertPath, type Prompt } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { EvaluationError } from '../errors.js';
+import type { EvalResult, GenerateProblem, LoggedCompletion, MetricResult } from '../log/format.js';
 import { hashRequest } from '../task-kind.js';
-import type { EvalResult, GenerateProblem, LoggedCompletion, MetricResult } from './format.js';
 import { METADATA_KEY, SAMPLING_NAMES } from './inspect-format.js';
 import { writeZip, type ZipFile } from './zip.js';
 

@@ -1,9 +1,9 @@
 import { basename } from 'node:path';
 import { EvaluationError } from '../errors.js';
-import type { EvalResult } from './format.js';
+import type { EvalResult } from '../log/format.js';
+import { readLog } from '../log/read-log.js';
 import { readInspectLog } from './read-inspect-log.js';
 import { readLmEvalFiles } from './read-lm-eval-files.js';
-import { readLog } from './read-log.js';
 
 /**
  * Reads the runs of a file by its name: `.jsonl` is this package's log, `results_*.json` is of lm-evaluation-harness, other `.json` and `.eval` are of Inspect.

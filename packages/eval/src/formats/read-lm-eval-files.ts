@@ -2,8 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { assertPath, isPlainObject } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
-import { meanWithStandardError, Z_95 } from '../statistics/standard-error.js';
-import { assertDepth } from './depth.js';
+import { assertDepth } from '../log/depth.js';
 import type {
   ChoiceProblem,
   EvalResult,
@@ -11,7 +10,8 @@ import type {
   LoggedCompletion,
   MetricResult,
   ProblemBase,
-} from './format.js';
+} from '../log/format.js';
+import { meanWithStandardError, Z_95 } from '../statistics/standard-error.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { assertPath, type Prompt } from '@posttrain/interfaces';
 import { makeFolder, writeAtomically } from '@posttrain/interfaces/node';
 import { EvaluationError } from '../errors.js';
-import type { ChoiceProblem, EvalResult, GenerateProblem, MetricResult } from './format.js';
+import type { ChoiceProblem, EvalResult, GenerateProblem, MetricResult } from '../log/format.js';
 
 /**
  * Writes runs in the files of lm-evaluation-harness, for tools that read those: `results_DATE.json`, and for each task
