@@ -17,6 +17,7 @@ import {
   prefixTuning,
   randLora,
   shira,
+  tinyLora,
   vbLora,
   waveFt,
   withAdapterParameters,
@@ -128,6 +129,7 @@ it.each([
   ['LoHa', loha, { r: 2, initWeights: false }],
   ['RandLoRA', randLora, { r: 4, initWeights: false }],
   ['VB-LoRA', vbLora, { vectorLength: 8, numVectors: 6 }],
+  ['TinyLoRA', tinyLora, { r: 2, u: 5, initWeights: 'uniform', initVBound: 1 }],
   ['DoRA', lora, { r: 2, useDora: true, initLoraWeights: false }],
 ] as const)(
   'what %s makes of its numbers and of the model alone is made once an adapter, and changes nothing',

@@ -128,6 +128,10 @@ export const tinyLora: PeftMethod<TinyLoraConfig> = {
 
   hooks: (context, tensors, dropoutKey) => inner.hooks(context, mixed(context, tensors), dropoutKey),
   lowRank: (context, tensors) => inner.lowRank!(context, mixed(context, tensors)),
+  derive(context, tensors) {
+    const { trained } = mixed(context, tensors);
+    return Object.fromEntries(context.plan.targets.map(({ name }) => [`${name}.${R}`, trained[`${name}.${R}`]!]));
+  },
   merge: (context, tensors, base) => inner.merge!(context, mixed(context, tensors), base),
   unmerge: (context, tensors, merged) => inner.unmerge!(context, mixed(context, tensors), merged),
 };
@@ -150,6 +154,8 @@ function groupsOf(count: number, { weightTying }: TinyLoraConfig): number {
 function mixed({ config, plan }: MethodContext<TinyLoraConfig>, { trained, frozen }: AdapterTensors): AdapterTensors {
   const vectorOf = vectorsOf(plan, trained, config);
   const made = plan.targets.map(({ name }, i): [string, Tensor] => {
+    const derived = trained[`${name}.${R}`];
+    if (derived) return [`${name}.${R}`, derived];
     const projections = frozen[`${name}.${P}`]!;
     const [u, rank] = projections.shape as [number, number, number];
     const flat = vectorOf(i)
