@@ -1,10 +1,11 @@
 /**
- * Whole trainers beside TRL's: supervised fine-tuning (SFTTrainer), DPO (DPOTrainer), reward modelling (RewardTrainer) and distillation
- * (GKDTrainer, on the data), on the same model folders, rows and batch, float32, in turns. Every step trains all rows, so that both sides'
- * losses are compared step by step. Prints TRL's time divided by ours, and where each side's time goes.
+ * Whole trainers beside TRL's: supervised fine-tuning (SFTTrainer), DPO (DPOTrainer), reward modelling (RewardTrainer), distillation
+ * (GKDTrainer, on the data) and reinforcement learning (GRPOTrainer, which samples by transformers), on the same model folders, rows and
+ * batch, float32, in turns. Every step trains all rows, so that both sides' losses are compared step by step; of GRPO, whose sides draw
+ * completions of their own, the number of their tokens. Prints TRL's time divided by ours, and where each side's time goes.
  *
- * usage: npx tsx benchmarks/trainers.ts [--only sft,dpo,reward,gkd] [--model 10m] [--steps 8] [--warmup 3] [--rows 8] [--length 128]
- *   [--repetitions 5] [--python python3] [--threads 2]
+ * usage: npx tsx benchmarks/trainers.ts [--only sft,dpo,reward,gkd,grpo] [--model 10m] [--steps 8] [--warmup 3] [--rows 8] [--length 128]
+ *   [--completions 8] [--tokens 64] [--repetitions 5] [--python python3] [--threads 2]
  *
  * Timed are the steps after the warm-up, in which graphs are traced; tokenizing, and the reference's log-probabilities of DPO, come
  * before the first step on both sides. The Python packages are those of goldens/requirements.txt. The exit status is 1 when a case failed.
@@ -19,7 +20,7 @@ import { MODEL_CONFIGS, type ModelName } from './cases.js';
 import { compareSides, median, ratioOf } from './compare.js';
 import { type Measurement, Side } from './side.js';
 
-const METHODS = ['sft', 'dpo', 'reward', 'gkd'] as const;
+const METHODS = ['sft', 'dpo', 'reward', 'gkd', 'grpo'] as const;
 type Method = (typeof METHODS)[number];
 
 /** All that both sides know. */
@@ -34,12 +35,17 @@ export interface TrainerSettings {
   /** Steps that are not timed. */
   readonly warmup: number;
   readonly learningRate: number;
+  /** Of GRPO: completions of a prompt, and their most tokens. */
+  readonly completions: number;
+  readonly tokens: number;
 }
 
 /** A measurement that says what part of its time went where. */
 type Shared = Measurement & { readonly shares: Readonly<Record<string, number>> };
 
+/** Of losses; and of the tokens of a step of GRPO, as a completion may end early on either side. */
 const TOLERANCE = 2e-4;
+const TOKENS_TOLERANCE = 0.1;
 
 const { values: flags } = parseArgs({
   options: {
@@ -49,6 +55,8 @@ const { values: flags } = parseArgs({
     warmup: { type: 'string', default: '3' },
     rows: { type: 'string', default: '8' },
     length: { type: 'string', default: '128' },
+    completions: { type: 'string', default: '8' },
+    tokens: { type: 'string', default: '64' },
     repetitions: { type: 'string', default: '5' },
     python: { type: 'string', default: 'python3' },
     threads: { type: 'string', default: String(availableParallelism()) },
@@ -61,7 +69,7 @@ const folders = await prepare(flags.model as ModelName);
 const versions: Record<string, string> = {};
 console.log(`${flags.model} model, ${flags.rows} rows of ${flags.length} tokens, ${flags.threads} threads
 
-| trainer | TRL ÷ ours, wall (lowest to highest) | processor | ours, s a step | TRL, s a step | ours: forward and backward, optimizer, other | TRL: forward and backward, optimizer, data, other | losses differ by at most |
+| trainer | TRL ÷ ours, wall (lowest to highest) | processor | ours, s a step | TRL, s a step | shares of ours | shares of TRL's | losses (of GRPO, tokens) differ by at most |
 | --- | --- | --- | --- | --- | --- | --- | --- |`);
 // A row as soon as it is known: a run that is broken off keeps what it measured.
 for (const method of flags.only.split(',') as Method[]) console.log(await compare(method));
@@ -97,6 +105,7 @@ function rowsOf(method: Method): TrainerSettings['rows'] {
   const [before, after] = [Math.floor(length / 4), length - Math.floor(length / 4) - 4];
   return Array.from({ length: Number(flags.rows) }, () => {
     const [prompt, completion] = [text(before), text(after)];
+    if (method === 'grpo') return { prompt };
     if (method === 'sft') return { prompt, completion };
     if (method !== 'gkd') return { prompt, chosen: completion, rejected: text(after) };
     return {
@@ -111,7 +120,9 @@ function rowsOf(method: Method): TrainerSettings['rows'] {
 async function compare(method: Method): Promise<string> {
   const file = join(folder, `${method}.json`);
   const [steps, warmup] = [Number(flags.steps), Number(flags.warmup)];
-  const settings: TrainerSettings = { method, ...folders, rows: rowsOf(method), steps, warmup, learningRate: 1e-4 };
+  const [completions, tokens] = [Number(flags.completions), Number(flags.tokens)];
+  const run = { steps, warmup, learningRate: method === 'grpo' ? 1e-6 : 1e-4, completions, tokens };
+  const settings: TrainerSettings = { method, ...folders, rows: rowsOf(method), ...run };
   writeFileSync(file, JSON.stringify(settings));
   const here = (name: string) => join(import.meta.dirname, name);
   const own = await Side.start([process.execPath, ...process.execArgv, here('trainers-own.ts'), file, flags.threads]);
@@ -121,14 +132,15 @@ async function compare(method: Method): Promise<string> {
   });
   Object.assign(versions, own.versions, peer.versions);
   try {
-    const options = { repetitions: Number(flags.repetitions), tolerance: TOLERANCE, what: method };
+    const tolerance = method === 'grpo' ? TOKENS_TOLERANCE : TOLERANCE;
+    const options = { repetitions: Number(flags.repetitions), tolerance, what: method };
     const found = await compareSides({ own, peer }, 0, options);
     const [wall, processor] = [ratioOf(found, 'seconds'), ratioOf(found, 'processorSeconds')];
     const perStep = (side: readonly Measurement[]) =>
       (median(side.map(({ seconds }) => seconds)) / (steps - warmup)).toPrecision(3);
-    const shares = (side: readonly Measurement[], names: readonly string[]) =>
-      names
-        .map((name) => `${Math.round(100 * median((side as readonly Shared[]).map(({ shares: of }) => of[name]!)))} %`)
+    const sharesOf = (side: readonly Measurement[]) =>
+      Object.keys((side[0] as Shared).shares)
+        .map((name) => `${name} ${Math.round(100 * median(side.map((one) => (one as Shared).shares[name]!)))} %`)
         .join(', ');
     const cells = [
       method,
@@ -136,8 +148,8 @@ async function compare(method: Method): Promise<string> {
       processor.median.toFixed(2),
       perStep(found.own),
       perStep(found.peer),
-      shares(found.own, ['forwardBackward', 'optimizer', 'other']),
-      shares(found.peer, ['forwardBackward', 'optimizer', 'data', 'other']),
+      sharesOf(found.own),
+      sharesOf(found.peer),
       found.difference.toExponential(0),
     ];
     return `| ${cells.join(' | ')} |`;

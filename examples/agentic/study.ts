@@ -1,6 +1,5 @@
 // A model with random weights learns to use a calculator and to say what it said, beside the same run on a reward that says nothing, with three seeds. Cells that
-// `results.json` has are not run again.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+// `results/curves.json` has are not run again.
 import { join } from 'node:path';
 import { CausalLM, ChatTemplate, parseModelConfig, Tokenizer } from '@posttrain/lm';
 import {
@@ -12,9 +11,10 @@ import {
   policyObjectives,
   trainPolicy,
 } from '@posttrain/rl';
-import { interval } from '../background-rl/tables.js';
+import { cellsOf } from '../background-rl/cells.js';
+import { interval, table } from '../background-rl/tables.js';
 
-const SYMBOLS = [...'01234+=utAn'];
+const SYMBOLS = [...'01234+=ut'];
 const END = SYMBOLS.length;
 const special = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
 const tokenizer = new Tokenizer({
@@ -26,9 +26,10 @@ const tokenizer = new Tokenizer({
   },
   config: { eos_token: '</s>' },
 });
+// Where a reply begins nothing is written, so that what the tool said is what stands right before the answer.
 const template =
-  "{% for m in messages %}{% if m.role == 'assistant' %}A{{ m.content }}</s>n{% elif m.role == 'tool' %}t{{ m.content }}n" +
-  '{% else %}u{{ m.content }}n{% endif %}{% endfor %}{% if add_generation_prompt %}A{% endif %}';
+  "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}</s>{% elif m.role == 'tool' %}t{{ m.content }}" +
+  '{% else %}u{{ m.content }}{% endif %}{% endfor %}';
 const config = parseModelConfig({
   ...{ model_type: 'llama', vocab_size: END + 1, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1 },
   ...{ num_attention_heads: 2, max_position_embeddings: 32, initializer_range: 0.2, eos_token_id: END },
@@ -36,10 +37,11 @@ const config = parseModelConfig({
 const modelOf = (seed: number) =>
   CausalLM.initialize({ config, tokenizer, chatTemplate: new ChatTemplate(tokenizer, template), name: 'digits' }, seed);
 
-/** Sums of at most 4, so that an answer is one letter. Only the calculator has the numbers: who does not call it can guess, and is right a third of the time at best. */
-const rows: CalculatorRow[] = [0, 1, 2, 3, 4].flatMap((a) =>
-  [0, 1, 2, 3, 4].filter((b) => a + b <= 4).map((b) => ({ prompt: '+', expression: `${a}+${b}`, answer: a + b })),
-);
+/** A sum for each of five answers, all of them in every step. Only the calculator has the numbers: who does not call it can guess, and is right a fifth of the time. */
+const rows: CalculatorRow[] = [0, 1, 2, 3, 4].map((answer) => {
+  const a = Math.floor(answer / 2);
+  return { prompt: '+', expression: `${a}+${answer - a}`, answer };
+});
 
 /** The calculator with one key: a reply that begins with `=` calls it. */
 const world = calculator();
@@ -65,11 +67,9 @@ function noise(text: string, seed: number): number {
 }
 
 const REWARDS = ['right', 'random'] as const;
-const SEEDS = [1, 2, 3];
-const STEPS = 96;
-const FILE = join(import.meta.dirname, 'results.json');
+const STEPS = 112;
 
-/** Every twelfth step: the share of right answers, and of episodes that called. */
+/** Every eighth step: the share of right answers, and of episodes that called. */
 interface Curve {
   readonly right: readonly number[];
   readonly called: readonly number[];
@@ -98,31 +98,27 @@ async function cell(reward: (typeof REWARDS)[number], seed: number): Promise<Cur
   });
   const curveOf = (name: string) =>
     history
-      .map(({ metrics }) => Number(metrics[`rewards/${name}/mean`]!.toFixed(3)))
-      .filter((_, step) => step % 12 === 0 || step === STEPS - 1);
+      .map(({ metrics }) => metrics[`rewards/${name}/mean`]!)
+      .filter((_, step) => step % 8 === 0 || step === STEPS - 1);
   return { right: curveOf('right'), called: curveOf('called') };
 }
 
-const results: Record<string, Curve> = existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : {};
-for (const seed of SEEDS) {
-  for (const reward of REWARDS) {
-    const name = `${reward} ${seed}`;
-    if (name in results) continue;
-    results[name] = await cell(reward, seed);
-    writeFileSync(FILE, `${JSON.stringify(results, undefined, 1)}\n`);
-  }
-}
-
-console.log('| reward | right at first | right at last | learnt | called at last |\n| --- | --- | --- | --- | --- |');
-for (const reward of REWARDS) {
-  const curves = SEEDS.map((seed) => results[`${reward} ${seed}`]!);
-  const [first, last] = [curves.map(({ right }) => right[0]!), curves.map(({ right }) => right.at(-1)!)];
-  const learnt = last.map((value, i) => value - first[i]!);
-  const called = curves.map((curve) => curve.called.at(-1)!);
-  console.log(`| ${reward} | ${[first, last, learnt, called].map((values) => interval(values)).join(' | ')} |`);
-}
-const differences = (what: 'right' | 'called') =>
-  SEEDS.map((seed) => results[`right ${seed}`]![what].at(-1)! - results[`random ${seed}`]![what].at(-1)!);
-console.log(
-  `\nMore than the control at last: right ${interval(differences('right'))}, called ${interval(differences('called'))}`,
+const { ofSeeds } = cellsOf(join(import.meta.dirname, 'results'));
+const [right, random] = [
+  await ofSeeds('curves', 'right', (seed) => cell('right', seed)),
+  await ofSeeds('curves', 'random', (seed) => cell('random', seed)),
+];
+const last = (curves: readonly Curve[], what: keyof Curve) => curves.map((curve) => curve[what].at(-1)!);
+table(
+  ['reward', 'right at first', 'right at last', 'learnt', 'called at last'],
+  [right, random].map((curves, i) => {
+    const first = curves.map((curve) => curve.right[0]!);
+    const learnt = last(curves, 'right').map((value, seed) => value - first[seed]!);
+    return [REWARDS[i]!, ...[first, last(curves, 'right'), learnt, last(curves, 'called')].map((of) => interval(of))];
+  }),
 );
+const apart = (what: keyof Curve) => {
+  const control = last(random, what);
+  return interval(last(right, what).map((value, seed) => value - control[seed]!));
+};
+console.log(`\nMore than the control at last: right ${apart('right')}, called ${apart('called')}`);

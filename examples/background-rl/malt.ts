@@ -53,6 +53,50 @@ export async function malt(isControl: boolean, seed: number): Promise<readonly [
   return [before, await measured()];
 }
 
+/** Calls of a tree of four branches: answers, critiques of each, refinements of each. Updates of a round: those of the three roles. */
+const [CALLS, UPDATES] = [4 + 4 ** 2 + 4 ** 3, 12 + 2 * (12 + 8)];
+
+/**
+ * The generator alone, at equal calls: it learns from its own right answers of as many samples in as many updates, and answers by the majority of three samples,
+ * as a refined answer is three calls. The share that is right: before, and after.
+ */
+export async function singleAgent(seed: number): Promise<readonly [number, number]> {
+  let model = await modelOf(10 * seed);
+  const sampled = async (round: number, n: number) => {
+    const requests = QUESTIONS.map((question, i) => ({
+      ...{ prompt: prompts.generator(question), maxTokens: 1, temperature: 1, n },
+      seed: 100_000 * round + 1000 * i + seed,
+    }));
+    const all = await new LocalGenerator(model).generate(requests);
+    return all.map((completions) => completions.map(({ text }) => text));
+  };
+  const measured = async () => {
+    const votes = 216;
+    const all = await sampled(99, 3 * votes);
+    const isRight = QUESTIONS.flatMap((question, i) =>
+      Array.from({ length: votes }, (_, v) => {
+        const [a, b, c] = all[i]!.slice(3 * v, 3 * v + 3);
+        // Of three that differ the first.
+        return Number((b === c ? b : a) === question);
+      }),
+    );
+    return isRight.reduce((a, b) => a + b, 0) / isRight.length;
+  };
+  const before = await measured();
+  for (let round = 0; round < ROUNDS; round++) {
+    const all = await sampled(round, CALLS);
+    const rows = QUESTIONS.flatMap((question, i) =>
+      all[i]!.filter((text) => text === question).map((completion) => ({
+        prompt: prompts.generator(question),
+        completion,
+      })),
+    );
+    if (rows.length === 0) continue;
+    ({ model } = (await sft({ model, rows, steps: UPDATES, batchSize: 8, learningRate: 0.01, seed: 1 })).trainer);
+  }
+  return [before, await measured()];
+}
+
 /** As the paper trains a role: on what is right, and then, verifier and refiner, on pairs. */
 async function trained(
   start: CausalLM,

@@ -5,7 +5,7 @@ import { credit } from './credit.js';
 import { debates, GROUNDINGS } from './debates.js';
 import { ARMS, exposure } from './exposure.js';
 import { LEARNERS, learnt } from './learners.js';
-import { malt } from './malt.js';
+import { malt, singleAgent } from './malt.js';
 import { SEQGAN_ARMS, seqgan } from './seqgan.js';
 import { interval, table } from './tables.js';
 import { REWARDS, variance } from './variance.js';
@@ -75,12 +75,18 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   },
   async malt() {
     const rows: string[][] = [];
-    for (const name of ['true rewards', 'drawn rewards']) {
-      const cells = await ofSeeds('malt', name, (seed) => malt(name !== 'true rewards', seed));
+    const last: Record<string, number[]> = {};
+    for (const name of ['true rewards', 'drawn rewards', 'a single agent']) {
+      const run = (seed: number) =>
+        name === 'a single agent' ? singleAgent(seed) : malt(name !== 'true rewards', seed);
+      const cells = await ofSeeds('malt', name, run);
       const mean = (i: 0 | 1) => meanOf(cells.map((one) => one[i]));
       rows.push([name, `${mean(0)}, ${mean(1)}`, interval(cells.map(([before, after]) => after - before))]);
+      last[name] = cells.map(([, after]) => after);
     }
     table(['MALT', 'right before, after', 'gained'], rows);
+    const apart = last['true rewards']!.map((after, i) => after - last['a single agent']![i]!);
+    console.log(`\nMALT with true rewards less a single agent: ${interval(apart)}`);
   },
   async debates() {
     const rows: string[][] = [];
