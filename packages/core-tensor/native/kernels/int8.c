@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS_AT_ONCE = 16, MOST_COLUMNS = 32, MOST_ROWS = 14, COLUMNS_OF_A_TASK = 256 };
+enum { ROWS_AT_ONCE = 16, MOST_COLUMNS = 32, MOST_ROWS = 14, COLUMNS_OF_A_TASK = 256, STEPS_AT_ONCE = 512 };
 // The smallest number that a row is divided by: 2^-126.
 #define SMALLEST_OF_ROW 1.1754943508222875e-38f
 
@@ -24,48 +24,39 @@ typedef struct {
 static void outlier_task(void *data, size_t index) {
   const Plan *plan = data;
   const QuantizedProduct *p = plan->what;
-  for (long row = index * ROWS_AT_ONCE; row < least((index + 1) * ROWS_AT_ONCE, p->rows); row++)
-    for (long k = 0; k < p->weight.in; k++)
+  long in = p->weight.in;
+  for (long row = index * ROWS_AT_ONCE; row < least((index + 1) * ROWS_AT_ONCE, p->rows); row++) {
+    const float *x = p->x + row * in;
+    if (plan->how->largest(x, in, 0) < p->threshold) continue;
+    for (long k = 0; k < in; k++)
       // Tasks write the same.
-      if (fabsf(p->x[row * p->weight.in + k]) >= p->threshold) __atomic_store_n(&plan->is_outlier[k], 1, __ATOMIC_RELAXED);
-}
-
-static float largest_below(const float *x, long count, float threshold) {
-  float largest = 0;
-  for (long i = 0; i < count; i++) {
-    float magnitude = fabsf(x[i]);
-    if (magnitude >= threshold) continue;
-    if (!(magnitude <= largest)) largest = magnitude;
-    if (magnitude != magnitude) return magnitude;
+      if (fabsf(x[k]) >= p->threshold) __atomic_store_n(&plan->is_outlier[k], 1, __ATOMIC_RELAXED);
   }
-  return largest;
 }
 
 static void round_task(void *data, size_t panel) {
   const Plan *plan = data;
   const QuantizedProduct *p = plan->what;
   long in = p->weight.in, rows = plan->how->rows;
-  for (long i = 0; i < rows; i++) {
+  uint32_t *to = plan->packed + panel * rows * plan->words;
+  memset(to, 0, rows * plan->words * sizeof *to);
+  for (long i = 0; i < least(rows, p->rows - panel * rows); i++) {
     long row = panel * rows + i;
-    uint32_t *to = plan->packed + panel * rows * plan->words + i;
-    if (row >= p->rows) {
-      for (long word = 0; word < plan->words; word++) to[word * rows] = 0;
-      continue;
-    }
     const float *x = p->x + row * in;
-    float largest = p->threshold > 0 ? largest_below(x, in, p->threshold) : largest_of(x, in);
-    float factor = rounding_factor(largest, SMALLEST_OF_ROW);
+    float largest = plan->how->largest(x, in, p->threshold), factor = rounding_factor(largest, SMALLEST_OF_ROW);
     int32_t sum = 0;
-    for (long word = 0; word < plan->words; word++) {
-      uint32_t bytes = 0;
-      for (long j = 0; j < least(4, in - 4 * word); j++) {
-        long k = 4 * word + j;
-        if (plan->outlier_count && plan->is_outlier[k]) continue;
-        int code = (int)rintf(within_byte(x[k] * factor));
-        sum += code;
-        bytes |= (uint32_t)(uint8_t)code << 8 * j;
-      }
-      to[word * rows] = bytes;
+    for (long first = 0; first < in; first += STEPS_AT_ONCE) {
+      long count = least(STEPS_AT_ONCE, in - first);
+      union {
+        int8_t codes[STEPS_AT_ONCE];
+        uint32_t words[STEPS_AT_ONCE / 4];
+      } some;
+      some.words[(count - 1) / 4] = 0;
+      plan->how->round(x + first, count, factor, some.codes);
+      if (plan->outlier_count)
+        for (long k = 0; k < count; k++) some.codes[k] = plan->is_outlier[first + k] ? 0 : some.codes[k];
+      for (long k = 0; k < count; k++) sum += some.codes[k];
+      for (long word = 0; word < (count + 3) / 4; word++) to[(first / 4 + word) * rows + i] = some.words[word];
     }
     plan->unit[row] = largest * (1.0f / 127);
     plan->sums[row] = sum;

@@ -60,5 +60,7 @@ AVX2 static void tile(const uint32_t *a, const uint32_t *b, long words, long row
 AVX2 static void pack(const uint8_t *codes, long stride, long steps, long count, uint32_t *panels) {
   pack_codes(codes, stride, steps, count, COLUMNS, panels);
 }
-const IntegerTile avx2_integers = {ROWS, COLUMNS, tile, pack, 0};
+AVX2 static float largest(const float *x, long count, float threshold) { return largest_plainly(x, count, threshold); }
+AVX2 static void round_all(const float *x, long count, float factor, int8_t *to) { round_plainly(x, count, factor, to); }
+const IntegerTile avx2_integers = {ROWS, COLUMNS, tile, pack, 0, largest, round_all};
 #endif

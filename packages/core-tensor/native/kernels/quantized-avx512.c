@@ -160,23 +160,55 @@ AVX512 static void arrange_floats(const Weight *w, const float *x, float *to) {
   }
 }
 
+AVX512 static float largest(const float *x, long count, float threshold) {
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  const __m512 limit = _mm512_set1_ps(threshold > 0 ? threshold : INFINITY);
+  // By its bits: NaN has more than infinity.
+  __m512i bits = _mm512_setzero_si512();
+  for (long i = 0; i < count; i += 16) {
+    __m512i one = _mm512_and_si512(_mm512_castps_si512(_mm512_maskz_loadu_ps(first_lanes(count - i), x + i)), magnitude);
+    __mmask16 is_below = threshold > 0 ? _mm512_cmp_ps_mask(_mm512_castsi512_ps(one), limit, _CMP_NGE_UQ) : 0xffff;
+    bits = _mm512_mask_max_epu32(bits, is_below, bits, one);
+  }
+  union { uint32_t bits; float number; } all = {_mm512_reduce_max_epu32(bits)};
+  return all.number;
+}
+
+AVX512 ALWAYS_INLINE __m128i rounded(const float *x, __mmask16 some, float factor) {
+  __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, x), _mm512_set1_ps(factor));
+  scaled = _mm512_max_ps(_mm512_min_ps(scaled, _mm512_set1_ps(127.0f)), _mm512_set1_ps(-127.0f));
+  return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(scaled));
+}
+
+AVX512 static void round_all(const float *x, long count, float factor, int8_t *to) {
+  for (long i = 0; i < count; i += 16) {
+    __mmask16 some = first_lanes(count - i);
+    _mm_mask_storeu_epi8(to + i, some, rounded(x + i, some, factor));
+  }
+}
+
 // The same rounded: 64 bytes for the low halves, 64 for the high ones, what a lane's bytes are multiples of, and their sums.
-static void arrange_bytes(const Weight *w, const float *x, char *to) {
-  int8_t codes[GROUP];
+AVX512 static void arrange_bytes(const Weight *w, const float *x, char *to) {
+  const __m128i halves = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
   float factor = 0, unit = 0;
   for (long first = 0; first < w->in; first += GROUP, to += 256) {
     float *units = (float *)(to + 128), *sums = units + 16;
     memset(to, 0, 256);
-    for (long i = 0; i < least(GROUP, w->in - first); i++) {
-      if ((first + i) % w->block == 0) {
-        float largest = largest_of(x + first + i, least(w->block, w->in - first - i));
-        factor = rounding_factor(largest, SMALLEST_OF_BLOCK);
-        unit = largest * (1.0f / 127);
+    for (long i = 0; i < least(GROUP, w->in - first); i += 16) {
+      if (((first + i) & (w->block - 1)) == 0) {
+        float most = largest(x + first + i, least(w->block, w->in - first - i), 0);
+        factor = rounding_factor(most, SMALLEST_OF_BLOCK);
+        unit = most * (1.0f / 127);
       }
-      codes[i] = (int8_t)rintf(within_byte(x[first + i] * factor));
-      to[64 * (i % 2) + i / 2] = codes[i];
-      units[i / 8] = unit;
-      sums[i / 8] += codes[i];
+      __m128i codes = rounded(x + first + i, first_lanes(w->in - first - i), factor);
+      __m128i apart = _mm_shuffle_epi8(codes, halves);
+      _mm_storel_epi64((__m128i *)(to + i / 2), apart);
+      _mm_storel_epi64((__m128i *)(to + 64 + i / 2), _mm_srli_si128(apart, 8));
+      // Sums of eight bytes without a sign.
+      __m128i sum = _mm_sad_epu8(_mm_xor_si128(codes, _mm_set1_epi8(-128)), _mm_setzero_si128());
+      units[i / 8] = units[i / 8 + 1] = unit;
+      sums[i / 8] = (float)(_mm_cvtsi128_si32(sum) - 8 * 128);
+      sums[i / 8 + 1] = (float)(_mm_extract_epi32(sum, 2) - 8 * 128);
     }
   }
 }
@@ -415,5 +447,5 @@ VNNI static void one_row(const uint32_t *a, const uint8_t *codes, long stride, l
   }
 }
 
-const IntegerTile vnni_integers = {TILE_ROWS, TILE_COLUMNS, tile, pack, one_row};
+const IntegerTile vnni_integers = {TILE_ROWS, TILE_COLUMNS, tile, pack, one_row, largest, round_all};
 #endif

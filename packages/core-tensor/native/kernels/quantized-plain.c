@@ -23,4 +23,6 @@ static void tile(const uint32_t *a, const uint32_t *b, long words, long rows, in
 static void pack(const uint8_t *codes, long stride, long steps, long count, uint32_t *panels) {
   pack_codes(codes, stride, steps, count, COLUMNS, panels);
 }
-const IntegerTile plain_integers = {ROWS, COLUMNS, tile, pack, 0};
+static float largest(const float *x, long count, float threshold) { return largest_plainly(x, count, threshold); }
+static void round_all(const float *x, long count, float factor, int8_t *to) { round_plainly(x, count, factor, to); }
+const IntegerTile plain_integers = {ROWS, COLUMNS, tile, pack, 0, largest, round_all};

@@ -16,6 +16,28 @@ INLINED float dot_plainly(const float *x, const float *y, long count) {
   return sum;
 }
 
+// By its bits: NaN has more than infinity.
+INLINED float largest_plainly(const float *x, long count, float threshold) {
+  union { float number; uint32_t bits; } largest = {0};
+  for (long i = 0; i < count; i++) {
+    union { float number; uint32_t bits; } one = {x[i]};
+    one.bits &= 0x7fffffff;
+    uint32_t bits = threshold > 0 && one.number >= threshold ? 0 : one.bits;
+    largest.bits = bits > largest.bits ? bits : largest.bits;
+  }
+  return largest.number;
+}
+
+INLINED void round_plainly(const float *x, long count, float factor, int8_t *to) {
+  for (long i = 0; i < count; i++) {
+    float scaled = x[i] * factor;
+    // What is no number is 0: it is one of a row or block whose unit says so.
+    scaled = scaled > 127 ? 127 : scaled >= -127 ? scaled : scaled < -127 ? -127 : 0;
+    // From 2^23 on floats are whole numbers.
+    to[i] = (int8_t)(int32_t)((scaled + 12582912.0f) - 12582912.0f);
+  }
+}
+
 static int has_no_few(const Weight *w, int rounds) {
   (void)w;
   (void)rounds;

@@ -1,15 +1,14 @@
 // How products with quantised weights are cut in tasks, the same for every processor.
 #include "quantized.h"
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 // Up to this many rows, W is unpacked in registers for every few of them; from there on a panel at a time, once. Bytes are
-// multiplied four at a time, for which it pays longer.
-enum { MOST_FEW_ROWS = 8, MOST_FEW_ROWS_OF_BYTES = 64 };
+// multiplied four at a time, for which it pays always.
+enum { MOST_FEW_ROWS = 8 };
 // Of a product that is one task: fewer do not pay for a thread.
 static const double SMALL_PRODUCT = 1 << 17;
-enum { STEPS_OF_A_BLOCK = 1024, PANELS_OF_A_TASK = 4, ROW_PANELS_AT_ONCE = 8, ROWS_AT_ONCE = 16 };
+enum { STEPS_OF_A_BLOCK = 1024, PANELS_OF_A_TASK = 4, ROW_PANELS_AT_ONCE = 8, ROWS_AT_ONCE = 16, ROUNDED_AT_ONCE = 256 };
 
 const float four_bit_levels[FORMATS][16] = {
     [INT4] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
@@ -36,12 +35,19 @@ typedef struct {
 } Plan;
 
 // Rounds each block of a row of x to multiples of its largest / 127.
-static void round_row(const Weight *w, const float *x, float *to) {
+static void round_row(const Plan *plan, const float *x, float *to) {
+  const Weight *w = &plan->what->weight;
+  const IntegerTile *integers = integer_tile(plan->how);
+  int8_t codes[ROUNDED_AT_ONCE];
   for (long first = 0; first < w->in; first += w->block) {
     long count = least(w->block, w->in - first);
-    float largest = largest_of(x + first, count), factor = rounding_factor(largest, SMALLEST_OF_BLOCK);
+    float largest = integers->largest(x + first, count, 0), factor = rounding_factor(largest, SMALLEST_OF_BLOCK);
     float unit = largest * (1.0f / 127);
-    for (long i = first; i < first + count; i++) to[i] = rintf(x[i] * factor) * unit;
+    for (long i = first; i < first + count; i += ROUNDED_AT_ONCE) {
+      long some = least(ROUNDED_AT_ONCE, first + count - i);
+      integers->round(x + i, some, factor, codes);
+      for (long j = 0; j < some; j++) to[i + j] = codes[j] * unit;
+    }
   }
 }
 
@@ -49,7 +55,7 @@ static void round_task(void *data, size_t index) {
   const Plan *plan = data;
   const Weight *w = &plan->what->weight;
   for (long row = index * ROWS_AT_ONCE; row < least((index + 1) * ROWS_AT_ONCE, plan->what->rows); row++)
-    round_row(w, plan->what->x + row * w->in, (float *)plan->x + row * w->in);
+    round_row(plan, plan->what->x + row * w->in, (float *)plan->x + row * w->in);
 }
 
 // Rows of W that are unpacked one by one.
@@ -67,6 +73,13 @@ static void dot_task(void *data, size_t index) {
     for (long m = 0; m < p->rows; m++) p->y[m * w->out + n] = plan->path->dot(plan->x + m * w->in, row, w->in);
   }
   free(row);
+}
+
+static void arrange_task(void *data, size_t index) {
+  const Plan *plan = data;
+  const QuantizedProduct *p = plan->what;
+  for (long m = index * ROWS_AT_ONCE; m < least((index + 1) * ROWS_AT_ONCE, p->rows); m++)
+    plan->path->arrange(&p->weight, p->rounds, p->x + m * p->weight.in, plan->arranged + m * plan->row_bytes);
 }
 
 static void few_task(void *data, size_t index) {
@@ -171,8 +184,7 @@ static int multiply_few(Plan *plan, ParallelFor parallel, void *context) {
   Scratch *scratch = take_scratch(plan->row_bytes * p->rows);
   if (!scratch) return 1;
   plan->arranged = scratch->memory;
-  for (long m = 0; m < p->rows; m++)
-    plan->path->arrange(w, p->rounds, p->x + m * w->in, plan->arranged + m * plan->row_bytes);
+  parallel(context, arrange_task, (p->rows + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE, plan);
   parallel(context, few_task, tasks, plan);
   give_back(scratch);
   return 0;
@@ -203,8 +215,8 @@ int multiply_quantized(const Arithmetic *how, const QuantizedProduct *p, Paralle
   int failed = 0;
   Plan plan = {.how = how, .path = quantized_path(how), .what = p, .x = p->x, .failed = &failed};
   int has_bytes = p->rounds && plan.path->has_few(&p->weight, 1);
-  int is_few = !p->is_transposed && p->rows <= (has_bytes ? MOST_FEW_ROWS_OF_BYTES : MOST_FEW_ROWS);
-  int rounds_here = p->rounds && !p->is_transposed && !(is_few && has_bytes);
+  int is_few = !p->is_transposed && (has_bytes || p->rows <= MOST_FEW_ROWS);
+  int rounds_here = p->rounds && !p->is_transposed && !has_bytes;
   Scratch *rounded = 0;
   if (rounds_here) {
     rounded = take_scratch(p->rows * p->weight.in * sizeof(float));

@@ -48,6 +48,9 @@ typedef struct {
   void (*pack)(const uint8_t *codes, long stride, long steps, long count, uint32_t *panels);
   // One row times lines that are not packed: the sums of up to 256 columns. May be null.
   void (*one_row)(const uint32_t *a_panel, const uint8_t *codes, long stride, long steps, long count, int32_t *sums);
+  // The largest |x| below the threshold (0: of all), NaN where there is one; and x times a factor, to the nearest byte, even ones first.
+  float (*largest)(const float *x, long count, float threshold);
+  void (*round)(const float *x, long count, float factor, int8_t *to);
 } IntegerTile;
 extern const IntegerTile plain_integers;
 #ifdef POSTTRAIN_X86
@@ -104,17 +107,6 @@ static inline float unpacked_at(const Weight *w, long row, long i) {
 
 // Rounding of inputs in bytes: what a number is multiplied by, of a row or block whose largest |x| is `largest`.
 static inline float rounding_factor(float largest, float smallest) { return 127.0f / (largest > smallest ? largest : smallest); }
-// The largest |x|, NaN where there is one: it has more bits than infinity.
-static inline float largest_of(const float *x, long count) {
-  union { float number; uint32_t bits; } largest = {0}, one;
-  for (long i = 0; i < count; i++) {
-    one.number = x[i];
-    one.bits &= 0x7fffffff;
-    largest.bits = one.bits > largest.bits ? one.bits : largest.bits;
-  }
-  return largest.number;
-}
-static inline float within_byte(float x) { return x > 127 ? 127 : x >= -127 ? x : x < -127 ? -127 : 0; }
 // Of the smallest number that int4 inputs are divided by: 2^-119.
 #define SMALLEST_OF_BLOCK 1.504632769052528e-36f
 #endif

@@ -45,9 +45,10 @@ const FORMATS: Readonly<Record<string, (weight: { shape: readonly number[]; data
     'int4 of rounded inputs, symmetric, blocks of 64': (w) =>
       quantizeInt4(w, { activations: 'int8', symmetric: true, blockSize: 64 }),
     'int4 with zeros that are no codes': (w) => {
-      const weight = quantizeInt4(w);
-      const data = weight.parts.scales.data.map((_, i) => 7 + Math.sin(i));
-      return { ...weight, parts: { ...weight.parts, zeroPoints: { ...weight.parts.scales, data } } };
+      const { method, activations, blockSize, parts } = quantizeInt4(w);
+      const data = Float32Array.from(parts.scales.data, (_, i) => 7 + Math.sin(i));
+      const zeroPoints = { dtype: 'float32', shape: parts.scales.shape, data } as const;
+      return { method, activations, blockSize, shape: w.shape, symmetric: false, parts: { ...parts, zeroPoints } };
     },
     nf4: (w) => quantizeNf4(w),
     'fp4, blocks of 32': (w) => quantizeNf4(w, { levels: 'fp4', blockSize: 32, doubleQuantization: false }),
