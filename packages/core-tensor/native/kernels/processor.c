@@ -1,5 +1,5 @@
 // Which arithmetic this processor has, and which is the fastest.
-#include "product.h"
+#include "quantized.h"
 #include <stdatomic.h>
 #include <string.h>
 #ifdef POSTTRAIN_X86
@@ -10,7 +10,7 @@
 #endif
 
 typedef struct {
-  int avx2, avx512, bfloat16, amx, is_intel;
+  int avx2, avx512, vnni, bfloat16, amx, is_intel;
 } Features;
 
 // What the operating system saves of a thread: the registers that may be used.
@@ -42,6 +42,7 @@ static Features features_of_processor(void) {
   f.avx2 = (saved & 0x6) == 0x6 && has_fma && (b7 >> 5 & 1);
   // avx512f, dq, bw, vl.
   f.avx512 = f.avx2 && (saved & 0xe6) == 0xe6 && (b7 >> 16 & 1) && (b7 >> 17 & 1) && (b7 >> 30 & 1) && (b7 >> 31 & 1);
+  f.vnni = f.avx512 && (c7 >> 11 & 1);
   uint32_t leaf = 0;
   if (a >= 1) {
     __get_cpuid_count(7, 1, &leaf, &b, &c, &d);
@@ -58,6 +59,8 @@ static Features features(void) {
   known = 1;
   return f;
 }
+
+int processor_has_vnni(void) { return features().vnni; }
 #endif
 
 static void one_after_the_other(void *context, void (*work)(void *, size_t), size_t count, void *data) {
@@ -105,7 +108,7 @@ const Arithmetic *arithmetic_at(int i) {
   static atomic_int tested[ARITHMETICS];
   if (i < 0 || i >= ARITHMETICS) return 0;
   const Arithmetic *found = present(i);
-  if (!tested[i]) tested[i] = found && is_right(found) ? 1 : 2;
+  if (!tested[i]) tested[i] = found && is_right(found) && quantized_is_right(found) ? 1 : 2;
   return tested[i] == 1 ? found : 0;
 }
 

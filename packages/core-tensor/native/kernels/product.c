@@ -43,17 +43,11 @@ static void free_aligned(void *memory) {
 
 // Scratch memory, kept from call to call: touching new pages costs more than packing into them. As many pieces as sessions
 // that multiply at the same time.
-typedef struct {
-  void *memory;
-  size_t bytes;
-  int is_taken;
-} Scratch;
-
 enum { PIECES = 8 };
 static Scratch pieces[PIECES];
 static atomic_flag lock = ATOMIC_FLAG_INIT;
 
-static Scratch *take_scratch(size_t bytes) {
+Scratch *take_scratch(size_t bytes) {
   Scratch *best = 0;
   while (atomic_flag_test_and_set_explicit(&lock, memory_order_acquire)) {
   }
@@ -74,7 +68,7 @@ static Scratch *take_scratch(size_t bytes) {
   return 0;
 }
 
-static void give_back(Scratch *piece) {
+void give_back(Scratch *piece) {
   while (atomic_flag_test_and_set_explicit(&lock, memory_order_acquire)) {
   }
   piece->is_taken = 0;

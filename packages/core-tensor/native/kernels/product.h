@@ -87,6 +87,15 @@ typedef struct {
 // 0, or 1 where there was no memory.
 int multiply(const Arithmetic *arithmetic, const Product *product, ParallelFor parallel, void *context);
 
+// Scratch memory, kept from call to call; null where there is none.
+typedef struct {
+  void *memory;
+  size_t bytes;
+  int is_taken;
+} Scratch;
+Scratch *take_scratch(size_t bytes);
+void give_back(Scratch *piece);
+
 static inline long least(long a, long b) { return a < b ? a : b; }
 static inline long rounded_up(long a, long to) { return (a + to - 1) / to * to; }
 #endif

@@ -31,18 +31,54 @@ function unpack(bytes: Tensor): Tensor {
   return pairs.gather(bytes.cast('int32')).reshape([...bytes.shape.slice(0, -1), 2 * bytes.shape.at(-1)!]);
 }
 
+/** Inputs are the parts of a weight as `int4Matmul` has them; output (code - zero) · scale, float32 [out, in]. No gradients. */
+export const int4DequantizeKernel: Kernel<Pick<Int4Layout, 'shape' | 'blockSize'>> = {
+  name: 'int4Dequantize',
+  infer: (parts, layout) => {
+    checkParts('int4Dequantize', parts, layout);
+    return [{ shape: layout.shape, dtype: 'float32' }];
+  },
+  decompose: ([codes, scales, zeroPoints], { shape }) => {
+    const [rows, blocks] = codes!.shape as [number, number];
+    const zeros = zeroPoints?.dtype === 'uint8' ? unpack(zeroPoints).slice(1, 0, blocks) : zeroPoints;
+    const zero = zeros?.reshape([rows, blocks, 1]) ?? MIDDLE;
+    const values = unpack(codes!)
+      .sub(zero)
+      .mul(scales!.reshape([rows, blocks, 1]));
+    return [values.reshape([rows, values.size / rows]).slice(1, 0, shape[1]!)];
+  },
+  vjp: ({ inputs }) => inputs.map(() => undefined),
+};
+
 /** The weight [out, in] that block-wise 4-bit integers stand for: (code - zero) · scale, in float32. */
-export function int4Dequantize(
-  [codes, scales, zeroPoints]: readonly Tensor[],
-  { shape }: Pick<Int4Layout, 'shape'>,
-): Tensor {
-  const [rows, blocks] = codes!.shape as [number, number];
-  const zeros = zeroPoints?.dtype === 'uint8' ? unpack(zeroPoints).slice(1, 0, blocks) : zeroPoints;
-  const zero = zeros?.reshape([rows, blocks, 1]) ?? MIDDLE;
-  const values = unpack(codes!)
-    .sub(zero)
-    .mul(scales!.reshape([rows, blocks, 1]));
-  return values.reshape([rows, values.size / rows]).slice(1, 0, shape[1]!);
+export const int4Dequantize = (
+  parts: readonly Tensor[],
+  { shape, blockSize }: Pick<Int4Layout, 'shape' | 'blockSize'>,
+): Tensor => applyKernel(int4DequantizeKernel, parts, { shape, blockSize })[0]!;
+
+function checkParts(
+  name: string,
+  [codes, scales, zeroPoints]: readonly TensorSpec[],
+  { shape, blockSize }: Pick<Int4Layout, 'shape' | 'blockSize'>,
+): void {
+  const others: TensorSpec[] = zeroPoints ? [scales!, zeroPoints] : [scales!];
+  const isNumber = zeroPoints?.dtype === 'float32';
+  if (
+    codes!.dtype !== 'uint8' ||
+    scales!.dtype !== 'float32' ||
+    !['uint8', 'float32', undefined].includes(zeroPoints?.dtype)
+  ) {
+    const dtypes = [codes!, ...others].map(({ dtype }) => dtype);
+    throw new DTypeError(name, dtypes, 'needs uint8 codes, float32 scales, and zero points of one or the other');
+  }
+  const blocks = Math.ceil(shape[1]! / blockSize);
+  const fits =
+    sameShape(codes!.shape, [shape[0]!, blocks, blockSize / 2]) &&
+    sameShape(scales!.shape, [shape[0]! * blocks]) &&
+    (!zeroPoints || sameShape(zeroPoints.shape, isNumber ? [shape[0]! * blocks] : [shape[0]!, Math.ceil(blocks / 2)]));
+  if (fits) return;
+  const shapes = [shape, ...[codes!, ...others].map((part) => part.shape)];
+  throw new ShapeError(name, shapes, `the weight's parts do not fit blocks of ${blockSize}`);
 }
 
 /** x [rows, in] with each block of a row rounded to whole multiples, of 127 at most, of its largest |x| / 127. */
@@ -81,33 +117,10 @@ export function int4Inputs(x: Tensor, { blockSize, activations }: Omit<Int4Layou
  */
 export const int4MatmulKernel: Kernel<Int4Layout> = {
   name: 'int4Matmul',
-  infer: ([x, codes, scales, zeroPoints], { shape, blockSize }) => {
+  infer: ([x, ...parts], layout) => {
     checkFloats('int4Matmul', x!);
-    const others: TensorSpec[] = zeroPoints ? [scales!, zeroPoints] : [scales!];
-    const isNumber = zeroPoints?.dtype === 'float32';
-    if (
-      codes!.dtype !== 'uint8' ||
-      scales!.dtype !== 'float32' ||
-      !['uint8', 'float32', undefined].includes(zeroPoints?.dtype)
-    ) {
-      const dtypes = [codes!, ...others].map(({ dtype }) => dtype);
-      throw new DTypeError(
-        'int4Matmul',
-        dtypes,
-        'needs uint8 codes, float32 scales, and zero points of one or the other',
-      );
-    }
-    const blocks = Math.ceil(shape[1]! / blockSize);
-    const fits =
-      sameShape(codes!.shape, [shape[0]!, blocks, blockSize / 2]) &&
-      sameShape(scales!.shape, [shape[0]! * blocks]) &&
-      (!zeroPoints ||
-        sameShape(zeroPoints.shape, isNumber ? [shape[0]! * blocks] : [shape[0]!, Math.ceil(blocks / 2)]));
-    if (!fits) {
-      const shapes = [shape, ...[codes!, ...others].map((part) => part.shape)];
-      throw new ShapeError('int4Matmul', shapes, `the weight's parts do not fit blocks of ${blockSize}`);
-    }
-    return [productSpec('int4Matmul', x!, shape)];
+    checkParts('int4Matmul', parts, layout);
+    return [productSpec('int4Matmul', x!, layout.shape)];
   },
   decompose: ([x, ...parts], layout) => {
     const weight = int4Dequantize(parts, layout);

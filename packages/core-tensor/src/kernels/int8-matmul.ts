@@ -1,6 +1,7 @@
 import { barrier } from '../autodiff/barrier.js';
 import { DTypeError, ShapeError } from '../errors.js';
 import type { Int8Format } from '../quantization/quantized-weight.js';
+import { sameShape } from '../shape.js';
 import { type Tensor, where } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
 import { checkFloats } from './check.js';
@@ -86,8 +87,7 @@ export const int8MatmulKernel: Kernel<Int8MatmulConfig> = {
   },
   vjp: ({ inputs: [, codes, scales], cotangents: [dy] }) => {
     // Dequantised again, once dy is there: see `nf4Matmul`.
-    const scaled = dy!.cast('float32').mul(scales!.mul(1 / 127));
-    const dx = scaled.matmul(signed(barrier(codes!, [dy!])), { transposeB: true });
+    const dx = dy!.cast('float32').matmul(int8Dequantize(barrier(codes!, [dy!]), scales!));
     return [dx.cast(dy!.dtype), undefined, undefined];
   },
 };
@@ -96,8 +96,26 @@ export const int8MatmulKernel: Kernel<Int8MatmulConfig> = {
 export const int8Matmul = (x: Tensor, codes: Tensor, scales: Tensor, { threshold }: Int8MatmulConfig): Tensor =>
   applyKernel(int8MatmulKernel, [x, codes, scales], { threshold })[0]!;
 
+/** Inputs codes uint8 [in, out] and scales float32 [out]; output (code - 128) · scale / 127, float32 [out, in]. No gradients. */
+export const int8DequantizeKernel: Kernel<Record<string, never>> = {
+  name: 'int8Dequantize',
+  infer: ([codes, scales]) => {
+    if (codes!.dtype !== 'uint8' || scales!.dtype !== 'float32') {
+      throw new DTypeError('int8Dequantize', [codes!.dtype, scales!.dtype], 'needs uint8 codes and float32 scales');
+    }
+    if (codes!.shape.length !== 2 || !sameShape(scales!.shape, codes!.shape.slice(1))) {
+      throw new ShapeError('int8Dequantize', [codes!.shape, scales!.shape], 'needs [in, out] and [out]');
+    }
+    return [{ shape: [...codes!.shape].reverse(), dtype: 'float32' }];
+  },
+  decompose: ([codes, scales]) => [
+    signed(codes!)
+      .mul(scales!.mul(1 / 127))
+      .transpose(),
+  ],
+  vjp: () => [undefined, undefined],
+};
+
 /** The weight [out, in] that 8-bit codes stand for. */
 export const int8Dequantize = (codes: Tensor, scales: Tensor): Tensor =>
-  signed(codes)
-    .mul(scales.mul(1 / 127))
-    .transpose();
+  applyKernel(int8DequantizeKernel, [codes, scales], {})[0]!;

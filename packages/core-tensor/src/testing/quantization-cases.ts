@@ -1,5 +1,5 @@
-import { int4Matmul } from '../kernels/int4-matmul.js';
-import { int8Matmul } from '../kernels/int8-matmul.js';
+import { int4Dequantize, int4Matmul } from '../kernels/int4-matmul.js';
+import { int8Dequantize, int8Matmul } from '../kernels/int8-matmul.js';
 import { nf4Dequantize, nf4Matmul } from '../kernels/nf4-matmul.js';
 import type { Int4Activations } from '../quantization/quantized-weight.js';
 import { type CaseInput, type ConformanceCase, defineCase, given, sample } from './case.js';
@@ -87,45 +87,75 @@ function int8Cases(): ConformanceCase[] {
   ];
 }
 
-function int4Cases(): ConformanceCase[] {
+type Int4Case = readonly [out: number, inputs: number, blockSize: number];
+
+/** Codes, scales and zero points: none, codes, or numbers. */
+function int4Parts([out, inputs, blockSize]: Int4Case, zeros: 'none' | 'codes' | 'numbers'): CaseInput[] {
+  const blocks = Math.ceil(inputs / blockSize);
+  const parts = [bytes([out, blocks, blockSize / 2], 1), scales(out * blocks)];
+  if (zeros === 'numbers') return [...parts, sample([out * blocks], 'float32', { low: 3, high: 12, seed: 4 })];
+  return zeros === 'none' ? parts : [...parts, bytes([out, halves(blocks)], 2)];
+}
+
+function int4Cases(): { int4Matmul: ConformanceCase[]; int4Dequantize: ConformanceCase[] } {
   const matmul = (
     rows: number,
-    [out, inputs, blockSize]: readonly [number, number, number],
-    symmetric: boolean,
+    size: Int4Case,
+    zeros: 'none' | 'codes' | 'numbers',
     activations: Int4Activations = 'float32',
   ) => {
-    const blocks = Math.ceil(inputs / blockSize);
-    const parts = [bytes([out, blocks, blockSize / 2], 1), scales(out * blocks)];
+    const [out, inputs, blockSize] = size;
     return defineCase(
       'int4Matmul',
-      [sample([rows, inputs]), ...parts, ...(symmetric ? [] : [bytes([out, halves(blocks)], 2)])],
+      [sample([rows, inputs]), ...int4Parts(size, zeros)],
       (x, ...weight) => int4Matmul(x!, weight, { shape: [out, inputs], blockSize, activations }),
       // Rounding has no slope that a difference would show.
-      { note: `[${out}, ${inputs}] / ${blockSize}, ${activations}`, variables: activations === 'int8' ? [] : [0] },
+      {
+        note: `[${out}, ${inputs}] / ${blockSize}, ${zeros === 'numbers' ? 'zeros that are no codes' : activations}`,
+        variables: activations === 'int8' ? [] : [0],
+      },
     );
   };
-  return [
-    matmul(3, [4, 64, 32], true),
-    matmul(3, [4, 64, 32], false),
-    matmul(2, [5, 40, 16], true),
-    matmul(2, [3, 75, 32], false),
-    matmul(1, [2, 128, 128], true),
-    matmul(0, [4, 64, 32], true),
-    matmul(3, [4, 64, 32], true, 'int8'),
-    matmul(2, [3, 75, 32], false, 'int8'),
-    matmul(0, [4, 64, 32], true, 'int8'),
-    defineCase(
-      'int4Matmul',
-      [sample([2, 75]), bytes([3, 3, 16], 1), scales(9), sample([9], 'float32', { low: 3, high: 12, seed: 4 })],
-      (x, ...weight) => int4Matmul(x!, weight, { shape: [3, 75], blockSize: 32, activations: 'float32' }),
-      { note: '[3, 75] / 32, zeros that are no codes', variables: [0] },
+  return {
+    int4Matmul: [
+      matmul(3, [4, 64, 32], 'none'),
+      matmul(3, [4, 64, 32], 'codes'),
+      matmul(2, [5, 40, 16], 'none'),
+      matmul(2, [3, 75, 32], 'codes'),
+      matmul(1, [2, 128, 128], 'none'),
+      matmul(0, [4, 64, 32], 'none'),
+      matmul(3, [4, 64, 32], 'none', 'int8'),
+      matmul(2, [3, 75, 32], 'codes', 'int8'),
+      matmul(0, [4, 64, 32], 'none', 'int8'),
+      matmul(2, [3, 75, 32], 'numbers'),
+    ],
+    int4Dequantize: (['none', 'codes', 'numbers'] as const).flatMap((zeros) =>
+      (
+        [
+          [4, 64, 32],
+          [3, 75, 16],
+        ] as const
+      ).map((size) =>
+        defineCase(
+          'int4Dequantize',
+          int4Parts(size, zeros),
+          (...weight) => int4Dequantize(weight, { shape: size.slice(0, 2), blockSize: size[2] }),
+          { note: `[${size[0]}, ${size[1]}] / ${size[2]}, zeros: ${zeros}`, variables: [] },
+        ),
+      ),
     ),
-  ];
+  };
 }
 
 export const quantizationCases: Readonly<Record<string, () => readonly ConformanceCase[]>> = {
   nf4Matmul: () => nf4Cases().nf4Matmul,
   nf4Dequantize: () => nf4Cases().nf4Dequantize,
   int8Matmul: int8Cases,
-  int4Matmul: int4Cases,
+  int8Dequantize: () => [
+    defineCase('int8Dequantize', [bytes([7, 5], 1), scales(5)], (codes, absmax) => int8Dequantize(codes!, absmax!), {
+      variables: [],
+    }),
+  ],
+  int4Matmul: () => int4Cases().int4Matmul,
+  int4Dequantize: () => int4Cases().int4Dequantize,
 };

@@ -18,6 +18,7 @@ import { ARITHMETICS, type Arithmetic, loadKernels, type NativeKernels } from '.
 import type { NodeAssignment, Provider } from './native/session.js';
 import { inputName, outputName } from './onnx-values.js';
 import { MATMUL_PRECISIONS, productKernels } from './own-products.js';
+import { multipliesCodes, OWN_KERNELS } from './own-quantized.js';
 import { packedOf } from './packed-weights.js';
 import { ONNXRUNTIME_DEVICES, type OnnxruntimeDevice, providerOf, startDevice } from './providers.js';
 import { type HeldSession, SessionCache } from './sessions.js';
@@ -170,7 +171,7 @@ async function kernelsFor(wanted: 'auto' | 'off' | Arithmetic): Promise<NativeKe
   );
 }
 
-/** Decomposes the cached attentions that GroupQueryAttention does not cover. */
+/** Decomposes the cached attentions that GroupQueryAttention does not cover, and what only kernels of our own compute. */
 function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], target: LoweringTarget): Graph {
   const users = new Map<GraphNode, number>();
   for (const { node } of graph.nodes.flatMap((n) => n.inputs)) users.set(node, (users.get(node) ?? 0) + 1);
@@ -183,14 +184,18 @@ function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], ta
       return graph.inputs[given] === source && result.node === node && result.index === output;
     });
   };
-  const isUnusable = (node: GraphNode) =>
-    isOp(node, 'kernel') &&
-    node.attributes.kernel.name === 'cachedAttention' &&
-    !canUseGroupQueryAttention(node, mayOverwrite, target);
-  if (!graph.nodes.some(isUnusable)) return graph;
+  const isUnusable = (node: GraphNode) => {
+    if (!isOp(node, 'kernel')) return false;
+    const { name } = node.attributes.kernel;
+    if (OWN_KERNELS.has(name)) return !multipliesCodes(target);
+    return name === 'cachedAttention' && !canUseGroupQueryAttention(node, mayOverwrite, target);
+  };
+  const unusable = new Set(
+    graph.nodes.filter(isUnusable).map((node) => (node as GraphNode<'kernel'>).attributes.kernel.name),
+  );
+  if (unusable.size === 0) return graph;
   return simplify(graph, {
-    kernels: ({ name, lower }) =>
-      lower?.onnxruntime !== undefined || (name !== 'cachedAttention' && name in target.kernels),
+    kernels: ({ name, lower }) => lower?.onnxruntime !== undefined || (!unusable.has(name) && name in target.kernels),
   });
 }
 

@@ -2,6 +2,7 @@ import { type GraphNode, isOp, specOf, type Value } from '../../graph/node.js';
 import { sameShape, sizeOf } from '../../shape.js';
 import type { Lowering, LoweringRules } from './lowering.js';
 import { onnxTypeOf } from './onnx-values.js';
+import { gatheredRows } from './own-quantized.js';
 
 /**
  * `addend`, or zeros, with `updates` added at `positions` along `axis`, both of shape `shape`; repeated positions add up, one after
@@ -66,6 +67,8 @@ export function lowerScatteredSum(node: GraphNode<'add'>, lowering: Lowering): s
 /** Reading and writing at computed positions. */
 export const indexingRules = {
   gather: (node, lowering) => {
+    const unpacked = gatheredRows(node, lowering);
+    if (unpacked !== undefined) return [unpacked];
     const [x, indices] = node.inputs.map((input) => lowering.name(input));
     return [lowering.builder.op('Gather', [x!, indices!], { axis: node.attributes.axis })];
   },

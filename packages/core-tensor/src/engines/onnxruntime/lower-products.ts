@@ -2,6 +2,7 @@ import { type GraphNode, isOp, specOf, type Value } from '../../graph/node.js';
 import { sameShape, sizeOf } from '../../shape.js';
 import type { Lowering, LoweringRules } from './lowering.js';
 import { arithmeticOf, type ProductSize } from './own-products.js';
+import { codedProduct, multipliesCodes, quantized } from './own-quantized.js';
 
 /** A matrix product, as `FusedMatMul` and `Gemm` compute it. */
 export interface Product {
@@ -57,6 +58,12 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
   const { a, b, transA, transB } = productOf(node);
   const compute = lowering.computeDType(dtype);
   const { builder } = lowering;
+  const coded = multipliesCodes(lowering.target) ? codedProduct(node, { b, transA, transB }) : undefined;
+  if (coded) {
+    const { weight, transposed } = coded;
+    const result = builder.byRows(lowering.name(a), shape, (rows) => quantized(lowering, weight, rows, { transposed }));
+    return alpha === 1 ? result : builder.op('Mul', [result, builder.constant('float32', [], [alpha])]);
+  }
   const [left, right] = [lowering.nameAs(a, compute), lowering.nameAs(b, compute)];
   const flatRows = rowsOverMatrix({ a, b, transA, transB });
   if (lowering.target.standard && flatRows !== undefined) {

@@ -5,15 +5,25 @@ import type { FourBitLayout } from '../../kernels/nf4-matmul.js';
 import { sizeOf } from '../../shape.js';
 import type { KernelRule } from './lower-kernels.js';
 import type { Lowering } from './lowering.js';
+import { type CodedWeight, multipliesCodes, quantized } from './own-quantized.js';
 import { onnxTypes } from './proto.js';
+
+/** What our own kernel multiplies by, and how it rounds. */
+type Own = (node: GraphNode<'kernel'>) => readonly [Omit<CodedWeight, 'parts'>, Parameters<typeof quantized>[3]?];
 
 const configOf = <Config>(node: GraphNode<'kernel'>): Config => node.attributes.config as Config;
 
 /** A product whose first operand and result are floats of any width and are computed with as float32. */
 const product =
-  (write: (x: string, node: GraphNode<'kernel'>, lowering: Lowering) => string): KernelRule =>
+  (own: Own, write: (x: string, node: GraphNode<'kernel'>, lowering: Lowering) => string): KernelRule =>
   (node, lowering) => {
     const x = lowering.nameAs(node.inputs[0]!, 'float32');
+    if (multipliesCodes(lowering.target)) {
+      const [format, flags] = own(node);
+      const weight = { ...format, parts: node.inputs.slice(1) };
+      const y = lowering.builder.byRows(x, node.outputs[0]!.shape, (rows) => quantized(lowering, weight, rows, flags));
+      return [lowering.convert(y, 'float32', node.outputs[0]!.dtype)];
+    }
     return [lowering.convert(write(x, node, lowering), 'float32', node.outputs[0]!.dtype)];
   };
 
@@ -39,9 +49,24 @@ function bnb4(
   });
 }
 
+const ownFourBit: Own = (node) => {
+  const { method, shape, blockSize } = configOf<FourBitLayout>(node);
+  return [{ format: method, shape, blockSize }];
+};
+
+const ownInt4: Own = (node) => {
+  const { shape, blockSize, activations } = configOf<Int4Layout>(node);
+  return [{ format: 'int4', shape, blockSize }, { rounds: activations === 'int8' }];
+};
+
+const ownInt8: Own = (node) => {
+  const [width, out] = specOf(node.inputs[1]!).shape as [number, number];
+  return [{ format: 'int8', shape: [out, width], blockSize: 0 }, configOf<Int8MatmulConfig>(node)];
+};
+
 /** ONNX Runtime's kernels for products with quantised weights. */
 export const quantizedRules: Readonly<Record<string, KernelRule>> = {
-  nf4Matmul: product((x, node, lowering) => {
+  nf4Matmul: product(ownFourBit, (x, node, lowering) => {
     const [, codes, absmax] = node.inputs.map((input) => lowering.name(input));
     const layout = configOf<FourBitLayout>(node);
     return bnb4(lowering, x, [flat(lowering, node, codes!), absmax!], layout, layout.shape[1]!);
@@ -49,6 +74,7 @@ export const quantizedRules: Readonly<Record<string, KernelRule>> = {
 
   // There is no operator that only unpacks, but the product of 1 and a matrix of one column is that.
   nf4Dequantize: (node, lowering) => {
+    if (multipliesCodes(lowering.target)) return [quantized(lowering, { ...ownFourBit(node)[0], parts: node.inputs })];
     const [codes, absmax] = node.inputs.map((input) => lowering.name(input));
     const layout = configOf<FourBitLayout>(node);
     const { builder } = lowering;
@@ -56,7 +82,7 @@ export const quantizedRules: Readonly<Record<string, KernelRule>> = {
     return [builder.reshape(bnb4(lowering, one, [flat(lowering, node, codes!), absmax!], layout, 1), layout.shape)];
   },
 
-  int4Matmul: product((x, node, lowering) => {
+  int4Matmul: product(ownInt4, (x, node, lowering) => {
     const [, ...operands] = node.inputs.map((input) => lowering.name(input));
     const layout = configOf<Int4Layout>(node);
     const zeros = node.inputs[3];
@@ -77,7 +103,7 @@ export const quantizedRules: Readonly<Record<string, KernelRule>> = {
     );
   }),
 
-  int8Matmul: product((x, node, lowering) => {
+  int8Matmul: product(ownInt8, (x, node, lowering) => {
     const [, codes, scales] = node.inputs.map((input) => lowering.name(input));
     const { builder } = lowering;
     const { threshold } = configOf<Int8MatmulConfig>(node);

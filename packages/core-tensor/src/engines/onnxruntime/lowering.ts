@@ -7,11 +7,12 @@ import { castSteps, elementwiseRules } from './lower-elementwise.js';
 import { indexingRules, lowerScatteredSum } from './lower-indexing.js';
 import { type KernelRule, kernelRule, kernelRules } from './lower-kernels.js';
 import { movementRules } from './lower-movement.js';
-import { productRules } from './lower-products.js';
+import { productOf, productRules } from './lower-products.js';
 import { randomBits } from './lower-random.js';
 import { matmulFusions } from './matmul-fusions.js';
 import { inputName, onnxTypeOf, outputName } from './onnx-values.js';
 import type { ProductKernels } from './own-products.js';
+import { codedProduct, multipliesCodes, unpackedWeights, unpackingRules } from './own-quantized.js';
 import { type OnnxGraph, onnxTypes } from './proto.js';
 import { residualNorms, rotatedQueries } from './row-fusions.js';
 import { isRead } from './uses.js';
@@ -58,7 +59,7 @@ export const CPU_TARGET: LoweringTarget = {
   windowedAttention: true,
   mlas: true,
   rules: {},
-  kernels: kernelRules,
+  kernels: { ...kernelRules, ...unpackingRules },
 };
 
 /** Lazy lowering: emitted only when another node asks for them, as they are often fused into their users. */
@@ -105,7 +106,14 @@ export class Lowering {
     this.#graph = graph;
     this.#constants = constants;
     this.builder = new OnnxGraphBuilder(target.standard);
-    this.fused = new Set([...matmulFusions(graph), ...(target.mlas ? rotatedQueries(graph) : [])]);
+    const ownCodes = multipliesCodes(target);
+    const isCoded = (node: GraphNode) =>
+      ownCodes && isOp(node, 'matmul') && codedProduct(node, productOf(node)) !== undefined;
+    this.fused = new Set([
+      ...matmulFusions(graph, isCoded),
+      ...(target.mlas ? rotatedQueries(graph) : []),
+      ...(ownCodes ? unpackedWeights(graph.nodes) : []),
+    ]);
     this.residualNorms = target.mlas ? residualNorms(graph, this.fused) : new Map();
   }
 

@@ -7,9 +7,10 @@ import { countUses } from './uses.js';
 /**
  * GEMM fusion: products that are emitted by their only user. `mul(product, scalar)` becomes the alpha of one FusedMatMul,
  * the sum of Aᵀ B over its batch becomes one product of the stacked matrices, and what is added to a product its starting
- * value. So does what is added to scattered rows.
+ * value. So does what is added to scattered rows. Products that `isApart` says have a kernel of their own start a sum, and do
+ * not join one.
  */
-export function matmulFusions(graph: Graph): Set<GraphNode> {
+export function matmulFusions(graph: Graph, isApart: (node: GraphNode) => boolean): Set<GraphNode> {
   const uses = countUses(graph);
   const fused = new Set<GraphNode>();
   for (const node of graph.nodes) {
@@ -19,7 +20,7 @@ export function matmulFusions(graph: Graph): Set<GraphNode> {
         fused.add(scattered.scattered);
         continue;
       }
-      const accumulated = accumulation(node, (inner) => uses.get(inner) === 1);
+      const accumulated = accumulation(node, (inner) => uses.get(inner) === 1 && !isApart(inner));
       for (const inner of accumulated?.swallowed ?? []) fused.add(inner);
       continue;
     }

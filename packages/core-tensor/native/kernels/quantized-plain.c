@@ -1,0 +1,28 @@
+// Any processor.
+#include "quantized-plain.h"
+
+enum { ROWS = 4, COLUMNS = 16 };
+
+static void unpack(const Weight *w, long row, long first, long count, float *to) {
+  unpack_plainly(w, row, first, count, to);
+}
+static float dot(const float *x, const float *y, long count) { return dot_plainly(x, y, count); }
+const QuantizedPath plain_quantized = {unpack, 0, has_no_few, 0, 0, 0, dot};
+
+static void tile(const uint32_t *a, const uint32_t *b, long words, long rows, int32_t *sums) {
+  for (int i = 0; i < ROWS * COLUMNS; i++) sums[i] = 0;
+  for (long word = 0; word < words; word++, a += ROWS, b += COLUMNS)
+    for (long i = 0; i < rows; i++) {
+      const int8_t *x = (const int8_t *)(a + i);
+      for (int j = 0; j < COLUMNS; j++) {
+        const uint8_t *code = (const uint8_t *)(b + j);
+        sums[i * COLUMNS + j] += x[0] * code[0] + x[1] * code[1] + x[2] * code[2] + x[3] * code[3];
+      }
+    }
+}
+static void pack(const uint8_t *codes, long stride, long steps, long count, uint32_t *panels) {
+  pack_codes(codes, stride, steps, count, COLUMNS, panels);
+}
+static float largest(const float *x, long count, float threshold) { return largest_plainly(x, count, threshold); }
+static void round_all(const float *x, long count, float factor, int8_t *to) { round_plainly(x, count, factor, to); }
+const IntegerTile plain_integers = {ROWS, COLUMNS, tile, pack, 0, largest, round_all};
