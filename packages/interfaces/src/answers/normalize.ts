@@ -31,6 +31,8 @@ export function normalizeAnswer(answer: string, options: AnswerOptions = {}): st
   assertAnswerText('normalizeAnswer', 'answer', answer);
   assertAnswerOptions(options);
   if (answer.length > LONGEST_ANSWER) return answer.trim();
+  // Most answers of most rewards: nothing is left to spell.
+  if (/^-?[1-9]\d{0,14}$/.test(answer)) return answer;
   let text = answer;
   for (let pass = 0; pass < MOST_PASSES; pass++) {
     const before = text;
@@ -54,6 +56,19 @@ export function spellingsEqual(first: string, second: string, { arithmetic = 'wr
   if (first === second) return true;
   if (first.length > LONGEST_ANSWER || second.length > LONGEST_ANSWER) return false;
   return isSameMathematics(first, second, { computed: arithmetic === 'computed' });
+}
+
+/**
+ * What of the answers that are known an answer is the same as, itself first; undefined where it is new. For votes, whose answers are spelled by an extractor: `\\sqrt{8}` and
+ * `2\\sqrt{2}` are one candidate.
+ */
+export function equalAnswer(known: Iterable<string>, answer: string, options: AnswerOptions = {}): string | undefined {
+  let equal: string | undefined;
+  for (const one of known) {
+    if (one === answer) return one;
+    if (equal === undefined && spellingsEqual(one, answer, options)) equal = one;
+  }
+  return equal;
 }
 
 function spell(answer: string, options: AnswerOptions): string {
