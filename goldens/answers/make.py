@@ -1,11 +1,12 @@
 """What Math-Verify says of completions against reference answers: `expected.json`."""
 
+import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from golden import output_folder, write_json  # noqa: E402
-from math_verify import parse, verify  # noqa: E402
+from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify  # noqa: E402
 
 KINDS = {
     "boxed": [
@@ -231,7 +232,21 @@ def gold_of(text: str):
     return read(f"${text}$") if any(sign in text for sign in "\\^()[]x") else read(text)
 
 
+def public(case: dict) -> bool:
+    """One of Math-Verify's own test cases, with the settings that its test has."""
+    configs = {"latex": LatexExtractionConfig(boxed_match_priority=0), "expr": ExprExtractionConfig()}
+    if case["types"] == "default":
+        gold, answer = [parse(case[key], parsing_timeout=None) for key in ("gold", "completion")]
+        return verify(gold, answer, timeout_seconds=None)
+    types = [configs[name] for name in case["types"].split()]
+    gold, answer = [parse(case[key], types, parsing_timeout=None) for key in ("gold", "completion")]
+    settings = {key: case[key] for key in ("strict", "allow_set_relation_comp") if key in case}
+    return verify(gold, answer, float_rounding=case.get("precision", 6), timeout_seconds=None, **settings)
+
+
 def main() -> None:
+    folder = Path(__file__).resolve().parent
+    given = json.loads((folder / "math-verify-cases.json").read_text())["cases"]
     cases = [
         {
             "kind": kind,
@@ -242,7 +257,7 @@ def main() -> None:
         for kind, pairs in KINDS.items()
         for completion, gold in pairs
     ]
-    write_json(output_folder(__file__) / "expected.json", {"cases": cases})
+    write_json(output_folder(__file__) / "expected.json", {"cases": cases, "public": [public(case) for case in given]})
 
 
 if __name__ == "__main__":

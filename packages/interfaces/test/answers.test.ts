@@ -58,13 +58,12 @@ const DIFFERENCES: Readonly<Record<string, readonly string[]>> = {
     '<answer>at most 5</answer> | 5',
     '<answer>41 or 42</answer> | 42',
   ],
-  'nothing is computed: nobody is paid for writing down the question': [
+  'arithmetic is not computed: nobody is paid for writing down the question': [
     '\\boxed{2+3} | 5',
     '\\boxed{2\\cdot 3} | 6',
     '\\boxed{6 \\div 2} | 3',
     '\\boxed{\\sqrt{4}} | 2',
     '\\boxed{5!} | 120',
-    '\\boxed{1+x} | x+1',
   ],
 };
 const differing = new Set(Object.values(DIFFERENCES).flat());

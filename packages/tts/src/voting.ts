@@ -1,3 +1,4 @@
+import { equalAnswer } from '@posttrain/interfaces/answers';
 import type { Search } from './search.js';
 import { ancestry, type Candidate, type SearchNode } from './search-node.js';
 import type { SearchResult, Vote } from './search-types.js';
@@ -8,14 +9,14 @@ export interface Ballot<C extends Candidate = Candidate> {
   readonly supporters: readonly C[];
 }
 
-/** Counts `weight(candidate)` for each candidate's answer. Every candidate must have an answer. */
+/** Counts `weight(candidate)` for each candidate's answer, equal ones as the first of them (`answersEqual`). Every candidate must have an answer. */
 export function countVotes<C extends Candidate>(
   candidates: readonly C[],
   weight: (candidate: C) => number,
 ): Ballot<C>[] {
   const supporters = new Map<string, C[]>();
   for (const candidate of candidates) {
-    const answer = candidate.answer!;
+    const answer = equalAnswer(supporters.keys(), candidate.answer!) ?? candidate.answer!;
     const group = supporters.get(answer);
     if (group) group.push(candidate);
     else supporters.set(answer, [candidate]);

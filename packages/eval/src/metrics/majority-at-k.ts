@@ -1,10 +1,11 @@
+import { equalAnswer } from '@posttrain/interfaces/answers';
 import { type AnswerGroup, majorityOfK } from '@posttrain/interfaces/estimators';
 import { EvaluationError } from '../errors.js';
 import type { SampleMetric } from '../task.js';
 import { assertSubsetSize, metricOfGraded, type ScoredProblem } from './samples.js';
 
 /**
- * maj@k: the expected score of the most frequent answer among k of the problem's n samples, over all C(n, k) subsets,
+ * maj@k: the expected score of the most frequent answer (`answersEqual` says which are one) among k of the problem's n samples, over all C(n, k) subsets,
  * exactly (self-consistency, Wang et al. 2022, arXiv 2203.11171). Ties are shared evenly among the tied answers, which is
  * what "first seen wins" gives on average over the order of drawing. Samples without an answer abstain; when all k do,
  * the score is 0. A problem with fewer than k graded samples has no value.
@@ -49,5 +50,18 @@ function answerGroups({ id, samples }: ScoredProblem, mayMix: boolean): { groups
     const { size, value } = seen ?? { size: 0, value: 0 };
     groups.set(answer, { value: value + (score - value) / (size + 1), size: size + 1 });
   }
-  return { groups: [...groups.values()], abstentions };
+  return { groups: merged(groups, mayMix), abstentions };
+}
+
+/** Groups of answers that are spelled otherwise and are the same, unless a grader said otherwise of them. */
+function merged(groups: ReadonlyMap<string, AnswerGroup>, mayMix: boolean): AnswerGroup[] {
+  const result = new Map<string, AnswerGroup>();
+  for (const [answer, group] of groups) {
+    const alike = [...result].filter(([, { value }]) => mayMix || value === group.value).map(([other]) => other);
+    const same = equalAnswer(alike, answer);
+    const { size, value } = (same !== undefined && result.get(same)) || { size: 0, value: 0 };
+    const total = size + group.size;
+    result.set(same ?? answer, { size: total, value: (value * size + group.value * group.size) / total });
+  }
+  return [...result.values()];
 }

@@ -10,6 +10,11 @@ export const answerShape = {
    * Default `fraction`.
    */
   percent: oneOf(['fraction', 'unit'], { optional: true }),
+  /**
+   * Whether arithmetic that is left undone is its result. `written`: `2 + 3` is not 5, as it may only repeat the question; formulas that are no numbers are compared by
+   * their values all the same (`1 + x` is `x + 1`, `\\sqrt{8}` is `2\\sqrt{2}`). `computed`: it is, as in Math-Verify. Default `written`.
+   */
+  arithmetic: oneOf(['written', 'computed'], { optional: true }),
 };
 
 const answerOptions = options('answers', answerShape);
@@ -20,6 +25,5 @@ export type AnswerOptions = Given<typeof answerOptions>;
 export const assertAnswerText = (where: string, name: string, value: unknown): void =>
   assertArgument(where, name, value, typeof value === 'string', 'a text');
 
-/** @throws OptionError for options that are unknown or cannot be right */
 /** Refuses options of answers that are unknown or cannot be right. @throws OptionError */
 export const assertAnswerOptions = (given: AnswerOptions): void => void answerOptions.read(given);

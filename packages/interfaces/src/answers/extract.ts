@@ -62,6 +62,31 @@ export function extractBoxed(text: string): string | null {
   return null;
 }
 
+/** Between two boxes that are one answer: `\boxed{1} and \boxed{2}`. */
+const JOINT = /^(?:\s|\$|\\[()[\]]|[,;]|\\q?quad(?![a-zA-Z])|\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?!\p{L}))*$/u;
+const MOST_BOXES = 50;
+
+/** The last box, and the boxes that only a comma or an "and" parts from it, as a list; empty where the last one is never closed. */
+function boxes(text: string): string {
+  const last = extractBoxed(text);
+  if (last === null) return '';
+  const contents = [last.trim()];
+  let end = Math.max(text.lastIndexOf('\\boxed'), text.lastIndexOf('\\fbox'));
+  while (contents.length < MOST_BOXES) {
+    const before = text.slice(Math.max(0, end - LONGEST_SENTENCE), end);
+    const start = Math.max(before.lastIndexOf('\\boxed{'), before.lastIndexOf('\\fbox{'));
+    const content = start < 0 ? null : extractBoxed(before);
+    if (content === null) break;
+    const close = before.indexOf('{', start) + content.length + 2;
+    if (!JOINT.test(before.slice(close))) break;
+    contents.unshift(content.trim());
+    end = end - before.length + start;
+  }
+  const close = text.indexOf('{', Math.max(text.lastIndexOf('\\boxed'), text.lastIndexOf('\\fbox'))) + last.length + 2;
+  const isPercent = /^\s*\$?\s*(?:\\?%|percent\b|pct\b)/.test(text.slice(close, close + 20));
+  return contents.join(', ') + (isPercent && close > 1 ? '%' : '');
+}
+
 interface Mark {
   readonly text: string;
   /** A sentence or its end, which may go on behind the answer. */
@@ -77,7 +102,7 @@ function markOf(completion: string): Mark | null {
     const close = content.search(/<\/answer>/i);
     return close < 0 ? { text: '', statement: false } : insideTag(content.slice(0, close).trim());
   }
-  if (/\\(?:boxed|fbox)(?![a-zA-Z])/.test(text)) return { text: extractBoxed(text)?.trim() ?? '', statement: false };
+  if (/\\(?:boxed|fbox)(?![a-zA-Z])/.test(text)) return { text: boxes(text), statement: false };
   const hashes = afterHashes(text);
   if (hashes !== null) return { text: hashes, statement: true };
   const phrase = afterPhrase(text);

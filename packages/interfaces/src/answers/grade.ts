@@ -1,7 +1,7 @@
 import { PosttrainError } from '../errors.js';
 import type { AnswerOptions } from './answer-options.js';
 import { extractFinalAnswer, markedAnswer } from './extract.js';
-import { normalizeAnswer } from './normalize.js';
+import { normalizeAnswer, spellingsEqual } from './normalize.js';
 
 /** What comparing a completion with reference answers found. */
 export interface AnswerVerdict {
@@ -52,5 +52,6 @@ export function gradeAnswer(
     if (references.includes(whole)) return { correct: true, answer: whole };
   }
   const answer = extractFinalAnswer(completion, options);
-  return { correct: answer !== null && references.includes(answer), answer };
+  const correct = answer !== null && references.some((reference) => spellingsEqual(reference, answer, options));
+  return { correct, answer };
 }

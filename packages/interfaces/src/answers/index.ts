@@ -5,6 +5,6 @@
 export { type AnswerOptions, answerShape, assertAnswerOptions } from './answer-options.js';
 export { type AnswerExtractor, afterThinking, extractBoxed, extractFinalAnswer, markedAnswer } from './extract.js';
 export { type AnswerVerdict, gradeAnswer, referenceAnswers } from './grade.js';
-export { answersEqual, normalizeAnswer } from './normalize.js';
+export { answersEqual, equalAnswer, normalizeAnswer } from './normalize.js';
 export { parseRational } from './number.js';
 export { type Rational, rationalToNumber } from './rational.js';

@@ -63,7 +63,7 @@ function isFormula(text: string): boolean {
   if (/^\(?[A-Za-z]\)?\.?$/.test(plain)) return true;
   // `b 2` and `A: 2` are a letter and a number.
   if (/(?:^|\s)\p{L}[.:)]?\s+\d|[:?]\s/u.test(plain)) return false;
-  return HAS_VALUE.test(plain) && !WORD.test(plain.replace(/\\(?:begin|end)\{\w+\}|\\[a-zA-Z]+/g, ' '));
+  return HAS_VALUE.test(plain) && !WORD.test(plain.replace(/\\(?:begin|end)\{\w+\}(?:\{[lcr|]+\})?|\\[a-zA-Z]+/g, ' '));
 }
 
 /** Without punctuation, and brackets that are not closed or opened, around it. */

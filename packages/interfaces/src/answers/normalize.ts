@@ -1,3 +1,4 @@
+import { isSameMathematics } from './algebra/equal.js';
 import { type AnswerOptions, assertAnswerOptions, assertAnswerText } from './answer-options.js';
 import { plainText } from './plain-text.js';
 import { NOT_THE_NUMBER, readQuantity } from './quantity.js';
@@ -15,22 +16,23 @@ const CARRIER =
 const FORMULA = /[\\^_=<>+*/|≤≥≠±≈π∞√÷{}]|\d\p{L}|\p{L}\d|\d\s*\(/u;
 
 /**
- * One spelling for equal answers: two answers are equal exactly when their spellings are. White space, LaTeX delimiters,
- * spacing and styles, quotes, emphasis and a final full stop are left out.
+ * One spelling for answers that are written alike, by which votes count: those that are spelled alike are equal; `answersEqual` also knows equal formulas. White space, LaTeX
+ * delimiters, spacing and styles, quotes, emphasis and a final full stop are left out.
  *
  * - A number becomes a whole number or a reduced fraction, exactly: `1,000.0` → `1000`; `0.50`, `2/4`, `\dfrac12` and
  *   `50\%` → `1/2`. Its unit is left out (`12kg`, `$5`, `42 apples`, `30^\circ` → `12`, `5`, `42`, `30`), and so is the name
  *   it is given (`x = 5`, `It is 5` → `5`) and a working that is only arithmetic (`6 * 7 = 42` → `42`).
  * - The elements of lists, tuples and intervals are spelled one by one, in their order.
- * - Other mathematics is compared as text: `\frac{\pi}{3}` and `π/3` are one, `x+1` and `1+x` are two, `\sqrt{4}`,
- *   `2+3` and `5!` are no numbers. Unlike Math-Verify it never simplifies: it can miss that two formulas are equal, and
- *   it pays nobody for writing down the question.
+ * - Other mathematics stays as it is written: `\frac{\pi}{3}` and `π/3` are one spelling, `x+1` and `1+x` are two, `\sqrt{4}`,
+ *   `2+3` and `5!` are no numbers.
  * - Words are compared without case.
  */
 export function normalizeAnswer(answer: string, options: AnswerOptions = {}): string {
   assertAnswerText('normalizeAnswer', 'answer', answer);
   assertAnswerOptions(options);
   if (answer.length > LONGEST_ANSWER) return answer.trim();
+  // Most answers of most rewards: nothing is left to spell.
+  if (/^-?[1-9]\d{0,14}$/.test(answer)) return answer;
   let text = answer;
   for (let pass = 0; pass < MOST_PASSES; pass++) {
     const before = text;
@@ -40,9 +42,33 @@ export function normalizeAnswer(answer: string, options: AnswerOptions = {}): st
   return text;
 }
 
-/** Whether two answers are the same: `normalizeAnswer` spells them alike. It is reflexive, symmetric and transitive. */
+/**
+ * Whether two answers are the same: spelled alike by `normalizeAnswer`, or the same mathematics. Formulas are read into a tree and compared as sums of products with exact
+ * coefficients; what has no such normal form is evaluated at points. Lists and sets are compared in any order, tuples and matrices place by place, unions of intervals
+ * (`x > 5` is `(5, ∞)`) as what they hold, equations up to a factor. It is reflexive and symmetric, and transitive but for values within 10⁻¹⁰ of each other.
+ */
 export function answersEqual(first: string, second: string, options: AnswerOptions = {}): boolean {
-  return normalizeAnswer(first, options) === normalizeAnswer(second, options);
+  return spellingsEqual(normalizeAnswer(first, options), normalizeAnswer(second, options), options);
+}
+
+/** `answersEqual` of what is spelled already. */
+export function spellingsEqual(first: string, second: string, { arithmetic = 'written' }: AnswerOptions = {}): boolean {
+  if (first === second) return true;
+  if (first.length > LONGEST_ANSWER || second.length > LONGEST_ANSWER) return false;
+  return isSameMathematics(first, second, { computed: arithmetic === 'computed' });
+}
+
+/**
+ * What of the answers that are known an answer is the same as, itself first; undefined where it is new. For votes, whose answers are spelled by an extractor: `\\sqrt{8}` and
+ * `2\\sqrt{2}` are one candidate.
+ */
+export function equalAnswer(known: Iterable<string>, answer: string, options: AnswerOptions = {}): string | undefined {
+  let equal: string | undefined;
+  for (const one of known) {
+    if (one === answer) return one;
+    if (equal === undefined && spellingsEqual(one, answer, options)) equal = one;
+  }
+  return equal;
 }
 
 function spell(answer: string, options: AnswerOptions): string {
@@ -102,8 +128,9 @@ function statedNumber(text: string, options: AnswerOptions): string | null {
 /** The logarithm of x is not x. */
 const OF_A_NAME =
   /\b(?:log|ln|sqrt|sin|cos|tan|half|twice|double|triple|root|squared|cubed|minus|negative|reciprocal|inverse)\b|\b(?:square|cube|third|quarter) of\b/i;
-/** What an equation may give a value to: `x`, `x_1`, `f(x)`, `(p, q)`, `total cost`. */
-const NAME = /^\p{L}+(?:_\{?\w+\}?)?'?$|^\p{L}\(\p{L}\)$|^\(\s*\p{L}(?:\s*,\s*\p{L})*\s*\)$|^[\p{L}\s]+$/u;
+/** What an equation may give a value to: `x`, `x_1`, `f(x)`, `(p, q)`, `total cost`, `|AB|`, `AB/CD`, `A:B`. */
+const NAME =
+  /^\|[A-Z]{2}\|$|^\\frac\{[A-Z]{2}\}\{[A-Z]{2}\}$|^[A-Z](?:_\{?\w+\}?)?:[A-Z](?:_\{?\w+\}?)?$|^\p{L}+(?:_\{?\w+\}?)?'?$|^\p{L}\(\p{L}\)$|^\(\s*\p{L}(?:\s*,\s*\p{L})*\s*\)$|^[\p{L}\s]+$/u;
 
 /** In the midst of an equation, these say that another one begins: `x = 5, y = 6`, `x = 5 \lor x = 6`, `a = 5 b = 6`. */
 export const ANOTHER =

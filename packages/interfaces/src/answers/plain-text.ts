@@ -59,7 +59,7 @@ const STYLED =
   /\\(?:text|textnormal|textbf|textit|textrm|textsf|texttt|mathrm|mathbf|mathit|mathsf|mathtt|boldsymbol|bm|mbox|hbox|emph|underline|operatorname|boxed|fbox)\s*\{([^{}]*)\}/g;
 const INVISIBLE =
   /\\(?:left|right|bigl?|bigr|Bigl?|Bigr|displaystyle|textstyle|limits|mathstrut|phantom\{[^{}]*\})(?![a-zA-Z])/g;
-const SPACES = /\\(?:[,;: ]|quad(?![a-zA-Z])|qquad(?![a-zA-Z]))|~/g;
+const SPACES = /\\(?:[,;: ]|q?quad(?![a-zA-Z]{2}))|~/g;
 
 /**
  * The answer with typographic signs, LaTeX spacing, delimiters, styles and named symbols written as plain characters.

@@ -11,6 +11,8 @@ import {
   options,
   PosttrainError,
   type Read,
+  type TokenEmbedder,
+  type TokenVectors,
   text,
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
@@ -85,11 +87,23 @@ const embeddingsOf = perAdapter((network: EmbeddingNetwork, adapter: Adapter): R
   return { cls: make('cls'), mean: make('mean'), max: make('max'), last: make('last') };
 });
 
+const hiddenStatesOf = perAdapter(
+  (network: EmbeddingNetwork, adapter: Adapter): Embed =>
+    compile(
+      (weights, parameters, tokens, last) => {
+        const [b, s] = tokens.shape as [number, number];
+        const segments = textMask(b, s, last).not().cast('int32');
+        return network.hidden(weights, { tokens, positions: iota([b, s], 1), segments }, adapter.hooks(parameters));
+      },
+      { name: 'embed tokens' },
+    ),
+);
+
 /**
  * A local model as an `Embedder`: the pooled final hidden states of each text's tokens. Texts of similar length are padded
  * and run together; an embedding does not depend on what it is batched with, up to rounding of the engine.
  */
-export class LocalEmbedder implements Embedder {
+export class LocalEmbedder implements Embedder, TokenEmbedder {
   readonly name: string;
   readonly pooling: Pooling;
   readonly normalize: boolean;
@@ -144,6 +158,46 @@ export class LocalEmbedder implements Embedder {
       );
     }
     return [...tokens.slice(0, before + kept), ...tokens.slice(before + bare.length)];
+  }
+
+  /**
+   * The final hidden states of each text's tokens, before pooling and normalisation, named by their ids: what `bertScore` of `@posttrain/eval` compares. Tokens that the
+   * tokenizer adds are special.
+   *
+   * @throws PosttrainError SEQUENCE_LENGTH as `embed`
+   */
+  async tokenVectors(texts: readonly string[]): Promise<TokenVectors[]> {
+    const isTexts = Array.isArray(texts) && texts.every((text) => typeof text === 'string');
+    assertArgument('tokenVectors', 'texts', texts, isTexts, 'a list of texts');
+    const { network, weights, tokenizer } = this.#model;
+    const adapter = this.#settings.adapter?.() ?? NO_ADAPTER;
+    const run = hiddenStatesOf(network, adapter);
+    const added = new Set(tokenizer.encode(''));
+    const sequences = texts.map((text) => this.tokenIds(text));
+    const { vocabSize } = network.config;
+    checkSequences('tokenVectors', sequences, { shortest: 1, longest: this.maxTokens, vocabSize });
+    const results = new Array<TokenVectors>(sequences.length);
+    const maxTokens = this.#settings.maxTokensPerPass;
+    for (const pass of passesOf(sequences, { longest: this.maxTokens, maxTokens })) {
+      const states = await run(weights, adapter.parameters, pass.tokens, pass.last);
+      const data = await states.data();
+      const [, length, width] = states.shape as [number, number, number];
+      pass.sequences.forEach((sequence, row) => {
+        const ids = sequences[sequence]!;
+        const at = (place: number) => (row * length + place) * width;
+        results[sequence] = {
+          tokens: ids.map(String),
+          vectors: ids.map((_, i) => Float32Array.from(data.subarray(at(i), at(i + 1)))),
+          special: ids.map((id) => added.has(id)),
+        };
+      });
+    }
+    await checkNumbers(
+      'tokenVectors',
+      results.flatMap(({ vectors }) => vectors),
+      { weights, adapter },
+    );
+    return results;
   }
 
   /** Whether what a tokenizer makes of a text is all that `tokenIds` gives for it. */

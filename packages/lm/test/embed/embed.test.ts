@@ -95,6 +95,29 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }),
   );
 
+  it('has a vector of every token, transformers’ hidden states, whose mean is the embedding', () =>
+    onEngine(engine, async () => {
+      const embedder = new LocalEmbedder(encoder, { pooling: 'mean', normalize: false });
+      const found = await embedder.tokenVectors(texts);
+      const { read } = await readGolden(golden);
+      const hidden = await read('hidden');
+      const [, length, width] = hidden.shape as [number, number, number];
+      const values = await hidden.toArray();
+      const means = await embedder.embed(texts);
+      found.forEach(({ tokens, vectors, special }, row) => {
+        const expected = tokens.map((_, i) => values.slice((row * length + i) * width, (row * length + i + 1) * width));
+        expectClose(vectors, expected);
+        const mean = Array.from(
+          { length: width },
+          (_, k) => vectors.reduce((sum, v) => sum + v[k]!, 0) / vectors.length,
+        );
+        expectClose([mean], [means[row]!]);
+        // [CLS] and [SEP].
+        expect(special.map((is, i) => (is ? i : -1)).filter((i) => i >= 0)).toEqual([0, tokens.length - 1]);
+      });
+      await expect(embedder.tokenVectors('text' as never)).rejects.toThrow('texts');
+    }));
+
   it('an embedding does not depend on the batch', () =>
     onEngine(engine, async () => {
       const many = Array.from({ length: 21 }, (_, i) => texts.slice(i % 5, 1 + (i % 5) + (i % 3)).join(' ')).map(
