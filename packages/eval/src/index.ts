@@ -16,6 +16,9 @@ export {
   type VerifierResult,
   VerifierTimeoutError,
 } from '@posttrain/interfaces/verifiers';
+export type { Benchmark, BenchmarkRow } from './benchmarks/benchmark.js';
+export { arenaBattles, type BenchmarkName, benchmarks, benchmarkTask, codeBenchmark } from './benchmarks/benchmarks.js';
+export { type RewardBenchSection, rewardBenchScore, rewardBenchSections } from './benchmarks/preferences.js';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
 export {
   type ArmAccuracy,
@@ -76,6 +79,31 @@ export { type NeedleInHaystackOptions, type NeedleRow, needleInHaystack } from '
 export type { RulerQuestion } from './generated/ruler/questions.js';
 export { type RulerOptions, type RulerRow, type RulerTaskName, ruler, rulerTasks } from './generated/ruler/ruler.js';
 export { type StringMatchOptions, stringMatch } from './generated/string-match.js';
+export {
+  checkFunctionCalls,
+  type FunctionCallCategory,
+  type FunctionCallRow,
+  type FunctionDescription,
+  functionCalls,
+  type PossibleAnswer,
+  parseFunctionCalls,
+} from './instructions/function-calls.js';
+export {
+  everyStep,
+  type IfevalOptions,
+  type IfevalRow,
+  ifeval,
+  instructionsFollowed,
+  looseVersions,
+  shareOfSteps,
+} from './instructions/ifeval.js';
+export {
+  type IfevalInstruction,
+  type InstructionArguments,
+  type InstructionCheck,
+  type InstructionTools,
+  ifevalChecks,
+} from './instructions/ifeval-checks.js';
 export { type AiFeedbackOptions, aiFeedback } from './judges/ai-feedback.js';
 export { type PairJudgeOptions, pairJudge, pairPrompt } from './judges/pair-judge.js';
 export { type ArenaProblem, type ArenaTask, arena, arenaKind, type LoggedBattle } from './kinds/arena.js';
@@ -86,6 +114,13 @@ export {
   pairwise,
   pairwiseKind,
 } from './kinds/pairwise.js';
+export {
+  type PreferenceProblem,
+  type PreferenceTask,
+  pairAccuracy,
+  preferenceKind,
+  preferencePairs,
+} from './kinds/preference-pairs.js';
 export { type RollingProblem, type RollingTask, rollingKind, rollingPerplexity } from './kinds/rolling.js';
 export {
   type LmEvalAggregate,
@@ -133,6 +168,7 @@ export {
   type ContinualMetricsOptions,
   continualMetrics,
 } from './metrics/continual.js';
+export { type ClaimedText, type FactScore, factScore } from './metrics/factuality.js';
 export { majorityAtK } from './metrics/majority-at-k.js';
 export { meanScore } from './metrics/mean.js';
 export { accuracy, accuracyPerByte, accuracyPerCharacter } from './metrics/multiple-choice.js';
@@ -145,7 +181,17 @@ export {
   winRate,
 } from './metrics/pairwise.js';
 export { estimatePassAtK, passAtK } from './metrics/pass-at-k.js';
+export {
+  type FirstError,
+  firstWrongStep,
+  type ProcessBenchResult,
+  type ProcessBenchRow,
+  prmScore,
+  processBench,
+  processBenchF1,
+} from './metrics/process-reward.js';
 export { bitsPerByte, bytePerplexity, type RollingMetric, wordPerplexity } from './metrics/rolling.js';
+export { truthfulMc1, truthfulMc2 } from './metrics/truthful-qa.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
 export {
   type LiraAttackOptions,
