@@ -1,7 +1,9 @@
 """What IFEval's checkers, in lm-evaluation-harness's copy, say of answers of our own; sentences and languages are told by stand-ins."""
 
 import json
+import os
 import re
+import runpy
 import sys
 import types
 from pathlib import Path
@@ -74,3 +76,5 @@ if __name__ == "__main__":
         cases.append({"id": instruction, "kwargs": kwargs, "strict": [one[0] for one in verdicts], "loose": [one[1] for one in verdicts]})
     lines = ",\n".join(json.dumps(case) for case in cases)
     (HERE / "ifeval.json").write_text(f'{{"answers": {json.dumps(ANSWERS)},\n"cases": [\n{lines}\n]}}\n')
+    if "BFCL" in os.environ:
+        runpy.run_path(str(HERE / "bfcl.py"), run_name="__main__")

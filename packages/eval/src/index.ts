@@ -78,6 +78,7 @@ export {
 export { type NeedleInHaystackOptions, type NeedleRow, needleInHaystack } from './generated/needle-in-haystack.js';
 export type { RulerQuestion } from './generated/ruler/questions.js';
 export { type RulerOptions, type RulerRow, type RulerTaskName, ruler, rulerTasks } from './generated/ruler/ruler.js';
+export { type ShopRow, type ShopState, type ShopTaskOptions, shopTask, shopTools } from './generated/shop.js';
 export { type StringMatchOptions, stringMatch } from './generated/string-match.js';
 export {
   checkFunctionCalls,
@@ -122,6 +123,16 @@ export {
   preferencePairs,
 } from './kinds/preference-pairs.js';
 export { type RollingProblem, type RollingTask, rollingKind, rollingPerplexity } from './kinds/rolling.js';
+export {
+  type LoggedCall,
+  stateSuccess,
+  type Tool,
+  type ToolStateProblem,
+  type ToolStateRow,
+  type ToolStateTask,
+  toolState,
+  toolStateKind,
+} from './kinds/tool-state.js';
 export {
   type LmEvalAggregate,
   LmEvalFunction,

@@ -46,7 +46,9 @@ import {
   rewardBenchSections,
   ruler,
   rulerTasks,
+  shopTask,
   stringMatch,
+  toolStateKind,
 } from '../src/index.js';
 import { testTaskKind } from '../src/testing/index.js';
 import { fixtures } from './benchmark-fixtures.js';
@@ -477,13 +479,13 @@ describe('families of benchmarks', () => {
     }
   });
 
-  it('the kind of pairs passes its kit', async () => {
-    const task = benchmarkTask(
-      'rewardbench',
-      Array.from({ length: 5 }, (_, i) => ({ ...fixtures.rewardbench.row, prompt: `Hi ${i}` })),
-    );
-    expect(task.kind).toBe(preferenceKind);
-    await testTaskKind({ task, model: fond('better') });
+  testTaskKind(it, preferenceKind, {
+    task: () =>
+      benchmarkTask(
+        'rewardbench',
+        Array.from({ length: 5 }, (_, i) => ({ ...fixtures.rewardbench.row, prompt: `Hi ${i}` })),
+      ),
+    model: () => fond('better'),
   });
 
   it("RewardBench's score weighs subsets by their examples, and sections alike", async () => {
@@ -506,6 +508,14 @@ describe('families of benchmarks', () => {
       fond('better'),
     )) as EvalResult<PreferenceProblem>;
     expect(rewardBenchScore(some)).toMatchObject({ sections: { chat: 1, safety: null }, score: null });
+  });
+
+  it('the page about benchmarks has them all', () => {
+    const page = readFileSync(new URL('../../../docs/eval/benchmarks.md', import.meta.url), 'utf8');
+    for (const [name, { row, source, columns, metric }] of Object.entries(benchmarks)) {
+      const shown = columns.map((column) => `\`${column}\``).join(', ');
+      expect(page).toContain(`| \`${name}\` | ${row} | ${source} | ${shown} | ${metric} |`);
+    }
   });
 
   it('votes of an arena are battles', () => {
@@ -640,4 +650,61 @@ describe('process reward models and facts', () => {
     const mc1 = await evaluate(benchmarkTask('truthfulqa_mc1', [fixtures.truthfulqa_mc1.row]), scorer);
     expect(mc1.metrics[0]!.value).toBe(0);
   });
+});
+
+describe('tasks with tools and a state', () => {
+  /** Does what the request says, one call a turn, as a person who reads it would. */
+  const keeper = (isLazy: boolean) =>
+    scripted(({ prompt }) => {
+      const messages = prompt as readonly { role: string; content: string }[];
+      const done = messages.filter(({ role }) => role === 'tool').length;
+      const request = messages.find(({ role }) => role === 'user')!.content;
+      const calls = [
+        ...request.matchAll(/order (\d+): (cancel it|send it to (\w+)|change the (\w+) for the (\w+))/g),
+      ].map(([, order, what, place, old, item]) =>
+        what === 'cancel it'
+          ? `cancel_order(order="${order}")`
+          : place
+            ? `change_address(order="${order}", town="${place}")`
+            : `exchange_item(order="${order}", old="${old}", new="${item}")`,
+      );
+      return done < calls.length - Number(isLazy) ? calls[done]! : 'All is done.';
+    });
+
+  it('success is the state at the end, whatever was said', async () => {
+    const task = shopTask({ count: 12, seed: 4 });
+    const good = await evaluate(task, keeper(false));
+    expect(metricOf(good, 'success').value).toBe(1);
+    expect(good.problems.every(({ turns, calls }) => turns === calls.length + 1)).toBe(true);
+    expect(metricOf(await evaluate(task, keeper(true)), 'success').value).toBe(0);
+    expect(
+      metricOf(
+        await evaluate(
+          task,
+          scripted(() => 'All is done.'),
+        ),
+        'success',
+      ).value,
+    ).toBe(0);
+  });
+
+  it('refused calls change nothing and are told to the model; turns end', async () => {
+    const task = shopTask({ count: 2, maxTurns: 3 });
+    const result = await evaluate(
+      task,
+      scripted(() => 'cancel_order(order="none")'),
+    );
+    for (const { calls, turns, messages } of result.problems) {
+      expect(turns).toBe(3);
+      expect(calls.every(({ error }) => /no order none/.test(error ?? ''))).toBe(true);
+      expect(messages.filter(({ role }) => role === 'tool').at(-1)!.content).toMatch(/no order none/);
+    }
+    const unknown = await evaluate(
+      task,
+      scripted(() => 'refund(order="1")'),
+    );
+    expect(unknown.problems[0]!.calls[0]!.error).toMatch(/no tool refund/);
+  });
+
+  testTaskKind(it, toolStateKind, { task: () => shopTask({ count: 5 }), model: () => keeper(false) });
 });

@@ -42,7 +42,7 @@ export const preferenceKind: TaskKind<PreferenceTask, Verifier, PreferenceProble
         );
   },
   settings: () => ({}),
-  hash: (task, problem) => hashRequest(requestsOf(task, problem).map(({ prompt, completion }) => [prompt, completion])),
+  hash: hashOf,
   async ask(task, problems, verifier, { signal }) {
     const begun = performance.now();
     const requests = problems.map((problem) => requestsOf(task, problem));
@@ -56,11 +56,15 @@ export const preferenceKind: TaskKind<PreferenceTask, Verifier, PreferenceProble
         number | null,
         ...(number | null)[],
       ];
-      return { ...recordOf(problem, this.hash(task, problem, { seed: 0 }), seconds), chosen, rejected };
+      return { ...recordOf(problem, hashOf(task, problem), seconds), chosen, rejected };
     });
   },
   seen: (record) => record,
 };
+
+function hashOf(task: PreferenceTask, problem: Problem): string {
+  return hashRequest(requestsOf(task, problem).map(({ prompt, completion }) => [prompt, completion]));
+}
 
 function requestsOf(task: PreferenceTask, { row, prompt, id }: Problem): VerifyRequest[] {
   const rejected = [task.rejected(row)].flat();
