@@ -25,6 +25,9 @@ export {
   toolCallsOf,
 } from './agents/tool-calls.js';
 export { type TrajectoryMatchOptions, trajectoryMatch } from './agents/trajectory-match.js';
+export type { Benchmark, BenchmarkRow } from './benchmarks/benchmark.js';
+export { arenaBattles, type BenchmarkName, benchmarks, benchmarkTask, codeBenchmark } from './benchmarks/benchmarks.js';
+export { type RewardBenchSection, rewardBenchScore, rewardBenchSections } from './benchmarks/preferences.js';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
 export {
   type ArmAccuracy,
@@ -89,7 +92,33 @@ export {
 export { type NeedleInHaystackOptions, type NeedleRow, needleInHaystack } from './generated/needle-in-haystack.js';
 export type { RulerQuestion } from './generated/ruler/questions.js';
 export { type RulerOptions, type RulerRow, type RulerTaskName, ruler, rulerTasks } from './generated/ruler/ruler.js';
+export { type ShopRow, type ShopState, type ShopTaskOptions, shopTask, shopTools } from './generated/shop.js';
 export { type StringMatchOptions, stringMatch } from './generated/string-match.js';
+export {
+  checkFunctionCalls,
+  type FunctionCallCategory,
+  type FunctionCallRow,
+  type FunctionDescription,
+  functionCalls,
+  type PossibleAnswer,
+  parseFunctionCalls,
+} from './instructions/function-calls.js';
+export {
+  everyStep,
+  type IfevalOptions,
+  type IfevalRow,
+  ifeval,
+  instructionsFollowed,
+  looseVersions,
+  shareOfSteps,
+} from './instructions/ifeval.js';
+export {
+  type IfevalInstruction,
+  type InstructionArguments,
+  type InstructionCheck,
+  type InstructionTools,
+  ifevalChecks,
+} from './instructions/ifeval-checks.js';
 export { type AiFeedbackOptions, aiFeedback } from './judges/ai-feedback.js';
 export {
   type CascadeStage,
@@ -125,7 +154,24 @@ export {
   pairwise,
   pairwiseKind,
 } from './kinds/pairwise.js';
+export {
+  type PreferenceProblem,
+  type PreferenceTask,
+  pairAccuracy,
+  preferenceKind,
+  preferencePairs,
+} from './kinds/preference-pairs.js';
 export { type RollingProblem, type RollingTask, rollingKind, rollingPerplexity } from './kinds/rolling.js';
+export {
+  type LoggedCall,
+  stateSuccess,
+  type Tool,
+  type ToolStateProblem,
+  type ToolStateRow,
+  type ToolStateTask,
+  toolState,
+  toolStateKind,
+} from './kinds/tool-state.js';
 export {
   type LmEvalAggregate,
   LmEvalFunction,
@@ -176,6 +222,7 @@ export {
   continualMetrics,
 } from './metrics/continual.js';
 export { gPassAtK, meanGPassAtK } from './metrics/g-pass-at-k.js';
+export { type ClaimedText, type FactScore, factScore } from './metrics/factuality.js';
 export { majorityAtK } from './metrics/majority-at-k.js';
 export { meanScore } from './metrics/mean.js';
 export { accuracy, accuracyPerByte, accuracyPerCharacter } from './metrics/multiple-choice.js';
@@ -200,6 +247,16 @@ export { porterStem } from './metrics/text/porter-stemmer.js';
 export { type Rouge, type RougeOptions, rouge } from './metrics/text/rouge.js';
 export { type Ter, type TerOptions, ter } from './metrics/text/ter.js';
 export { type TextGraderOptions, textGrader } from './metrics/text/text-grader.js';
+export {
+  type FirstError,
+  firstWrongStep,
+  type ProcessBenchResult,
+  type ProcessBenchRow,
+  prmScore,
+  processBench,
+  processBenchF1,
+} from './metrics/process-reward.js';
+export { truthfulMc1, truthfulMc2 } from './metrics/truthful-qa.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
 export {
   type LiraAttackOptions,

@@ -26,6 +26,8 @@ export interface Metric<Problem> {
 export interface GradedSample {
   readonly score: number | null;
   readonly answer?: string | null;
+  /** Scores of its steps, in order, of graders that see some. */
+  readonly stepScores?: readonly number[];
   /** Scores by the name of the task's `verifiers`. */
   readonly verifierScores: Readonly<Record<string, number | null>>;
 }

@@ -1,21 +1,57 @@
-import type { Completion, GenerateRequest, Generator } from '@posttrain/interfaces';
+import { readFileSync } from 'node:fs';
+import type {
+  Completion,
+  Entailer,
+  GenerateRequest,
+  Generator,
+  RollingScorer,
+  Scorer,
+  Verifier,
+} from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
 import { zeta } from '../src/generated/ruler/frequent-words.js';
 import {
+  arenaBattles,
+  type BenchmarkName,
   babiInText,
   babiTasks,
+  benchmarks,
+  benchmarkTask,
+  bradleyTerry,
+  checkFunctionCalls,
+  codeBenchmark,
+  type EvalResult,
   evaluate,
+  factScore,
+  firstWrongStep,
+  functionCalls,
   type GenerateTask,
   graphWalks,
+  ifeval,
+  ifevalChecks,
+  instructionsFollowed,
+  looseVersions,
   metricOf,
   needleInHaystack,
+  type PreferenceProblem,
+  parseFunctionCalls,
+  preferenceKind,
+  prmScore,
+  processBench,
+  processBenchF1,
   type RulerRow,
   type RulerTaskName,
+  rewardBenchScore,
+  rewardBenchSections,
   ruler,
   rulerTasks,
+  shopTask,
   stringMatch,
+  toolStateKind,
 } from '../src/index.js';
+import { testTaskKind } from '../src/testing/index.js';
+import { fixtures } from './benchmark-fixtures.js';
 
 /** Says what a function makes of the request. */
 const scripted = (say: (request: GenerateRequest) => string): Generator => ({
@@ -240,4 +276,435 @@ describe('other long texts', () => {
     expect(await f1('Final Answer: []', [])).toBe(1);
     expect(await f1('Final Answer: [a]\nThat is it.', ['a'])).toBe(0);
   });
+});
+
+const golden = (name: string): unknown =>
+  JSON.parse(readFileSync(new URL(`../../../goldens/instructions/${name}`, import.meta.url), 'utf8'));
+
+describe('IFEval', () => {
+  const { answers, cases } = golden('ifeval.json') as {
+    readonly answers: readonly string[];
+    readonly cases: readonly { id: string; kwargs: Record<string, unknown>; strict: number[]; loose: number[] }[];
+  };
+  /** The stand-ins of `goldens/instructions/make.py`. */
+  const tools = {
+    sentences: (text: string) =>
+      text
+        .trim()
+        .split(/(?<=[.!?])\s+/)
+        .filter((one) => one !== ''),
+    language: (text: string) => (!/[a-zA-Z]/.test(text) ? null : /\b(der|und|ist)\b/i.test(text) ? 'de' : 'en'),
+  };
+
+  it("says what its authors' checkers say, strict and loose, of all 25 kinds", async () => {
+    expect(new Set(cases.map(({ id }) => id))).toEqual(new Set(Object.keys(ifevalChecks)));
+    expect(new Set(cases.map(({ id }) => id)).size).toBe(25);
+    const wrong: unknown[] = [];
+    for (const { id, kwargs, ...expected } of cases) {
+      const row = { prompt: 'Write a poem.', instruction_id_list: [id], kwargs: [kwargs] };
+      for (const mode of ['strict', 'loose'] as const) {
+        const verdicts = await instructionsFollowed(mode, tools).verify(
+          answers.map((completion) => ({ prompt: '', completion, row })),
+        );
+        verdicts.forEach(({ score: ours }, i) => {
+          if (ours !== expected[mode][i]) wrong.push({ id, kwargs, mode, answer: answers[i], ours });
+        });
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('counts by prompt and by instruction', async () => {
+    const rows = [
+      { key: 1, prompt: 'a', instruction_id_list: ['punctuation:no_comma', 'startend:quotation'], kwargs: [{}, {}] },
+      { key: 2, prompt: 'b', instruction_id_list: ['punctuation:no_comma'], kwargs: [{}] },
+    ];
+    const result = await evaluate(
+      ifeval(rows),
+      scripted(() => '*\nNo marks.'),
+    );
+    const of = (metric: string, grader: string) => metricOf(result, metric, grader).value;
+    expect([of('prompt_level_acc', 'strict'), of('inst_level_acc', 'strict')]).toEqual([1 / 2, 2 / 3]);
+    const quoted = await evaluate(
+      ifeval(rows),
+      scripted(() => 'Sure, here:\n"No marks."'),
+    );
+    expect(metricOf(quoted, 'prompt_level_acc', 'strict').value).toBe(0);
+    expect(metricOf(quoted, 'prompt_level_acc', 'loose').value).toBe(1);
+    expect(metricOf(quoted, 'inst_level_acc', 'loose').value).toBe(1);
+  });
+
+  it('strict never follows what loose does not; versions are eight', () => {
+    expect(looseVersions('a\n*b*\nc')).toEqual([
+      'a\n*b*\nc',
+      'a\nb\nc',
+      '*b*\nc',
+      'b\nc',
+      'a\n*b*',
+      'a\nb',
+      '*b*',
+      'b',
+    ]);
+    for (const { strict, loose } of cases) expect(strict.every((one, i) => one <= loose[i]!)).toBe(true);
+  });
+
+  it.each([
+    [
+      'an instruction that is not known',
+      { instruction_id_list: ['punctuation:no_commas'], kwargs: [{}] },
+      /did you mean "punctuation:no_comma"/,
+    ],
+    [
+      'a missing argument',
+      { instruction_id_list: ['keywords:existence'], kwargs: [{ keyword: 'x' }] },
+      /keywords must be a list/,
+    ],
+    [
+      'a relation',
+      { instruction_id_list: ['length_constraints:number_words'], kwargs: [{ num_words: 2, relation: 'more than' }] },
+      /"less than" or "at least"/,
+    ],
+    [
+      'a tool that is not given',
+      {
+        instruction_id_list: ['length_constraints:number_sentences'],
+        kwargs: [{ num_sentences: 2, relation: 'at least' }],
+      },
+      /splitter of sentences/,
+    ],
+    [
+      'a detector that is not given',
+      { instruction_id_list: ['language:response_language'], kwargs: [{ language: 'de' }] },
+      /detector of languages/,
+    ],
+    ['no arguments', { instruction_id_list: ['startend:quotation'] }, /"kwargs" with an object for each/],
+  ])('refuses %s', async (_, row, message) => {
+    await expect(instructionsFollowed('strict').verify([{ prompt: '', completion: 'x', row }])).rejects.toThrow(
+      message,
+    );
+  });
+});
+
+describe('BFCL: calls by their syntax tree', () => {
+  const groups = golden('bfcl.json') as readonly {
+    id: string;
+    function: object[];
+    ground_truth: object[];
+    calls: string[];
+    valid: number[];
+  }[];
+  it("says what the leaderboard's checker says", async () => {
+    for (const { calls, valid, ...row } of groups) {
+      const verdicts = await functionCalls().verify(calls.map((completion) => ({ prompt: '', completion, row })));
+      expect(calls.map((call, i) => [call, verdicts[i]!.score, verdicts[i]!.explanation])).toEqual(
+        calls.map((call, i) => [call, valid[i], verdicts[i]!.explanation]),
+      );
+    }
+  });
+
+  it('the order of parallel calls and of arguments does not matter, and what is no call is wrong', async () => {
+    const add = {
+      name: 'add',
+      parameters: { properties: { a: { type: 'integer' }, b: { type: 'integer' } }, required: ['a', 'b'] },
+    };
+    const answers = [1, 2, 3].map((a) => ({ add: { a: [a], b: [a + 1] } }));
+    for (const order of [
+      [0, 1, 2],
+      [2, 0, 1],
+      [1, 2, 0],
+    ]) {
+      const text = `[${order.map((i) => `add(b=${i + 2}, a=${i + 1})`).join(', ')}]`;
+      expect(checkFunctionCalls('parallel', [add], parseFunctionCalls(text), answers)).toBeNull();
+    }
+    const row = { id: 'simple', function: [add], ground_truth: answers.slice(0, 1) };
+    const scores = await functionCalls().verify(
+      ['I would add them.', 'add(a=1, b=2', '{"a": 1}'].map((completion) => ({ prompt: '', completion, row })),
+    );
+    expect(scores.map(({ score: given }) => given)).toEqual([0, 0, 0]);
+    await expect(functionCalls().verify([{ prompt: '', completion: 'f()', row: {} }])).rejects.toThrow(
+      /"function" and "ground_truth"/,
+    );
+  });
+});
+
+/** Likes texts with one word, and choices of one place. */
+const fond = (word: string): Verifier => ({
+  name: 'fond',
+  verify: async (requests) => requests.map(({ completion }) => ({ score: completion.includes(word) ? 1 : 0 })),
+});
+const choosing = (texts: ReadonlySet<string>): Scorer & RollingScorer => ({
+  name: 'choosing',
+  score: async (requests) =>
+    requests.map(({ continuation }) => ({
+      logProb: texts.has(continuation.trim()) ? -1 : -9,
+      tokens: 1,
+      isGreedy: false,
+    })),
+  scoreRolling: async (texts) => texts.map((text) => ({ logProb: -text.length, tokens: 1, isGreedy: false })),
+});
+
+describe('families of benchmarks', () => {
+  const names = Object.keys(benchmarks) as BenchmarkName[];
+
+  it.each(names)('%s: a row of its schema is asked, a right answer is right and a wrong one wrong', async (name) => {
+    const { row, right, wrong } = fixtures[name];
+    const task = benchmarkTask(name, [row]);
+    if (task.type === 'generate') {
+      expect(await score(task, () => right!)).toBe(1);
+      expect(await score(task, () => wrong!)).toBeLessThan(0.5);
+    } else if (task.type === 'multiple_choice') {
+      const choices = task.choices(row);
+      const best = await evaluate(task, choosing(new Set([choices[task.gold(row)]!])));
+      const [metric] = best.metrics;
+      expect(metric!.value).toBeGreaterThan(0.49);
+      const worst = await evaluate(
+        task,
+        choosing(new Set([choices[choices.length - 1 === task.gold(row) ? 0 : choices.length - 1]!])),
+      );
+      expect(worst.metrics[0]!.value).toBeLessThan(0.01);
+    } else if (task.type === 'preference_pairs') {
+      expect(metricOf(await evaluate(task, fond('better')), 'pair_accuracy').value).toBe(1);
+      expect(metricOf(await evaluate(task, fond('worse')), 'pair_accuracy').value).toBe(0);
+      expect(metricOf(await evaluate(task, fond('e')), 'pair_accuracy').value).toBe(0);
+    } else {
+      expect(metricOf(await evaluate(task, choosing(new Set())), 'byte_perplexity').value).toBeCloseTo(Math.E, 10);
+    }
+  });
+
+  it.each(names)('%s: each column that it needs is asked for by name', (name) => {
+    const { row } = fixtures[name];
+    for (const column of benchmarks[name].columns) {
+      const { [column]: _, ...rest } = row;
+      expect(() => benchmarkTask(name, [row, rest])).toThrow(`benchmark ${name}: row 1 has no column "${column}"`);
+    }
+  });
+
+  testTaskKind(it, preferenceKind, {
+    task: () =>
+      benchmarkTask(
+        'rewardbench',
+        Array.from({ length: 5 }, (_, i) => ({ ...fixtures.rewardbench.row, prompt: `Hi ${i}` })),
+      ),
+    model: () => fond('better'),
+  });
+
+  it("RewardBench's score weighs subsets by their examples, and sections alike", async () => {
+    const subsets = Object.values(rewardBenchSections).flatMap((section) => Object.keys(section));
+    const rows = subsets.map((subset) => ({
+      prompt: '',
+      chosen: ['math-prm', 'donotanswer'].includes(subset) ? 'worse' : 'better',
+      rejected: 'bad',
+      subset,
+    }));
+    const result = (await evaluate(
+      benchmarkTask('rewardbench', rows),
+      fond('better'),
+    )) as EvalResult<PreferenceProblem>;
+    const { sections, score: total } = rewardBenchScore(result);
+    expect(sections).toEqual({ chat: 1, chatHard: 1, safety: 604 / 740, reasoning: 0.5 });
+    expect(total).toBeCloseTo((2 + 604 / 740 + 0.5) / 4, 12);
+    const some = (await evaluate(
+      benchmarkTask('rewardbench', rows.slice(0, 3)),
+      fond('better'),
+    )) as EvalResult<PreferenceProblem>;
+    expect(rewardBenchScore(some)).toMatchObject({ sections: { chat: 1, safety: null }, score: null });
+  });
+
+  it('the page about benchmarks has them all', () => {
+    const page = readFileSync(new URL('../../../docs/eval/benchmarks.md', import.meta.url), 'utf8');
+    for (const [name, { row, source, columns, metric }] of Object.entries(benchmarks)) {
+      const shown = columns.map((column) => `\`${column}\``).join(', ');
+      expect(page).toContain(`| \`${name}\` | ${row} | ${source} | ${shown} | ${metric} |`);
+    }
+  });
+
+  it('votes of an arena are battles', () => {
+    const vote = (winner: string) => ({ model_a: 'a', model_b: 'b', winner, question_id: winner });
+    const battles = arenaBattles(['model_a', 'model_a', 'model_b', 'tie', 'tie (bothbad)'].map(vote));
+    expect(battles.map(({ score: given }) => given)).toEqual([1, 1, 0, 0.5, 0.5]);
+    const [first, second] = bradleyTerry(battles);
+    expect(first!.rating - second!.rating).toBeCloseTo(400 * Math.log10(3 / 2), 4);
+    expect(() => arenaBattles([vote('nobody')])).toThrow(/winner of row 0 is "nobody"/);
+  });
+
+  it('programs are graded by what runs them', async () => {
+    const rows = [
+      { task_id: 'own/0', prompt: 'def one():\n', test: 'def check(f): assert f() == 1', entry_point: 'one' },
+    ];
+    const task = codeBenchmark('humaneval', rows, { grader: fond('return 1'), samples: 2, k: [1, 2] });
+    const result = await evaluate(
+      task,
+      scripted(() => '    return 1'),
+    );
+    expect(result.metrics.map(({ metric, value }) => [metric, value])).toEqual([
+      ['pass@1', 1],
+      ['pass@2', 1],
+    ]);
+    expect(result.problems[0]!.id).toBe('own/0');
+    expect(() => codeBenchmark('mbpp', rows, { grader: fond('x') })).toThrow(/no column "text"/);
+  });
+});
+
+describe('process reward models and facts', () => {
+  it("ProcessBench's F1 is the harmonic mean of both accuracies", async () => {
+    const rows = [
+      { problem: 'p', steps: ['a', 'b', 'c'], label: 1 },
+      { problem: 'p', steps: ['a', 'b'], label: 0 },
+      { problem: 'p', steps: ['a', 'b'], label: 1 },
+      { problem: 'p', steps: ['a', 'b'], label: -1 },
+      { problem: 'p', steps: ['a'], label: -1 },
+    ];
+    const scores = [[0.9, 0.2, 0.1], [0.6, 0.4], [0.9, 0.9], [0.8, 0.7], [0.3]];
+    const model: Verifier = {
+      name: 'prm',
+      verify: async (requests) => requests.map((_, i) => ({ score: 1, stepScores: scores[i]! })),
+    };
+    const { f1, wrong, correct } = await processBench(model, rows);
+    expect([wrong.value, correct.value]).toEqual([1 / 3, 1 / 2]);
+    expect(f1.value).toBeCloseTo(2 / (3 + 2), 12);
+    // By simulation: the spread of the F1 of resampled halves is its standard error.
+    const random = createRandom(3);
+    const draw = (p: number, n: number) => Array.from({ length: n }, () => Number(random.float() < p));
+    const values = Array.from({ length: 2000 }, () => {
+      const problems = [
+        ...draw(0.6, 200).map((hit) => ({ label: 1, predicted: hit ? 1 : null })),
+        ...draw(0.8, 100).map((hit) => ({ label: -1, predicted: hit ? -1 : 0 })),
+      ];
+      return processBenchF1(problems).f1;
+    });
+    const mean = values.reduce((sum, { value }) => sum + value!, 0) / values.length;
+    const spread = Math.sqrt(values.reduce((sum, { value }) => sum + (value! - mean) ** 2, 0) / values.length);
+    const claimed = values.reduce((sum, { standardError }) => sum + standardError!, 0) / values.length;
+    expect(claimed / spread).toBeGreaterThan(0.93);
+    expect(claimed / spread).toBeLessThan(1.07);
+  });
+
+  it('a threshold, one kind only, scores that do not fit', async () => {
+    expect(firstWrongStep([0.9, 0.5, 0.4])).toBe(2);
+    expect(firstWrongStep([0.9, 0.5], 0.6)).toBe(1);
+    expect(processBenchF1([{ label: -1, predicted: -1 }]).f1.value).toBeNull();
+    expect(
+      processBenchF1([
+        { label: -1, predicted: 0 },
+        { label: 0, predicted: null },
+      ]).f1.value,
+    ).toBe(0);
+    const silent: Verifier = { name: 'silent', verify: async (requests) => requests.map(() => ({ score: 1 })) };
+    await expect(processBench(silent, [{ problem: '', steps: ['a'], label: 0 }])).rejects.toThrow(
+      /no step scores for 1 steps/,
+    );
+    await expect(processBench(silent, [{ problem: '', steps: ['a'], label: 1 }])).rejects.toThrow(/row 0 needs/);
+  });
+
+  it("PRMBench's score is between the F1 of right and of wrong steps", () => {
+    // 3 right steps of which 2 are seen, 2 wrong ones of which 1 is: F1 = 2·2/(3+3) and 2·1/(2+2).
+    const steps = [
+      [true, true],
+      [true, true],
+      [true, false],
+      [false, false],
+      [false, true],
+    ] as const;
+    expect(prmScore(steps)).toBeCloseTo((4 / 6 + 1 / 2) / 2, 12);
+    expect(prmScore(steps, 1)).toBeCloseTo(4 / 6, 12);
+    expect(prmScore([[true, true]])).toBeNull();
+  });
+
+  it('FActScore: supported claims, and the penalty of short texts', async () => {
+    const words: Entailer = {
+      name: 'words',
+      entail: async (requests) =>
+        requests.map(({ premise, hypothesis }) =>
+          premise.includes(hypothesis)
+            ? { entailment: 0.8, neutral: 0.1, contradiction: 0.1 }
+            : { entailment: 0.2, neutral: 0.7, contradiction: 0.1 },
+        ),
+    };
+    const evidence = ['the sea is salt and deep', 'the moon is far'];
+    const [some, none, many] = await factScore(
+      [
+        { claims: ['sea is salt', 'moon is near'], evidence },
+        { claims: [], evidence: [] },
+        { claims: Array(12).fill('far'), evidence },
+      ],
+      { entailer: words },
+    );
+    expect(some).toEqual({ precision: 0.5, score: 0.5 * Math.exp(1 - 10 / 2), supported: [true, false] });
+    expect(none).toEqual({ precision: null, score: null, supported: [] });
+    expect(many!.score).toBe(1);
+    await expect(factScore([{ claims: ['x'], evidence: [] }], { entailer: words })).rejects.toThrow(
+      /claims and no evidence/,
+    );
+  });
+
+  it('MC1 is the likeliest choice, MC2 the mass of the true ones', async () => {
+    const logProbs: Readonly<Record<string, number>> = { No: -1, 'They sink': -2, Yes: -0.5 };
+    const scorer: Scorer = {
+      name: 's',
+      score: async (requests) =>
+        requests.map(({ continuation }) => ({ logProb: logProbs[continuation.trim()]!, tokens: 1, isGreedy: false })),
+    };
+    const mc2 = await evaluate(benchmarkTask('truthfulqa_mc2', [fixtures.truthfulqa_mc2.row]), scorer);
+    const mass = (x: number) => Math.exp(x);
+    expect(mc2.metrics[0]!.value).toBeCloseTo((mass(-1) + mass(-2)) / (mass(-1) + mass(-2) + mass(-0.5)), 12);
+    const mc1 = await evaluate(benchmarkTask('truthfulqa_mc1', [fixtures.truthfulqa_mc1.row]), scorer);
+    expect(mc1.metrics[0]!.value).toBe(0);
+  });
+});
+
+describe('tasks with tools and a state', () => {
+  /** Does what the request says, one call a turn, as a person who reads it would. */
+  const keeper = (isLazy: boolean) =>
+    scripted(({ prompt }) => {
+      const messages = prompt as readonly { role: string; content: string }[];
+      const done = messages.filter(({ role }) => role === 'tool').length;
+      const request = messages.find(({ role }) => role === 'user')!.content;
+      const calls = [
+        ...request.matchAll(/order (\d+): (cancel it|send it to (\w+)|change the (\w+) for the (\w+))/g),
+      ].map(([, order, what, place, old, item]) =>
+        what === 'cancel it'
+          ? `cancel_order(order="${order}")`
+          : place
+            ? `change_address(order="${order}", town="${place}")`
+            : `exchange_item(order="${order}", old="${old}", new="${item}")`,
+      );
+      return done < calls.length - Number(isLazy) ? calls[done]! : 'All is done.';
+    });
+
+  it('success is the state at the end, whatever was said', async () => {
+    const task = shopTask({ count: 12, seed: 4 });
+    const good = await evaluate(task, keeper(false));
+    expect(metricOf(good, 'success').value).toBe(1);
+    expect(good.problems.every(({ turns, calls }) => turns === calls.length + 1)).toBe(true);
+    expect(metricOf(await evaluate(task, keeper(true)), 'success').value).toBe(0);
+    expect(
+      metricOf(
+        await evaluate(
+          task,
+          scripted(() => 'All is done.'),
+        ),
+        'success',
+      ).value,
+    ).toBe(0);
+  });
+
+  it('refused calls change nothing and are told to the model; turns end', async () => {
+    const task = shopTask({ count: 2, maxTurns: 3 });
+    const result = await evaluate(
+      task,
+      scripted(() => 'cancel_order(order="none")'),
+    );
+    for (const { calls, turns, messages } of result.problems) {
+      expect(turns).toBe(3);
+      expect(calls.every(({ error }) => /no order none/.test(error ?? ''))).toBe(true);
+      expect(messages.filter(({ role }) => role === 'tool').at(-1)!.content).toMatch(/no order none/);
+    }
+    const unknown = await evaluate(
+      task,
+      scripted(() => 'refund(order="1")'),
+    );
+    expect(unknown.problems[0]!.calls[0]!.error).toMatch(/no tool refund/);
+  });
+
+  testTaskKind(it, toolStateKind, { task: () => shopTask({ count: 5 }), model: () => keeper(false) });
 });

@@ -12,12 +12,14 @@ import {
   type LmEvalTaskConfig,
   type LmEvalTaskOptions,
   lmEvalGroupMetrics,
+  lmEvalKind,
   lmEvalTask,
   readLmEvalConfig,
   resolveLmEvalTasks,
 } from '../src/index.js';
 import { literalEval, parsePython } from '../src/python/expression.js';
 import { findAll, pythonPattern } from '../src/python/pattern.js';
+import { testTaskKind } from '../src/testing/index.js';
 
 const folder = new URL('../../../goldens/lm-eval/', import.meta.url);
 const read = (name: string): unknown => JSON.parse(readFileSync(new URL(name, folder), 'utf8'));
@@ -177,6 +179,12 @@ describe('tasks of lm-evaluation-harness: the same prompts, values and results',
     } else if (typeof theirs === 'number') expect(ours).toBeCloseTo(theirs, 10);
     else expect(ours).toEqual(theirs);
   }
+});
+
+const sums: LmEvalTaskConfig = { task: 'sums', test_split: 'test', doc_to_text: 'question', doc_to_target: 'answer' };
+testTaskKind(it, lmEvalKind, {
+  task: () => lmEvalTask(sums, { splits: data.sums! }),
+  model: () => standIn(),
 });
 
 describe('what is not carried over is refused by name', () => {

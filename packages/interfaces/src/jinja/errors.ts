@@ -13,6 +13,7 @@ const CODES = {
   raised: 'JINJA_RAISED',
 } as const;
 
+/** Why a template fails. */
 export type JinjaErrorKind = keyof typeof CODES;
 
 /** Why a template was not parsed or not rendered. The message begins with the line, once that is known. */

@@ -20,11 +20,13 @@ import { weightOf } from './weight.js';
 type Signal = 'break' | 'continue' | undefined;
 type Execute = (run: Run, scope: Scope, output: Output) => Signal;
 
+/** How a template is read. */
 export interface TemplateOptions extends WhiteSpace {
   /** Undefined values fail when they are printed or tested, as with Jinja2's `StrictUndefined`. Default false. */
   readonly strict?: boolean | undefined;
 }
 
+/** What a rendering is given beside variables. */
 export interface RenderOptions {
   /** What `strftime_now` says it is. */
   readonly now: Date;
