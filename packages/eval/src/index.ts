@@ -53,6 +53,49 @@ export {
   type SearchPoint,
 } from './compute-optimal/flops-matched.js';
 export { type TradeOffRow, tradeOffPlots, tradeOffs } from './compute-optimal/trade-offs.js';
+export { type AcrossDomains, acrossDomains } from './diagnostics/across-domains.js';
+export {
+  type AttackedRow,
+  type AttackSuccess,
+  type AttackSuccessOptions,
+  attackSuccess,
+} from './diagnostics/attack-success.js';
+export { type InjectionName, injections } from './diagnostics/attacks/injections.js';
+export { type PerturbationName, perturbations } from './diagnostics/attacks/perturbations.js';
+export {
+  type BbqAnswer,
+  type BbqScore,
+  bbqScore,
+  type CrowsPair,
+  type CrowsScore,
+  crowsPairsScore,
+  type StereoSetItem,
+  type StereoSetScore,
+  stereoSetScore,
+} from './diagnostics/bias-scores.js';
+export { type CleanGap, cleanGap, perturbedTwins, type TwinGap } from './diagnostics/contamination-report.js';
+export { type CounterfactualGap, counterfactualGap } from './diagnostics/counterfactual-gap.js';
+export { type Efficiency, efficiency, type Truncation } from './diagnostics/efficiency.js';
+export {
+  type ForgettingBattery,
+  type ForgettingBatteryOptions,
+  forgettingBattery,
+  forgettingMatrix,
+} from './diagnostics/forgetting-battery.js';
+export { type MinKOptions, minKProb, tokenMoments } from './diagnostics/min-k.js';
+export {
+  type NgramContamination,
+  type NgramContaminationOptions,
+  ngramContamination,
+} from './diagnostics/ngram-contamination.js';
+export {
+  type FaithfulnessPoint,
+  type ReasonedProblem,
+  type ReasoningFaithfulness,
+  type ReasoningFaithfulnessOptions,
+  reasoningFaithfulness,
+} from './diagnostics/reasoning-faithfulness.js';
+export { type Saturation, saturation } from './diagnostics/saturation.js';
 export { EvaluationError } from './errors.js';
 export { type EvaluateOptions, evaluate, taskKinds } from './evaluate.js';
 export {
@@ -258,6 +301,7 @@ export {
 } from './metrics/process-reward.js';
 export { truthfulMc1, truthfulMc2 } from './metrics/truthful-qa.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
+export { canaryExposure } from './privacy/canary-exposure.js';
 export {
   type LiraAttackOptions,
   type LiraConfidences,
@@ -265,6 +309,7 @@ export {
   liraAttack,
   liraScores,
 } from './privacy/lira.js';
+export { type LossAttackOptions, lossAttack } from './privacy/loss-attack.js';
 export { type Memorization, type MemorizationOptions, memorization, subsetInfluence } from './privacy/memorization.js';
 export {
   type CompletionExamplesOptions,
@@ -289,6 +334,7 @@ export type {
 } from './report/section.js';
 export { type ViewerOptions, writeViewer } from './report/viewer/write-viewer.js';
 export { renderReport, writeReport } from './report/write-report.js';
+export { type Prices, type RunLedger, type RunLedgerOptions, runLedger, type Spent } from './run-ledger.js';
 export { type SamplesCurvePoint, samplesCurve } from './samples-curve.js';
 export { type ScalingCurveOptions, type ScalingRow, type ScalingStrategy, scalingCurve } from './scaling-curve.js';
 export {
@@ -363,6 +409,8 @@ export {
 } from './statistics/quantile-calibration.js';
 export { acrossSeeds, type SeededEstimate } from './statistics/seeds.js';
 export { type SignFlipOptions, type SignFlipResult, signFlipTest } from './statistics/sign-flip.js';
+export { type Effect, type RandomEffects, randomEffects } from './statistics/random-effects.js';
+export { type RankCorrelation, type RankCorrelationOptions, rankCorrelation } from './statistics/rank-correlation.js';
 export {
   type MeanEstimate,
   meanDifference,
