@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   cachedAttention,
   compile,
+  concat,
   copyBlocks,
   currentEngine,
   Key,
@@ -116,6 +117,32 @@ const newPools = (blocks: number): Pools => ({
 });
 
 describe('pagedAttention', () => {
+  it.each([1, 3])('with ALiBi and a window gives what a contiguous cache gives, for %i new tokens', async (count) => {
+    const how = { scale: 0.35, slidingWindow: 6, alibi: true };
+    const [q, past] = [noise([1, HEADS, count, D], 1), 7];
+    const [k, v] = [noise([1, KV, count, D], 2), noise([1, KV, count, D], 3)];
+    const [pastKeys, pastValues] = [noise([1, KV, CAPACITY, D], 4), noise([1, KV, CAPACITY, D], 5)];
+    const lengths = int32([past], [1]);
+    const wanted = cachedAttention({ q, k, v, pastKeys, pastValues, lengths }, how).output;
+    // Block 0 is nobody's; the row has the blocks behind it in order.
+    const pool = (cache: Tensor) =>
+      concat([zerosBuffer([KV, BLOCK, D]), cache.reshape([KV, CAPACITY, D])], 1).reshape([KV * (BLOCK + CAPACITY), D]);
+    const table = int32(
+      Array.from({ length: WIDTH }, (_, i) => i + 1),
+      [1, WIDTH],
+    );
+    const slots = int32(
+      Array.from({ length: count }, (_, i) => BLOCK + past + i),
+      [1, count],
+    );
+    const inputs = { q, k, v, keys: pool(pastKeys), values: pool(pastValues), table, lengths, slots };
+    const got = pagedAttention(inputs, { ...how, blockSize: BLOCK }).output;
+    const [a, b] = [await got.toArray(), await wanted.toArray()];
+    expect(Math.max(...a.map((x, i) => Math.abs(x - b[i]!)))).toBeLessThan(1e-5);
+    const plain = await pagedAttention(inputs, { scale: 0.35, slidingWindow: 6, blockSize: BLOCK }).output.toArray();
+    expect(Math.max(...plain.map((x, i) => Math.abs(x - b[i]!)))).toBeGreaterThan(1e-3);
+  });
+
   it('gives what a contiguous cache gives, over forks that share a prefix and diverge', async () => {
     const total = 24;
     const blocks = new KvBlocks({ blocks: total, blockSize: BLOCK });

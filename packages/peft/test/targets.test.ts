@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import type { ModuleInfo } from '@posttrain/lm';
 import { describe, expect, it } from 'vitest';
 import { fullMatch, PythonRegex } from '../src/adapters/python-regex.js';
-import { checkPatterns } from '../src/adapters/targets.js';
-import { lora, matchTargets, type TargetOptions } from '../src/index.js';
+import { checkPatterns, LORA_TARGETS } from '../src/adapters/targets.js';
+import { lora, matchTargets, peftMethods, type TargetOptions } from '../src/index.js';
 
 const modules: ModuleInfo[] = [
   'model.embed_tokens',
@@ -43,6 +43,20 @@ describe('matchTargets', () => {
     expect(match({ targetModules: 'All-Linear' }).targetModules).toHaveLength(9);
     expect(match({}).targetModules).toEqual(['q_proj', 'v_proj']);
     expect(() => match({}, 'mamba')).toThrow(/no default targets for mamba/);
+  });
+
+  const path = join(import.meta.dirname, '../../../goldens/families/targets.json');
+  const tables = Object.entries(JSON.parse(readFileSync(path, 'utf8')) as Record<string, Record<string, string[]>>);
+  // VB-LoRA and RandLoRA are no layer methods, and LN-tuning's places are no modules; their tables are not to be seen here.
+  const seen = tables.filter(([name]) => name in peftMethods && !['VBLORA', 'RANDLORA'].includes(name));
+  it.each(seen)('has for %s the defaults of PEFT, for every family that it has some for', (name, byType) => {
+    const { defaultTargets = LORA_TARGETS } = peftMethods[name as 'VERA'];
+    const types = tables[0]![1];
+    // PEFT's list for OSF on Phi names modules that Phi has not.
+    const { phi: _, ...osf } = byType;
+    const wanted = name === 'OSF' ? osf : byType;
+    const own = Object.entries(defaultTargets).filter(([type]) => type in types);
+    expect(Object.fromEntries(own)).toEqual(wanted);
   });
 
   it('says why a module was skipped', () => {

@@ -3,12 +3,12 @@ import { iota } from '../create.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
 import { type Tensor, where } from '../tensor.js';
 import { attention, type CachedAttentionConfig, cachedAttention, checkNumbers, onlyFirst } from './attention.js';
-import { biasOf } from './attention-mask.js';
+import { alibiSlopes, biasOf } from './attention-mask.js';
 import { checkIndices } from './check.js';
 import { putRows } from './put-rows.js';
 
 /** Options of attention over a cache in blocks. */
-export interface PagedAttentionOptions extends Omit<CachedAttentionConfig, 'alibi'> {
+export interface PagedAttentionOptions extends CachedAttentionConfig {
   /** Tokens in a block. */
   readonly blockSize: number;
 }
@@ -52,7 +52,7 @@ export function pagedAttention(
   inputs: PagedAttentionInputs,
   options: PagedAttentionOptions,
 ): { output: Tensor; keys: Tensor; values: Tensor } {
-  assertKnownOptions('pagedAttention', options, ['scale', 'softCap', 'slidingWindow', 'blockSize']);
+  assertKnownOptions('pagedAttention', options, ['scale', 'softCap', 'slidingWindow', 'alibi', 'blockSize']);
   const { blockSize, ...config } = options;
   checkPaged(inputs, options);
   const { q, k, v, table, lengths, slots } = inputs;
@@ -71,10 +71,16 @@ export function pagedAttention(
   const { distance, seen } = inputs.tree
     ? treeDistances(inputs.tree, lengths, capacity)
     : sequenceDistances(lengths, s, capacity);
-  const { slidingWindow, ...rest } = config;
+  const { slidingWindow, alibi, ...rest } = config;
   const visible = slidingWindow === undefined ? seen : seen.and(distance.less(slidingWindow));
-  const bias = biasOf(visible, q.dtype).reshape([b, 1, s, capacity]);
+  const mask = biasOf(visible, q.dtype).reshape([b, 1, s, capacity]);
+  const bias = alibi ? mask.sub(fallOf(distance.reshape([b, 1, s, capacity]), q)) : mask;
   return { output: attention(q, own(pastKeys), own(pastValues), bias, rest), keys, values };
+}
+
+/** What ALiBi takes off scores at these distances [b, 1, s, capacity], by head. */
+function fallOf(distance: Tensor, { shape, dtype }: Tensor): Tensor {
+  return distance.cast(dtype).mul(alibiSlopes(shape[1]!).cast(dtype).reshape([1, shape[1]!, 1, 1]));
 }
 
 /** How far each of `capacity` places is before each new token, [b, s, capacity], and which it sees. */

@@ -3,8 +3,14 @@ import type { Fields } from './fields.js';
 import type { HeadConfig } from './head-config.js';
 import type { QuantizationConfig } from './quantization-config.js';
 
-export const ACTIVATIONS = ['silu', 'gelu', 'gelu_new', 'gelu_pytorch_tanh', 'relu'] as const;
-/** `gelu` is the exact one (erf); `gelu_new` and `gelu_pytorch_tanh` are both the tanh approximation. */
+export const ACTIVATIONS = [
+  ...(['silu', 'swish', 'gelu', 'gelu_new', 'gelu_pytorch_tanh', 'gelu_fast', 'quick_gelu'] as const),
+  ...(['relu', 'relu2', 'tanh'] as const),
+] as const;
+/**
+ * `silu` and `swish` are one; `gelu` is the exact one (erf); `gelu_new`, `gelu_pytorch_tanh` and `gelu_fast` are all the tanh
+ * approximation, `quick_gelu` is x · sigmoid(1.702 x); `relu2` is relu(x)².
+ */
 export type HiddenActivation = (typeof ACTIVATIONS)[number];
 
 const WEIGHT_DTYPES = ['float32', 'float16', 'bfloat16'] as const;
@@ -84,18 +90,22 @@ export interface HeadSizes {
   readonly headDim: number;
 }
 
-/** Reads the sizes of heads. Each default is for a key that the file does not have. */
+/** Reads the sizes of heads. Each default is for a key that the file does not have; `says`: which of the two keys count. */
 export function parseHeads(
   fields: Fields,
   defaults: { readonly numKeyValueHeads?: number; readonly headDim?: number } = {},
+  says: { readonly headDim?: boolean; readonly keyValueHeads?: boolean } = {},
 ): HeadSizes {
+  const { headDim: saysHeadDim = true, keyValueHeads: saysKeyValueHeads = true } = says;
   const hiddenSize = fields.size('hidden_size');
   const numAttentionHeads = fields.size('num_attention_heads');
-  const numKeyValueHeads = fields.size('num_key_value_heads', defaults.numKeyValueHeads ?? numAttentionHeads);
+  const otherwise = defaults.numKeyValueHeads ?? numAttentionHeads;
+  const numKeyValueHeads = saysKeyValueHeads ? fields.size('num_key_value_heads', otherwise) : otherwise;
   if (numAttentionHeads % numKeyValueHeads !== 0) {
     fields.fail('num_key_value_heads', `a divisor of num_attention_heads (${numAttentionHeads})`);
   }
-  const headDim = fields.optionalSize('head_dim') ?? defaults.headDim ?? hiddenSize / numAttentionHeads;
+  const own = saysHeadDim ? fields.optionalSize('head_dim') : undefined;
+  const headDim = own ?? defaults.headDim ?? hiddenSize / numAttentionHeads;
   if (!Number.isInteger(headDim)) fields.fail('hidden_size', `a multiple of num_attention_heads without a head_dim`);
   if (headDim % 2 !== 0) fields.fail('head_dim', 'even, since rotary embeddings rotate pairs');
   return { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim };

@@ -24,12 +24,12 @@ export class Fields {
   }
 
   raw(name: string): unknown {
-    return this.#object[name] ?? undefined;
+    return this.#object[this.nameOf(name)] ?? undefined;
   }
 
   /** Whether the key is there at all, even with null. */
   has(name: string): boolean {
-    return Object.hasOwn(this.#object, name);
+    return Object.hasOwn(this.#object, this.nameOf(name));
   }
 
   /** A positive integer up to `most`. Lists of that length are made only where `most` is small. */
@@ -88,13 +88,19 @@ export class Fields {
   }
 
   fail(name: string, expected: string): never {
-    throw new InvalidModelFileError(this.path, `"${name}" must be ${expected}, not ${shown(this.#object[name])}.`);
+    const own = this.nameOf(name);
+    throw new InvalidModelFileError(this.path, `"${own}" must be ${expected}, not ${shown(this.#object[own])}.`);
+  }
+
+  /** What the file calls a field. */
+  protected nameOf(name: string): string {
+    return name;
   }
 
   #checked<T>(name: string, otherwise: T | undefined, expected: string, accepts: (value: unknown) => boolean): T {
     const value = this.raw(name) ?? otherwise;
     if (value === undefined)
-      throw new InvalidModelFileError(this.path, `"${name}" is missing; it must be ${expected}.`);
+      throw new InvalidModelFileError(this.path, `"${this.nameOf(name)}" is missing; it must be ${expected}.`);
     if (!accepts(value)) this.fail(name, expected);
     return value as T;
   }

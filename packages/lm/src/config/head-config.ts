@@ -14,7 +14,7 @@ export interface HeadConfig {
   /** The class that `config.json` names, such as `LlamaForSequenceClassification`. */
   readonly architecture: string;
   /**
-   * Module path: `score`, `classifier` (token classification of GPT-2), or `v_head.summary` (TRL's
+   * Module path: `score`, `classifier` (token classification of GPT-2 and its like), or `v_head.summary` (TRL's
    * `AutoModelForCausalLMWithValueHead`, which keeps the output layer).
    */
   readonly module: string;
@@ -54,7 +54,7 @@ export function parseHeadConfig(json: JsonObject, path: string): HeadConfig | un
 }
 
 const headModuleOf = (architecture: string): string =>
-  architecture === 'GPT2ForTokenClassification' ? 'classifier' : 'score';
+  /^(GPT2|GPTNeoX|Falcon|Bloom)ForTokenClassification$/.test(architecture) ? 'classifier' : 'score';
 
 const MOST_LABELS = 1_000_000;
 

@@ -1,5 +1,14 @@
 export { type BertConfig, loadBertConfig, parseBertConfig } from './bert-config.js';
 export type { HeadSizes, HiddenActivation, LayerType, WeightDType } from './common-config.js';
+export type {
+  DecoderConfig,
+  DecoderNames,
+  DecoderShape,
+  DecoderType,
+  NormConfig,
+  QueryKeyNorm,
+  RotaryConfig,
+} from './decoder-config.js';
 export type { ExpertsConfig } from './experts-config.js';
 export type { GemmaConfig } from './gemma-config.js';
 export type { GenerationConfig } from './generation-config.js';

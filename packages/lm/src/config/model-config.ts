@@ -12,11 +12,13 @@ import {
   parseLayers,
   parseLayerTypes,
 } from './common-config.js';
+import { DECODER_TYPES, type DecoderConfig, type DecoderType } from './decoder-config.js';
 import { type ExpertsConfig, parseExpertsConfig } from './experts-config.js';
 import { Fields } from './fields.js';
 import { type GemmaConfig, gemma3TextFields, parseGemma } from './gemma-config.js';
 import { parseHeadConfig } from './head-config.js';
 import { type Olmo2Config, parseOlmo2 } from './olmo2-config.js';
+import { parseDecoder } from './parse-decoder.js';
 import { type Phi3Config, parsePhi3 } from './phi3-config.js';
 import { parseQuantizationConfig } from './quantization-config.js';
 import { refuseOtherLayerTypes, refuseUnsupportedKeys } from './refused-keys.js';
@@ -26,6 +28,7 @@ import { parseRopeConfig, type RopeConfig } from './rope-config.js';
 export const SUPPORTED_MODEL_TYPES = [
   ...(['llama', 'mistral', 'mixtral', 'qwen2', 'qwen3', 'qwen3_moe', 'gpt2'] as const),
   ...(['gemma2', 'gemma3', 'gemma3_text', 'phi3', 'olmo2'] as const),
+  ...DECODER_TYPES,
 ] as const;
 /** A `model_type` of config.json that can be loaded. */
 export type ModelType = (typeof SUPPORTED_MODEL_TYPES)[number];
@@ -56,7 +59,7 @@ export interface Gpt2Config extends CommonConfig {
 }
 
 /** Discriminated by `modelType`. Units are numbers of elements; see each field. */
-export type ModelConfig = RotaryModelConfig | Gpt2Config | GemmaConfig | Phi3Config | Olmo2Config;
+export type ModelConfig = RotaryModelConfig | Gpt2Config | GemmaConfig | Phi3Config | Olmo2Config | DecoderConfig;
 
 /** `config.json` is of an architecture this package has no model for. */
 export class UnsupportedArchitectureError extends PosttrainError {
@@ -91,14 +94,18 @@ export function parseModelConfig(json: JsonObject, path = 'config.json'): ModelC
   const quantized = fields.raw('quantization_config') ?? fields.object('text_config')?.quantization_config ?? undefined;
   const head = parseHeadConfig(json, path);
   return {
-    ...parseFamily(fields, modelType),
+    ...parseFamily(fields, modelType, json),
     ...(quantized !== undefined && { quantization: parseQuantizationConfig(path, quantized) }),
     ...(head && { head }),
   };
 }
 
-function parseFamily(fields: Fields, modelType: ModelType): ModelConfig {
+const isDecoder = (modelType: ModelType): modelType is DecoderType =>
+  (DECODER_TYPES as readonly string[]).includes(modelType);
+
+function parseFamily(fields: Fields, modelType: ModelType, json: JsonObject): ModelConfig {
   refuseUnsupportedKeys(fields);
+  if (isDecoder(modelType)) return parseDecoder(fields.path, json, modelType);
   switch (modelType) {
     case 'gpt2':
       return parseGpt2(fields);

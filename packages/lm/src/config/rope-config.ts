@@ -37,28 +37,40 @@ export interface YarnRope {
   readonly originalMaxPositionEmbeddings: number;
 }
 
-/** Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before). */
-export function parseRopeConfig(fields: Fields, maxPositionEmbeddings: number, defaultTheta = 10000): RopeConfig {
+/**
+ * Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before). With `partial`, a part of each head may turn,
+ * which the caller reads.
+ */
+export function parseRopeConfig(
+  fields: Fields,
+  maxPositionEmbeddings: number,
+  defaultTheta = 10000,
+  { partial: partialDefault }: { readonly partial?: number | undefined } = {},
+): RopeConfig {
   const object = fields.object('rope_scaling') ?? fields.object('rope_parameters') ?? {};
   if (Object.values(object).some(isJsonObject)) {
     throw new InvalidModelFileError(fields.path, 'rope_parameters differ by layer type, which is not supported.');
   }
   const rope = new Fields(`${fields.path} (rope parameters)`, object);
   const theta = rope.positive('rope_theta', fields.positive('rope_theta', defaultTheta));
-  const partial = fields.number('partial_rotary_factor', 1);
+  const partial = partialDefault === undefined ? fields.number('partial_rotary_factor', 1) : 1;
   const whole = rope.withDefaults({ rope_theta: theta, partial_rotary_factor: partial });
   // Beside the parameters it counts more than in them, as in transformers.
   const original = fields.optionalSize('original_max_position_embeddings');
   return readRope(
     original === undefined ? whole : whole.with({ original_max_position_embeddings: original }),
     maxPositionEmbeddings,
+    partialDefault !== undefined,
   );
 }
 
-/** Reads one object of RoPE parameters, which has its `rope_theta`. */
-export function readRope(rope: Fields, maxPositionEmbeddings: number): RopeConfig {
+/**
+ * Reads one object of RoPE parameters, which has its `rope_theta`. Only where `isPartial`, a part of each head may turn, which
+ * the caller reads.
+ */
+export function readRope(rope: Fields, maxPositionEmbeddings: number, isPartial = false): RopeConfig {
   const theta = rope.positive('rope_theta');
-  const partial = rope.number('partial_rotary_factor', 1);
+  const partial = isPartial ? 1 : rope.number('partial_rotary_factor', 1);
   if (partial !== 1) {
     throw new InvalidModelFileError(rope.path, `partial_rotary_factor ${partial} is not supported (only 1 is).`);
   }

@@ -1,18 +1,23 @@
 import { join } from 'node:path';
+import { PosttrainError } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import type { JsonObject } from '../files.js';
 import { decoderToJson } from './common-config.js';
+import type { DecoderType } from './decoder-config.js';
+import { DECODERS } from './decoders/index.js';
 import { expertsConfigToJson } from './experts-config.js';
 import { gemmaToJson } from './gemma-config.js';
 import { headConfigToJson } from './head-config.js';
 import type { Gpt2Config, ModelConfig, RotaryModelConfig } from './model-config.js';
 import { olmo2ToJson } from './olmo2-config.js';
+import { decoderConfigToJson } from './parse-decoder.js';
 import { phi3ToJson } from './phi3-config.js';
 import { quantizationConfigToJson } from './quantization-config.js';
 import { ropeConfigToJson } from './rope-config.js';
 
 /** The classes of transformers for causal language models. */
-export const ARCHITECTURES = {
+export const ARCHITECTURES: Readonly<Record<ModelConfig['modelType'], string>> = {
+  ...Object.fromEntries(Object.entries(DECODERS).map(([type, { architecture }]) => [type, architecture])),
   llama: 'LlamaForCausalLM',
   mistral: 'MistralForCausalLM',
   mixtral: 'MixtralForCausalLM',
@@ -24,16 +29,31 @@ export const ARCHITECTURES = {
   gemma3_text: 'Gemma3ForCausalLM',
   phi3: 'Phi3ForCausalLM',
   olmo2: 'Olmo2ForCausalLM',
-} as const;
+} as Record<ModelConfig['modelType'], string>;
+
+/**
+ * The class of transformers for causal models of a type, from which `classifierHead` makes the name of a classifier's.
+ *
+ * @throws PosttrainError `HEAD` for a family without that class
+ */
+export function architectureWithHead(modelType: ModelConfig['modelType'], task: 'sequence' | 'token'): string {
+  const own = modelType in DECODERS ? DECODERS[modelType as DecoderType].classifiers : [task];
+  if (own.includes(task)) return ARCHITECTURES[modelType];
+  throw new PosttrainError(
+    'HEAD',
+    `transformers has no class for ${task} classification with ${modelType}, so no head of that kind can be saved for it: take a model of another family, or a value head of TRL's.`,
+  );
+}
 
 /** The `config.json` that `transformers` (4.40 and later) and `parseModelConfig` both read back as `config`. */
 export function modelConfigToJson(config: ModelConfig): JsonObject {
   return {
+    ...('keys' in config && decoderConfigToJson(config)),
     architectures: [ARCHITECTURES[config.modelType]],
     model_type: config.modelType,
     vocab_size: config.vocabSize,
     tie_word_embeddings: config.tieWordEmbeddings,
-    initializer_range: config.initializerRange,
+    ...(!('keys' in config) && { initializer_range: config.initializerRange }),
     bos_token_id: config.bosTokenId ?? null,
     eos_token_id: config.eosTokenIds.length > 1 ? config.eosTokenIds : (config.eosTokenIds[0] ?? null),
     pad_token_id: config.padTokenId ?? null,
@@ -45,6 +65,7 @@ export function modelConfigToJson(config: ModelConfig): JsonObject {
 }
 
 function architectureToJson(config: ModelConfig): JsonObject {
+  if ('keys' in config) return {};
   switch (config.modelType) {
     case 'gpt2':
       return gpt2ToJson(config);

@@ -3,6 +3,7 @@ import { type Given, integer, number, oneOf, options, PosttrainError } from '@po
 import { type Adapter, rowInputsOf } from '../model/adapter.js';
 import type { LayerHooks, NormLayer, NormTensors, Weights } from '../model/layers.js';
 import type { Network, RunnableModel } from '../model/network.js';
+import { HEAD_BIAS } from '../model/output-layer.js';
 import { checkSequences, passesOf, passInput } from '../score/passes.js';
 
 const earlyExitOptions = options('earlyExit', {
@@ -89,7 +90,9 @@ export function earlyExit({ network, weights }: RunnableModel, given: EarlyExitO
     parameters: {
       threshold: withEngine(network.engine, () => scalar(threshold)),
       norm: { weight: weights[`${last}.weight`]!, bias: weights[`${last}.bias`] },
-      weights: Object.fromEntries(Object.entries(weights).filter(([name]) => name.startsWith(outputName))),
+      weights: Object.fromEntries(
+        Object.entries(weights).filter(([name]) => name.startsWith(outputName) || name === HEAD_BIAS),
+      ),
     },
     rowInputs: {
       names: [PROMPT],

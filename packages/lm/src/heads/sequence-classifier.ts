@@ -1,7 +1,7 @@
 import { concat, type Tensor } from '@posttrain/core-tensor';
 import { custom, type Given, integer, options } from '@posttrain/interfaces';
 import { classifierHead, defaultLabels } from '../config/head-config.js';
-import { ARCHITECTURES } from '../config/write-config.js';
+import { architectureWithHead } from '../config/write-config.js';
 import { perAdapter } from '../model/adapter.js';
 import { assertCausalLM } from '../model/assert-causal-lm.js';
 import type { CausalLM } from '../model/causal-lm.js';
@@ -125,5 +125,6 @@ export async function newClassifierParts(
   assertCausalLM(`${where}.fromCausalLM`, model);
   const { labels, seed } = newHeadOptions(where).read(given);
   const names = typeof labels === 'number' ? defaultLabels(labels) : labels;
-  return withNewHead(model, classifierHead(ARCHITECTURES[model.config.modelType], task, names), seed);
+  const kind = task === 'token-classification' ? 'token' : 'sequence';
+  return withNewHead(model, classifierHead(architectureWithHead(model.config.modelType, kind), task, names), seed);
 }

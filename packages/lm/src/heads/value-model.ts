@@ -1,6 +1,6 @@
 import { type Given, integer, oneOf, options } from '@posttrain/interfaces';
 import { classifierHead, defaultLabels, valueHead } from '../config/head-config.js';
-import { ARCHITECTURES } from '../config/write-config.js';
+import { architectureWithHead } from '../config/write-config.js';
 import { perAdapter } from '../model/adapter.js';
 import { assertCausalLM } from '../model/assert-causal-lm.js';
 import type { CausalLM } from '../model/causal-lm.js';
@@ -51,7 +51,11 @@ export class ValueModel extends HeadModel {
     const head =
       format === 'v_head'
         ? valueHead()
-        : classifierHead(ARCHITECTURES[model.config.modelType], 'sequence-classification', defaultLabels(1));
+        : classifierHead(
+            architectureWithHead(model.config.modelType, 'sequence'),
+            'sequence-classification',
+            defaultLabels(1),
+          );
     return new ValueModel(await withNewHead(model, head, seed));
   }
 

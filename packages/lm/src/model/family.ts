@@ -48,6 +48,8 @@ export interface LayerAttention {
   readonly slidingWindow?: number;
   /** Scores become softCap · tanh(score / softCap) (arXiv 2408.00118). Left out: they stay as they are. */
   readonly softCap?: number;
+  /** Scores fall with the distance (ALiBi, arXiv 2108.12409). Left out: they do not. */
+  readonly alibi?: boolean;
 }
 
 /** A family of architectures: one file each. A pure function of weights and tokens, and a list of its parts. */
@@ -59,6 +61,8 @@ export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
   attention(config: Config, layer: number): LayerAttention;
   /** Logits become cap · tanh(logits / cap). Left out, or undefined: they stay as they are. */
   logitSoftCap?(config: Config): number | undefined;
+  /** What logits are multiplied by, before they are capped. Left out: 1. */
+  logitFactor?(config: Config): number;
   /**
    * What virtual tokens are multiplied by, where `hidden` scales what it looks up but transformers does not scale embeddings
    * that it is given. Left out: 1.
@@ -80,8 +84,8 @@ export interface BoundLayers {
   embedding(tokens: Tensor, module: string): Tensor;
   /** The normalisation `name`, which `compute` is the formula of. */
   norm(x: Tensor, name: string, compute: (x: Tensor, tensors: NormTensors) => Tensor): Tensor;
-  /** The residual stream with the output of a sublayer added to it. */
-  residual(x: Tensor, output: Tensor, layer: number, part: Sublayer['part']): Tensor;
+  /** The residual stream with the output of a sublayer added to it, which has read `input`. Default: what it is added to. */
+  residual(x: Tensor, output: Tensor, layer: number, part: Sublayer['part'], input?: Tensor): Tensor;
 }
 
 export function bindLayers(
@@ -128,8 +132,8 @@ export function bindLayers(
       const info = { name, width: own.weight.size, hasBias: own.bias !== undefined };
       return nameScope(name, () => norm(x, { ...info, ...own, pass, apply }));
     },
-    residual(x, output, layer, part) {
-      return x.add(hooks.sublayer ? hooks.sublayer(output, { layer, part, input: x, pass }) : output);
+    residual(x, output, layer, part, input = x) {
+      return x.add(hooks.sublayer ? hooks.sublayer(output, { layer, part, input, pass }) : output);
     },
     embedding(tokens, name) {
       const matrix = weight(`${name}.weight`);

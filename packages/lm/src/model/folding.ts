@@ -1,6 +1,6 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
 import { type FloatMatrix, scaleColumns } from '@posttrain/core-tensor/quantization';
-import type { ModelConfig } from '../config/index.js';
+import type { DecoderConfig, ModelConfig } from '../config/index.js';
 import type { ModuleInfo, Weights } from './layers.js';
 import type { Network } from './network.js';
 
@@ -35,7 +35,7 @@ const GEMMA: readonly Fold[] = [
 ];
 
 /** By `modelType`, in the order in which they compute. Experts have none: their router reads the same norm. */
-const FOLDS: Readonly<Record<ModelConfig['modelType'], readonly Fold[]>> = {
+const FOLDS: Readonly<Record<Exclude<ModelConfig, DecoderConfig>['modelType'], readonly Fold[]>> = {
   llama: ROTARY,
   mistral: ROTARY,
   mixtral: ROTARY,
@@ -58,6 +58,22 @@ const FOLDS: Readonly<Record<ModelConfig['modelType'], readonly Fold[]>> = {
   olmo2: [throughAttention, throughMlp],
 };
 
+/** The same of a decoder, from the names of its modules. */
+function foldsOf({ names, norm, residual, clip }: DecoderConfig): readonly Fold[] {
+  const read = names.queryKeyValue ? [names.queryKeyValue] : [names.query, names.key, names.value];
+  const inward = names.gateUp ? [names.gateUp] : [...(names.gate ? [names.gate] : []), names.up];
+  const isShared = residual === 'parallel' && names.beforeMlp === undefined;
+  const behind = (name: string | undefined, readers: readonly string[]): Fold[] =>
+    name !== undefined && norm.weight ? [[name, readers]] : [];
+  const isSplit = !names.queryKeyValue && clip === undefined;
+  return [
+    ...behind(names.beforeAttention, isShared ? [...read, ...inward] : read),
+    ...(isSplit ? [[names.value, [names.output]] as const] : []),
+    ...(isShared ? [] : behind(names.beforeMlp, inward)),
+    ...(names.gate || names.gateUp ? [[names.gateUp ?? names.up, [names.down]] as const] : []),
+  ];
+}
+
 /** Norms that multiply by 1 + w. */
 const ADDS_ONE: ReadonlySet<string> = new Set(['gemma2', 'gemma3_text']);
 
@@ -70,7 +86,8 @@ export function foldGroups({ config, modules: all, norms }: Network, modules: re
   if (first?.layer === undefined) return [];
   const block = first.name.slice(0, first.name.indexOf(`.${first.layer}.`) + `.${first.layer}`.length);
   const named = new Map(modules.map((module) => [module.name, module]));
-  return FOLDS[config.modelType].flatMap(([from, names]): FoldGroup[] => {
+  const folds = 'names' in config ? foldsOf(config) : FOLDS[config.modelType];
+  return folds.flatMap(([from, names]): FoldGroup[] => {
     const to = names.map((name) => named.get(`${block}.${name}`)).filter((module) => module !== undefined);
     if (to.length < names.length) return [];
     const path = `${block}.${from}`;
@@ -83,7 +100,8 @@ export function foldGroups({ config, modules: all, norms }: Network, modules: re
 }
 
 function isOneToOne(config: ModelConfig, from: ModuleInfo, { inFeatures, name }: ModuleInfo): boolean {
-  if (!name.endsWith('o_proj')) return from.outFeatures >= inFeatures;
+  const output = 'names' in config ? config.names.output : 'o_proj';
+  if (!name.endsWith(output)) return from.outFeatures >= inFeatures;
   const kvHeads = 'numKeyValueHeads' in config ? config.numKeyValueHeads : config.numAttentionHeads;
   return kvHeads === config.numAttentionHeads;
 }
@@ -102,7 +120,8 @@ export async function fold(
   scales: Float64Array,
 ): Promise<void> {
   for (const { name } of to) matrices.set(name, scaleColumns(matrices.get(name)!, scales));
-  const one = ADDS_ONE.has(config.modelType) ? 1 : 0;
+  const addsOne = 'names' in config ? config.norm.plusOne : ADDS_ONE.has(config.modelType);
+  const one = addsOne ? 1 : 0;
   if ('norm' in from) {
     await divide(weights, `${from.norm}.weight`, (value, i) => (value + one) / scales[i]! - one);
     await divide(weights, `${from.norm}.bias`, (value, i) => value / scales[i]!);

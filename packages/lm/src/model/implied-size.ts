@@ -23,7 +23,8 @@ export function impliedParameters(config: ModelConfig): number {
   const experts = 'experts' in config ? config.experts : undefined;
   const sparse = experts ? experts.sparseLayers.filter(Boolean).length : 0;
   const routed = experts ? sparse * experts.count * 3 * width * experts.intermediateSize : 0;
-  return embedding + labels + layers * attention + routed + (layers - sparse) * 3 * width * intermediateSize;
+  const matrices = 'names' in config && !config.names.gate && !config.names.gateUp ? 2 : 3;
+  return embedding + labels + layers * attention + routed + (layers - sparse) * matrices * width * intermediateSize;
 }
 
 /**

@@ -12,14 +12,16 @@ import {
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import type { QuantizedFormat } from '@posttrain/core-tensor/quantization';
-import type { ModelConfig } from '../config/index.js';
+import { DECODER_TYPES } from '../config/decoder-config.js';
+import type { DecoderType, ModelConfig } from '../config/index.js';
+import { decoder } from './decoder.js';
 import { bindLayers, type LayerAttention, type ModelFamily, normsOf, type ParameterInfo } from './family.js';
 import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
 import { HeadError, withHeadModules, withHeadParameters } from './head.js';
 import type { KeyValuePrefix, LayerHooks, ModuleInfo, NormInfo, PassInfo, Weights } from './layers.js';
 import { olmo2 } from './olmo2.js';
-import { bindOutputLayer, headMatrix, type OutputLayer } from './output-layer.js';
+import { bindOutputLayer, HEAD_BIAS, headMatrix, type OutputLayer } from './output-layer.js';
 import { phi3 } from './phi3.js';
 import { attendBehind, prefixesOf, prefixOf, refuseEarlierPass, virtualPass } from './prefix.js';
 import { rotaryDecoder } from './rotary-decoder.js';
@@ -37,6 +39,7 @@ const FAMILIES: Readonly<Record<ModelConfig['modelType'], ModelFamily<never>>> =
   gemma3_text: gemma,
   phi3,
   olmo2,
+  ...(Object.fromEntries(DECODER_TYPES.map((type) => [type, decoder])) as Record<DecoderType, typeof decoder>),
 };
 
 const familyOf = ({ modelType }: ModelConfig): ModelFamily => FAMILIES[modelType] as ModelFamily;
@@ -147,9 +150,10 @@ export interface Network {
   asVirtualTokens(weights: Weights, tokens: Tensor): Tensor;
   /**
    * The matrix [vocabulary, width] of the output layer, in float32 where it is quantised. Logits are more than a product
-   * with it where `logitSoftCap` is there, or where it is quantised and rounds its inputs: `outputLayer` has all of it.
+   * with it where `logitSoftCap` is there, or where it is quantised and rounds its inputs: `outputLayer` has all of it. What
+   * multiplies all logits of a family multiplies this.
    *
-   * @throws HeadError for a classifier, which has none
+   * @throws HeadError for a classifier, which has none, and where there is a bias
    */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
   /**
@@ -194,6 +198,7 @@ export function networkOf(
   const { layers, kvHeads, headDim } = family.cacheShape(config);
   const attention = Array.from({ length: layers }, (_, layer) => family.attention(config, layer));
   const logitSoftCap = family.logitSoftCap?.(config);
+  const logitFactor = family.logitFactor?.(config) ?? 1;
 
   const parameters = withHeadParameters(config, family.parameters(config));
   const ownParts = { config, family, modules, attention };
@@ -262,7 +267,7 @@ export function networkOf(
     throw new HeadError(`${config.head?.architecture} predicts no tokens: it has no output layer.`);
   };
   const outputLayer = (weights: Weights, hidden: Tensor, hooks: LayerHooks = {}): OutputLayer =>
-    bindOutputLayer(headModule(), weights, hidden, hooks, logitSoftCap);
+    bindOutputLayer(headModule(), weights, hidden, hooks, { cap: logitSoftCap, factor: logitFactor });
 
   /** `states`: takes what each block is given. */
   const hiddenOf = (
@@ -300,7 +305,12 @@ export function networkOf(
     config,
     engine,
     logitSoftCap,
-    head: (weights, hooks = {}) => headMatrix(headModule(), weights, hooks).matrix,
+    head(weights, hooks = {}) {
+      const { matrix } = headMatrix(headModule(), weights, hooks);
+      if (weights[HEAD_BIAS])
+        throw new HeadError(`the output layer has a bias: take outputLayer, not its matrix alone.`);
+      return logitFactor === 1 ? matrix : matrix.mul(logitFactor);
+    },
     outputLayer,
     parameters,
     modules,

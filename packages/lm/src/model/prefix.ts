@@ -1,4 +1,13 @@
-import { attention, attentionBias, concat, iota, selfAttention, type Tensor, zeros } from '@posttrain/core-tensor';
+import {
+  alibiSlopes,
+  attention,
+  attentionBias,
+  concat,
+  iota,
+  selfAttention,
+  type Tensor,
+  zeros,
+} from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
 import { type BoundLayers, bindLayers, type LayerAttention, type ModelFamily } from './family.js';
@@ -133,7 +142,7 @@ export function virtualPass(
 export function attendBehind(
   { layers, count, kindOf }: Prefixes,
   { layer, q, k, v }: { readonly layer: number; readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
-  { slidingWindow, ...how }: LayerAttention,
+  { slidingWindow, alibi, ...how }: LayerAttention,
   { segments, positions, inputs }: { readonly segments: Tensor } & PassInfo,
 ): Tensor {
   const { keys, values } = layers[layer]!;
@@ -159,6 +168,19 @@ export function attendBehind(
     const rows = prefix.cast(x.dtype).reshape([1, heads, all, width]).broadcastTo([b, heads, all, width]);
     return concat([rows, x], 2);
   };
-  const masked = q.dtype === 'float16' ? bias.maximum(-3e4).cast('float16') : bias;
+  const placed = alibi
+    ? bias.add(distances(positions, all, count).mul(alibiSlopes(q.shape[1]!).reshape([1, q.shape[1]!, 1, 1])))
+    : bias;
+  const masked = q.dtype === 'float16' ? placed.maximum(-3e4).cast('float16') : placed;
   return attention(q, behind(keys, k), behind(values, v), masked, how);
+}
+
+/** How far what a token sees is before it, [b, 1, s, all + s] in float32 and negative: a prefix of `count` places, then the row itself. */
+function distances(positions: Tensor, all: number, count: number): Tensor {
+  const [b, s] = positions.shape as [number, number];
+  const at = concat([iota([b, all], 1).mod(count), positions], 1);
+  return at
+    .reshape([b, 1, 1, all + s])
+    .sub(positions.reshape([b, 1, s, 1]))
+    .cast('float32');
 }

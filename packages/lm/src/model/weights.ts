@@ -63,6 +63,9 @@ const LANGUAGE_MODEL = 'language_model.';
 const INNER_LANGUAGE_MODEL = 'model.language_model.';
 /** Left out of a file where it is tied to the embedding. */
 const OUTPUT_LAYER = 'lm_head.weight';
+/** What the files of a family call it. */
+const outputLayerIn = (config: ModelConfig): string =>
+  'names' in config && config.names.storedHead !== undefined ? `${config.names.storedHead}.weight` : OUTPUT_LAYER;
 const BESIDE_LANGUAGE_MODEL = ['vision_tower.', 'multi_modal_projector.'].flatMap((name) => [name, `model.${name}`]);
 
 const MOST_SHOWN = 8;
@@ -244,7 +247,7 @@ export async function readWeights(
  */
 async function withStoredOutputLayer(config: ModelConfig, source: TensorSource): Promise<ModelConfig> {
   const tiedTo = config.tieWordEmbeddings ? networkOf(config).modules.get('lm_head')?.tiedTo : undefined;
-  const [head, embedding] = [OUTPUT_LAYER, `${tiedTo}.weight`].map((name) => storedName(name, source.tensors));
+  const [head, embedding] = [outputLayerIn(config), `${tiedTo}.weight`].map((name) => storedName(name, source.tensors));
   if (tiedTo === undefined || head === undefined || embedding === undefined) return config;
   const stored = (): ModelConfig => {
     process.emitWarning(
@@ -286,7 +289,8 @@ function resolveNames(
   const names = new Map<string, string>();
   const used = new Set<string>();
   for (const { name, shape } of parameters) {
-    const stored = storedName(name, found);
+    const stored =
+      storedName(name, found) ?? (name === OUTPUT_LAYER ? storedName(outputLayerIn(config), found) : undefined);
     if (stored === undefined) {
       // Names are compared for what is shown only.
       const near = problems.length < MOST_SHOWN ? nearestName(name, found.keys()) : undefined;
@@ -308,7 +312,7 @@ function resolveNames(
     used.has(name) ||
     (isPart && BESIDE_LANGUAGE_MODEL.some((prefix) => name.startsWith(prefix))) ||
     IGNORED_SUFFIXES.some((suffix) => `.${name}`.endsWith(suffix)) ||
-    (config.tieWordEmbeddings && [OUTPUT_LAYER, LANGUAGE_MODEL + OUTPUT_LAYER].includes(name));
+    (config.tieWordEmbeddings && [OUTPUT_LAYER, LANGUAGE_MODEL + OUTPUT_LAYER, outputLayerIn(config)].includes(name));
   for (const name of found.keys())
     if (!allowed(name)) problems.push(`${name} has no place in a ${config.modelType} model`);
   if (problems.length > 0) throw new WeightMismatchError(folder, problems);
@@ -374,7 +378,10 @@ export async function saveWeights(
       for (const [part, { shape: partShape, ...rest }] of Object.entries(stored)) {
         tensors.push({ name: part, shape: partShape, ...rest });
       }
-    } else tensors.push({ name, shape, dtype, data: () => storedData(weight.cast(dtype), network.engine) });
+    } else {
+      const stored = name === OUTPUT_LAYER ? outputLayerIn(config) : name;
+      tensors.push({ name: stored, shape, dtype, data: () => storedData(weight.cast(dtype), network.engine) });
+    }
   }
   await writeAtomically(async (files) => {
     const staging = await files.stageFolder(folder);

@@ -66,8 +66,9 @@ export async function weightGradients(
       const all = { ...weights, ...changed };
       const states = network.hidden(all, inputOf(row)).slice(1, 0, row.length - 1);
       const targetIds = tensor(Int32Array.from(row.slice(1)), [row.length - 1], 'int32');
-      const flat = states.reshape([row.length - 1, states.shape[2]!]);
-      return tokenLogProbs(flat, network.head(all), targetIds, { softCap: network.logitSoftCap }).logProbs.mean().neg();
+      const output = network.outputLayer(all, states.reshape([row.length - 1, states.shape[2]!]));
+      const { logProbs } = tokenLogProbs(output.states, output.matrix, targetIds, { softCap: network.logitSoftCap });
+      return logProbs.mean().neg();
     };
     const { gradient } = valueAndGrad(lossOf)(own);
     const next = Object.entries(gradient as Named).map(([name, g]) => [name, sums[name]?.add(g) ?? g] as const);

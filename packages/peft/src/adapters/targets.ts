@@ -14,7 +14,22 @@ export const LORA_TARGETS: Readonly<Record<string, readonly string[]>> = {
   mixtral: ['q_proj', 'v_proj'],
   qwen2: ['q_proj', 'v_proj'],
   qwen3: ['q_proj', 'v_proj'],
+  gemma: ['q_proj', 'v_proj'],
+  stablelm: ['q_proj', 'v_proj'],
+  phi: ['q_proj', 'v_proj', 'fc1', 'fc2'],
+  gpt_neox: ['query_key_value'],
+  falcon: ['query_key_value'],
+  opt: ['q_proj', 'v_proj'],
+  bloom: ['query_key_value'],
 };
+
+/** Where PEFT's mapping of a method lacks model types that LoRA's has, or names others. */
+export function targetsBut(
+  without: readonly string[],
+  others: Readonly<Record<string, readonly string[]>> = {},
+): Readonly<Record<string, readonly string[]>> {
+  return { ...Object.fromEntries(Object.entries(LORA_TARGETS).filter(([type]) => !without.includes(type))), ...others };
+}
 
 /** A module that an adapter leaves out, with the reason. */
 export interface SkippedModule {

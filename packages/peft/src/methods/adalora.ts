@@ -5,6 +5,7 @@ import { applyLinear, type ModuleInfo } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import { methodOptions, orNull } from '../adapters/method-options.js';
+import { targetsBut } from '../adapters/targets.js';
 import { rankAllocator } from '../optim/rank-allocator.js';
 import { lora } from './lora.js';
 import { warnOfUnused } from './lora-start.js';
@@ -60,6 +61,9 @@ const MOST_STEPS = 1e7;
  */
 export const adaLora: LayerMethod<AdaLoraConfig> = {
   peftType: 'ADALORA',
+  defaultTargets: targetsBut(['stablelm', 'phi', 'falcon'], {
+    opt: ['q_proj', 'k_proj', 'v_proj', 'out_proj', 'fc1', 'fc2'],
+  }),
   kinds: ['linear'],
   options: adaLoraOptions,
   fileDefaults: {

@@ -35,6 +35,12 @@ const DEFAULTS: Readonly<
   mixtral: { targets: ['k_proj', 'v_proj', 'w2'], feedforward: ['w2'] },
   qwen2: qkvDown,
   qwen3: qkvDown,
+  gemma: qkvDown,
+  phi: { targets: ['q_proj', 'v_proj', 'fc2'], feedforward: ['fc2'] },
+  gpt_neox: { targets: ['query_key_value', 'dense_4h_to_h'], feedforward: ['dense_4h_to_h'] },
+  falcon: { targets: ['query_key_value', 'dense_4h_to_h'], feedforward: ['dense_4h_to_h'] },
+  opt: { targets: ['q_proj', 'k_proj', 'fc2'], feedforward: ['fc2'] },
+  bloom: { targets: ['query_key_value', 'mlp.dense_4h_to_h'], feedforward: ['mlp.dense_4h_to_h'] },
 };
 
 /**

@@ -31,6 +31,10 @@ const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
   mistral: PRE_NORM,
   qwen2: ['post_attention_layernorm'],
   qwen3: ['post_attention_layernorm'],
+  gemma: PRE_NORM,
+  phi: ['input_layernorm', 'final_layernorm'],
+  falcon: ['input_layernorm', 'post_attention_layernorm', 'ln_f'],
+  bloom: ['input_layernorm', 'post_attention_layernorm', 'ln_f'],
 };
 
 /**

@@ -19,7 +19,8 @@ const osfOptions = methodOptions('OSF', {
 export type OsfConfig = Read<typeof osfOptions>;
 
 const LLAMA = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'down_proj', 'up_proj'];
-const MODEL_TYPES = ['llama', 'mistral', 'mixtral', 'gemma2', 'gemma3_text', 'qwen2', 'qwen3'];
+const MODEL_TYPES = ['llama', 'mistral', 'mixtral', 'gemma', 'gemma2', 'gemma3_text', 'qwen2', 'qwen3'];
+const JOINED = ['query_key_value', 'dense_4h_to_h'];
 
 const [U, S, V] = ['osf_svd_params.U_low', 'osf_svd_params.S_low', 'osf_svd_params.V_low'] as const;
 const [U_HIGH, V_HIGH, LOW] = ['osf_U_high', 'osf_V_high', 'osf_low'] as const;
@@ -38,7 +39,12 @@ export const osf: LayerMethod<OsfConfig> = {
   options: osfOptions,
   fileDefaults: { rank_pattern: null, target_svd_config: null },
   fanInFanOut: false,
-  defaultTargets: { ...Object.fromEntries(MODEL_TYPES.map((type) => [type, LLAMA])), gpt2: ['c_attn', 'c_proj'] },
+  defaultTargets: {
+    ...Object.fromEntries(MODEL_TYPES.map((type) => [type, LLAMA])),
+    gpt2: ['c_attn', 'c_proj'],
+    ...{ gpt_neox: JOINED, falcon: JOINED, bloom: JOINED },
+    opt: ['q_proj', 'k_proj', 'v_proj', 'out_proj', 'fc1', 'fc2'],
+  },
 
   check(config, targets) {
     for (const target of targets) {

@@ -7,6 +7,7 @@ import { AdapterConfigError } from '../adapters/errors.js';
 import { normalWith } from '../adapters/initial.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import { methodOptions, orNull, targetOptions } from '../adapters/method-options.js';
+import { targetsBut } from '../adapters/targets.js';
 import { torchPermutation } from '../adapters/torch-permutation.js';
 
 const shiraOptions = methodOptions('SHIRA', {
@@ -35,6 +36,7 @@ const [WEIGHT, INDICES] = ['shira_weight', 'shira_indices'];
  */
 export const shira: LayerMethod<ShiraConfig> = {
   peftType: 'SHIRA',
+  defaultTargets: targetsBut([], { phi: ['q_proj', 'v_proj'] }),
   kinds: ['linear'],
   conv1d: false,
   options: shiraOptions,

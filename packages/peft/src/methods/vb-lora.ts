@@ -9,6 +9,7 @@ import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import { excludeOption, layerOptions, methodOptions, targetOptions } from '../adapters/method-options.js';
 import type { AdapterTensors, PeftMethod } from '../adapters/peft-method.js';
 import { perLayer } from '../adapters/per-layer.js';
+import { targetsBut } from '../adapters/targets.js';
 
 const vbLoraOptions = methodOptions('VBLORA', {
   ...targetOptions,
@@ -41,6 +42,9 @@ const BANK = 'vblora_vector_bank';
 /** The modules' part, to which the bank is a tensor that all share. */
 const layers: LayerMethod<VbLoraConfig> = {
   peftType: 'VBLORA',
+  defaultTargets: targetsBut(['stablelm', 'phi', 'falcon'], {
+    opt: ['q_proj', 'k_proj', 'v_proj', 'out_proj', 'fc1', 'fc2'],
+  }),
   kinds: ['linear'],
   targetBiases: 'vblora_only',
   options: vbLoraOptions,

@@ -5,6 +5,7 @@ import { applyLinear, type ModuleInfo } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import { layerOptions, methodOptions, targetOptions } from '../adapters/method-options.js';
+import { targetsBut } from '../adapters/targets.js';
 
 const veraOptions = methodOptions('VERA', {
   ...targetOptions,
@@ -34,6 +35,7 @@ export type VeraConfig = Read<typeof veraOptions>;
  */
 export const vera: LayerMethod<VeraConfig> = {
   peftType: 'VERA',
+  defaultTargets: targetsBut([], { phi: ['q_proj', 'v_proj'] }),
   kinds: ['linear'],
   targetBiases: 'vera_only',
   options: veraOptions,

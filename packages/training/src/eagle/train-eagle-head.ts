@@ -60,8 +60,7 @@ export async function trainEagleHead(
         const lossOf = (own: Weights) => {
           const seen = batch.hidden.slice(1, 0, pairs).add(batch.noise);
           const states = flat(eagleStates({ network: head.network, embedding }, own, batch.tokens, seen));
-          const { matrix } = network.outputLayer(target, states);
-          const output = { matrix, softCap: network.logitSoftCap };
+          const output = { matrix: network.head(target), softCap: network.logitSoftCap };
           return eagleLoss(states, flat(batch.hidden.slice(1, 1)), batch.learnt, output, { classificationWeight }).loss;
         };
         const { value, gradient } = valueAndGrad(lossOf)(weights);

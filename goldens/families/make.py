@@ -1,0 +1,251 @@
+"""Tiny random folders of the families over one decoder: logits, gradients, greedy text and a LoRA of transformers and PEFT, and what each key does."""
+
+import copy
+import importlib.util
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))
+from golden import output_folder, write_tensors  # noqa: E402
+
+import torch  # noqa: E402
+from peft import LoraConfig, get_peft_model  # noqa: E402
+from peft.utils import constants  # noqa: E402
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, GenerationConfig  # noqa: E402
+from transformers.utils import logging  # noqa: E402
+
+
+def script(subject: str):
+    """Another subject's make.py as a module."""
+    spec = importlib.util.spec_from_file_location(subject.replace("-", "_"), ROOT / subject / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+keys = script("config-keys")
+torch.set_num_threads(1)
+logging.disable_progress_bar()
+logging.set_verbosity_error()
+IGNORE = -100
+NEW_TOKENS = 12
+SMALLEST_GAP = 0.01
+# Logits of altered configs are kept of the first tokens of the vocabulary.
+FIRST = 12
+
+TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "vocab_size": 64} | TOKENS
+DECODER = SIZES | {"intermediate_size": 24, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64}
+ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
+PARTIAL = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}
+HYBRID = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}
+# Folder name: model type, and the config.
+FAMILIES = {
+    "smollm3": ("smollm3", DECODER | ROPE | {"no_rope_layers": [1, 0], "use_sliding_window": True, "sliding_window": 5, "attention_bias": True, "mlp_bias": True}),
+    "gemma": ("gemma", DECODER | ROPE | {"head_dim": 16}),
+    "granite": ("granite", DECODER | ROPE | {"embedding_multiplier": 3.0, "residual_multiplier": 0.6, "attention_multiplier": 0.2, "logits_scaling": 1.5, "attention_bias": True}),
+    "glm": ("glm", DECODER | PARTIAL | {"head_dim": 16}),
+    "glm4": ("glm4", DECODER | PARTIAL | {"head_dim": 16}),
+    "olmo": ("olmo", DECODER | ROPE | {"clip_qkv": 0.8}),
+    "olmo3": ("olmo3", DECODER | HYBRID | {"rope_parameters": {"full_attention": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16}, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}}),
+    "cohere": ("cohere", DECODER | ROPE | {"use_qk_norm": True, "logit_scale": 0.7}),
+    "cohere2": ("cohere2", DECODER | ROPE | HYBRID | {"logit_scale": 0.7}),
+    "stablelm": ("stablelm", DECODER | PARTIAL | {"use_qkv_bias": True}),
+    "starcoder2": ("starcoder2", DECODER | ROPE | {"sliding_window": 5}),
+    "ministral": ("ministral", DECODER | ROPE | HYBRID | {"head_dim": 8}),
+    "ministral3": ("ministral3", DECODER | {"head_dim": 16, "rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 8.0, "original_max_position_embeddings": 8, "beta_fast": 8.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.4}}),
+    "exaone4": ("exaone4", DECODER | ROPE | HYBRID | {"sliding_window_pattern": 2}),
+    "internlm3": ("internlm3", DECODER | ROPE | {"head_dim": 8, "attention_bias": True, "mlp_bias": True}),
+    "phi": ("phi", DECODER | PARTIAL | {"qk_layernorm": True}),
+    "gpt-neox": ("gpt_neox", SIZES | {"intermediate_size": 24, "num_attention_heads": 2, "max_position_embeddings": 64} | PARTIAL),
+    "falcon": ("falcon", SIZES | {"num_attention_heads": 2, "max_position_embeddings": 64, "ffn_hidden_size": 24} | ROPE),
+    "falcon-new": ("falcon", SIZES | {"num_attention_heads": 4, "num_kv_heads": 2, "max_position_embeddings": 64, "ffn_hidden_size": 24, "new_decoder_architecture": True, "bias": True} | ROPE),
+    "opt": ("opt", SIZES | {"ffn_dim": 24, "num_attention_heads": 2, "max_position_embeddings": 64, "word_embed_proj_dim": 16, "dropout": 0.0}),
+    "bloom": ("bloom", {"hidden_size": 16, "n_layer": 2, "n_head": 2, "vocab_size": 64} | TOKENS),
+}
+keys.SIZED += ["ffn_dim", "ffn_hidden_size", "n_head", "num_kv_heads", "word_embed_proj_dim"]
+keys.VALUES |= {
+    "no_rope_layers": [[0, 1], [1, 1], [0, 0], None],
+    "logit_scale": [0.5, 2.0],
+    "clip_qkv": [0.3, None],
+    "rotary_pct": [1.0],
+    "rotary_emb_base": [500.0],
+    "num_ln_in_parallel_attn": [1, 2],
+    "sliding_window_pattern": [1, 2, "LG", None],
+    "_sliding_window_pattern": [1],
+    # Only what can change what is computed: others are tried with the families of config-keys.
+    "sliding_window": [2, None],
+}
+
+
+def randomise(model, generator: torch.Generator) -> None:
+    """Weights that show mistakes: norms away from 1, biases away from 0, activations of order 1."""
+    shift = 0.0 if model.config.model_type == "gemma" else 1.0
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            is_norm = name.endswith("weight") and ("norm" in name or ".ln_" in name)
+            is_table = "embed" in name or "lm_head" in name
+            parameter.copy_(shift + 0.3 * noise if is_norm else 0.2 * noise if parameter.dim() == 1 else (0.5 if is_table else 0.3) * noise)
+
+
+def load(folder: Path):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def log_probs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    return logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
+
+
+def marks(gradient: torch.Tensor) -> list[float]:
+    """Norm, and product with cos(i): two numbers that few wrong gradients have."""
+    flat = gradient.flatten().double()
+    return [flat.norm().item(), (flat * torch.arange(flat.numel()).double().cos()).sum().item()]
+
+
+def greedy(model, prompts: list[list[int]]) -> tuple[list[list[int]], float]:
+    """Continuations with a cache in a batch padded on the left, and the smallest gap between the best two logits met on the way."""
+    rows, gap = [], float("inf")
+    for prompt in prompts:
+        ids = list(prompt)
+        for _ in range(NEW_TOKENS):
+            best = model(torch.tensor([ids])).logits[0, -1].topk(2)
+            gap = min(gap, (best.values[0] - best.values[1]).item())
+            ids.append(best.indices[0].item())
+        rows.append(ids[len(prompt) :])
+    length = max(map(len, prompts))
+    batch = torch.tensor([[0] * (length - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    config = GenerationConfig(do_sample=False, max_new_tokens=NEW_TOKENS, eos_token_id=None, pad_token_id=0)
+    model.generation_config.eos_token_id = None
+    generated = model.generate(batch, attention_mask=mask, generation_config=config)[:, length:].tolist()
+    assert gap < SMALLEST_GAP or generated == rows, "generate with a cache and a padded batch must agree with plain forward passes"
+    return rows, gap
+
+
+def lora(folder: Path, ids: torch.Tensor, model_type: str, generator: torch.Generator) -> tuple[dict, dict]:
+    """A LoRA of PEFT's default targets (all linear layers where it has none): its weights, the loss and its gradients."""
+    model = load(folder)
+    targets = constants.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model_type)
+    model = get_peft_model(model, LoraConfig(r=2, lora_alpha=3, target_modules=targets or "all-linear"))
+    tensors = {}
+    own = {name: p for name, p in model.named_parameters() if "lora_" in name}
+    with torch.no_grad():
+        for p in own.values():
+            p.copy_(0.3 * torch.randn(p.shape, generator=generator))
+    output = model(input_ids=ids, labels=ids)
+    output.loss.backward()
+    gradients = {}
+    for name, p in own.items():
+        short = name.removeprefix("base_model.model.").replace(".default.weight", "")
+        tensors[f"lora.{short}"] = p
+        gradients[short] = marks(p.grad)
+    return tensors, {"targets": targets, "scale": 1.5, "loss": output.loss.item(), "gradients": gradients}
+
+
+def key_table(folder: Path, seed: int) -> dict:
+    """What altering, adding or leaving out each key of config.json does."""
+    work = Path(tempfile.mkdtemp())
+    shutil.copy(folder / "model.safetensors", work)
+    config = json.loads((folder / "config.json").read_text())
+    model = load(folder)
+    declared = {f.name for f in fields(type(model.config)) if not f.name.startswith("_")}
+    full = json.loads(model.config.to_json_string(use_diff=False))
+    config |= {key: full[key] for key in sorted(declared) if key not in config and key in full}
+    for key in ["transformers_version", "dtype"]:
+        config.pop(key, None)
+    ids = torch.randint(4, 64, (1, 12), generator=torch.Generator().manual_seed(seed))
+    (work / "config.json").write_text(json.dumps(config))
+    base = keys.result(work, AutoModelForCausalLM, ids)
+    assert "logits" in base, base
+    same, changed, refused = [], [], []
+    for patch in keys.cases(config):
+        patched = {key: value for key, value in config.items() if key not in patch.get("drop", [])} | patch.get("set", {})
+        (work / "config.json").write_text(json.dumps(patched))
+        got = keys.result(work, AutoModelForCausalLM, ids)
+        if "logits" not in got:
+            refused.append(patch)
+        elif all(abs(a - b) <= 1e-6 * max(1, abs(b)) for a, b in zip(got["logits"], base["logits"])):
+            same.append(patch)
+        else:
+            changed.append(patch | {"logits": got["logits"][:FIRST]})
+    shutil.rmtree(work)
+    return {"config": config, "ids": ids[0].tolist(), "logits": base["logits"][:FIRST], "same": same, "changed": changed, "refused": refused}
+
+
+def write_lines(path: Path, value: dict) -> None:
+    """JSON with a line for each entry of its lists."""
+    def text(item) -> str:
+        if isinstance(item, list) and item and isinstance(item[0], dict):
+            return "[\n" + ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in item) + "\n]"
+        return json.dumps(item, separators=(",", ":"))
+
+    path.write_text("{\n" + ",\n".join(f"{json.dumps(key)}: {text(item)}" for key, item in value.items()) + "\n}\n", encoding="ascii")
+
+
+def family(folder: Path, name: str, seed: int) -> None:
+    model_type, given = FAMILIES[name]
+    generator = torch.Generator().manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[model_type](**copy.deepcopy(given)), attn_implementation="eager", dtype=torch.float32)
+    randomise(model, generator)
+    shutil.rmtree(folder, ignore_errors=True)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    model = load(folder)
+
+    ids = torch.randint(4, 64, (2, 10), generator=generator)
+    output = model(input_ids=ids, labels=ids)
+    output.loss.backward()
+    gradients = {key: marks(p.grad) for key, p in model.named_parameters() if p.grad is not None}
+    tensors = {"input_ids": ids.int(), "logits": output.logits}
+    scalars = {"loss": output.loss.item(), "gradients": gradients}
+    model.zero_grad()
+    with torch.no_grad():
+        lengths = [12, 7, 3]
+        mask = torch.tensor([[0] * (12 - n) + [1] * n for n in lengths])
+        padded = torch.randint(4, 64, (3, 12), generator=generator).masked_fill(mask == 0, 0)
+        positions = {} if model_type == "bloom" else {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
+        found = log_probs(model(input_ids=padded, attention_mask=mask, **positions).logits, padded)
+        scalars["rows"] = [padded[i, 12 - n :].tolist() for i, n in enumerate(lengths)]
+        scalars["log_probs"] = [found[i, 12 - n :].tolist() for i, n in enumerate(lengths)]
+        gap = 0.0
+        while gap < SMALLEST_GAP:
+            prompts = [torch.randint(4, 64, (n,), generator=generator).tolist() for n in (4, 7)]
+            rows, gap = greedy(model, prompts)
+    scalars |= {"prompts": prompts, "greedy": rows}
+    more, scalars["lora"] = lora(folder, ids, model_type, generator)
+    write_tensors(folder / "expected.safetensors", tensors | more)
+    write_lines(folder / "expected.json", scalars)
+    table = key_table(folder, seed)
+    write_lines(folder / "keys.json", table)
+    print(name, f"loss {scalars['loss']:.3f} gap {gap:.3f}", {kind: len(table[kind]) for kind in ("same", "changed", "refused")}, *dict.fromkeys(key for patch in table["changed"] for key in [*patch.get("set", {}), *patch.get("drop", [])]), flush=True)
+
+
+# By the `peft_type` of the methods here.
+METHODS = ["LORA", "ADALORA", "VBLORA", "VERA", "SHIRA", "FOURIERFT", "C3A", "WAVEFT", "HRA", "OFT", "BOFT", "LOHA", "LOKR", "MISS", "ROAD", "RANDLORA", "IA3", "LNTUNING", "OSF"]
+
+
+def default_targets() -> dict:
+    """PEFT's default targets: by method, those of each family that it has some for."""
+    types = dict.fromkeys(model_type for model_type, _ in FAMILIES.values())
+    tables = {method: getattr(constants, f"TRANSFORMERS_MODELS_TO_{method}_TARGET_MODULES_MAPPING") for method in METHODS}
+    return {method: {name: list(table[name]) for name in types if name in table} for method, table in tables.items()}
+
+
+def main() -> None:
+    only = [name for name in sys.argv[1:] if name in FAMILIES]
+    sys.argv = [arg for arg in sys.argv if arg not in FAMILIES]
+    out = output_folder(__file__)
+    write_lines(out / "targets.json", default_targets())
+    for i, name in enumerate(FAMILIES):
+        if not only or name in only:
+            family(out / name, name, 5000 + i)
+
+
+if __name__ == "__main__":
+    main()

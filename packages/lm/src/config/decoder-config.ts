@@ -1,0 +1,145 @@
+import type { JsonObject } from '../files.js';
+import type { CommonConfig, HeadSizes, LayerType } from './common-config.js';
+import type { RopeConfig } from './rope-config.js';
+
+/** The `model_type`s of `decoders`. */
+export const DECODER_TYPES = [
+  ...(['smollm3', 'gemma', 'granite', 'glm', 'glm4', 'olmo', 'olmo3', 'cohere', 'cohere2', 'stablelm'] as const),
+  ...([
+    'starcoder2',
+    'ministral',
+    'ministral3',
+    'exaone4',
+    'internlm3',
+    'phi',
+    'gpt_neox',
+    'falcon',
+    'opt',
+    'bloom',
+  ] as const),
+] as const;
+export type DecoderType = (typeof DECODER_TYPES)[number];
+
+/**
+ * A normalisation: `rms` (arXiv 1910.07467) or `layer` (arXiv 1607.06450). With `plusOne` it multiplies by 1 + w; `bias` is of
+ * `layer`; without `weight` it has no parameters at all.
+ */
+export interface NormConfig {
+  readonly kind: 'rms' | 'layer';
+  readonly epsilon: number;
+  readonly plusOne: boolean;
+  readonly bias: boolean;
+  readonly weight: boolean;
+}
+
+/** Rotary positions of a decoder. */
+export interface RotaryConfig {
+  /** Of layers with full attention. */
+  readonly rope: RopeConfig;
+  /** Of layers with a sliding window. */
+  readonly slidingRope: RopeConfig;
+  /** How many components of a head turn, from the first on. */
+  readonly width: number;
+  /** Whether the file says how many. */
+  readonly isPartial: boolean;
+  /** Which components are a pair: i and i + width / 2 (`halves`), or 2i and 2i + 1 (`neighbours`). */
+  readonly pairs: 'halves' | 'neighbours';
+  /** Whether the file has an object of parameters for each type of layers. */
+  readonly byType: boolean;
+  /** Which layers turn at all; others know no positions (NoPE, arXiv 2305.19466). */
+  readonly layers: readonly boolean[];
+  /** Queries at position m are multiplied by 1 + beta · ln(1 + ⌊m / length⌋), as in Llama 4 and Ministral 3. */
+  readonly growth?: { readonly beta: number; readonly length: number };
+}
+
+/** How queries and keys are normalised before they turn. */
+export interface QueryKeyNorm {
+  readonly norm: NormConfig;
+  /** Each head with the same weights [headDim] (`head`), with its own [heads, headDim] (`each`), or all heads together (`all`). */
+  readonly over: 'head' | 'each' | 'all';
+}
+
+/**
+ * Module paths. Those of a block are behind `${blocks}.${layer}`. A norm that is left out is not there, nor is what it would
+ * normalise changed.
+ */
+export interface DecoderNames {
+  readonly embedding: string;
+  /** The embedding of learned positions. */
+  readonly positions?: string;
+  readonly embeddingNorm?: string;
+  readonly blocks: string;
+  readonly finalNorm: string;
+  readonly query: string;
+  readonly key: string;
+  readonly value: string;
+  /** In the place of these three. */
+  readonly queryKeyValue?: string;
+  readonly output: string;
+  readonly queryNorm: string;
+  readonly keyNorm: string;
+  /** The gate of a gated MLP; left out in one that is not. With `gateUp`, gate and up are one projection of that name. */
+  readonly gate?: string;
+  readonly gateUp?: string;
+  readonly up: string;
+  readonly down: string;
+  /** What files call the output layer, which is `lm_head` here. Left out: that. */
+  readonly storedHead?: string;
+  readonly beforeAttention?: string;
+  readonly afterAttention?: string;
+  readonly beforeMlp?: string;
+  readonly afterMlp?: string;
+}
+
+/** What a family of decoders says beside the sizes: see `DecoderConfig`. */
+export interface DecoderShape {
+  readonly norm: NormConfig;
+  /** Left out: positions are learned, or `alibi`. */
+  readonly rotary?: RotaryConfig;
+  /** ALiBi (arXiv 2108.12409): scores fall linearly with the distance. */
+  readonly alibi: boolean;
+  /** Rows of the embedding of positions before that of position 0. */
+  readonly positionOffset: number;
+  /** One per layer. A sliding layer's query at position i sees keys j with i - slidingWindow < j <= i. */
+  readonly layerTypes: readonly LayerType[];
+  readonly slidingWindow: number | undefined;
+  readonly biases: {
+    readonly qkv: boolean;
+    readonly output: boolean;
+    readonly mlp: boolean;
+    /** Of the output layer. */
+    readonly head: boolean;
+  };
+  /**
+   * Where the rows of `names.queryKeyValue` belong: for each group of a key/value head its queries, its key, its value
+   * (`groups`), or all queries, all keys, all values (`parts`).
+   */
+  readonly joined: 'groups' | 'parts';
+  readonly queryKeyNorm?: QueryKeyNorm;
+  /** Queries, keys and values are cut off at ± this. */
+  readonly clip?: number;
+  /**
+   * `sequential`: the MLP reads what attention has been added to. `parallel` (arXiv 2204.02311): it reads what attention reads,
+   * through its own norm (`names.beforeMlp`) or the same.
+   */
+  readonly residual: 'sequential' | 'parallel';
+  /** What embeddings, outputs of sublayers, scores and logits are multiplied by. */
+  readonly factors: {
+    readonly embedding: number;
+    readonly residual: number;
+    readonly scores: number;
+    readonly logits: number;
+    /** Of virtual tokens, before that of embeddings: see `ModelFamily.virtualTokenFactor`. Left out: 1. */
+    readonly virtualTokens?: number;
+  };
+  readonly scoreCap?: number;
+  readonly logitCap?: number;
+  readonly names: DecoderNames;
+}
+
+/** A decoder of one of the families in `decoders`: attention and MLP in blocks, which differ in what this says. */
+export interface DecoderConfig extends CommonConfig, HeadSizes, DecoderShape {
+  readonly modelType: DecoderType;
+  /** The keys of config.json that the family has read, by their names there, with the values that they had. */
+  readonly keys: JsonObject;
+}

@@ -1,0 +1,25 @@
+import type { DecoderType } from '../decoder-config.js';
+import type { DecoderFamily } from '../decoder-family.js';
+import { bloom } from './bloom.js';
+import { cohere, cohere2 } from './cohere.js';
+import { exaone4 } from './exaone4.js';
+import { falcon } from './falcon.js';
+import { gemma } from './gemma.js';
+import { glm, glm4 } from './glm.js';
+import { gptNeox } from './gpt-neox.js';
+import { granite } from './granite.js';
+import { internlm3 } from './internlm3.js';
+import { ministral, ministral3 } from './ministral.js';
+import { olmo } from './olmo.js';
+import { olmo3 } from './olmo3.js';
+import { opt } from './opt.js';
+import { phi } from './phi.js';
+import { smollm3 } from './smollm3.js';
+import { stablelm } from './stablelm.js';
+import { starcoder2 } from './starcoder2.js';
+
+/** The families that are what they say over one decoder, by `model_type`. */
+export const DECODERS: Readonly<Record<DecoderType, DecoderFamily>> = {
+  ...{ smollm3, gemma, granite, glm, glm4, olmo, olmo3, cohere, cohere2, stablelm, starcoder2, ministral, ministral3 },
+  ...{ exaone4, internlm3, phi, gpt_neox: gptNeox, falcon, opt, bloom },
+};
