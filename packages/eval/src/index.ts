@@ -207,13 +207,13 @@ export {
 export { type RollingProblem, type RollingTask, rollingKind, rollingPerplexity } from './kinds/rolling.js';
 export {
   type LoggedCall,
-  stateSuccess,
   type Tool,
   type ToolStateProblem,
   type ToolStateRow,
   type ToolStateTask,
   toolState,
   toolStateKind,
+  toolStateSuccess,
 } from './kinds/tool-state.js';
 export {
   type LmEvalAggregate,
@@ -264,8 +264,8 @@ export {
   type ContinualMetricsOptions,
   continualMetrics,
 } from './metrics/continual.js';
-export { gPassAtK, meanGPassAtK } from './metrics/g-pass-at-k.js';
 export { type ClaimedText, type FactScore, factScore } from './metrics/factuality.js';
+export { gPassAtK, meanGPassAtK } from './metrics/g-pass-at-k.js';
 export { majorityAtK } from './metrics/majority-at-k.js';
 export { meanScore } from './metrics/mean.js';
 export { accuracy, accuracyPerByte, accuracyPerCharacter } from './metrics/multiple-choice.js';
@@ -279,6 +279,15 @@ export {
 } from './metrics/pairwise.js';
 export { estimatePassAtK, passAtK } from './metrics/pass-at-k.js';
 export { passHatK } from './metrics/pass-hat-k.js';
+export {
+  type FirstError,
+  firstWrongStep,
+  type ProcessBenchResult,
+  type ProcessBenchRow,
+  prmScore,
+  processBench,
+  processBenchF1,
+} from './metrics/process-reward.js';
 export { ndcg, type Relevance, recallAtK, reciprocalRank } from './metrics/retrieval.js';
 export { bitsPerByte, bytePerplexity, type RollingMetric, wordPerplexity } from './metrics/rolling.js';
 export { type BertScore, type BertScoreOptions, bertScore } from './metrics/text/bert-score.js';
@@ -290,15 +299,6 @@ export { porterStem } from './metrics/text/porter-stemmer.js';
 export { type Rouge, type RougeOptions, rouge } from './metrics/text/rouge.js';
 export { type Ter, type TerOptions, ter } from './metrics/text/ter.js';
 export { type TextGraderOptions, textGrader } from './metrics/text/text-grader.js';
-export {
-  type FirstError,
-  firstWrongStep,
-  type ProcessBenchResult,
-  type ProcessBenchRow,
-  prmScore,
-  processBench,
-  processBenchF1,
-} from './metrics/process-reward.js';
 export { truthfulMc1, truthfulMc2 } from './metrics/truthful-qa.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
 export { canaryExposure } from './privacy/canary-exposure.js';
@@ -407,10 +407,10 @@ export {
   quantileCalibration,
   shareBelow,
 } from './statistics/quantile-calibration.js';
-export { acrossSeeds, type SeededEstimate } from './statistics/seeds.js';
-export { type SignFlipOptions, type SignFlipResult, signFlipTest } from './statistics/sign-flip.js';
 export { type Effect, type RandomEffects, randomEffects } from './statistics/random-effects.js';
 export { type RankCorrelation, type RankCorrelationOptions, rankCorrelation } from './statistics/rank-correlation.js';
+export { acrossSeeds, type SeededEstimate } from './statistics/seeds.js';
+export { type SignFlipOptions, type SignFlipResult, signFlipTest } from './statistics/sign-flip.js';
 export {
   type MeanEstimate,
   meanDifference,

@@ -1,6 +1,6 @@
 import { type Given, integer, options } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
-import { stateSuccess, type Tool, type ToolStateRow, type ToolStateTask, toolState } from '../kinds/tool-state.js';
+import { type Tool, type ToolStateRow, type ToolStateTask, toolState, toolStateSuccess } from '../kinds/tool-state.js';
 
 /** Orders of a shop by number. */
 export type ShopState = Readonly<
@@ -88,7 +88,7 @@ export function shopTask(given: ShopTaskOptions = {}): ToolStateTask<ShopState> 
     policy: 'You keep the orders of a shop. Do what the customer asks, and nothing else.',
     maxTurns,
     sampling: { temperature: 0, maxTokens: 256 },
-    metrics: [stateSuccess()],
+    metrics: [toolStateSuccess()],
   });
 }
 

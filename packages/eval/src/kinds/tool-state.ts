@@ -194,6 +194,6 @@ export function toolState<State>(task: Omit<ToolStateTask<State>, 'type' | 'kind
 }
 
 /** 1 where the state at the end is the goal. */
-export function stateSuccess(): Metric<ToolStateProblem> {
+export function toolStateSuccess(): Metric<ToolStateProblem> {
   return { name: 'success', value: ({ success }) => Number(success) };
 }
