@@ -20,7 +20,14 @@ base = transformers.AutoModelForCausalLM.from_pretrained(
     model_folder, dtype=torch.float32, attn_implementation="sdpa"
 )
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-model = peft.PeftModel.from_pretrained(base, adapter_folder, is_trainable=True)
+config = peft.PeftConfig.from_pretrained(adapter_folder)
+if config.is_prompt_learning:
+    # PEFT refuses to train one that is loaded.
+    config.inference_mode = False
+    model = peft.get_peft_model(base, config)
+    peft.set_peft_model_state_dict(model, peft.load_peft_weights(adapter_folder))
+else:
+    model = peft.PeftModel.from_pretrained(base, adapter_folder, is_trainable=True)
 model.train()
 kind = model.peft_config["default"].peft_type.value
 tokens = torch.tensor([[(31 * t + 7 * row) % vocabulary for t in range(length)] for row in range(rows)])

@@ -77,7 +77,7 @@ const METHODS: Readonly<
   'prefix tuning': [0.1, async () => createAdapter(await model, prefixTuning, { numVirtualTokens: 8 })],
   BOFT: [0.03, async (seed = 0) => createAdapter(await model, boft, { targetModules: 'all-linear' }, { seed })],
   FourierFT: [
-    0.4,
+    0.2,
     async (seed = 0) => {
       const options = { nFrequency: 96, initWeights: true, targetModules: 'all-linear' };
       return createAdapter(await model, fourierFt, options, { seed });
@@ -256,7 +256,9 @@ describe('over three seeds', () => {
 
   it.each(['BOFT', 'FourierFT', 'RandLoRA', 'OLoRA'])('%s learns to count up, but not from rows down', async (name) => {
     const [learningRate, make] = METHODS[name]!;
-    const train = async (seed: number, rows: Rows) => runOf(learningRate, await make(seed), { rows, seed });
+    // FourierFT's runs end far apart when they are stopped early, by as little as another rounding.
+    const longer = name === 'FourierFT' ? ({ steps: 60, schedule: 'cosine' } as const) : {};
+    const train = async (seed: number, rows: Rows) => runOf(learningRate, await make(seed), { rows, seed, ...longer });
     expect(await leastGain(countingRows, countingDown, train)).toBeGreaterThan(0.5);
   });
 
