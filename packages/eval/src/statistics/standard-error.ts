@@ -1,4 +1,5 @@
 import { EvaluationError } from '../errors.js';
+import { wilsonInterval } from './proportion-intervals.js';
 
 /** A mean and how well it is known. */
 export interface MeanEstimate {
@@ -101,22 +102,6 @@ export function ratioWithStandardError(
       ? null
       : ([value - Z_95 * standardError, value + Z_95 * standardError] as const);
   return { value, standardError, interval, count };
-}
-
-/**
- * Wilson's 95 % score interval of a proportion: (p + z²/2n ± z√(p(1−p)/n + z²/4n²)) / (1 + z²/n). Unlike ± 1.96
- * standard errors it does not shrink to a point at 0 or n successes.
- * @throws EvaluationError `BAD_COUNT` unless 0 ≤ successes ≤ count are whole numbers and count > 0
- */
-export function wilsonInterval(successes: number, count: number): readonly [low: number, high: number] {
-  if (!(Number.isInteger(count) && count > 0 && Number.isInteger(successes) && successes >= 0 && successes <= count)) {
-    throw new EvaluationError('BAD_COUNT', `wilsonInterval: there are no ${successes} successes in ${count} trials.`);
-  }
-  const p = successes / count;
-  const z2 = Z_95 * Z_95;
-  const centre = p + z2 / (2 * count);
-  const half = Z_95 * Math.sqrt((p * (1 - p)) / count + z2 / (4 * count * count));
-  return [Math.max(0, (centre - half) / (1 + z2 / count)), Math.min(1, (centre + half) / (1 + z2 / count))];
 }
 
 export function mean(values: readonly number[]): number {
