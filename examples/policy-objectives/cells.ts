@@ -191,6 +191,7 @@ async function ilqlArm(reward: Reward, seed: number, steps: number, updates = 2)
 const OFFLINE: Readonly<Record<string, (reward: Reward, seed: number, steps: number) => Promise<number>>> = {
   oreo,
   'oreo (8 updates a batch)': (reward, seed, steps) => oreo(reward, seed, steps, 8),
+  'oreo (32 updates a batch)': (reward, seed, steps) => oreo(reward, seed, steps, 32),
   ilql: ilqlArm,
   'ilql (8 updates a batch)': (reward, seed, steps) => ilqlArm(reward, seed, steps, 8),
 };
