@@ -1,5 +1,6 @@
 /** What is measured: the shapes, the model configurations, and how near the two sides' numbers must be. */
 
+import type { QuantizationOptions } from '@posttrain/lm';
 import { stepFlops } from './flops.js';
 
 export const MODEL_NAMES = ['10m', '135m'] as const;
@@ -78,6 +79,8 @@ export type TaskSettings =
       readonly model: string;
       readonly config: ModelConfig;
       readonly adapter: string;
+      /** What the base is stored in; the peer has none of it. */
+      readonly quantization?: QuantizationOptions;
       readonly cases: readonly SftCase[];
     }
   | {
@@ -87,7 +90,12 @@ export type TaskSettings =
       readonly cases: readonly StepCase[];
     }
   | { readonly task: 'head'; readonly file: string; readonly cases: readonly HeadCase[] }
-  | { readonly task: 'generate'; readonly model: string; readonly cases: readonly GenerateCase[] };
+  | {
+      readonly task: 'generate';
+      readonly model: string;
+      readonly quantization?: QuantizationOptions;
+      readonly cases: readonly GenerateCase[];
+    };
 
 type SettingsOf<Task extends TaskName> = Extract<TaskSettings, { readonly task: Task }>;
 

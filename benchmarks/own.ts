@@ -8,7 +8,7 @@ import { compile, Key, setEngine, type Tensor, tensor, tokenLogProbs, valueAndGr
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { CausalLM, decode } from '@posttrain/lm';
+import { CausalLM, decode, type QuantizationOptions } from '@posttrain/lm';
 import { saveAdapter } from '@posttrain/peft';
 import type { GenerateCase, HeadCase, MatmulCase, TaskSettings } from './cases.js';
 import { randomModel } from './random-model.js';
@@ -64,7 +64,7 @@ async function measuredCases(settings: TaskSettings): Promise<Measured[]> {
       return settings.cases.map((c) => steps(c.calls, wholeStep(model, c)));
     }
     case 'sft': {
-      const model = await CausalLM.load(settings.model);
+      const model = await CausalLM.load(settings.model, loadOptions(settings));
       return Promise.all(
         settings.cases.map(async (c) => {
           const { trainer, adapter } = await loraTrainer(model, c.rank);
@@ -74,10 +74,15 @@ async function measuredCases(settings: TaskSettings): Promise<Measured[]> {
       );
     }
     case 'generate': {
-      const model = await CausalLM.load(settings.model);
+      const model = await CausalLM.load(settings.model, loadOptions(settings));
       return settings.cases.map((c) => generation(c, model));
     }
   }
+}
+
+/** The base in codes, where the settings say so. */
+function loadOptions({ quantization }: { readonly quantization?: QuantizationOptions }) {
+  return quantization ? { quantization } : {};
 }
 
 async function readMatrices(file: string): Promise<Record<string, Tensor>> {

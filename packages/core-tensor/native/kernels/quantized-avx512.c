@@ -78,7 +78,7 @@ AVX512 static void panel(const Weight *w, long row, long rows, long first, long 
   const long elements = elements_of_row(w);
   const int shift = block_shift(w);
   // Every word is one block's, positions fit 32 bits, and there are four bytes of zeros.
-  int fits = elements % 8 == 0 && w->out * elements < 1l << 31 && (!w->zeros || w->out * ((blocks_of_row(w) + 1) / 2) >= 4);
+  int fits = elements % 8 == 0 && (int64_t)w->out * elements < (int64_t)1 << 31 && (!w->zeros || w->out * ((blocks_of_row(w) + 1) / 2) >= 4);
   if (w->format == INT8 || !fits) {
     float line[GROUP];
     for (long i = 0; i < count; i += GROUP)
