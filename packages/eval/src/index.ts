@@ -16,6 +16,15 @@ export {
   type VerifierResult,
   VerifierTimeoutError,
 } from '@posttrain/interfaces/verifiers';
+export { type ToolCallF1Options, type ToolCallScore, toolCallF1 } from './agents/tool-call-f1.js';
+export {
+  ARGUMENT_MODES,
+  type ArgumentMode,
+  type ArgumentRule,
+  type ToolCall,
+  toolCallsOf,
+} from './agents/tool-calls.js';
+export { type TrajectoryMatchOptions, trajectoryMatch } from './agents/trajectory-match.js';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
 export {
   type ArmAccuracy,
@@ -55,8 +64,59 @@ export {
   strip,
 } from './filters/filter.js';
 export { formatMeasured, formatNumber, formatSeconds, type Measured, type NumberFormat } from './format.js';
+export { readInspectLog } from './formats/read-inspect-log.js';
+export { readLmEvalFiles } from './formats/read-lm-eval-files.js';
+export { readRuns } from './formats/read-runs.js';
+export { writeInspectLog } from './formats/write-inspect-log.js';
+export { writeLmEvalFiles } from './formats/write-lm-eval-files.js';
+export {
+  type BabiInTextOptions,
+  type BabiRow,
+  type BabiStory,
+  type BabiTaskName,
+  babiInText,
+  babiTasks,
+} from './generated/babi.js';
+export type { CountTokens } from './generated/fit.js';
+export {
+  bfsLayer,
+  type GraphRow,
+  type GraphWalksOptions,
+  graphWalks,
+  nodeF1,
+  parentsOf,
+} from './generated/graph-walks.js';
+export { type NeedleInHaystackOptions, type NeedleRow, needleInHaystack } from './generated/needle-in-haystack.js';
+export type { RulerQuestion } from './generated/ruler/questions.js';
+export { type RulerOptions, type RulerRow, type RulerTaskName, ruler, rulerTasks } from './generated/ruler/ruler.js';
+export { type StringMatchOptions, stringMatch } from './generated/string-match.js';
 export { type AiFeedbackOptions, aiFeedback } from './judges/ai-feedback.js';
+export {
+  type CascadeStage,
+  cascade,
+  confident,
+  type PairStage,
+  pairCascade,
+  type VerifierStage,
+} from './judges/cascade.js';
+export {
+  type JudgeReliability,
+  type JudgeReliabilityOptions,
+  judgeReliability,
+  type PairGold,
+} from './judges/judge-reliability.js';
 export { type PairJudgeOptions, pairJudge, pairPrompt } from './judges/pair-judge.js';
+export { pairJury } from './judges/pair-jury.js';
+export { type JudgedSide, type SelfPreference, selfPreference } from './judges/self-preference.js';
+export {
+  type Agent,
+  type AgentProblem,
+  type AgentRequest,
+  type AgentRun,
+  type AgentTask,
+  agent,
+  agentKind,
+} from './kinds/agent.js';
 export { type ArenaProblem, type ArenaTask, arena, arenaKind, type LoggedBattle } from './kinds/arena.js';
 export type { LoggedSide } from './kinds/judged-pairs.js';
 export {
@@ -66,6 +126,27 @@ export {
   pairwiseKind,
 } from './kinds/pairwise.js';
 export { type RollingProblem, type RollingTask, rollingKind, rollingPerplexity } from './kinds/rolling.js';
+export {
+  type LmEvalAggregate,
+  LmEvalFunction,
+  type LmEvalGroupConfig,
+  type LmEvalTaskConfig,
+  readLmEvalConfig,
+} from './lm-eval/config.js';
+export {
+  type LmEvalGroup,
+  type LmEvalGroupMetric,
+  lmEvalGroupMetrics,
+  type ResolvedLmEvalTasks,
+  resolveLmEvalTasks,
+} from './lm-eval/group.js';
+export {
+  type LmEvalProblem,
+  type LmEvalTask,
+  type LmEvalTaskOptions,
+  lmEvalKind,
+  lmEvalTask,
+} from './lm-eval/lm-eval-task.js';
 export type {
   ChoiceProblem,
   EvalConfig,
@@ -82,7 +163,9 @@ export type {
 } from './log/format.js';
 export { LOG_FORMAT, LOG_VERSION } from './log/format.js';
 export { readLog } from './log/read-log.js';
+export { type AgentMetric, agentCost, stateSuccess, toolCalls, trajectory } from './metrics/agent.js';
 export { type ArenaMetric, battlesOf, bradleyTerryRating, eloRating } from './metrics/arena.js';
+export { battlesOfPairs } from './metrics/battles-of-pairs.js';
 export { type BestAtKOptions, bestAtK } from './metrics/best-at-k.js';
 export { d4rlScore, jointGoal, matthewsCorrelation } from './metrics/classification.js';
 export { choiceMetrics, metricOf, sampleMetrics } from './metrics/compute-metrics.js';
@@ -147,6 +230,7 @@ export type {
   TableBlock,
   TextBlock,
 } from './report/section.js';
+export { type ViewerOptions, writeViewer } from './report/viewer/write-viewer.js';
 export { renderReport, writeReport } from './report/write-report.js';
 export { type SamplesCurvePoint, samplesCurve } from './samples-curve.js';
 export { type ScalingCurveOptions, type ScalingRow, type ScalingStrategy, scalingCurve } from './scaling-curve.js';
@@ -175,6 +259,13 @@ export {
   overOptimizationCurve,
   type ProxiedSamples,
 } from './scaling-laws/over-optimization-curve.js';
+export { type Agreement, type CohenKappaOptions, cohenKappa } from './statistics/agreement/cohen-kappa.js';
+export { fleissKappa } from './statistics/agreement/fleiss-kappa.js';
+export {
+  type KrippendorffAlpha,
+  type KrippendorffOptions,
+  krippendorffAlpha,
+} from './statistics/agreement/krippendorff-alpha.js';
 export { type AurocEstimate, auroc, truePositiveRate } from './statistics/auroc.js';
 export type { Battle, Rating } from './statistics/battle.js';
 export { type BradleyTerryOptions, bradleyTerry } from './statistics/bradley-terry.js';
@@ -215,7 +306,12 @@ export {
 } from './statistics/quantile-calibration.js';
 export { acrossSeeds, type SeededEstimate } from './statistics/seeds.js';
 export { type SignFlipOptions, type SignFlipResult, signFlipTest } from './statistics/sign-flip.js';
-export { type MeanEstimate, meanWithStandardError, ratioWithStandardError } from './statistics/standard-error.js';
+export {
+  type MeanEstimate,
+  meanDifference,
+  meanWithStandardError,
+  ratioWithStandardError,
+} from './statistics/standard-error.js';
 export { metricsTable, type TableCell, type TableColumn, type TableRow } from './table.js';
 export type {
   ChoiceMetric,
