@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { answersEqual, equalAnswer, extractFinalAnswer, gradeAnswer, referenceAnswers } from '../src/answers/index.js';
+import type { Verifier } from '../src/index.js';
+import { exactMatch, numericMatch } from '../src/verifiers/index.js';
 
 interface PublicCase {
   readonly test: string;
@@ -242,5 +244,22 @@ describe('several boxes', () => {
   it('do not pay for one of two', () => {
     expect(gradeAnswer('\\boxed{1} or \\boxed{2}', ['2']).correct).toBe(false);
     expect(gradeAnswer('\\boxed{2} and \\boxed{1}', ['1, 2']).correct).toBe(true);
+  });
+});
+
+describe('verifiers', () => {
+  const ask = async (verifier: { verify: Verifier['verify'] }, completion: string, answer: string) =>
+    (await verifier.verify([{ prompt: '', completion, row: { answer } }]))[0]!.score;
+
+  it('grade by the same equality, whoever finds the answer, and are told what arithmetic is', async () => {
+    expect(await ask(exactMatch(), 'So \\boxed{2\\sqrt2}', '\\sqrt{8}')).toBe(1);
+    expect(await ask(exactMatch({ filters: [(text) => text.slice(3)] }), 'so x+1', '1+x')).toBe(1);
+    expect(await ask(exactMatch({ normalize: [] }), 'x+1', '1+x')).toBe(0);
+    for (const verifier of [exactMatch, numericMatch]) {
+      expect(await ask(verifier(), '\\boxed{2 + 3}', '5')).toBe(0);
+      expect(await ask(verifier({ arithmetic: 'computed' }), '\\boxed{2 + 3}', '5')).toBe(1);
+      // A run that is resumed with the other is another run.
+      expect(verifier({ arithmetic: 'computed' }).settings).not.toEqual(verifier().settings);
+    }
   });
 });

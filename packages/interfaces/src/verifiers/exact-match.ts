@@ -1,4 +1,4 @@
-import { type AnswerOptions, gradeAnswer, normalizeAnswer, referenceAnswers } from '../answers/index.js';
+import { type AnswerOptions, equalAnswer, gradeAnswer, normalizeAnswer, referenceAnswers } from '../answers/index.js';
 import { custom, text } from '../options/option.js';
 import { OptionError } from '../options/option-error.js';
 import { type Given, options } from '../options/options.js';
@@ -43,7 +43,7 @@ const exactMatchOptions = options(
       (value) => Array.isArray(value) && value.every((filter) => isFilter(filter) || typeof filter === 'function'),
       { optional: true },
     ),
-    /** Applied to both the answer and the target before they are compared as texts. Default: `normalizeAnswer`. */
+    /** Applied to both the answer and the target before they are compared as texts. Default: answers are compared as `answersEqual` does. */
     normalize: custom<readonly Filter[]>()(FILTERS, isFilters, { optional: true }),
   },
   { bare: 'column' },
@@ -55,7 +55,7 @@ const ELSEWHERE = '; name another with "column", or give "target" to say where t
 
 /**
  * 1 where the completion's answer is the reference, else 0; the verdict says which answer was found. By itself it has the
- * notion of an answer that votes have (`extractFinalAnswer` and `normalizeAnswer`: `1/2` is `0.50`, `Paris` is `paris`),
+ * notion of an answer that votes have (`extractFinalAnswer` and `answersEqual`: `1/2` is `0.50`, `Paris` is `paris`),
  * and a reference that marks its answer (`… #### 18`) stands for that. With `normalize` it is `exact_match` of
  * lm-evaluation-harness: `filters` are its filter list, `normalize` its `ignore_case`, `ignore_punctuation` and
  * `regexes_to_ignore`; `[]` compares letter by letter.
@@ -83,6 +83,7 @@ export function exactMatch(given: ExactMatchOptions = {}): Verifier & HasSetting
       column,
       extract: filters,
       percent: given.percent,
+      ...(given.arithmetic !== undefined && { arithmetic: given.arithmetic }),
       ...Object.fromEntries(more),
     }) as DecisiveSettings),
   };
@@ -119,6 +120,7 @@ function gradeOf(
     }
     const found = applyFilters(filters, completion);
     const answer = found === null ? null : normalizeAnswer(found, answers);
-    return { score: answer !== null && wanted.includes(answer) ? 1 : 0, answer };
+    const isRight = answer !== null && equalAnswer(wanted, answer, answers) !== undefined;
+    return { score: Number(isRight), answer };
   };
 }

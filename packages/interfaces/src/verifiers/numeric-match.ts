@@ -38,7 +38,12 @@ export type NumericMatchOptions = Given<typeof numericMatchOptions>;
  */
 export function numericMatch(given: NumericMatchOptions = {}): Verifier & HasSettings & Partial<ChecksRows> {
   const { column, tolerance, ...answers } = numericMatchOptions.read(given);
-  const settings = settingsOf({ column, tolerance, percent: given.percent }) as DecisiveSettings;
+  const settings = settingsOf({
+    column,
+    tolerance,
+    percent: given.percent,
+    ...(given.arithmetic !== undefined && { arithmetic: given.arithmetic }),
+  }) as DecisiveSettings;
   const cannotScore = (row: object): string | undefined => {
     const value = (row as Readonly<Record<string, unknown>>)[column];
     if (value === undefined || numbersOf(value, answers).length > 0) return undefined;
