@@ -16,6 +16,16 @@ export {
   type VerifierResult,
   VerifierTimeoutError,
 } from '@posttrain/interfaces/verifiers';
+export { type Tool, type ToolAgentOptions, toolAgent } from './agents/tool-agent.js';
+export { type ToolCallF1Options, type ToolCallScore, toolCallF1 } from './agents/tool-call-f1.js';
+export {
+  ARGUMENT_MODES,
+  type ArgumentMode,
+  type ArgumentRule,
+  type ToolCall,
+  toolCallsOf,
+} from './agents/tool-calls.js';
+export { type TrajectoryMatchOptions, trajectoryMatch } from './agents/trajectory-match.js';
 export type { Benchmark, BenchmarkRow } from './benchmarks/benchmark.js';
 export { arenaBattles, type BenchmarkName, benchmarks, benchmarkTask, codeBenchmark } from './benchmarks/benchmarks.js';
 export { type RewardBenchSection, rewardBenchScore, rewardBenchSections } from './benchmarks/preferences.js';
@@ -58,6 +68,11 @@ export {
   strip,
 } from './filters/filter.js';
 export { formatMeasured, formatNumber, formatSeconds, type Measured, type NumberFormat } from './format.js';
+export { readInspectLog } from './formats/read-inspect-log.js';
+export { readLmEvalFiles } from './formats/read-lm-eval-files.js';
+export { readRuns } from './formats/read-runs.js';
+export { writeInspectLog } from './formats/write-inspect-log.js';
+export { writeLmEvalFiles } from './formats/write-lm-eval-files.js';
 export {
   type BabiInTextOptions,
   type BabiRow,
@@ -78,7 +93,14 @@ export {
 export { type NeedleInHaystackOptions, type NeedleRow, needleInHaystack } from './generated/needle-in-haystack.js';
 export type { RulerQuestion } from './generated/ruler/questions.js';
 export { type RulerOptions, type RulerRow, type RulerTaskName, ruler, rulerTasks } from './generated/ruler/ruler.js';
-export { type ShopRow, type ShopState, type ShopTaskOptions, shopTask, shopTools } from './generated/shop.js';
+export {
+  SHOP_POLICY,
+  type ShopRow,
+  type ShopState,
+  type ShopTaskOptions,
+  shopTask,
+  shopTools,
+} from './generated/shop.js';
 export { type StringMatchOptions, stringMatch } from './generated/string-match.js';
 export {
   checkFunctionCalls,
@@ -106,7 +128,32 @@ export {
   ifevalChecks,
 } from './instructions/ifeval-checks.js';
 export { type AiFeedbackOptions, aiFeedback } from './judges/ai-feedback.js';
+export {
+  type CascadeStage,
+  cascade,
+  confident,
+  type PairStage,
+  pairCascade,
+  type VerifierStage,
+} from './judges/cascade.js';
+export {
+  type JudgeReliability,
+  type JudgeReliabilityOptions,
+  judgeReliability,
+  type PairGold,
+} from './judges/judge-reliability.js';
 export { type PairJudgeOptions, pairJudge, pairPrompt } from './judges/pair-judge.js';
+export { pairJury } from './judges/pair-jury.js';
+export { type JudgedSide, type SelfPreference, selfPreference } from './judges/self-preference.js';
+export {
+  type Agent,
+  type AgentProblem,
+  type AgentRequest,
+  type AgentRun,
+  type AgentTask,
+  agent,
+  agentKind,
+} from './kinds/agent.js';
 export { type ArenaProblem, type ArenaTask, arena, arenaKind, type LoggedBattle } from './kinds/arena.js';
 export type { LoggedSide } from './kinds/judged-pairs.js';
 export {
@@ -123,16 +170,6 @@ export {
   preferencePairs,
 } from './kinds/preference-pairs.js';
 export { type RollingProblem, type RollingTask, rollingKind, rollingPerplexity } from './kinds/rolling.js';
-export {
-  type LoggedCall,
-  stateSuccess,
-  type Tool,
-  type ToolStateProblem,
-  type ToolStateRow,
-  type ToolStateTask,
-  toolState,
-  toolStateKind,
-} from './kinds/tool-state.js';
 export {
   type LmEvalAggregate,
   LmEvalFunction,
@@ -170,8 +207,11 @@ export type {
 } from './log/format.js';
 export { LOG_FORMAT, LOG_VERSION } from './log/format.js';
 export { readLog } from './log/read-log.js';
+export { type AgentMetric, agentCost, stateSuccess, toolCalls, trajectory } from './metrics/agent.js';
 export { type ArenaMetric, battlesOf, bradleyTerryRating, eloRating } from './metrics/arena.js';
+export { battlesOfPairs } from './metrics/battles-of-pairs.js';
 export { type BestAtKOptions, bestAtK } from './metrics/best-at-k.js';
+export { d4rlScore, jointGoal, matthewsCorrelation } from './metrics/classification.js';
 export { choiceMetrics, metricOf, sampleMetrics } from './metrics/compute-metrics.js';
 export {
   abilityDelta,
@@ -180,6 +220,7 @@ export {
   continualMetrics,
 } from './metrics/continual.js';
 export { type ClaimedText, type FactScore, factScore } from './metrics/factuality.js';
+export { gPassAtK, meanGPassAtK } from './metrics/g-pass-at-k.js';
 export { majorityAtK } from './metrics/majority-at-k.js';
 export { meanScore } from './metrics/mean.js';
 export { accuracy, accuracyPerByte, accuracyPerCharacter } from './metrics/multiple-choice.js';
@@ -192,6 +233,7 @@ export {
   winRate,
 } from './metrics/pairwise.js';
 export { estimatePassAtK, passAtK } from './metrics/pass-at-k.js';
+export { passHatK } from './metrics/pass-hat-k.js';
 export {
   type FirstError,
   firstWrongStep,
@@ -201,7 +243,17 @@ export {
   processBench,
   processBenchF1,
 } from './metrics/process-reward.js';
+export { ndcg, type Relevance, recallAtK, reciprocalRank } from './metrics/retrieval.js';
 export { bitsPerByte, bytePerplexity, type RollingMetric, wordPerplexity } from './metrics/rolling.js';
+export { type BertScore, type BertScoreOptions, bertScore } from './metrics/text/bert-score.js';
+export { type Bleu, type BleuOptions, bleu } from './metrics/text/bleu.js';
+export { type Chrf, type ChrfOptions, chrf } from './metrics/text/chrf.js';
+export { type Cider, type CiderOptions, cider } from './metrics/text/cider.js';
+export { type MeteorOptions, meteor } from './metrics/text/meteor.js';
+export { porterStem } from './metrics/text/porter-stemmer.js';
+export { type Rouge, type RougeOptions, rouge } from './metrics/text/rouge.js';
+export { type Ter, type TerOptions, ter } from './metrics/text/ter.js';
+export { type TextGraderOptions, textGrader } from './metrics/text/text-grader.js';
 export { truthfulMc1, truthfulMc2 } from './metrics/truthful-qa.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
 export {
@@ -233,6 +285,7 @@ export type {
   TableBlock,
   TextBlock,
 } from './report/section.js';
+export { type ViewerOptions, writeViewer } from './report/viewer/write-viewer.js';
 export { renderReport, writeReport } from './report/write-report.js';
 export { type SamplesCurvePoint, samplesCurve } from './samples-curve.js';
 export { type ScalingCurveOptions, type ScalingRow, type ScalingStrategy, scalingCurve } from './scaling-curve.js';
@@ -261,23 +314,58 @@ export {
   overOptimizationCurve,
   type ProxiedSamples,
 } from './scaling-laws/over-optimization-curve.js';
+export { type Agreement, type CohenKappaOptions, cohenKappa } from './statistics/agreement/cohen-kappa.js';
+export { fleissKappa } from './statistics/agreement/fleiss-kappa.js';
+export {
+  type KrippendorffAlpha,
+  type KrippendorffOptions,
+  krippendorffAlpha,
+} from './statistics/agreement/krippendorff-alpha.js';
 export { type AurocEstimate, auroc, truePositiveRate } from './statistics/auroc.js';
 export type { Battle, Rating } from './statistics/battle.js';
 export { type BradleyTerryOptions, bradleyTerry } from './statistics/bradley-terry.js';
+export { type ConfidenceSequenceOptions, confidenceSequence } from './statistics/confidence-sequence.js';
 export { type EloOptions, elo } from './statistics/elo.js';
+export {
+  atLook,
+  type GroupSequentialOptions,
+  groupSequential,
+  type Look,
+  type LookVerdict,
+} from './statistics/group-sequential.js';
+export {
+  type LengthComparison,
+  type LengthControlledOptions,
+  type LengthControlledWinRate,
+  lengthControlledWinRate,
+} from './statistics/length-controlled-win-rate.js';
 export { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
+export { benjaminiHochberg, holm } from './statistics/multiple-comparisons.js';
 export { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
+export {
+  type DetectableDifferenceOptions,
+  detectableDifference,
+  type PowerOptions,
+  type PowerPlan,
+  type ProblemsNeededOptions,
+  pilot,
+  powerOf,
+  problemsNeeded,
+} from './statistics/power.js';
+export { clopperPearsonInterval, wilsonInterval } from './statistics/proportion-intervals.js';
 export {
   type QuantileCalibration,
   type QuantileCalibrationOptions,
   quantileCalibration,
   shareBelow,
 } from './statistics/quantile-calibration.js';
+export { acrossSeeds, type SeededEstimate } from './statistics/seeds.js';
+export { type SignFlipOptions, type SignFlipResult, signFlipTest } from './statistics/sign-flip.js';
 export {
   type MeanEstimate,
+  meanDifference,
   meanWithStandardError,
   ratioWithStandardError,
-  wilsonInterval,
 } from './statistics/standard-error.js';
 export { metricsTable, type TableCell, type TableColumn, type TableRow } from './table.js';
 export type {
@@ -311,6 +399,18 @@ export {
 } from './task-kind.js';
 export { type CreateProgressOptions, createProgress, type Progress, type ProgressStream } from './terminal/progress.js';
 export { type RenderTableOptions, renderTable } from './terminal/table.js';
+export {
+  type BrierScore,
+  brierOfClasses,
+  brierScore,
+  type Calibration,
+  type CalibrationBin,
+  type CalibrationOptions,
+  calibration,
+  logScore,
+} from './uncertainty/calibration.js';
+export { crps, crpsOfNormal, quantileLoss, rankedProbabilityScore } from './uncertainty/forecast-scores.js';
+export { type SelectiveRisk, selectiveRisk } from './uncertainty/selective-risk.js';
 export {
   type SampledAnswer,
   type SemanticEntropy,
