@@ -99,7 +99,7 @@ def plain(value):
 
 
 RUNS = [
-    *[{"task": name} for name in ["sums", "sums_vote", "sums_prefix", "choices", "yes_no", "blank", "last_word", "pages", "several", "letters", "own"]],
+    *[{"task": name} for name in ["sums", "sums_vote", "sums_prefix", "choices", "yes_no", "blank", "last_word", "pages", "several", "letters", "own", "translate"]],
     {"task": "sums", "num_fewshot": 3, "fewshot_random_seed": 7, "system_instruction": "Be exact."},
     {"task": "sums", "apply_chat_template": True, "system_instruction": "Be exact."},
     {"task": "sums", "apply_chat_template": True, "fewshot_as_multiturn": True},

@@ -16,6 +16,7 @@ export {
   type VerifierResult,
   VerifierTimeoutError,
 } from '@posttrain/interfaces/verifiers';
+export { type Tool, type ToolAgentOptions, toolAgent } from './agents/tool-agent.js';
 export { type ToolCallF1Options, type ToolCallScore, toolCallF1 } from './agents/tool-call-f1.js';
 export {
   ARGUMENT_MODES,
@@ -135,7 +136,14 @@ export {
 export { type NeedleInHaystackOptions, type NeedleRow, needleInHaystack } from './generated/needle-in-haystack.js';
 export type { RulerQuestion } from './generated/ruler/questions.js';
 export { type RulerOptions, type RulerRow, type RulerTaskName, ruler, rulerTasks } from './generated/ruler/ruler.js';
-export { type ShopRow, type ShopState, type ShopTaskOptions, shopTask, shopTools } from './generated/shop.js';
+export {
+  SHOP_POLICY,
+  type ShopRow,
+  type ShopState,
+  type ShopTaskOptions,
+  shopTask,
+  shopTools,
+} from './generated/shop.js';
 export { type StringMatchOptions, stringMatch } from './generated/string-match.js';
 export {
   checkFunctionCalls,
@@ -205,16 +213,6 @@ export {
   preferencePairs,
 } from './kinds/preference-pairs.js';
 export { type RollingProblem, type RollingTask, rollingKind, rollingPerplexity } from './kinds/rolling.js';
-export {
-  type LoggedCall,
-  type Tool,
-  type ToolStateProblem,
-  type ToolStateRow,
-  type ToolStateTask,
-  toolState,
-  toolStateKind,
-  toolStateSuccess,
-} from './kinds/tool-state.js';
 export {
   type LmEvalAggregate,
   LmEvalFunction,

@@ -46,9 +46,12 @@ import {
   rewardBenchSections,
   ruler,
   rulerTasks,
+  SHOP_POLICY,
   shopTask,
+  shopTools,
   stringMatch,
-  toolStateKind,
+  toolAgent,
+  toolCallsOf,
 } from '../src/index.js';
 import { testTaskKind } from '../src/testing/index.js';
 import { fixtures } from './benchmark-fixtures.js';
@@ -654,57 +657,66 @@ describe('process reward models and facts', () => {
 
 describe('tasks with tools and a state', () => {
   /** Does what the request says, one call a turn, as a person who reads it would. */
+  const agent = (generator: Generator, maxTurns = 20) =>
+    toolAgent({ generator, tools: shopTools, policy: SHOP_POLICY, maxTurns });
   const keeper = (isLazy: boolean) =>
-    scripted(({ prompt }) => {
-      const messages = prompt as readonly { role: string; content: string }[];
-      const done = messages.filter(({ role }) => role === 'tool').length;
-      const request = messages.find(({ role }) => role === 'user')!.content;
-      const calls = [
-        ...request.matchAll(/order (\d+): (cancel it|send it to (\w+)|change the (\w+) for the (\w+))/g),
-      ].map(([, order, what, place, old, item]) =>
-        what === 'cancel it'
-          ? `cancel_order(order="${order}")`
-          : place
-            ? `change_address(order="${order}", town="${place}")`
-            : `exchange_item(order="${order}", old="${old}", new="${item}")`,
-      );
-      return done < calls.length - Number(isLazy) ? calls[done]! : 'All is done.';
-    });
+    agent(
+      scripted(({ prompt }) => {
+        const messages = prompt as readonly { role: string; content: string }[];
+        const done = messages.filter(({ role }) => role === 'tool').length;
+        const request = messages.find(({ role }) => role === 'user')!.content;
+        const calls = [
+          ...request.matchAll(/order (\d+): (cancel it|send it to (\w+)|change the (\w+) for the (\w+))/g),
+        ].map(([, order, what, place, old, item]) =>
+          what === 'cancel it'
+            ? `cancel_order(order="${order}")`
+            : place
+              ? `change_address(order="${order}", town="${place}")`
+              : `exchange_item(order="${order}", old="${old}", new="${item}")`,
+        );
+        return done < calls.length - Number(isLazy) ? calls[done]! : 'All is done.';
+      }),
+    );
 
   it('success is the state at the end, whatever was said', async () => {
     const task = shopTask({ count: 12, seed: 4 });
+    const success = (result: EvalResult) => metricOf(result, 'state_success').value;
     const good = await evaluate(task, keeper(false));
-    expect(metricOf(good, 'success').value).toBe(1);
-    expect(good.problems.every(({ turns, calls }) => turns === calls.length + 1)).toBe(true);
-    expect(metricOf(await evaluate(task, keeper(true)), 'success').value).toBe(0);
-    expect(
-      metricOf(
-        await evaluate(
-          task,
-          scripted(() => 'All is done.'),
-        ),
-        'success',
-      ).value,
-    ).toBe(0);
+    expect(success(good)).toBe(1);
+    expect(good.problems.every(({ modelCalls, messages }) => messages.length === 2 * modelCalls! - 1)).toBe(true);
+    expect(success(await evaluate(task, keeper(true)))).toBe(0);
+    expect(success(await evaluate(task, agent(scripted(() => 'All is done.'))))).toBe(0);
   });
 
   it('refused calls change nothing and are told to the model; turns end', async () => {
-    const task = shopTask({ count: 2, maxTurns: 3 });
+    const task = shopTask({ count: 2 });
     const result = await evaluate(
       task,
-      scripted(() => 'cancel_order(order="none")'),
+      agent(
+        scripted(() => 'cancel_order(order="none")'),
+        3,
+      ),
     );
-    for (const { calls, turns, messages } of result.problems) {
-      expect(turns).toBe(3);
-      expect(calls.every(({ error }) => /no order none/.test(error ?? ''))).toBe(true);
-      expect(messages.filter(({ role }) => role === 'tool').at(-1)!.content).toMatch(/no order none/);
+    for (const { messages, modelCalls, state, row } of result.problems) {
+      expect(modelCalls).toBe(3);
+      expect(state).toEqual((row as { state: unknown }).state);
+      const told = messages.filter(({ role }) => role === 'tool').map(({ content }) => content);
+      expect(told).toEqual(Array(3).fill('Error: there is no order none.'));
+      expect(messages.flatMap(toolCallsOf)[0]).toEqual({ name: 'cancel_order', args: { order: 'none' } });
     }
     const unknown = await evaluate(
       task,
-      scripted(() => 'refund(order="1")'),
+      agent(
+        scripted(() => '[refund(order="1")]'),
+        1,
+      ),
     );
-    expect(unknown.problems[0]!.calls[0]!.error).toMatch(/no tool refund/);
+    expect(unknown.problems[0]!.messages.at(-1)!.content).toMatch(/no tool refund/);
+    expect(() =>
+      agent(
+        scripted(() => ''),
+        0,
+      ),
+    ).toThrow(/maxTurns is 0/);
   });
-
-  testTaskKind(it, toolStateKind, { task: () => shopTask({ count: 5 }), model: () => keeper(false) });
 });

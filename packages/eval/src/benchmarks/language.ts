@@ -1,5 +1,7 @@
 import { tokenF1 } from '@posttrain/interfaces/verifiers';
 import { EvaluationError } from '../errors.js';
+import { rouge } from '../metrics/text/rouge.js';
+import { textGrader } from '../metrics/text/text-grader.js';
 import { answered, type BenchmarkRow, chosen, placeIn, predicted, textIn, textsIn } from './benchmark.js';
 import { letterIs, textIs, wordIs } from './graders.js';
 
@@ -21,6 +23,13 @@ function bestTarget(row: BenchmarkRow): number {
   if (best < 0) throw new EvaluationError('BAD_ROW', 'the column "multiple_choice_scores" must have a 1.');
   return best;
 }
+
+/** As its authors compute it: of stems, the best of several references. */
+const rougeL = textGrader({
+  name: 'rougeL',
+  score: (text, references) => rouge(text, references, { type: 'rougeL', stem: true }).f1,
+  column: 'targets',
+});
 
 const CLASSES = ['entailment', 'neutral', 'contradiction'];
 
@@ -79,11 +88,11 @@ export const languageBenchmarks = {
       row: 'M6',
       source: 'Muennighoff/natural-instructions (arXiv 2204.07705)',
       columns: ['task_name', 'definition', 'inputs', 'targets'],
-      metric: 'text (the authors have ROUGE-L)',
+      metric: 'ROUGE-L of stems',
     },
     {
       prompt: (row) => `${textIn(row, 'definition')}\n\nInput: ${textIn(row, 'inputs')}\nOutput:`,
-      grader: textIs('targets'),
+      grader: rougeL,
       cluster: column('task_name'),
     },
   ),

@@ -1,6 +1,8 @@
 import { type Given, integer, options } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
-import { type Tool, type ToolStateRow, type ToolStateTask, toolState, toolStateSuccess } from '../kinds/tool-state.js';
+import type { Tool } from '../agents/tool-agent.js';
+import { type AgentTask, agent } from '../kinds/agent.js';
+import { stateSuccess } from '../metrics/agent.js';
 
 /** Orders of a shop by number. */
 export type ShopState = Readonly<
@@ -10,7 +12,12 @@ export type ShopState = Readonly<
   >
 >;
 /** A request of a customer. */
-export type ShopRow = ToolStateRow<ShopState>;
+export interface ShopRow {
+  readonly request: string;
+  readonly state: ShopState;
+  /** What has to be so at the end. */
+  readonly goal: ShopState;
+}
 
 const TOWNS = ['Ashby', 'Birnam', 'Corley', 'Dunmore', 'Elswick'];
 const ITEMS = ['lamp', 'kettle', 'chair', 'clock', 'mirror', 'rug'];
@@ -69,26 +76,27 @@ const shopOptions = options('shopTask', {
   changes: integer({ default: 3, min: 1, max: 6 }),
   /** Default 0. */
   seed: integer({ default: 0 }),
-  /** Times that the model may speak. Default 20. */
-  maxTurns: integer({ default: 20, min: 1 }),
 });
 /** Options of `shopTask`. */
 export type ShopTaskOptions = Given<typeof shopOptions>;
 
+/** What the agent is told before the tools. */
+export const SHOP_POLICY = 'You keep the orders of a shop. Do what the customer asks, and nothing else.';
+
 /**
- * A shop whose orders a customer wants changed, in the manner of τ-bench: made from a seed, with the state that has to come of it.
+ * A shop whose orders a customer wants changed, in the manner of τ-bench: made from a seed, with the state that has to come of it. The agent is
+ * `toolAgent({ generator, tools: shopTools, policy: SHOP_POLICY })`, or any other that begins with the row's `state`.
+ *
  * @throws OptionError
  */
-export function shopTask(given: ShopTaskOptions = {}): ToolStateTask<ShopState> {
-  const { count, changes, seed, maxTurns } = shopOptions.read(given);
-  return toolState<ShopState>({
+export function shopTask(given: ShopTaskOptions = {}): AgentTask<ShopRow> {
+  const { count, changes, seed } = shopOptions.read(given);
+  return agent<ShopRow>({
     name: 'shop',
     dataset: Array.from({ length: count }, (_, index) => shopRow(seed, index, changes)),
-    tools: shopTools,
-    policy: 'You keep the orders of a shop. Do what the customer asks, and nothing else.',
-    maxTurns,
-    sampling: { temperature: 0, maxTokens: 256 },
-    metrics: [toolStateSuccess()],
+    prompt: ({ request }) => request,
+    goal: ({ goal }) => goal,
+    metrics: [stateSuccess()],
   });
 }
 

@@ -1,5 +1,8 @@
 import { showValue } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
+import { bleu } from '../metrics/text/bleu.js';
+import { chrf } from '../metrics/text/chrf.js';
+import { ter } from '../metrics/text/ter.js';
 import { type MeanEstimate, mean, meanWithStandardError, Z_95 } from '../statistics/standard-error.js';
 import { lmEvalBootstrap } from './bootstrap.js';
 
@@ -12,6 +15,8 @@ interface Aggregation {
   aggregate(values: readonly never[]): number;
   /** How the harness gets a standard error: s/√n, by bootstrap, or not at all. */
   readonly standardError: 'sample' | 'bootstrap' | 'none';
+  /** The most resamples, where it takes fewer than the others. */
+  readonly mostIterations?: number;
   /** One problem's share, for logs and curves. */
   alone(value: never): number;
 }
@@ -53,7 +58,24 @@ function matthews(pairs: readonly Pair[]): number {
 
 const meanOf: Aggregation = { of: 'numbers', aggregate: mean, standardError: 'sample', alone: (value) => value };
 
-/** Aggregations of lm-evaluation-harness by name. `bleu`, `chrf` and `ter` are functions that the user gives. */
+/** A corpus metric of sacrebleu over pairs [reference, hypothesis]. */
+const ofTexts = (metric: (hypotheses: string[], references: string[]) => { readonly score: number }) => {
+  type Texts = readonly [reference: string, hypothesis: string];
+  const aggregate = (pairs: readonly Texts[]) =>
+    metric(
+      pairs.map(([, hypothesis]) => hypothesis),
+      pairs.map(([reference]) => reference),
+    ).score;
+  return {
+    of: 'pairs',
+    aggregate,
+    standardError: 'bootstrap',
+    mostIterations: 100,
+    alone: (pair: Texts) => aggregate([pair]),
+  } as const;
+};
+
+/** Aggregations of lm-evaluation-harness by name. */
 export const lmEvalAggregations = {
   mean: meanOf,
   nanmean: { ...meanOf, standardError: 'bootstrap' },
@@ -82,6 +104,9 @@ export const lmEvalAggregations = {
   },
   f1: { of: 'pairs', aggregate: binaryF1, standardError: 'bootstrap', alone: isRight },
   matthews_corrcoef: { of: 'pairs', aggregate: matthews, standardError: 'bootstrap', alone: isRight },
+  bleu: ofTexts((hypotheses, references) => bleu(hypotheses, references, { effectiveOrder: false })),
+  chrf: ofTexts((hypotheses, references) => chrf(hypotheses, references)),
+  ter: ofTexts((hypotheses, references) => ter(hypotheses, references)),
   brier_score: {
     of: 'pairs',
     aggregate: (pairs: readonly (readonly [number, readonly number[]])[]) => mean(pairs.map(brier)),
@@ -123,7 +148,10 @@ export function aggregateValues(
   const of = (some: readonly LmEvalValue[]) => aggregation.aggregate(some as readonly never[]);
   if (aggregation.standardError === 'sample') return meanWithStandardError(values as readonly number[]);
   const value = of(values);
-  const standardError = aggregation.standardError === 'none' ? null : lmEvalBootstrap(values, iterations, of);
+  const standardError =
+    aggregation.standardError === 'none'
+      ? null
+      : lmEvalBootstrap(values, Math.min(iterations, aggregation.mostIterations ?? iterations), of);
   const isKnown = standardError !== null && standardError > 0;
   return {
     value,

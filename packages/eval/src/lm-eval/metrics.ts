@@ -25,7 +25,7 @@ const KNOWN: Readonly<Record<OutputType, Readonly<Record<string, LmEvalAggregati
     mcc: 'matthews_corrcoef',
     brier_score: 'brier_score',
   },
-  generate_until: { exact_match: 'mean' },
+  generate_until: { exact_match: 'mean', bleu: 'bleu', chrf: 'chrf', ter: 'ter' },
 };
 /** Metrics of a task that names none. */
 const DEFAULTS: Readonly<Record<OutputType, readonly string[]>> = {
@@ -61,16 +61,21 @@ export function metricSpecs(config: LmEvalTaskConfig, fields: Fields): MetricSpe
       );
     }
     const extra = Object.keys(rest).find(
-      (key) => type !== 'generate_until' || own !== undefined || !EXACT_MATCH_KEYS.includes(key),
+      (key) =>
+        type !== 'generate_until' || own !== undefined || name !== 'exact_match' || !EXACT_MATCH_KEYS.includes(key),
     );
     if (extra !== undefined && rest[extra] !== false)
       throw taskError(config, `the metric ${name} has no argument "${extra}" here.`);
     return {
       name,
       aggregation: aggregationOf(config, fields, name, aggregation, known),
-      higherIsBetter: higher ?? !/perplexity|bits_per_byte|brier/.test(name),
+      higherIsBetter: higher ?? !/perplexity|bits_per_byte|brier|^ter$/.test(name),
       ...(type === 'generate_until' && {
-        score: own ? (gold: string, answer: string) => own([gold, answer]) : exactMatcher(rest),
+        score: own
+          ? (gold: string, answer: string) => own([gold, answer])
+          : name === 'exact_match'
+            ? exactMatcher(rest)
+            : (gold: string, answer: string) => [gold, answer],
       }),
     };
   });
