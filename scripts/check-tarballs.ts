@@ -7,13 +7,14 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
+import { findZig } from './cross-kernels.js';
 import { type Installable, installTarballs } from './install-tarballs.js';
 import { listNativeFiles } from './native-files.js';
 import { KINDS } from './new/kinds.js';
 import { layOut } from './new/lay-out.js';
 import { writeChanges } from './new/write-changes.js';
 import { packAll, packPlatform, type Tarball } from './pack.js';
-import { PLATFORMS, packageName, platformFields } from './platforms.js';
+import { kernelsName, PLATFORMS, packageName, platformFields } from './platforms.js';
 import { checkRefusal, registryOnly } from './registry-only.js';
 import { npm, tool } from './setup.mjs';
 import { codeEntries, listPackages, readJson, root, sourceOf } from './workspace.js';
@@ -51,6 +52,8 @@ const TYPE_PEERS = ['@ai-sdk/provider'];
 const MAX_NATIVE_BYTES = 64e6;
 const here = `${process.platform}-${process.arch}`;
 const own = `@posttrain/onnxruntime-${here}`;
+const ownKernels = `@posttrain/kernels-${here}`;
+const zig = findZig();
 
 // Outside the repository, so that nothing resolves into its node_modules.
 const temporary = mkdtempSync(join(tmpdir(), 'posttrain-tarballs-'));
@@ -75,18 +78,20 @@ try {
   rmSync(temporary, { recursive: true, force: true, maxRetries: 3 });
 }
 
-/** The package of this platform, and for each other a small one that npm must leave out. */
+/** The packages of this platform, and for each other a small one that npm must leave out. */
 function optionalPackages(): Installable[] {
-  return PLATFORMS.map((platform) => {
-    const name = packageName(platform);
-    if (name === own) return packPlatform(name);
-    const folder = join(temporary, `${platform.os}-${platform.cpu}`);
-    mkdirSync(join(folder, 'package'), { recursive: true });
-    const manifest = { name, version: '0.0.0', ...platformFields(platform) };
-    writeFileSync(join(folder, 'package', 'package.json'), JSON.stringify(manifest));
-    runIn(folder, ['tar', '-czf', `${basename(folder)}.tgz`, 'package'], 'tar');
-    return { file: join(folder, `${basename(folder)}.tgz`), manifest };
-  });
+  return PLATFORMS.flatMap((platform) =>
+    [packageName(platform), kernelsName(platform)].map((name) => {
+      const isOwn = name === own || (name === ownKernels && !('missing' in zig));
+      if (isOwn) return packPlatform(name);
+      const folder = join(temporary, basename(name));
+      mkdirSync(join(folder, 'package'), { recursive: true });
+      const manifest = { name, version: '0.0.0', ...platformFields(platform) };
+      writeFileSync(join(folder, 'package', 'package.json'), JSON.stringify(manifest));
+      runIn(folder, ['tar', '-czf', `${basename(folder)}.tgz`, 'package'], 'tar');
+      return { file: join(folder, `${basename(folder)}.tgz`), manifest };
+    }),
+  );
 }
 
 /**
@@ -111,10 +116,11 @@ function installInto(
 /** The app has machine code of this platform only, little of it, and the engine computes with it. */
 function checkNative(folder: string): void {
   const modules = join(folder, 'node_modules');
-  const installed = PLATFORMS.map(packageName).filter((name) => existsSync(join(modules, name)));
-  const wanted = PLATFORMS.map(packageName).filter((name) => name === own);
-  if (installed.join() !== wanted.join())
-    throw new Error(`of the packages with ONNX Runtime, [${installed}] are there`);
+  for (const nameOf of [packageName, kernelsName]) {
+    const installed = PLATFORMS.map(nameOf).filter((name) => existsSync(join(modules, name)));
+    const wanted = PLATFORMS.map(nameOf).filter((name) => name === own || name === ownKernels);
+    if (installed.join() !== wanted.join()) throw new Error(`of the packages by platform, [${installed}] are there`);
+  }
   const files = listNativeFiles(modules);
   const foreign = files.filter(({ platform }) => platform !== here);
   if (foreign.length > 0)
@@ -122,7 +128,7 @@ function checkNative(folder: string): void {
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   if (bytes > MAX_NATIVE_BYTES) throw new Error(`${bytes} bytes of machine code, at most ${MAX_NATIVE_BYTES}`);
   console.log(`native: ${files.length} files for ${here}, ${(bytes / 1e6).toFixed(1)} MB; no other host was asked for`);
-  if (wanted.length === 0) {
+  if (!PLATFORMS.map(packageName).includes(own)) {
     console.log(`native: ONNX Runtime has no library for ${here}, so nothing is computed`);
     return;
   }
@@ -134,6 +140,21 @@ function checkNative(folder: string): void {
   const command = [process.execPath, '--input-type=module', '--eval', script];
   const output = runIn(folder, command, 'computing with the installed packages');
   if (output !== 'onnxruntime 17 39') throw new Error(`the installed packages compute ${output}`);
+  if ('missing' in zig) {
+    console.log(`kernels: not packed, so not tried: ${zig.missing}`);
+    return;
+  }
+  const kernels = [
+    `import { setEngine, tensor } from '@posttrain/core-tensor';`,
+    `import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';`,
+    'const ops = [];',
+    `setEngine(onnxruntimeEngine({ cpuKernels: 'plain', onAssignment: (nodes) => ops.push(...nodes.map(({ op }) => op)) }));`,
+    'const product = await tensor([[1, 2], [3, 4]]).matmul(tensor([[5], [6]])).toArray();',
+    `process.stdout.write([...ops, ...product].join(' '));`,
+  ].join('\n');
+  const computed = runIn(folder, [process.execPath, '--input-type=module', '--eval', kernels], 'the kernels');
+  if (computed !== 'Product 17 39') throw new Error(`the installed kernels compute ${computed}`);
+  console.log(`kernels: those of ${ownKernels} multiply`);
 }
 
 /**

@@ -1,13 +1,15 @@
 import { copyFileSync, existsSync, linkSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
+import { libraryName } from './build-kernels.mjs';
+import { crossCompile } from './cross-kernels.js';
 import { platformOf } from './native-files.js';
 import { type Manifest, readJson, root } from './workspace.js';
 
 /** A platform that ONNX Runtime is built for. */
 export interface Platform {
-  readonly os: string;
-  readonly cpu: string;
+  readonly os: 'darwin' | 'linux' | 'win32';
+  readonly cpu: 'arm64' | 'x64';
   readonly libc?: string;
   /** Files of `bin/napi-v6/OS/CPU` of onnxruntime-node: first the library, then what it loads by name. */
   readonly libraries: readonly [string, ...string[]];
@@ -17,7 +19,7 @@ const LINUX = { os: 'linux', libc: 'glibc', libraries: ['libonnxruntime.so.1'] }
 // DirectML.dll (18 MB, with a licence of its own) is loaded when its provider is first asked for, and is not: WebGPU is.
 const WINDOWS = { os: 'win32', libraries: ['onnxruntime.dll', 'dxcompiler.dll', 'dxil.dll'] } as const;
 
-/** All platforms with a package `@posttrain/onnxruntime-OS-CPU` in `platforms/`. */
+/** All platforms with packages `@posttrain/onnxruntime-OS-CPU` and `@posttrain/kernels-OS-CPU` in `platforms/`. */
 export const PLATFORMS: readonly Platform[] = [
   { os: 'darwin', cpu: 'arm64', libraries: ['libonnxruntime.1.dylib'] },
   { ...LINUX, cpu: 'arm64' },
@@ -28,33 +30,54 @@ export const PLATFORMS: readonly Platform[] = [
 
 const NOTICES = ['LICENSE', 'ThirdPartyNotices.txt'];
 const platformsFolder = join(root, 'platforms');
-const require = createRequire(join(root, 'packages', 'core-tensor', 'package.json'));
+const coreTensor = join(root, 'packages', 'core-tensor', 'package.json');
+const require = createRequire(coreTensor);
 
 export const packageName = ({ os, cpu }: Platform): string => `@posttrain/onnxruntime-${os}-${cpu}`;
-const platformFolder = ({ os, cpu }: Platform): string => join(platformsFolder, `onnxruntime-${os}-${cpu}`);
+export const kernelsName = ({ os, cpu }: Platform): string => `@posttrain/kernels-${os}-${cpu}`;
+const folderOf = (name: string): string => join(platformsFolder, basename(name));
 
 /** The fields of package.json by which package managers choose. */
 export function platformFields({ os, cpu, libc }: Platform): object {
   return { os: [os], cpu: [cpu], ...(libc ? { libc: [libc] } : {}) };
 }
 
-/** The package.json of a platform's package. `os`, `cpu` and `libc` hold for the published package only. */
-function platformManifest(platform: Platform, version: string): object {
-  const { os, cpu, libraries } = platform;
+/** What both packages of a platform have in common. `os`, `cpu` and `libc` hold for the published package only. */
+function manifestOf(platform: Platform, library: string, own: object, files: readonly string[]): object {
   return {
-    name: packageName(platform),
-    version,
-    description: `The shared library of ONNX Runtime ${version} for ${os} on ${cpu}.`,
-    license: 'MIT',
-    exports: { './library': `./${libraries[0]}`, './package.json': './package.json' },
+    ...own,
+    exports: { './library': `./${library}`, './package.json': './package.json' },
     preferUnplugged: true,
     publishConfig: { access: 'public', provenance: true, ...platformFields(platform) },
-    files: [...libraries, ...NOTICES],
+    files,
     scripts: {
       prepack: 'node ../../scripts/prepack.mjs && tsx ../../scripts/fill-platform.ts',
       postpack: 'tsx ../../scripts/fill-platform.ts --empty',
     },
   };
+}
+
+function onnxruntimeManifest(platform: Platform, version: string): object {
+  const { os, cpu, libraries } = platform;
+  const own = {
+    name: packageName(platform),
+    version,
+    description: `The shared library of ONNX Runtime ${version} for ${os} on ${cpu}.`,
+    license: 'MIT',
+  };
+  return manifestOf(platform, libraries[0], own, [...libraries, ...NOTICES]);
+}
+
+function kernelsManifest(platform: Platform, version: string): object {
+  const { os, cpu } = platform;
+  const own = {
+    name: kernelsName(platform),
+    version,
+    description: `The CPU kernels of @posttrain/core-tensor for ${os} on ${cpu}.`,
+    license: 'Apache-2.0',
+  };
+  const library = libraryName(os, cpu);
+  return manifestOf(platform, library, own, [library]);
 }
 
 interface PlatformsState {
@@ -66,16 +89,21 @@ interface PlatformsState {
 /** What the table above makes of `platforms/` and of the dependencies of core-tensor. */
 export function wantedPlatforms(): PlatformsState {
   const { version } = readJson<Manifest>(require.resolve('onnxruntime-node/package.json'));
-  const manifests = PLATFORMS.map(
-    (platform) =>
-      [
-        join(platformFolder(platform), 'package.json'),
-        `${JSON.stringify(platformManifest(platform, version), null, 2)}\n`,
-      ] as const,
-  );
+  // The kernels have the version of all our packages.
+  const { version: own } = readJson<Manifest>(coreTensor);
+  const manifests = PLATFORMS.flatMap((platform) => [
+    [packageName(platform), onnxruntimeManifest(platform, version)] as const,
+    [kernelsName(platform), kernelsManifest(platform, own)] as const,
+  ]);
+  const names = [...PLATFORMS.map(kernelsName), ...PLATFORMS.map(packageName)];
   return {
-    manifests: new Map(manifests),
-    optionalDependencies: Object.fromEntries(PLATFORMS.map((platform) => [packageName(platform), 'workspace:*'])),
+    manifests: new Map(
+      manifests.map(([name, manifest]) => [
+        join(folderOf(name), 'package.json'),
+        `${JSON.stringify(manifest, null, 2)}\n`,
+      ]),
+    ),
+    optionalDependencies: Object.fromEntries(names.map((name) => [name, 'workspace:*'])),
   };
 }
 
@@ -85,7 +113,7 @@ export function checkPlatforms(): string[] {
   const problems = [...manifests]
     .filter(([file, text]) => !existsSync(file) || readFileSync(file, 'utf8') !== text)
     .map(([file]) => `${relative(root, file)}: run \`npx tsx scripts/write-platforms.ts\``);
-  const present = readJson<Manifest>(join(root, 'packages', 'core-tensor', 'package.json')).optionalDependencies;
+  const present = readJson<Manifest>(coreTensor).optionalDependencies;
   if (JSON.stringify(present) !== JSON.stringify(optionalDependencies)) {
     problems.push(`@posttrain/core-tensor: optionalDependencies must be ${JSON.stringify(optionalDependencies)}`);
   }
@@ -101,16 +129,25 @@ function librariesOf({ os, cpu, libraries }: Platform): string[] {
   return libraries.map((file) => join(folder, file));
 }
 
-/** Puts the library out of the installed onnxruntime-node, and its licence, into the folder of a platform's package. */
+/**
+ * Puts the library into the folder of a platform's package: ONNX Runtime's, with its licence, out of the installed onnxruntime-node,
+ * or the kernels, which are compiled for it.
+ */
 export function fillPlatform(folder: string): void {
   emptyPlatform(folder);
-  const platform = PLATFORMS.find((candidate) => basename(platformFolder(candidate)) === basename(folder));
+  const is = (name: string) => basename(name) === basename(folder);
+  const kernels = PLATFORMS.find((candidate) => is(kernelsName(candidate)));
+  if (kernels) {
+    crossCompile(`${kernels.os}-${kernels.cpu}`, join(folder, libraryName(kernels.os, kernels.cpu)));
+    return;
+  }
+  const platform = PLATFORMS.find((candidate) => is(packageName(candidate)));
   if (!platform) throw new Error(`${folder} is not the folder of a platform's package`);
   for (const file of librariesOf(platform)) link(file, join(folder, basename(file)));
   for (const file of NOTICES) copyFileSync(join(platformsFolder, file), join(folder, file));
 }
 
-/** Takes it out again: here onnxruntime-node itself is used. */
+/** Takes it out again: here onnxruntime-node itself is used, and the kernels that this machine has built. */
 export function emptyPlatform(folder: string): void {
   for (const file of readdirSync(folder)) {
     if (file !== 'package.json' && file !== 'README.md') rmSync(join(folder, file), { recursive: true });

@@ -1,10 +1,10 @@
 // `npm test`: sets up, then runs every check and every test. With arguments (`npm test -- packages/rl`), only the unit
-// tests that match them. With `--slow` (`npm run test:slow`), only the tests that are too long for every run. With `--changed`,
-// of those only what the change touches: alone beside `--slow`, else after everything, with one summary for all.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+// tests that match them. With `--slow` (`npm run test:slow`), only the tests that are too long for every run, and then the unit tests
+// once more with every product by the kernels of our own. With `--changed`, of the slow ones only what the change touches: alone beside `--slow`, else after everything, with one summary for all.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildKernels } from './build-kernels.mjs';
+import { buildKernels, library } from './build-kernels.mjs';
 import { changedFiles, slowTests, touchedBy } from './changed.mjs';
 import { ensureChromium } from './chromium.mjs';
 import { secondsByPackage, secondsTable } from './seconds.mjs';
@@ -25,6 +25,10 @@ const totals = { passed: 0, failed: 0, failures: [], skipped: [], files: [] };
 
 const unitTests = { name: 'unit tests', run: () => runTests(filters) };
 const slowTestsOfAll = { name: 'slow tests', run: () => runTests(filters, 'slow') };
+const unitTestsOnKernels = {
+  name: 'unit tests with every product by kernels of our own',
+  run: () => runTests(filters, undefined, { POSTTRAIN_KERNELS: 'all' }),
+};
 const slowTestsOfChange = { name: 'slow tests of the change', run: runChangedTests };
 const stages = [
   { name: 'types', command: [...tool('typescript', 'tsc'), '-p', 'tsconfig.json', '--noEmit'] },
@@ -49,7 +53,8 @@ for (const [i, stage] of selected.entries()) {
 finish(`Everything passed in ${process.uptime().toFixed(0)} s`, 0);
 
 function selectStages() {
-  if (slow) return [isChanged ? slowTestsOfChange : slowTestsOfAll];
+  if (slow && isChanged) return [slowTestsOfChange];
+  if (slow) return existsSync(library) ? [slowTestsOfAll, unitTestsOnKernels] : [slowTestsOfAll];
   if (filters.length > 0) return [unitTests];
   return isChanged ? [...stages, slowTestsOfChange] : stages;
 }
@@ -60,7 +65,7 @@ function count(status) {
   return status;
 }
 
-function runTests(paths, kind) {
+function runTests(paths, kind, more = {}) {
   const chromium = ensureChromium();
   const results = join(temporary, 'unit.json');
   const reporters = ['--reporter=default', '--reporter=./scripts/results-reporter.ts'];
@@ -69,6 +74,7 @@ function runTests(paths, kind) {
     POSTTRAIN_TEST_RESULTS: results,
     ...(kind && { POSTTRAIN_TESTS: kind }),
     ...(chromium && { CHROMIUM_PATH: chromium }),
+    ...more,
   };
   const status = run([...tool('vitest'), 'run', ...reporters, ...paths], { env });
   try {

@@ -4,7 +4,7 @@ import { statSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { packAll, packPlatform } from './pack.js';
-import { PLATFORMS, packageName } from './platforms.js';
+import { kernelsName, PLATFORMS, packageName } from './platforms.js';
 import { pnpm, run } from './setup.mjs';
 
 const { values } = parseArgs({ options: { out: { type: 'string', default: 'tarballs' } } });
@@ -12,9 +12,10 @@ const { values } = parseArgs({ options: { out: { type: 'string', default: 'tarba
 const folder = resolve(process.env.INIT_CWD ?? '.', values.out);
 const status = run([...pnpm(), 'exec', 'turbo', 'run', 'build', '--output-logs=errors-only', '--ui=stream']);
 if (status !== 0) process.exit(status);
-const platforms = PLATFORMS.map((platform) => {
+const platforms = PLATFORMS.flatMap((platform) => {
   const isHere = platform.os === process.platform && platform.cpu === process.arch;
-  return packPlatform(packageName(platform), isHere ? folder : join(folder, 'other-platforms'), 9);
+  const into = isHere ? folder : join(folder, 'other-platforms');
+  return [packageName, kernelsName].map((nameOf) => packPlatform(nameOf(platform), into, 9));
 });
 for (const { file } of [...packAll(folder), ...platforms]) {
   console.log(`${relative('.', file)}: ${(statSync(file).size / 1e6).toFixed(1)} MB`);

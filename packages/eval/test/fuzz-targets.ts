@@ -2,8 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FuzzModule } from '../../../testing/fuzz.js';
+import { lmEvalResult } from '../src/formats/read-lm-eval-files.js';
 import { evaluate, metricsTable, readInspectLog, readLmEvalFiles, readLog } from '../src/index.js';
-import { lmEvalResult } from '../src/log/read-lm-eval-files.js';
 import { noisyAdder, sumRows, sumTask } from './models.js';
 
 const golden = (path: string): Uint8Array =>

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import { describeFaults, fuzz } from '../../../testing/fuzz.js';
 import { hasFallen } from '../src/command/differences.js';
 import { evalCommand } from '../src/command/eval-command.js';
+import { readZip, writeZip } from '../src/formats/zip.js';
 import {
   compare,
   type EvalResult,
@@ -20,7 +21,6 @@ import {
   writeInspectLog,
   writeLmEvalFiles,
 } from '../src/index.js';
-import { readZip, writeZip } from '../src/log/zip.js';
 import { brevityScorer, noisyAdder, sumRows, sumTask } from './models.js';
 
 let folder: string;

@@ -1,5 +1,6 @@
 // The part of ONNX Runtime's C interface that is used here, declared by its stable ABI (https://onnxruntime.ai/docs/api/c): the
-// positions of functions in its table, and the structure of a custom operator up to version 18 of the interface.
+// positions of functions in its table, and the structure of a custom operator up to version 18 of the interface. Behind each is
+// its name there, by which scripts/kernels.test.ts compares it with another declaration of the interface.
 #ifndef POSTTRAIN_ONNXRUNTIME_H
 #define POSTTRAIN_ONNXRUNTIME_H
 #include <stddef.h>
@@ -23,54 +24,54 @@ typedef void *const OrtTable;
 enum { ORT_FAIL = 1, ORT_FLOAT = 1, ORT_REQUIRED = 0, ORT_OPTIONAL = 1, ORT_DEFAULT_MEMORY = 0 };
 
 enum {
-  CREATE_STATUS = 0,
-  CREATE_CUSTOM_OP_DOMAIN = 26,
-  ADD_TO_CUSTOM_OP_DOMAIN = 27,
-  GET_TENSOR_DATA = 51,
-  GET_DIMENSIONS_COUNT = 61,
-  GET_DIMENSIONS = 62,
-  GET_SHAPE = 65,
-  GET_FLOAT_ATTRIBUTE = 85,
-  GET_INT_ATTRIBUTE = 86,
-  GET_INPUT_COUNT = 88,
-  GET_INPUT = 90,
-  GET_OUTPUT = 91,
-  RELEASE_STATUS = 93,
-  RELEASE_SHAPE = 99,
-  PARALLEL_FOR = 274,
+  CREATE_STATUS = 0,  // CreateStatus
+  CREATE_CUSTOM_OP_DOMAIN = 26,  // CreateCustomOpDomain
+  ADD_TO_CUSTOM_OP_DOMAIN = 27,  // CustomOpDomain_Add
+  GET_TENSOR_DATA = 51,  // GetTensorMutableData
+  GET_DIMENSIONS_COUNT = 61,  // GetDimensionsCount
+  GET_DIMENSIONS = 62,  // GetDimensions
+  GET_SHAPE = 65,  // GetTensorTypeAndShape
+  GET_FLOAT_ATTRIBUTE = 85,  // KernelInfoGetAttribute_float
+  GET_INT_ATTRIBUTE = 86,  // KernelInfoGetAttribute_int64
+  GET_INPUT_COUNT = 88,  // KernelContext_GetInputCount
+  GET_INPUT = 90,  // KernelContext_GetInput
+  GET_OUTPUT = 91,  // KernelContext_GetOutput
+  RELEASE_STATUS = 93,  // ReleaseStatus
+  RELEASE_SHAPE = 99,  // ReleaseTensorTypeAndShapeInfo
+  PARALLEL_FOR = 274,  // KernelContext_ParallelFor
 };
 
 typedef struct OrtOperator OrtOperator;
 struct OrtOperator {
-  uint32_t version;
-  void *(CALLED *create_kernel)(const OrtOperator *, OrtTable *, const OrtKernelInfo *);
-  const char *(CALLED *name)(const OrtOperator *);
-  const char *(CALLED *provider)(const OrtOperator *);
-  int(CALLED *input_type)(const OrtOperator *, size_t);
-  size_t(CALLED *input_count)(const OrtOperator *);
-  int(CALLED *output_type)(const OrtOperator *, size_t);
-  size_t(CALLED *output_count)(const OrtOperator *);
-  void(CALLED *compute)(void *, OrtContext *);
-  void(CALLED *destroy)(void *);
-  int(CALLED *input_characteristic)(const OrtOperator *, size_t);
-  int(CALLED *output_characteristic)(const OrtOperator *, size_t);
-  int(CALLED *input_memory)(const OrtOperator *, size_t);
+  uint32_t version;  // version
+  void *(CALLED *create_kernel)(const OrtOperator *, OrtTable *, const OrtKernelInfo *);  // CreateKernel
+  const char *(CALLED *name)(const OrtOperator *);  // GetName
+  const char *(CALLED *provider)(const OrtOperator *);  // GetExecutionProviderType
+  int(CALLED *input_type)(const OrtOperator *, size_t);  // GetInputType
+  size_t(CALLED *input_count)(const OrtOperator *);  // GetInputTypeCount
+  int(CALLED *output_type)(const OrtOperator *, size_t);  // GetOutputType
+  size_t(CALLED *output_count)(const OrtOperator *);  // GetOutputTypeCount
+  void(CALLED *compute)(void *, OrtContext *);  // KernelCompute
+  void(CALLED *destroy)(void *);  // KernelDestroy
+  int(CALLED *input_characteristic)(const OrtOperator *, size_t);  // GetInputCharacteristic
+  int(CALLED *output_characteristic)(const OrtOperator *, size_t);  // GetOutputCharacteristic
+  int(CALLED *input_memory)(const OrtOperator *, size_t);  // GetInputMemoryType
   // Since 14.
-  int(CALLED *least_variadic_inputs)(const OrtOperator *);
-  int(CALLED *alike_variadic_inputs)(const OrtOperator *);
-  int(CALLED *least_variadic_outputs)(const OrtOperator *);
-  int(CALLED *alike_variadic_outputs)(const OrtOperator *);
+  int(CALLED *least_variadic_inputs)(const OrtOperator *);  // GetVariadicInputMinArity
+  int(CALLED *alike_variadic_inputs)(const OrtOperator *);  // GetVariadicInputHomogeneity
+  int(CALLED *least_variadic_outputs)(const OrtOperator *);  // GetVariadicOutputMinArity
+  int(CALLED *alike_variadic_outputs)(const OrtOperator *);  // GetVariadicOutputHomogeneity
   // Since 16: the same with errors.
-  OrtStatus *(CALLED *create_kernel_2)(const OrtOperator *, OrtTable *, const OrtKernelInfo *, void **);
-  OrtStatus *(CALLED *compute_2)(void *, OrtContext *);
+  OrtStatus *(CALLED *create_kernel_2)(const OrtOperator *, OrtTable *, const OrtKernelInfo *, void **);  // CreateKernelV2
+  OrtStatus *(CALLED *compute_2)(void *, OrtContext *);  // KernelComputeV2
   // Since 17.
-  OrtStatus *(CALLED *infer_shape)(const OrtOperator *, void *);
-  int(CALLED *first_version)(const OrtOperator *);
-  int(CALLED *last_version)(const OrtOperator *);
+  OrtStatus *(CALLED *infer_shape)(const OrtOperator *, void *);  // InferOutputShapeFn
+  int(CALLED *first_version)(const OrtOperator *);  // GetStartVersion
+  int(CALLED *last_version)(const OrtOperator *);  // GetEndVersion
   // Since 18.
-  size_t(CALLED *may_overwrite)(int **inputs, int **outputs);
-  void(CALLED *release_may_overwrite)(int *inputs, int *outputs);
-  size_t(CALLED *aliases)(int **inputs, int **outputs);
-  void(CALLED *release_aliases)(int *inputs, int *outputs);
+  size_t(CALLED *may_overwrite)(int **inputs, int **outputs);  // GetMayInplace
+  void(CALLED *release_may_overwrite)(int *inputs, int *outputs);  // ReleaseMayInplace
+  size_t(CALLED *aliases)(int **inputs, int **outputs);  // GetAliasMap
+  void(CALLED *release_aliases)(int *inputs, int *outputs);  // ReleaseAliasMap
 };
 #endif

@@ -1,4 +1,4 @@
-// Any processor: plain C, which compilers turn into the vectors that they know of (NEON on Arm).
+// Any processor: plain C, which compilers turn into the vectors that they know of.
 #include "product.h"
 
 enum { ROWS = 4, COLUMNS = 16 };

@@ -94,6 +94,9 @@ static const Arithmetic *present(int i) {
   if (i == 3 && f.bfloat16) return &avx512bf16_arithmetic;
   if (i == 4 && f.amx) return &amx_arithmetic;
 #endif
+#ifdef POSTTRAIN_ARM64
+  if (i == 5) return &neon_arithmetic;
+#endif
   return 0;
 }
 
@@ -115,18 +118,17 @@ const Arithmetic *arithmetic_named(const char *name) {
 }
 
 const Arithmetic *fastest_arithmetic(int bfloat16) {
-#ifdef POSTTRAIN_X86
   const Arithmetic *found = 0;
+#ifdef POSTTRAIN_X86
   if (bfloat16) {
     found = arithmetic_named("amx");
     // Intel's own VDPBF16PS takes four times as long as a float32 FMA, which does half as much.
     if (!found && !features().is_intel) found = arithmetic_named("avx512bf16");
   }
-  if (!found) found = arithmetic_named("avx512");
-  if (!found) found = arithmetic_named("avx2");
-  return found ? found : &plain_arithmetic;
 #else
   (void)bfloat16;
-  return &plain_arithmetic;
 #endif
+  static const char *const of_float32[] = {"avx512", "avx2", "neon"};
+  for (size_t i = 0; !found && i < sizeof of_float32 / sizeof *of_float32; i++) found = arithmetic_named(of_float32[i]);
+  return found ? found : &plain_arithmetic;
 }

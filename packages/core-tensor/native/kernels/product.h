@@ -9,6 +9,10 @@
 #define TARGET(features) __attribute__((target(features)))
 #endif
 
+#if defined(__aarch64__)
+#define POSTTRAIN_ARM64 1
+#endif
+
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
 #else
@@ -50,9 +54,9 @@ typedef struct {
   Tile tile;
 } Arithmetic;
 
-// The ways to multiply, by position (plain, avx2, avx512, avx512bf16, amx: what graphs say) and by name; null where this
-// processor, or this build, has it not.
-enum { ARITHMETICS = 5 };
+// The ways to multiply, by position (plain, avx2, avx512, avx512bf16, amx, neon: what graphs say) and by name; null where
+// this processor, or this build, has it not.
+enum { ARITHMETICS = 6 };
 const Arithmetic *arithmetic_at(int position);
 const Arithmetic *arithmetic_named(const char *name);
 // The one that is used: `bfloat16` asks for bfloat16 factors where those are faster than float32 here.
@@ -61,6 +65,9 @@ const Arithmetic *fastest_arithmetic(int bfloat16);
 extern const Arithmetic plain_arithmetic;
 #ifdef POSTTRAIN_X86
 extern const Arithmetic avx2_arithmetic, avx512_arithmetic, avx512bf16_arithmetic, amx_arithmetic;
+#endif
+#ifdef POSTTRAIN_ARM64
+extern const Arithmetic neon_arithmetic;
 #endif
 
 // Runs work(data, 0) … work(data, count - 1), in any order and at the same time.

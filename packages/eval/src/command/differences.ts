@@ -1,7 +1,7 @@
 import { type Comparison, compare } from '../compare.js';
 import { EvaluationError } from '../errors.js';
+import { readRuns } from '../formats/read-runs.js';
 import type { EvalResult } from '../log/format.js';
-import { readRuns } from '../log/read-runs.js';
 import { ArgumentsError, type Typed } from './arguments.js';
 
 /** A difference, and the grader it is under. */

@@ -102,8 +102,9 @@ export function engineOf(given: OnnxruntimeEngineOptions, cpuTarget: LoweringTar
     if (device === 'cpu') {
       const found = await kernelsFor(options.cpuKernels);
       const only = options.cpuKernels === 'auto' || options.cpuKernels === 'off' ? undefined : options.cpuKernels;
+      const isForAll = options.cpuKernels === 'auto' && process.env.POSTTRAIN_KERNELS === 'all';
       const target = found
-        ? { ...cpuTarget, products: productKernels(found, options.matmulPrecision, only) }
+        ? { ...cpuTarget, products: productKernels(found, options.matmulPrecision, only, isForAll) }
         : cpuTarget;
       return { memory: new HostMemory(environment), target, providerFor: () => undefined };
     }

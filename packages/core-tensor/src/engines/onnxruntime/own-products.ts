@@ -20,19 +20,20 @@ export interface ProductKernels {
 
 const BFLOAT16: ReadonlySet<Arithmetic> = new Set(['avx512bf16', 'amx']);
 
-/** Which arithmetics a precision means here. `only` takes one by name. */
+/** Which arithmetics a precision means here. `only` takes one by name; `everywhere` takes the fastest for products of any size. */
 export function productKernels(
   { fastest, isMeasured }: Pick<NativeKernels, 'fastest' | 'isMeasured'>,
   precision: MatmulPrecision,
   only?: Arithmetic,
+  everywhere = false,
 ): ProductKernels {
   const float32 = only !== undefined && !BFLOAT16.has(only) ? only : fastest.float32;
-  const isTaken = only !== undefined || isMeasured;
+  const isTaken = only !== undefined || everywhere || isMeasured;
   const rounding = precision === 'medium' ? (only ?? fastest.bfloat16) : undefined;
   return {
     ...(isTaken ? { float32: ARITHMETICS.indexOf(float32) } : {}),
     ...(rounding !== undefined && BFLOAT16.has(rounding) ? { bfloat16: ARITHMETICS.indexOf(rounding) } : {}),
-    always: only !== undefined,
+    always: only !== undefined || everywhere,
   };
 }
 

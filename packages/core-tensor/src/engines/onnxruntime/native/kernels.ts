@@ -7,7 +7,7 @@ import { loadOnnxruntime, type OrtApi, type Pointer } from './library.js';
 import { ONNXRUNTIME_VERSION } from './locate.js';
 
 /** The ways to multiply that the kernels know; each needs a processor that has it, but `plain`. */
-export const ARITHMETICS = ['plain', 'avx2', 'avx512', 'avx512bf16', 'amx'] as const;
+export const ARITHMETICS = ['plain', 'avx2', 'avx512', 'avx512bf16', 'amx', 'neon'] as const;
 export type Arithmetic = (typeof ARITHMETICS)[number];
 
 /** The version of the functions and of the operator's attributes that this file knows. */
@@ -34,7 +34,8 @@ let loading: Promise<FoundKernels> | undefined;
 
 /**
  * Loads the kernels once a process: from `@posttrain/kernels-PLATFORM`, where that is installed, or as the set-up of the
- * repository has built them. POSTTRAIN_KERNELS=off says that there are none.
+ * repository has built them. POSTTRAIN_KERNELS=off says that there are none; `all`, that they are to compute products of any size
+ * (`npm run test:slow` runs all tests so).
  */
 export function loadKernels(): Promise<FoundKernels> {
   loading ??= load();

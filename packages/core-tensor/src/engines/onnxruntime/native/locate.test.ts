@@ -105,6 +105,8 @@ it('loads here the version that is named, for which there are packages', async (
   expect(version).toBe(ONNXRUNTIME_VERSION);
   const manifest = new URL('../../../../package.json', import.meta.url);
   const { optionalDependencies } = JSON.parse(readFileSync(manifest, 'utf8')) as { optionalDependencies: object };
-  const packages = ONNXRUNTIME_PLATFORMS.map((platform) => `@posttrain/onnxruntime-${platform}`);
+  const packages = ['kernels', 'onnxruntime'].flatMap((kind) =>
+    ONNXRUNTIME_PLATFORMS.map((platform) => `@posttrain/${kind}-${platform}`),
+  );
   expect(Object.keys(optionalDependencies)).toEqual(packages);
 });

@@ -1,0 +1,71 @@
+// A program for processors that the tests do not run on, as under an emulator: every arithmetic that is there, against sums in
+// float64, in all layouts, with and without an addend, in sizes around the edges of tiles and at random. Prints a line for each
+// arithmetic and ends with 0 where all are right; `check NAME` also wants that arithmetic to be there.
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int posttrain_arithmetic(const char *wanted);
+const char *posttrain_fastest_arithmetic(int bfloat16);
+int posttrain_multiply(const char *arithmetic, const float *a, const float *b, const float *addend, float *y, int m, int n, int k,
+                       int transpose_a, int transpose_b, float alpha);
+
+static uint32_t state = 12345;
+static uint32_t next(void) { return state = state * 1664525u + 1013904223u; }
+static int below(int limit) { return (int)((next() >> 8) % (uint32_t)limit); }
+static float number(void) { return (float)((int)(next() >> 8) - (1 << 23)) / (1 << 23); }
+
+// The largest difference, as a share of what is added up.
+static double error_of(const char *name, int m, int n, int k, int flags) {
+  int transpose_a = flags & 1, transpose_b = flags >> 1 & 1, has_addend = flags >> 2 & 1;
+  float alpha = has_addend ? 0.5f : 1.0f;
+  float *a = malloc(sizeof *a * m * k), *b = malloc(sizeof *b * k * n);
+  float *addend = malloc(sizeof *addend * m * n), *y = malloc(sizeof *y * m * n);
+  for (int i = 0; i < m * k; i++) a[i] = number();
+  for (int i = 0; i < k * n; i++) b[i] = number();
+  // What is not written must not be right by what was there.
+  for (int i = 0; i < m * n; i++) addend[i] = number(), y[i] = NAN;
+  double worst = posttrain_multiply(name, a, b, has_addend ? addend : 0, y, m, n, k, transpose_a, transpose_b, alpha) ? INFINITY : 0;
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < n; j++) {
+      double sum = has_addend ? addend[i * n + j] : 0, size = fabs(sum);
+      for (int l = 0; l < k; l++) {
+        double term = (double)alpha * a[transpose_a ? l * m + i : i * k + l] * b[transpose_b ? j * k + l : l * n + j];
+        sum += term;
+        size += fabs(term);
+      }
+      double error = fabs(y[i * n + j] - sum) / (size + 1e-30);
+      if (!(error <= worst)) worst = error;
+    }
+  free(a), free(b), free(addend), free(y);
+  return worst;
+}
+
+int main(int count, char **given) {
+  static const char *const names[] = {"plain", "avx2", "avx512", "avx512bf16", "amx", "neon"};
+  int failed = count > 1 && posttrain_arithmetic(given[1]) < 0;
+  if (failed) printf("%s: not there, or its self-test failed\n", given[1]);
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    if (posttrain_arithmetic(names[i]) != (int)i) continue;
+    double tolerance = strcmp(names[i], "avx512bf16") && strcmp(names[i], "amx") ? 2e-6 : 0x1p-7, worst = 0;
+    int cases = 0;
+    static const int edges[][3] = {{1, 1, 1}, {8, 12, 4}, {9, 13, 5}, {14, 32, 16}, {33, 47, 65}, {2, 3, 1030}, {130, 400, 90}};
+    for (int at = 0; at < 40; at++)
+      for (int flags = 0; flags < 8; flags++, cases++) {
+        int is_edge = at < (int)(sizeof edges / sizeof *edges);
+        int m = is_edge ? edges[at][0] : 1 + below(40), n = is_edge ? edges[at][1] : 1 + below(60);
+        int k = is_edge ? edges[at][2] : 1 + below(100);
+        double error = error_of(names[i], m, n, k, flags);
+        if (!(error <= tolerance)) {
+          printf("%s: %d x %d x %d, layout %d is wrong by %g\n", names[i], m, n, k, flags, error);
+          failed = 1;
+        }
+        if (error > worst) worst = error;
+      }
+    printf("%s: %d products, largest error %.1e\n", names[i], cases, worst);
+  }
+  printf("fastest: %s\n", posttrain_fastest_arithmetic(0));
+  return failed;
+}
