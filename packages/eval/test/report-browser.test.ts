@@ -205,6 +205,7 @@ describe.skipIf(!executablePath)(`the report in a real browser${executablePath ?
       await page.locator('#find').fill('299 + ');
       expect(await countOf(page)).toBe(1);
       await page.locator('.row').first().click();
+      await page.locator('#details h3').waitFor();
       const text = (await page.locator('#details').textContent())!;
       expect(text).toContain('Problem 299');
       expect(text).toContain('Let me see. ####');
@@ -225,15 +226,16 @@ describe.skipIf(!executablePath)(`the report in a real browser${executablePath ?
       expect(await chosen.getAttribute('aria-setsize')).toBe('300');
       expect(await page.locator('#list').getAttribute('aria-activedescendant')).toBe(await chosen.getAttribute('id'));
       await page.keyboard.press('End');
-      expect(await page.locator('#details h3').textContent()).toBe('Problem 299');
+      await page.locator('#details h3', { hasText: 'Problem 299' }).waitFor();
       await page.keyboard.press('Enter');
+      await page.waitForFunction("document.activeElement.id === 'details'");
       expect(await page.evaluate('document.activeElement.id')).toBe('details');
       await page.keyboard.press('Escape');
       await page.keyboard.press('/');
       await page.keyboard.type('12 + 24');
       await page.keyboard.press('Escape');
       await page.keyboard.press('Home');
-      expect(await page.locator('#details h3').textContent()).toBe('Problem 12');
+      await page.locator('#details h3', { hasText: 'Problem 12' }).waitFor();
       expect(complaints).toEqual([]);
     });
 
@@ -245,7 +247,7 @@ describe.skipIf(!executablePath)(`the report in a real browser${executablePath ?
       });
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
       await page.locator('.row').nth(7).tap();
-      expect(await page.locator('#details h3').textContent()).toBe('Problem 7');
+      await page.locator('#details h3', { hasText: 'Problem 7' }).waitFor();
       expect(await page.locator('#details pre').first().textContent()).toContain('<script');
       expect(await page.evaluate('globalThis.pwned')).toBeUndefined();
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);

@@ -70,7 +70,7 @@ export interface AttackSuccess {
 
 /**
  * Attack success rates (ASV of arXiv 2310.12815 §5) of scripted prompt injections, with a control arm that sees the data as they are. Attacks are text only: nothing is run. One that fails says
- * little (an attacker adapts); one that succeeds says that the model, or its defence in `prompt`, does not hold. An attack by gradients is `gcg` of `@posttrain/rl` where that is there.
+ * little (an attacker adapts); one that succeeds says that the model, or its defence in `prompt`, does not hold. Attacks by gradients are not among them.
  *
  * @throws OptionError; EvaluationError `BAD_RESPONSE` for a generator that leaves requests out
  */

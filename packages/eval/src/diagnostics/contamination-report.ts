@@ -1,5 +1,5 @@
 import { EvaluationError } from '../errors.js';
-import { differenceOfMeans } from '../judges/self-preference.js';
+import { differenceOfMeans } from '../statistics/difference-of-means.js';
 import { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from '../statistics/paired-bootstrap.js';
 import { type MeanEstimate, meanWithStandardError } from '../statistics/standard-error.js';
 

@@ -4,6 +4,7 @@ import { EvaluationError } from '../errors.js';
 import type { EvalResult } from '../log/format.js';
 import { metricOf } from '../metrics/compute-metrics.js';
 import { abilityDelta, type ContinualMetrics, continualMetrics } from '../metrics/continual.js';
+import { holm } from '../statistics/multiple-comparisons.js';
 
 const batteryOptions = options('forgettingBattery', {
   /** The metric of each task. Default: the first that it has. */
@@ -46,24 +47,15 @@ export function forgettingBattery(
     const name = metric ?? result.metrics[0]?.metric ?? '';
     return [task, compare(result, other.get(task)!, { metric: name, resamples, seed })] as const;
   });
-  const order = compared
-    .map(([, { pValue }]) => pValue)
-    .filter((p) => p !== null)
-    .sort((a, b) => a - b);
-  const holm = (p: number | null): number | null => {
-    if (p === null) return null;
-    let most = 0;
-    for (const [i, x] of order.entries()) {
-      most = Math.max(most, Math.min(1, (order.length - i) * x));
-      if (x === p) return most;
-    }
-    return most;
-  };
-  const tasks = Object.fromEntries(compared.map(([task, found]) => [task, { ...found, adjusted: holm(found.pValue) }]));
+  const known = compared.flatMap(([task, { pValue }]) => (pValue === null ? [] : [{ task, pValue }]));
+  const adjusted = new Map(holm(known.map(({ pValue }) => pValue)).map((p, i) => [known[i]!.task, p]));
+  const tasks = Object.fromEntries(
+    compared.map(([task, found]) => [task, { ...found, adjusted: adjusted.get(task) ?? null }]),
+  );
   return {
     tasks,
-    forgotten: Object.entries(tasks).flatMap(([task, { adjusted, difference }]) =>
-      adjusted !== null && adjusted <= 0.05 && difference < 0 ? [task] : [],
+    forgotten: Object.entries(tasks).flatMap(([task, { adjusted: p, difference }]) =>
+      p !== null && p <= 0.05 && difference < 0 ? [task] : [],
     ),
     meanDelta: abilityDelta(
       compared.map(() => 0),

@@ -2,8 +2,9 @@ import { custom, type Given, options } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import type { PairwiseProblem } from '../kinds/pairwise.js';
 import { type Agreement, cohenKappa } from '../statistics/agreement/cohen-kappa.js';
-import { type MeanEstimate, meanWithStandardError } from '../statistics/standard-error.js';
-import { differenceOfMeans, type SelfPreference, selfPreference } from './self-preference.js';
+import { differenceOfMeans } from '../statistics/difference-of-means.js';
+import { type MeanEstimate, meanDifference, meanWithStandardError } from '../statistics/standard-error.js';
+import { type SelfPreference, selfPreference } from './self-preference.js';
 
 /** What people, or a checker, say of a pair: 1 for the model's own completion, 0 for the opponent's, ½ for a tie, `null` unknown. */
 export type PairGold = number | null;
@@ -89,8 +90,9 @@ export function judgeReliability(
     judgements: single.length,
     unparsed: single.length - said.length,
     consistent: mean(readable.map((problem) => ({ value: Number(mirrored(problem)), cluster: clusterOf(problem) }))),
-    positionBias: mean(
-      said.map(({ winner, cluster }) => ({ value: Number(winner === 'first') - Number(winner === 'second'), cluster })),
+    positionBias: meanDifference(
+      said.map(({ winner }) => Number(winner === 'first') - Number(winner === 'second')),
+      said.map(({ cluster }) => cluster),
     ),
     longerWins: mean(longer),
     ...(gold && { lengthBias: lengthBiasOf(judged.map((pair) => ({ ...pair, cluster: clusterOf(pair.problem) }))) }),

@@ -1,5 +1,6 @@
 import { EvaluationError } from '../errors.js';
-import { type MeanEstimate, meanWithStandardError, Z_95 } from '../statistics/standard-error.js';
+import { differenceOfMeans } from '../statistics/difference-of-means.js';
+import { type MeanEstimate, meanWithStandardError } from '../statistics/standard-error.js';
 
 /** One completion in a comparison, as a judge and people saw it. */
 export interface JudgedSide {
@@ -37,16 +38,4 @@ export function selfPreference(sides: readonly JudgedSide[]): SelfPreference {
     throw new EvaluationError('NO_RECORDS', `selfPreference: ${problem}.`);
   }
   return { bias: differenceOfMeans(own, others), own, others };
-}
-
-/** The difference of two means of independent values, with the standard error √(SE₁² + SE₂²). `count` is of both. */
-export function differenceOfMeans(one: MeanEstimate, other: MeanEstimate): MeanEstimate {
-  const count = one.count + other.count;
-  if (one.value === null || other.value === null) return { value: null, standardError: null, interval: null, count };
-  const value = one.value - other.value;
-  if (one.standardError === null || other.standardError === null)
-    return { value, standardError: null, interval: null, count };
-  const standardError = Math.hypot(one.standardError, other.standardError);
-  const interval = standardError === 0 ? null : ([value - Z_95 * standardError, value + Z_95 * standardError] as const);
-  return { value, standardError, interval, count };
 }

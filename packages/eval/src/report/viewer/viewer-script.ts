@@ -17,15 +17,19 @@ export const VIEWER_SCRIPT = `'use strict';
     if (name) element.className = name;
     return element;
   };
-  const recordOf = (run, i) => {
+  const recordOf = async (run, i) => {
     const at = data.runs[run].places[i];
     if (at < 0) return undefined;
     const key = run + '-' + Math.floor(at / data.perBlock);
     if (!blocks.has(key)) {
       if (blocks.size > 40) blocks.clear();
-      blocks.set(key, JSON.parse(byId('block-' + key).textContent));
+      blocks.set(key, unpacked(byId('block-' + key).textContent));
     }
-    return blocks.get(key)[at % data.perBlock];
+    return (await blocks.get(key))[at % data.perBlock];
+  };
+  const unpacked = (text) => {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw'))).json();
   };
   const metric = () => data.metrics[controls.metric.value];
   const values = (i) => metric() ? metric().values.map((of) => of === null ? null : of[i]) : [];
@@ -93,14 +97,19 @@ export const VIEWER_SCRIPT = `'use strict';
     return make('span', text, 'badge' + (value === null ? '' : value >= 1 ? ' right' : value <= 0 ? ' wrong' : ''));
   }
 
-  function choose(at, open) {
+  async function choose(at, open) {
     if (shown.length === 0) return;
     selected = Math.max(0, Math.min(shown.length - 1, at));
     const top = selected * HEIGHT;
     if (top < list.scrollTop) list.scrollTop = top;
     else if (top + HEIGHT > list.scrollTop + list.clientHeight) list.scrollTop = top + HEIGHT - list.clientHeight;
     draw();
-    show(shown[selected]);
+    const chosen = selected;
+    const parts = await partsOf(shown[selected]);
+    // Another one may have been chosen while this was unpacked.
+    if (chosen !== selected) return;
+    details.replaceChildren(...parts);
+    details.scrollTop = 0;
     if (open) details.focus();
   }
 
@@ -113,12 +122,12 @@ export const VIEWER_SCRIPT = `'use strict';
   };
   const promptText = (prompt) => typeof prompt === 'string' ? prompt : prompt.map(({ role, content }) => role + ': ' + content).join('\\n\\n');
 
-  function show(i) {
+  async function partsOf(i) {
     const parts = [make('h3', 'Problem ' + data.ids[i])];
     let asked = '';
-    data.runs.forEach((run, r) => {
-      const record = recordOf(r, i);
-      if (!record) { parts.push(make('p', run.name + ' was not asked this.', 'empty')); return; }
+    for (const [r, run] of data.runs.entries()) {
+      const record = await recordOf(r, i);
+      if (!record) { parts.push(make('p', run.name + ' was not asked this.', 'empty')); continue; }
       const prompt = promptText(record.prompt);
       if (prompt !== asked) parts.push(turn('Prompt', prompt));
       asked = prompt;
@@ -133,9 +142,8 @@ export const VIEWER_SCRIPT = `'use strict';
       });
       else if (choices) parts.push(turn(run.name, choices.map((choice, c) => (c === record.gold ? '* ' : '  ') + choice.logProb.toFixed(3) + '  ' + choice.text).join('\\n')));
       else parts.push(turn(run.name, JSON.stringify(rest, null, 2)));
-    });
-    details.replaceChildren(...parts);
-    details.scrollTop = 0;
+    }
+    return parts;
   }
 
   data.metrics.forEach(({ name }, m) => { const option = make('option', name); option.value = String(m); controls.metric.append(option); });

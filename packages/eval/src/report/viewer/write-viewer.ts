@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { deflateRawSync } from 'node:zlib';
 import { assertArgument, custom, type Given, listOf, options, text } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { EvaluationError } from '../../errors.js';
@@ -21,7 +22,7 @@ const viewerOptions = options('writeViewer', {
 /** Options of `writeViewer`. */
 export type ViewerOptions = Given<typeof viewerOptions>;
 
-/** Problems in one piece of the page, which is parsed when one of them is looked at. */
+/** Problems in one piece of the page, which is unpacked when one of them is looked at. */
 const PER_BLOCK = 200;
 const PREVIEW = 160;
 
@@ -29,7 +30,7 @@ const PREVIEW = 160;
  * Writes runs of one task as one HTML page to look through: metrics and plots, and every problem with what each run made of it, in a list with search, filters (right,
  * wrong, different between the runs, cut off) and sorting, by mouse, keyboard (arrows, j and k, `/`, Enter, Escape) or on a phone. Nothing is loaded from elsewhere; the one script is
  * this package's, named by its hash in the page's content security policy, so that nothing a model wrote can run. Only the rows in sight are elements, and only the problems that
- * are looked at are parsed: 100,000 problems are a file of some 80 MB that opens in a second or two (`benchmarks/viewer.ts`).
+ * are looked at are unpacked (`benchmarks/viewer.ts`: 100,000 problems).
  *
  * @throws OptionError; EvaluationError `NO_RECORDS` for no runs, `UNPAIRED` for runs of different tasks, `DUPLICATE_ID`; FileError
  */
@@ -104,7 +105,8 @@ function* viewerParts(results: readonly EvalResult[], given: ViewerOptions): Gen
   for (const [run, { problems }] of results.entries()) {
     for (let start = 0; start < problems.length; start += PER_BLOCK) {
       const block = problems.slice(start, start + PER_BLOCK);
-      yield `<script type="application/json" id="block-${run}-${start / PER_BLOCK}">${inScript(block)}</script>\n`;
+      const packed = deflateRawSync(JSON.stringify(block), { level: 3 }).toString('base64');
+      yield `<script type="text/plain" id="block-${run}-${start / PER_BLOCK}">${packed}</script>\n`;
     }
   }
   yield `<script>${VIEWER_SCRIPT}</script>\n</body>\n</html>\n`;
