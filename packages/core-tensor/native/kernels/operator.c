@@ -1,14 +1,9 @@
 // The operator `Product` of the domain `posttrain`: y = alpha * op(a) op(b) + addend, batched as ONNX's MatMul is. Attributes:
 // transA, transB (of the last two axes), alpha, arithmetic (a position, see product.h). The addend has the shape of y.
-#include "onnxruntime.h"
-#include "product.h"
+#include "operator.h"
 #include <stdlib.h>
 
-enum { OPERATOR_VERSION = 18, MOST_AXES = 12 };
-
-static OrtTable *api;
-
-#define CALL(position, type) ((OrtStatus * (CALLED *)type) api[position])
+OrtTable *api;
 
 typedef struct {
   const Arithmetic *arithmetic;
@@ -16,10 +11,10 @@ typedef struct {
   float alpha;
 } Kernel;
 
-static OrtStatus *failure(const char *message) { return CALL(CREATE_STATUS, (int, const char *))(ORT_FAIL, message); }
+OrtStatus *failure(const char *message) { return CALL(CREATE_STATUS, (int, const char *))(ORT_FAIL, message); }
 
 // An attribute that is not there leaves its default.
-static void ignore(OrtStatus *status) {
+void ignore(OrtStatus *status) {
   if (status) ((void(CALLED *)(OrtStatus *))api[RELEASE_STATUS])(status);
 }
 
@@ -43,25 +38,19 @@ static OrtStatus *CALLED create(const OrtOperator *op, OrtTable *table, const Or
   return 0;
 }
 
-typedef struct {
-  float *data;
-  int64_t dims[MOST_AXES];
-  size_t axes;
-} Tensor;
-
-static OrtStatus *read_tensor(const OrtValue *value, Tensor *tensor) {
+OrtStatus *read_tensor(const OrtValue *value, Tensor *tensor) {
   OrtShape *shape;
   OrtStatus *status = CALL(GET_SHAPE, (const OrtValue *, OrtShape **))(value, &shape);
   if (status) return status;
   status = CALL(GET_DIMENSIONS_COUNT, (const OrtShape *, size_t *))(shape, &tensor->axes);
-  if (!status && (tensor->axes < 2 || tensor->axes > MOST_AXES)) status = failure("Product: operands have 2 to 12 axes");
+  if (!status && tensor->axes > MOST_AXES) status = failure("an operand has more than 12 axes");
   if (!status) status = CALL(GET_DIMENSIONS, (const OrtShape *, int64_t *, size_t))(shape, tensor->dims, tensor->axes);
   ((void(CALLED *)(OrtShape *))api[RELEASE_SHAPE])(shape);
   if (!status) status = CALL(GET_TENSOR_DATA, (const OrtValue *, void **))(value, (void **)&tensor->data);
   return status;
 }
 
-static void run_parallel(void *context, void (*work)(void *, size_t), size_t count, void *data) {
+void run_parallel(void *context, void (*work)(void *, size_t), size_t count, void *data) {
   typedef void (*Work)(void *, size_t);
   OrtStatus *status = count == 1 ? 0 : CALL(PARALLEL_FOR, (const OrtContext *, Work, size_t, size_t, void *))(context, work, count, 0, data);
   if (count > 1 && !status) return;
@@ -87,7 +76,7 @@ static int begin_matrices(const Tensor *side, size_t axes, const int64_t *dims, 
   return 0;
 }
 
-static OrtStatus *output(OrtContext *context, const int64_t *dims, size_t axes, float **data) {
+OrtStatus *output(OrtContext *context, const int64_t *dims, size_t axes, float **data) {
   OrtValue *value;
   OrtStatus *status =
       CALL(GET_OUTPUT, (OrtContext *, size_t, const int64_t *, size_t, OrtValue **))(context, 0, dims, axes, &value);
@@ -106,6 +95,7 @@ static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   if (!status) status = read_tensor(values[1], &b);
   if (!status && given > 2 && values[2]) status = read_tensor(values[2], &addend);
   if (status) return status;
+  if (a.axes < 2 || b.axes < 2) return failure("Product: operands have 2 to 12 axes");
 
   Product p = {a.data, b.data, addend.data, 0, 0, 0, 0, kernel->transpose_a, kernel->transpose_b, kernel->alpha, 1, 0, 0};
   const int64_t *last_a = a.dims + a.axes - 2, *last_b = b.dims + b.axes - 2;
@@ -220,7 +210,7 @@ static const OrtOperator product_operator = {
 };
 
 // The version of what follows, and of the operator's attributes.
-EXPORT int posttrain_kernels_version(void) { return 1; }
+EXPORT int posttrain_kernels_version(void) { return 2; }
 
 // The position of an arithmetic by name, for the attribute of a graph; -1 where this processor or this build has it not.
 EXPORT int posttrain_arithmetic(const char *wanted) {
@@ -240,6 +230,7 @@ EXPORT OrtDomain *posttrain_domain(OrtTable *table) {
   OrtDomain *made;
   if (CALL(CREATE_CUSTOM_OP_DOMAIN, (const char *, OrtDomain **))("posttrain", &made)) return 0;
   if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, &product_operator)) return 0;
+  if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, &chain_operator)) return 0;
   return domain = made;
 }
 

@@ -1,0 +1,28 @@
+// What the operators share.
+#ifndef POSTTRAIN_OPERATOR_H
+#define POSTTRAIN_OPERATOR_H
+#include "onnxruntime.h"
+#include "product.h"
+
+enum { OPERATOR_VERSION = 18, MOST_AXES = 12 };
+
+extern OrtTable *api;
+
+#define CALL(position, type) ((OrtStatus * (CALLED *)type) api[position])
+
+typedef struct {
+  float *data;
+  int64_t dims[MOST_AXES];
+  size_t axes;
+} Tensor;
+
+OrtStatus *failure(const char *message);
+// An attribute that is not there leaves its default.
+void ignore(OrtStatus *status);
+OrtStatus *read_tensor(const OrtValue *value, Tensor *tensor);
+OrtStatus *output(OrtContext *context, const int64_t *dims, size_t axes, float **data);
+// A `ParallelFor` on the threads of the session, for a context of one of its kernels.
+void run_parallel(void *context, void (*work)(void *, size_t), size_t count, void *data);
+
+extern const OrtOperator chain_operator;
+#endif
