@@ -1,16 +1,21 @@
 /**
  * Peak memory of `mergeModels` beside what it is meant to need, the largest tensor of each model and 1 GiB:
  * `npx tsx benchmarks/merge-memory.ts [MEGABYTES METHOD …]`. Two fine-tunes of one base, random numbers in bfloat16 shards, made in a
- * temporary folder (three times MEGABYTES on disk, and as much again for the result); the merge has a process of its own.
+ * temporary folder (four times MEGABYTES on disk, and as much again for the result); the merge has a process of its own. Fisher information
+ * has the size of a model; Gram matrices are there for one weight, since RegMean's time grows with the cube of the width.
  */
 import { execFileSync } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type MergeRecipe, mergeModels } from '@posttrain/peft';
+import { saveSafetensors } from '@posttrain/core-tensor/io';
+import { type MergeRecipe, mergeMethods, mergeModels } from '@posttrain/peft';
 
 const MODELS = ['base', 'first', 'second'];
+/** Numbers about both fine-tunes: how much each weight matters, and inputs that a weight meets. */
+const [FISHER, GRAM] = ['fisher', 'gram'];
+const [WIDTH, INNER, VOCABULARY] = [1024, 2816, 25_600];
 
 const [first = '600', ...methods] = process.argv.slice(2);
 if (first === 'child') await merge(methods as [string, string]);
@@ -21,13 +26,15 @@ else {
   const child = (...args: string[]) =>
     execFileSync(process.execPath, ['--import', 'tsx', fileURLToPath(import.meta.url), ...args], { encoding: 'utf8' });
   process.stdout.write(child('make', root, first));
-  for (const method of methods.length > 0 ? methods : ['linear', 'ties', 'dare_ties'])
+  console.log('\n| method | peak | there before | promised | of the promise | seconds |');
+  console.log('| --- | ---: | ---: | ---: | ---: | ---: |');
+  for (const method of methods.length > 0 ? methods : Object.keys(mergeMethods))
     process.stdout.write(child('child', root, method));
 }
 
 /** A base and two others: an embedding of 50 MB and layers of the shape of Llama, as many as it takes. */
 async function make([root, megabytes]: readonly string[]): Promise<void> {
-  const [width, inner, vocabulary] = [1024, 2816, 25_600];
+  const [width, inner, vocabulary] = [WIDTH, INNER, VOCABULARY];
   const perLayer = 4 * width * width + 3 * width * inner + 2 * width;
   const count = Math.max(1, Math.round((Number(megabytes) * 1e6) / 2 / perLayer - (vocabulary * width) / perLayer));
   const shapes: Record<string, number[]> = { 'model.embed_tokens.weight': [vocabulary, width] };
@@ -52,6 +59,14 @@ async function make([root, megabytes]: readonly string[]): Promise<void> {
     writeFileSync(join(root!, name, 'config.json'), JSON.stringify(config));
     writeShards(join(root!, name), shapes, numbers, m);
   }
+  mkdirSync(join(root!, FISHER));
+  const positive = numbers.map((bits) => bits & 0x7fff);
+  writeShards(join(root!, FISHER), shapes, positive, 0);
+  const gram = Float32Array.from({ length: width * width }, (_, at) => Number(at % (width + 1) === 0));
+  mkdirSync(join(root!, GRAM));
+  await saveSafetensors(join(root!, GRAM), [
+    { name: 'model.layers.0.mlp.up_proj.weight', dtype: 'float32', shape: [width, width], data: async () => gram },
+  ]);
   const bytes = Object.values(shapes).reduce((sum, shape) => sum + 2 * shape.reduce((a, b) => a * b), 0);
   console.log(`${MODELS.length} models of ${mib(bytes)} in shards of 95 MiB; the largest tensor is ${mib(largest)}`);
 }
@@ -114,21 +129,25 @@ function writeShards(
 
 async function merge([root, method]: readonly [string, string]): Promise<void> {
   const [base, ...others] = MODELS.map((name) => join(root, name)) as [string, ...string[]];
+  const output = join(root, `merged-${method}`);
+  const { base: needs, models, options, modelOptions } = mergeMethods[method as keyof typeof mergeMethods];
+  const merged = others.slice(0, ('max' in models ? models.max : undefined) ?? others.length);
+  const values = { weight: 0.5, density: 0.5, t: 0.5, fisher: join(root, FISHER), gram: join(root, GRAM) };
+  const known = { ...options.shape, ...modelOptions.shape };
   const recipe: MergeRecipe = {
-    ...{ merge_method: method, dtype: 'bfloat16', models: others.map((model) => ({ model })) },
-    ...(method !== 'linear' && { base_model: base }),
-    parameters: { weight: 0.5, ...(method !== 'linear' && { density: 0.5 }) },
+    ...{ merge_method: method, dtype: 'bfloat16', models: merged.map((model) => ({ model })) },
+    ...(needs === 'needed' && { base_model: base }),
+    parameters: Object.fromEntries(Object.entries(values).filter(([name]) => name in known)),
   };
   const before = process.resourceUsage().maxRSS * 1024;
   const start = performance.now();
-  await mergeModels(recipe, { output: join(root, `merged-${method}`) });
+  await mergeModels(recipe, { output });
   const peak = process.resourceUsage().maxRSS * 1024;
   const seconds = (performance.now() - start) / 1000;
-  const allowed = (others.length + Number(method !== 'linear')) * 2 * 25_600 * 1024;
-  console.log(
-    `${method}: peak ${mib(peak)}, of which ${mib(before)} were there before; allowed ${mib(allowed)} + 1024 MiB; ${seconds.toFixed(0)} s`,
-  );
-  rmSync(join(root, `merged-${method}`), { recursive: true });
+  const promised = (merged.length + Number(needs === 'needed')) * 2 * VOCABULARY * WIDTH + 2 ** 30;
+  const cells = [mib(peak), mib(before), mib(promised), (peak / promised).toFixed(2), seconds.toFixed(0)];
+  console.log(`| \`${method}\` | ${cells.join(' | ')} |`);
+  rmSync(output, { recursive: true });
 }
 
 function mib(bytes: number): string {

@@ -1,6 +1,6 @@
 // The tables of the README: all, or those that are named. Cells that a file of `results` has are not run again.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cellsOf } from './cells.js';
 import { credit } from './credit.js';
 import { debates, GROUNDINGS } from './debates.js';
 import { ARMS, exposure } from './exposure.js';
@@ -10,25 +10,7 @@ import { SEQGAN_ARMS, seqgan } from './seqgan.js';
 import { interval, table } from './tables.js';
 import { REWARDS, variance } from './variance.js';
 
-const SEEDS = [1, 2, 3];
-
-/** What a cell comes to, from the file of its part where it is there. */
-async function cell<T>(part: string, name: string, make: () => T | Promise<T>): Promise<T> {
-  const file = join(import.meta.dirname, 'results', `${part}.json`);
-  const results: Record<string, T> = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
-  if (!(name in results)) {
-    const rounded = (_: string, x: unknown) => (typeof x === 'number' ? Number(x.toFixed(5)) : x);
-    results[name] = JSON.parse(JSON.stringify(await make(), rounded)) as T;
-    writeFileSync(file, `${JSON.stringify(results).replaceAll(',"', ',\n "')}\n`);
-  }
-  return results[name]!;
-}
-
-async function ofSeeds<T>(part: string, name: string, make: (seed: number) => T | Promise<T>): Promise<T[]> {
-  const cells: T[] = [];
-  for (const seed of SEEDS) cells.push(await cell(part, `${name} ${seed}`, () => make(seed)));
-  return cells;
-}
+const { cell, ofSeeds } = cellsOf(join(import.meta.dirname, 'results'));
 
 const meanOf = (values: readonly number[]) => (values.reduce((a, b) => a + b, 0) / values.length).toFixed(2);
 

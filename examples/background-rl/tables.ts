@@ -1,11 +1,20 @@
 // What studies of three seeds print.
 
-/** Mean and 95 % interval over three seeds (Student's t). */
+/** Student's t of 95 %, by how many seeds there are. */
+const QUANTILES: Readonly<Record<number, number>> = { 3: 4.303, 5: 2.776 };
+
+/** The mean of what three or five seeds came to, with its 95 % interval. */
+export function intervalOf(values: readonly number[]): Record<'mean' | 'low' | 'high', number> {
+  const mean = values.reduce((a, b) => a + b) / values.length;
+  const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+  const half = (QUANTILES[values.length]! * deviation) / Math.sqrt(values.length);
+  return { mean, low: mean - half, high: mean + half };
+}
+
+/** `intervalOf` as it is printed. */
 export function interval(values: readonly number[], digits = 2): string {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const std = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1));
-  const half = (4.303 * std) / Math.sqrt(values.length);
-  return `${mean.toFixed(digits)} [${(mean - half).toFixed(digits)}, ${(mean + half).toFixed(digits)}]`;
+  const { mean, low, high } = intervalOf(values);
+  return `${mean.toFixed(digits)} [${low.toFixed(digits)}, ${high.toFixed(digits)}]`;
 }
 
 /** Prints a table of Markdown behind an empty line. */

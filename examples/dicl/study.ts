@@ -1,29 +1,10 @@
 // The tables of the README: all, or those that are named. Cells that a file of `results` has are not run again.
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cellsOf, SEEDS } from '../background-rl/cells.js';
 import { interval as shownInterval, table } from '../background-rl/tables.js';
 import { bounds, CONTEXTS, chains, EVALUATORS, evaluation, LEARNERS, learnt, PREDICTORS, prediction } from './parts.js';
 
-const SEEDS = [1, 2, 3];
-const folder = join(import.meta.dirname, 'results');
-
-/** What a cell comes to for each seed, from the file of its part where it is there. */
-async function ofSeeds<T>(part: string, name: string, make: (seed: number) => Promise<T>): Promise<T[]> {
-  const file = join(folder, `${part}.json`);
-  const cells: T[] = [];
-  for (const seed of SEEDS) {
-    const results: Record<string, T> = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
-    const cell = `${name}, seed ${seed}`;
-    if (!(cell in results)) {
-      const rounded = (_: string, x: unknown) => (typeof x === 'number' ? Number(x.toFixed(5)) : x);
-      results[cell] = JSON.parse(JSON.stringify(await make(seed), rounded)) as T;
-      mkdirSync(folder, { recursive: true });
-      writeFileSync(file, `${JSON.stringify(results).replaceAll(',"', ',\n "')}\n`);
-    }
-    cells.push(results[cell]!);
-  }
-  return cells;
-}
+const { ofSeeds } = cellsOf(join(import.meta.dirname, 'results'));
 
 /** To three digits. */
 const interval = (values: readonly number[], digits = 3): string => shownInterval(values, digits);

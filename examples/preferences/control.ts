@@ -2,7 +2,8 @@
  * Preference losses beside a control arm, whose pairs are chosen by a coin: `npx tsx examples/preferences/control.ts [loss …]`. See
  * README.md.
  */
-import { byChance, drawPairs, intervalOf, judge, type LossName, loadModel, sums, trainWith } from './preferences.js';
+import { interval } from '../background-rl/tables.js';
+import { byChance, drawPairs, judge, type LossName, loadModel, sums, trainWith } from './preferences.js';
 
 const SEEDS = [1, 2, 3];
 
@@ -20,7 +21,5 @@ for (const name of named.length > 0 ? named : (['sigmoid', 'tdpo', 'wpo', 'tr_dp
     arms.push(`${trained.difference.toFixed(2)} (${control.difference.toFixed(2)})`);
     gains.push(trained.difference - control.difference);
   }
-  const { mean, low, high } = intervalOf(gains);
-  const interval = `[${low.toFixed(2)}, ${high.toFixed(2)}]`;
-  console.log(`${name.padEnd(9)} margin by seed (by chance): ${arms.join(', ')}; apart ${mean.toFixed(2)} ${interval}`);
+  console.log(`${name.padEnd(9)} margin by seed (by chance): ${arms.join(', ')}; apart ${interval(gains)}`);
 }

@@ -7,7 +7,8 @@ import { createRandom } from '@posttrain/interfaces/random';
 import { type CausalLM, LocalGenerator, LocalScorer, SequenceClassifier } from '@posttrain/lm';
 import { preferenceLosses, trainPreferences } from '@posttrain/rl';
 import { sft, trainRewardModel } from '@posttrain/training';
-import { byChance, intervalOf, loadModel, type Sum } from './preferences.js';
+import { interval } from '../background-rl/tables.js';
+import { byChance, loadModel, type Sum } from './preferences.js';
 
 /** How much there is of everything; the test has less of it. */
 export interface PipelineSizes {
@@ -155,7 +156,7 @@ if (process.argv[1] === import.meta.filename) {
     console.log(`seed ${seed}: ${said.join(', ')}`);
   }
   for (const arm of ['base', 'sft', 'sft+dpo', 'rm+dpo', 'sft+coin+dpo'] as const) {
-    const { mean, low, high } = intervalOf(results.map((result) => result['sft+rm+dpo'] - result[arm]));
-    console.log(`sft+rm+dpo less ${arm}: ${mean.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`);
+    const apart = results.map((result) => result['sft+rm+dpo'] - result[arm]);
+    console.log(`sft+rm+dpo less ${arm}: ${interval(apart, 3)}`);
   }
 }

@@ -140,17 +140,6 @@ export async function trainWith(
   };
 }
 
-/** Student's t of 95 %, two degrees of freedom. */
-const QUANTILE = 4.303;
-
-/** The mean of what three seeds came to, with its 95 % interval. */
-export function intervalOf(gains: readonly number[]): Record<'mean' | 'low' | 'high', number> {
-  const mean = gains.reduce((a, b) => a + b) / gains.length;
-  const deviation = Math.sqrt(gains.reduce((sum, gain) => sum + (gain - mean) ** 2, 0) / (gains.length - 1));
-  const half = (QUANTILE * deviation) / Math.sqrt(gains.length);
-  return { mean, low: mean - half, high: mean + half };
-}
-
 async function collected<T>(rows: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const row of rows) all.push(row);

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { intervalOf } from './small.js';
+import { intervalOf } from '../background-rl/tables.js';
 
 /** Arms by name, with what was measured of each. */
 export type Arms = Readonly<Record<string, Readonly<Record<string, number>>>>;

@@ -77,14 +77,3 @@ export function chains(count: number, share: number, seed: number): Chain[] {
     return { prompt: `${RING[start]}:`, steps: letters, answer: RING[(start + STEPS) % 8]!, error };
   });
 }
-
-/** Student's t of 95 %, by how many seeds there are. */
-const QUANTILES: Readonly<Record<number, number>> = { 3: 4.303, 5: 2.776 };
-
-/** The mean of what three or five seeds came to, with its 95 % interval. */
-export function intervalOf(values: readonly number[]): Record<'mean' | 'low' | 'high', number> {
-  const mean = values.reduce((a, b) => a + b) / values.length;
-  const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
-  const half = (QUANTILES[values.length]! * deviation) / Math.sqrt(values.length);
-  return { mean, low: mean - half, high: mean + half };
-}

@@ -1,9 +1,4 @@
-import {
-  fitOverOptimization,
-  type MeanEstimate,
-  meanWithStandardError,
-  type OverOptimizationLaw,
-} from '@posttrain/eval';
+import { fitOverOptimization, type MeanEstimate, meanDifference, type OverOptimizationLaw } from '@posttrain/eval';
 import type { Completion, Generator, Verifier } from '@posttrain/interfaces';
 import { createRandom, type Random } from '@posttrain/interfaces/random';
 import {
@@ -198,8 +193,8 @@ export async function hackingStudy({ seeds, problems, ns }: HackingSettings): Pr
       const all = bySeed.flat();
       rows.push({
         ...{ proxyName, choice, n: Number(n) },
-        proxy: meanWithStandardError(all.map(({ proxy }) => proxy)),
-        gold: meanWithStandardError(all.map(({ gold }) => gold)),
+        proxy: meanDifference(all.map(({ proxy }) => proxy)),
+        gold: meanDifference(all.map(({ gold }) => gold)),
         goldBySeed: bySeed.map((list) => list.reduce((sum, { gold }) => sum + gold, 0) / list.length),
       });
     }

@@ -4,6 +4,7 @@ import {
   type ComputeOptimalResult,
   computeOptimal,
   type MeanEstimate,
+  meanDifference,
   meanWithStandardError,
   type ScalingRow,
   scalingCurve,
@@ -179,7 +180,7 @@ export async function runStudy(settings: StudySettings): Promise<Study> {
       const all = bySeed.flat();
       const costOf = (cost: Exclude<keyof SearchCosts, 'joules'>) => mean(all.map((it) => it[cost]));
       const over = (baseline: string) =>
-        meanWithStandardError(
+        meanDifference(
           bySeed.map((found, s) => {
             const tokens = mean(found.map(({ completionTokens }) => completionTokens));
             return mean(found.map(({ correct }) => correct)) - baselineAt(curves[s]!, baseline, tokens);

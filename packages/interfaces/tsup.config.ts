@@ -7,6 +7,7 @@ export default {
     answers: 'src/answers/index.ts',
     concurrency: 'src/concurrency/index.ts',
     estimators: 'src/estimators/index.ts',
+    jinja: 'src/jinja/index.ts',
     ledger: 'src/ledger/index.ts',
     node: 'src/node/index.ts',
     vectors: 'src/vectors/index.ts',

@@ -1,4 +1,4 @@
-import { estimatePassAtK, type MeanEstimate, meanWithStandardError } from '@posttrain/eval';
+import { estimatePassAtK, type MeanEstimate, meanDifference, meanWithStandardError } from '@posttrain/eval';
 import { allocateCompletions } from '@posttrain/tts';
 import { mulberry32, type Problem } from '../../pretrain-tiny/problem.js';
 import { heldOutSums, randomSum } from './problems.js';
@@ -100,7 +100,7 @@ export async function runAllocationStudy(settings: AllocationSettings): Promise<
     return {
       ...{ budget: Number(budget), arm: arm.join(' ') },
       solved: meanWithStandardError(of(key)),
-      overEven: meanWithStandardError(of(key).map((value, s) => value - even[s]!)),
+      overEven: meanDifference(of(key).map((value, s) => value - even[s]!)),
     };
   });
 }

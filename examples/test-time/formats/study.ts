@@ -7,6 +7,7 @@ import {
   evaluate,
   type MeanEstimate,
   majorityAtK,
+  meanDifference,
   meanWithStandardError,
   type ScalingRow,
   scalingCurve,
@@ -224,7 +225,7 @@ export async function runFormatStudy(settings: FormatStudySettings) {
   const hard = problems.map(borrows);
   const rows = [...found].map(([strategy, bySeed]): FormatRow => {
     const over = (of: (seed: number, tokens: number) => number) =>
-      meanWithStandardError(
+      meanDifference(
         bySeed.map(
           (list, s) => mean(list.map(({ correct }) => correct)) - of(s, mean(list.map(({ tokens }) => tokens))),
         ),

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type MeanEstimate, meanWithStandardError } from '@posttrain/eval';
+import { type MeanEstimate, meanDifference, meanWithStandardError } from '@posttrain/eval';
 import type { Verifier } from '@posttrain/interfaces';
 import { extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { ruleVerifier } from '@posttrain/interfaces/verifiers';
@@ -251,7 +251,7 @@ export async function runTraceStudy(settings: TraceStudySettings) {
         name,
         {
           accuracy: meanWithStandardError(seeds.map((it) => of(it)[name]!)),
-          over: meanWithStandardError(seeds.map((it) => of(it)[name]! - of(it)[against]!)),
+          over: meanDifference(seeds.map((it) => of(it)[name]! - of(it)[against]!)),
         },
       ]),
     );

@@ -4,6 +4,7 @@ import {
   inferenceFlops,
   type MeanEstimate,
   majorityAtK,
+  meanDifference,
   meanWithStandardError,
   pretrainingFlops,
   type ScalingStrategy,
@@ -184,13 +185,13 @@ export async function runSizesStudy(settings: SizesSettings) {
       );
       return ratios.map((ratio, r) => {
         const at = points.map((list) => list[r]!);
-        const estimate = (of: (it: (typeof at)[number]) => number | null) =>
-          at.every((it) => of(it) !== null) ? meanWithStandardError(at.map((it) => of(it)!)) : null;
+        const estimate = (of: (it: (typeof at)[number]) => number | null, mean = meanWithStandardError) =>
+          at.every((it) => of(it) !== null) ? mean(at.map((it) => of(it)!)) : null;
         return {
           ...{ set, search, against, ratio, multiplier: at[0]!.multiplier },
           larger: meanWithStandardError(at.map(({ larger }) => larger)),
           smaller: estimate(({ smaller }) => smaller),
-          difference: estimate(({ difference }) => difference),
+          difference: estimate(({ difference }) => difference, meanDifference),
         };
       });
     }),

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type MeanEstimate, meanWithStandardError } from '@posttrain/eval';
+import { type MeanEstimate, meanDifference, meanWithStandardError } from '@posttrain/eval';
 import { mulberry32 } from '../../pretrain-tiny/problem.js';
 import {
   ask,
@@ -139,7 +139,7 @@ export async function runSuperContextStudy(settings: SuperContextSettings) {
   const rows = SETS.flatMap((set) =>
     ARMS.map((arm): SuperContextRow => {
       const over = (other: ArmName) =>
-        meanWithStandardError(seeds.map(({ found }) => found[set][arm].right - found[set][other].right));
+        meanDifference(seeds.map(({ found }) => found[set][arm].right - found[set][other].right));
       return {
         ...{ set, arm },
         right: meanWithStandardError(seeds.map(({ found }) => found[set][arm].right)),

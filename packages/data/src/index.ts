@@ -9,6 +9,20 @@ export {
   RowError,
   TaskExhaustedError,
 } from './errors.js';
+export { type BadWordsOptions, badWords } from './filters/bad-words.js';
+export { type C4ParagraphsOptions, c4Paragraphs } from './filters/c4-paragraphs.js';
+export { type C4QualityOptions, c4Quality } from './filters/c4-quality.js';
+export { type FinewebQualityOptions, finewebQuality } from './filters/fineweb-quality.js';
+export { type GopherQualityOptions, gopherQuality } from './filters/gopher-quality.js';
+export { type GopherRepetitionOptions, gopherRepetition } from './filters/gopher-repetition.js';
+export {
+  type DetectedLanguage,
+  type LanguageFilterOptions,
+  languageFilter,
+  type WithLanguage,
+} from './filters/language-filter.js';
+export { type PiiKind, type ScrubPiiOptions, scrubPii } from './filters/scrub-pii.js';
+export { type UrlFilterOptions, urlFilter } from './filters/url-filter.js';
 export { formatReport } from './format-report.js';
 export { fromAlpaca, fromAlpacaToChat } from './formats/alpaca.js';
 export { type DetectedFormat, detectFormat } from './formats/detect-format.js';
@@ -49,6 +63,14 @@ export { type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';
 export type { Row, RowSource } from './rows.js';
 export { influence, meanDirection, type TargetDirection } from './selection/influence.js';
 export { kMeansPlusPlus } from './selection/k-means-plus-plus.js';
+export {
+  type ConfidentJoint,
+  calibratedJoint,
+  confidentJoint,
+  confidentThresholds,
+  type FindLabelErrorsOptions,
+  findLabelErrors,
+} from './selection/label-errors.js';
 export { SortedRecords, type SortedRecordsOptions } from './spill/sorted-records.js';
 export { canonicalJson, hashFraction } from './stable-hash.js';
 export { type RunShardsOptions, runShards, type ShardTask } from './stages/run-shards.js';
@@ -73,11 +95,20 @@ export {
   type Revision,
 } from './steps/constitutional-revision.js';
 export {
+  type Contamination,
+  contaminationOf,
+  type DecontaminateOptions,
+  decontaminate,
+  type EvaluationText,
+  evaluationNgrams,
+} from './steps/decontaminate.js';
+export {
   type DensityRatioOptions,
   type DensityRatioPlan,
   densityRatio,
   type WithDensityRatio,
 } from './steps/density-ratio.js';
+export { type ExactDeduplicateOptions, exactDeduplicate } from './steps/exact-deduplicate.js';
 export {
   type ExactSubstringDeduplicateOptions,
   exactSubstringDeduplicate,
@@ -124,9 +155,11 @@ export {
   rejectionSampling,
   type SampleProvenance,
 } from './steps/rejection-sampling.js';
+export type { RepeatedParts } from './steps/repeated-parts.js';
 export type { ProblemRow, SolutionRow } from './steps/rollouts.js';
 export { type RrmAugmentOptions, type RrmPair, type RrmSource, rrmAugment } from './steps/rrm-augment.js';
 export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
+export { type SentenceDeduplicateOptions, sentenceDeduplicate } from './steps/sentence-deduplicate.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
 export { take } from './steps/take.js';
@@ -165,3 +198,4 @@ export {
   taskVerifier,
 } from './tasks/procedural-task.js';
 export { type ReverseTextOptions, type ReverseTextProblem, reverseText } from './tasks/reverse-text.js';
+export { englishSentences, englishWords } from './text/english-words.js';

@@ -2,6 +2,7 @@ import { assertArgument, type Given, options, text } from '@posttrain/interfaces
 import { EvaluationError } from './errors.js';
 import type { EvalResult } from './log/format.js';
 import { metricOf } from './metrics/compute-metrics.js';
+import { comparisonStatement } from './statistics/comparison-statement.js';
 import { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
 import { bootstrapShape, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
 
@@ -26,6 +27,8 @@ export interface Comparison extends PairedDifference {
   readonly second: string;
   /** Only where every value is 0 or 1 and problems are not clustered. */
   readonly mcnemar?: McNemarResult;
+  /** What the comparison can and cannot tell, in words. */
+  readonly statement: string;
 }
 
 /**
@@ -78,11 +81,11 @@ export function compare(first: EvalResult, second: EvalResult, given: CompareOpt
   ].join(' ');
   const clustered = new Set(clusters).size < clusters.length;
   const binary = [...valuesA, ...valuesB].every((value) => value === 0 || value === 1);
+  const names = { metric, first: first.config.model, second: second.config.model };
   return {
-    metric,
-    first: first.config.model,
-    second: second.config.model,
+    ...names,
     ...difference,
+    statement: comparisonStatement({ ...names, ...difference, level: given.level ?? 0.95 }),
     ...(warning !== '' && { warning }),
     ...(binary && !clustered && { mcnemar: mcnemar(valuesA, valuesB) }),
   };

@@ -16,6 +16,15 @@ export {
   type VerifierResult,
   VerifierTimeoutError,
 } from '@posttrain/interfaces/verifiers';
+export { type ToolCallF1Options, type ToolCallScore, toolCallF1 } from './agents/tool-call-f1.js';
+export {
+  ARGUMENT_MODES,
+  type ArgumentMode,
+  type ArgumentRule,
+  type ToolCall,
+  toolCallsOf,
+} from './agents/tool-calls.js';
+export { type TrajectoryMatchOptions, trajectoryMatch } from './agents/trajectory-match.js';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
 export {
   type ArmAccuracy,
@@ -55,8 +64,59 @@ export {
   strip,
 } from './filters/filter.js';
 export { formatMeasured, formatNumber, formatSeconds, type Measured, type NumberFormat } from './format.js';
+export { readInspectLog } from './formats/read-inspect-log.js';
+export { readLmEvalFiles } from './formats/read-lm-eval-files.js';
+export { readRuns } from './formats/read-runs.js';
+export { writeInspectLog } from './formats/write-inspect-log.js';
+export { writeLmEvalFiles } from './formats/write-lm-eval-files.js';
+export {
+  type BabiInTextOptions,
+  type BabiRow,
+  type BabiStory,
+  type BabiTaskName,
+  babiInText,
+  babiTasks,
+} from './generated/babi.js';
+export type { CountTokens } from './generated/fit.js';
+export {
+  bfsLayer,
+  type GraphRow,
+  type GraphWalksOptions,
+  graphWalks,
+  nodeF1,
+  parentsOf,
+} from './generated/graph-walks.js';
+export { type NeedleInHaystackOptions, type NeedleRow, needleInHaystack } from './generated/needle-in-haystack.js';
+export type { RulerQuestion } from './generated/ruler/questions.js';
+export { type RulerOptions, type RulerRow, type RulerTaskName, ruler, rulerTasks } from './generated/ruler/ruler.js';
+export { type StringMatchOptions, stringMatch } from './generated/string-match.js';
 export { type AiFeedbackOptions, aiFeedback } from './judges/ai-feedback.js';
+export {
+  type CascadeStage,
+  cascade,
+  confident,
+  type PairStage,
+  pairCascade,
+  type VerifierStage,
+} from './judges/cascade.js';
+export {
+  type JudgeReliability,
+  type JudgeReliabilityOptions,
+  judgeReliability,
+  type PairGold,
+} from './judges/judge-reliability.js';
 export { type PairJudgeOptions, pairJudge, pairPrompt } from './judges/pair-judge.js';
+export { pairJury } from './judges/pair-jury.js';
+export { type JudgedSide, type SelfPreference, selfPreference } from './judges/self-preference.js';
+export {
+  type Agent,
+  type AgentProblem,
+  type AgentRequest,
+  type AgentRun,
+  type AgentTask,
+  agent,
+  agentKind,
+} from './kinds/agent.js';
 export { type ArenaProblem, type ArenaTask, arena, arenaKind, type LoggedBattle } from './kinds/arena.js';
 export type { LoggedSide } from './kinds/judged-pairs.js';
 export {
@@ -66,6 +126,27 @@ export {
   pairwiseKind,
 } from './kinds/pairwise.js';
 export { type RollingProblem, type RollingTask, rollingKind, rollingPerplexity } from './kinds/rolling.js';
+export {
+  type LmEvalAggregate,
+  LmEvalFunction,
+  type LmEvalGroupConfig,
+  type LmEvalTaskConfig,
+  readLmEvalConfig,
+} from './lm-eval/config.js';
+export {
+  type LmEvalGroup,
+  type LmEvalGroupMetric,
+  lmEvalGroupMetrics,
+  type ResolvedLmEvalTasks,
+  resolveLmEvalTasks,
+} from './lm-eval/group.js';
+export {
+  type LmEvalProblem,
+  type LmEvalTask,
+  type LmEvalTaskOptions,
+  lmEvalKind,
+  lmEvalTask,
+} from './lm-eval/lm-eval-task.js';
 export type {
   ChoiceProblem,
   EvalConfig,
@@ -82,8 +163,11 @@ export type {
 } from './log/format.js';
 export { LOG_FORMAT, LOG_VERSION } from './log/format.js';
 export { readLog } from './log/read-log.js';
+export { type AgentMetric, agentCost, stateSuccess, toolCalls, trajectory } from './metrics/agent.js';
 export { type ArenaMetric, battlesOf, bradleyTerryRating, eloRating } from './metrics/arena.js';
+export { battlesOfPairs } from './metrics/battles-of-pairs.js';
 export { type BestAtKOptions, bestAtK } from './metrics/best-at-k.js';
+export { d4rlScore, jointGoal, matthewsCorrelation } from './metrics/classification.js';
 export { choiceMetrics, metricOf, sampleMetrics } from './metrics/compute-metrics.js';
 export {
   abilityDelta,
@@ -91,6 +175,7 @@ export {
   type ContinualMetricsOptions,
   continualMetrics,
 } from './metrics/continual.js';
+export { gPassAtK, meanGPassAtK } from './metrics/g-pass-at-k.js';
 export { majorityAtK } from './metrics/majority-at-k.js';
 export { meanScore } from './metrics/mean.js';
 export { accuracy, accuracyPerByte, accuracyPerCharacter } from './metrics/multiple-choice.js';
@@ -103,7 +188,18 @@ export {
   winRate,
 } from './metrics/pairwise.js';
 export { estimatePassAtK, passAtK } from './metrics/pass-at-k.js';
+export { passHatK } from './metrics/pass-hat-k.js';
+export { ndcg, type Relevance, recallAtK, reciprocalRank } from './metrics/retrieval.js';
 export { bitsPerByte, bytePerplexity, type RollingMetric, wordPerplexity } from './metrics/rolling.js';
+export { type BertScore, type BertScoreOptions, bertScore } from './metrics/text/bert-score.js';
+export { type Bleu, type BleuOptions, bleu } from './metrics/text/bleu.js';
+export { type Chrf, type ChrfOptions, chrf } from './metrics/text/chrf.js';
+export { type Cider, type CiderOptions, cider } from './metrics/text/cider.js';
+export { type MeteorOptions, meteor } from './metrics/text/meteor.js';
+export { porterStem } from './metrics/text/porter-stemmer.js';
+export { type Rouge, type RougeOptions, rouge } from './metrics/text/rouge.js';
+export { type Ter, type TerOptions, ter } from './metrics/text/ter.js';
+export { type TextGraderOptions, textGrader } from './metrics/text/text-grader.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
 export {
   type LiraAttackOptions,
@@ -134,6 +230,7 @@ export type {
   TableBlock,
   TextBlock,
 } from './report/section.js';
+export { type ViewerOptions, writeViewer } from './report/viewer/write-viewer.js';
 export { renderReport, writeReport } from './report/write-report.js';
 export { type SamplesCurvePoint, samplesCurve } from './samples-curve.js';
 export { type ScalingCurveOptions, type ScalingRow, type ScalingStrategy, scalingCurve } from './scaling-curve.js';
@@ -162,23 +259,58 @@ export {
   overOptimizationCurve,
   type ProxiedSamples,
 } from './scaling-laws/over-optimization-curve.js';
+export { type Agreement, type CohenKappaOptions, cohenKappa } from './statistics/agreement/cohen-kappa.js';
+export { fleissKappa } from './statistics/agreement/fleiss-kappa.js';
+export {
+  type KrippendorffAlpha,
+  type KrippendorffOptions,
+  krippendorffAlpha,
+} from './statistics/agreement/krippendorff-alpha.js';
 export { type AurocEstimate, auroc, truePositiveRate } from './statistics/auroc.js';
 export type { Battle, Rating } from './statistics/battle.js';
 export { type BradleyTerryOptions, bradleyTerry } from './statistics/bradley-terry.js';
+export { type ConfidenceSequenceOptions, confidenceSequence } from './statistics/confidence-sequence.js';
 export { type EloOptions, elo } from './statistics/elo.js';
+export {
+  atLook,
+  type GroupSequentialOptions,
+  groupSequential,
+  type Look,
+  type LookVerdict,
+} from './statistics/group-sequential.js';
+export {
+  type LengthComparison,
+  type LengthControlledOptions,
+  type LengthControlledWinRate,
+  lengthControlledWinRate,
+} from './statistics/length-controlled-win-rate.js';
 export { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
+export { benjaminiHochberg, holm } from './statistics/multiple-comparisons.js';
 export { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
+export {
+  type DetectableDifferenceOptions,
+  detectableDifference,
+  type PowerOptions,
+  type PowerPlan,
+  type ProblemsNeededOptions,
+  pilot,
+  powerOf,
+  problemsNeeded,
+} from './statistics/power.js';
+export { clopperPearsonInterval, wilsonInterval } from './statistics/proportion-intervals.js';
 export {
   type QuantileCalibration,
   type QuantileCalibrationOptions,
   quantileCalibration,
   shareBelow,
 } from './statistics/quantile-calibration.js';
+export { acrossSeeds, type SeededEstimate } from './statistics/seeds.js';
+export { type SignFlipOptions, type SignFlipResult, signFlipTest } from './statistics/sign-flip.js';
 export {
   type MeanEstimate,
+  meanDifference,
   meanWithStandardError,
   ratioWithStandardError,
-  wilsonInterval,
 } from './statistics/standard-error.js';
 export { metricsTable, type TableCell, type TableColumn, type TableRow } from './table.js';
 export type {
@@ -212,6 +344,18 @@ export {
 } from './task-kind.js';
 export { type CreateProgressOptions, createProgress, type Progress, type ProgressStream } from './terminal/progress.js';
 export { type RenderTableOptions, renderTable } from './terminal/table.js';
+export {
+  type BrierScore,
+  brierOfClasses,
+  brierScore,
+  type Calibration,
+  type CalibrationBin,
+  type CalibrationOptions,
+  calibration,
+  logScore,
+} from './uncertainty/calibration.js';
+export { crps, crpsOfNormal, quantileLoss, rankedProbabilityScore } from './uncertainty/forecast-scores.js';
+export { type SelectiveRisk, selectiveRisk } from './uncertainty/selective-risk.js';
 export {
   type SampledAnswer,
   type SemanticEntropy,

@@ -479,6 +479,13 @@ describe('compare', () => {
     const inOrder = compare(weak, await evaluate(task, noisyAdder(0.1)), { metric: 'mean' });
     expect(found).toEqual(inOrder);
     const same = compare(weak, weak, { metric: 'mean' });
+    // What it can tell, what it cannot, and that no difference found is none.
+    expect(found.statement).toMatch(/is higher, beyond the chance in which problems were picked\. .*\(holm\)/);
+    expect(same.statement).toMatch(/is 0 on 60 problems, which cannot say how well that is known/);
+    const near = compare(strong, await evaluate(task, noisyAdder(0.13)), { metric: 'mean' });
+    expect(near.statement).toMatch(
+      /No difference was found, which does not say that there is none: .* would have been found 4 times in 5/,
+    );
     expect(same).toMatchObject({ difference: 0, interval: null, pValue: 1, warning: expect.stringMatching(/all 60/) });
   });
 

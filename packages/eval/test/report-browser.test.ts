@@ -2,11 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { createRandom } from '@posttrain/interfaces/random';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Report, writeReport } from '../src/index.js';
+import { type EvalResult, evaluate, type Report, writeReport, writeViewer } from '../src/index.js';
 import { findChromium } from './browser.js';
 import { exampleReport, HOSTILE } from './example-report.js';
+import { noisyAdder, sumRows, sumTask } from './models.js';
 
 const executablePath = findChromium();
 const reason = 'no Chromium found: install one, or name it in CHROMIUM_PATH';
@@ -142,5 +144,116 @@ describe.skipIf(!executablePath)(`the report in a real browser${executablePath ?
     })()`);
     expect(lowest, JSON.stringify(lowest)).toMatchObject({ contrast: expect.any(Number) });
     expect((lowest as { contrast: number }).contrast, JSON.stringify(lowest)).toBeGreaterThan(4.5);
+  });
+
+  describe('the page to look through', () => {
+    let viewer: string;
+    let runs: EvalResult[];
+    beforeAll(async () => {
+      const [good, bad] = [
+        await evaluate(sumTask(sumRows(300), 2), noisyAdder(0.1)),
+        await evaluate(sumTask(sumRows(300), 2), noisyAdder(0.6)),
+      ];
+      const random = createRandom(1);
+      const hostile = {
+        ...good,
+        problems: good.problems.map((problem, i) => ({
+          ...problem,
+          ...(i === 7 && { prompt: HOSTILE }),
+          completions: problem.completions.map((one) => ({
+            ...one,
+            ...(i === 7 && { text: HOSTILE }),
+            ...(random.float() < 0.1 && { finishReason: 'length' as const }),
+          })),
+        })),
+      };
+      runs = [hostile, bad];
+      const file = join(folder, 'viewer.html');
+      await writeViewer(file, runs, { title: 'Sums <b>' });
+      viewer = pathToFileURL(file).href;
+    });
+    const visit = async (options: Parameters<Browser['newPage']>[0]) => {
+      const page = await browser.newPage(options);
+      const complaints: string[] = [];
+      page.on('console', (message) => complaints.push(message.text()));
+      page.on('pageerror', (error) => complaints.push(error.message));
+      page.on('request', (request) => {
+        if (!request.url().startsWith('data:') && request.url() !== viewer) complaints.push(request.url());
+      });
+      await page.goto(viewer);
+      await page.waitForSelector('html[data-ready]');
+      return { page, complaints };
+    };
+    const countOf = async (page: Page) => Number((await page.locator('#count').textContent())!.split(' of ')[0]);
+
+    it('lists all problems with few elements, filters them, and shows what each run said', async () => {
+      const { page, complaints } = await visit({ viewport: { width: 1200, height: 900 } });
+      expect(await page.title()).toBe('Sums <b>');
+      expect(await countOf(page)).toBe(300);
+      expect(await page.locator('.row').count()).toBeLessThan(40);
+      const values = runs.map(({ metrics }) => metrics[0]!.values as number[]);
+      await page.locator('#show').selectOption('differs');
+      expect(await countOf(page)).toBe(values[0]!.filter((value, i) => value !== values[1]![i]).length);
+      await page.locator('#show').selectOption('cut');
+      const cut = runs[0]!.problems.filter((problem) =>
+        (problem as unknown as { completions: { finishReason: string }[] }).completions.some(
+          ({ finishReason }) => finishReason === 'length',
+        ),
+      );
+      expect(await countOf(page)).toBe(cut.length);
+      await page.locator('#show').selectOption('all');
+      await page.locator('#find').fill('299 + ');
+      expect(await countOf(page)).toBe(1);
+      await page.locator('.row').first().click();
+      const text = (await page.locator('#details').textContent())!;
+      expect(text).toContain('Problem 299');
+      expect(text).toContain('Let me see. ####');
+      expect(text).toContain('adder-0.6, sample 2 of 2');
+      await page.locator('#find').fill('');
+      await page.locator('#sort').selectOption('worst');
+      const badges = await page.locator('.row').first().locator('.badge').allTextContents();
+      expect(badges).toEqual(['0', '0']);
+      expect(complaints).toEqual([]);
+    });
+
+    it('is used by the keyboard alone, and says to a screen reader where it is', async () => {
+      const { page, complaints } = await visit({ viewport: { width: 1200, height: 900 } });
+      await page.keyboard.press('ArrowDown');
+      await page.keyboard.press('j');
+      const chosen = page.locator('[role=option][aria-selected=true]');
+      expect(await chosen.getAttribute('aria-posinset')).toBe('2');
+      expect(await chosen.getAttribute('aria-setsize')).toBe('300');
+      expect(await page.locator('#list').getAttribute('aria-activedescendant')).toBe(await chosen.getAttribute('id'));
+      await page.keyboard.press('End');
+      expect(await page.locator('#details h3').textContent()).toBe('Problem 299');
+      await page.keyboard.press('Enter');
+      expect(await page.evaluate('document.activeElement.id')).toBe('details');
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('/');
+      await page.keyboard.type('12 + 24');
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Home');
+      expect(await page.locator('#details h3').textContent()).toBe('Problem 12');
+      expect(complaints).toEqual([]);
+    });
+
+    it('runs nothing that a model wrote, and fits a phone', async () => {
+      const { page, complaints } = await visit({
+        viewport: { width: 360, height: 740 },
+        isMobile: true,
+        hasTouch: true,
+      });
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
+      await page.locator('.row').nth(7).tap();
+      expect(await page.locator('#details h3').textContent()).toBe('Problem 7');
+      expect(await page.locator('#details pre').first().textContent()).toContain('<script');
+      expect(await page.evaluate('globalThis.pwned')).toBeUndefined();
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
+      await page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), { textContent: 'globalThis.pwned = 1' }))",
+      );
+      expect(await page.evaluate('globalThis.pwned')).toBeUndefined();
+      expect(complaints.filter((text) => !text.includes('Content Security Policy'))).toEqual([]);
+    });
   });
 });

@@ -13,6 +13,7 @@ import {
   fitOverOptimization,
   fitScalingLaw,
   mcnemar,
+  meanDifference,
   meanWithStandardError,
   type OverOptimizationPoint,
   overOptimizationCurve,
@@ -82,6 +83,16 @@ describe('mean with standard error', () => {
     ] as const) {
       expect(() => wilsonInterval(successes, count)).toThrow(/no -?\d successes in \d trials/);
     }
+  });
+
+  it('differences are no proportions, whatever their values are', () => {
+    expect(meanDifference([0, 0, 0])).toEqual({ value: 0, standardError: 0, interval: null, count: 3 });
+    expect(meanWithStandardError([0, 0, 0]).interval).toEqual(wilsonInterval(0, 3));
+    // 1/3 ± 1.96 · 1/3, which goes below 0 as a difference may: the same as of the same differences moved by 1/2.
+    const [low, high] = meanDifference([0, 1, 0]).interval!;
+    const moved = meanWithStandardError([0.5, 1.5, 0.5]).interval!;
+    expect([low + 0.5, high + 0.5]).toEqual([expect.closeTo(moved[0], 12), expect.closeTo(moved[1], 12)]);
+    expect(() => meanDifference([1, Number.NaN])).toThrow(/meanDifference: value 1 is NaN/);
   });
 
   it("Wilson's interval, closed form of 8 in 10, and bounds at the ends", () => {

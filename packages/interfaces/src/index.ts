@@ -10,7 +10,7 @@ export {
   type CandidateScorer,
   candidateScorer,
 } from './distribution.js';
-export type { Embedder } from './embed.js';
+export type { Embedder, TokenEmbedder, TokenVectors } from './embed.js';
 export {
   type Entailer,
   type Entailment,

@@ -159,6 +159,24 @@ it('makes a folder with those it lies in, again without an error, and none where
   await expect(makeFolder(join(path, 'file/inside'))).rejects.toThrow(/ENOTDIR|EEXIST/);
 });
 
+it('what is refused leaves no folder that was made for it, but those that others have written into', async () => {
+  const fails = (path: string, before = async () => {}) =>
+    writeAtomically((files) =>
+      files.stage(path, async (put) => {
+        await put(bytes('a'));
+        await before();
+        throw new Error('refused');
+      }),
+    );
+  await expect(fails(join(folder, 'new/inner/file'))).rejects.toThrow('refused');
+  expect(await readdir(folder)).toEqual([]);
+  const beside = () => writeFile(join(folder, 'new/theirs'), '');
+  await expect(fails(join(folder, 'new/inner/file'), beside)).rejects.toThrow('refused');
+  expect(await readdir(join(folder, 'new'))).toEqual(['theirs']);
+  await expect(fails(join(folder, 'new/file'))).rejects.toThrow('refused');
+  expect(await readdir(folder)).toEqual(['new']);
+});
+
 describe('a single file', () => {
   it('that is written again keeps its permissions', async () => {
     const path = join(folder, 'secret.json');

@@ -55,6 +55,7 @@ export {
   NO_ADAPTER,
   type RowInputs,
   type RowInputsSpec,
+  type WeightedNetwork,
   withParameters,
 } from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';

@@ -400,6 +400,35 @@ describe('the formulas by hand', () => {
     // Parseval: (48 · 2 / 48)² Σ cos², of 48 places a half.
     const { weight } = fourierFt.merge!(zero, spectrum, config);
     expect(await weight.square().sum().item()).toBeCloseTo(96, 4);
+    // Few coefficients and many are computed in two ways; sizes of either parity.
+    for (const [outputs, inputs] of [
+      [6, 8],
+      [5, 7],
+      [8, 5],
+    ] as const) {
+      const size = outputs * inputs;
+      for (const count of [2, size]) {
+        const coefficients = [...Key.fromSeed(count).normalHost(count)];
+        const own = fourierFt.options.read({ nFrequency: count, scaling: size });
+        const merged = fourierFt.merge!(
+          layerOf(zeros([outputs, inputs])),
+          { fourierft_spectrum: tensor(coefficients) },
+          own,
+        );
+        const places = [...torchPermutation(size, 777, count)];
+        const expected = Array.from({ length: size }, (_, at) =>
+          places.reduce((sum, k, i) => {
+            const rows = (Math.floor(at / inputs) * Math.floor(k / inputs)) / outputs;
+            return sum + coefficients[i]! * Math.cos(2 * Math.PI * (rows + ((at % inputs) * (k % inputs)) / inputs));
+          }, 0),
+        );
+        const values = await merged.weight.toArray();
+        expect(
+          Math.max(...values.map((x, i) => Math.abs(x - expected[i]!))),
+          `${outputs} ${inputs} ${count}`,
+        ).toBeLessThan(1e-5);
+      }
+    }
   });
 
   it('WaveFT: all coefficients of Haar’s are a rotation of the weight, and Daubechies’ wavelets see no polynomial', async () => {

@@ -4,13 +4,21 @@ import { type CausalLM, ModelRunner } from '@posttrain/lm';
 import { describe, expect, it } from 'vitest';
 import {
   boft,
+  c3a,
   createAdapter,
+  fourierFt,
+  hra,
   type LoraConfig,
+  loha,
   lora,
   mergeAdapter,
   oft,
   type PeftAdapter,
   prefixTuning,
+  randLora,
+  shira,
+  vbLora,
+  waveFt,
   withAdapterParameters,
 } from '../src/index.js';
 import { TINY_MODEL_TYPES, tinyModel } from '../src/testing/tiny-model.js';
@@ -95,44 +103,83 @@ async function stepsOf(
 const STEPS = [[3, 1, 4, 1, 5], [9], [2], [6]];
 const furthest = (a: readonly number[], b: readonly number[]) => Math.max(...a.map((x, i) => Math.abs(x - b[i]!)));
 
+/** An adapter over q_proj and down_proj that counts how often it is derived. */
+async function counted(model: CausalLM, method: object, config: object, seed = 1) {
+  const given = { targetModules: ['q_proj', 'down_proj'], ...config };
+  const made: PeftAdapter = await createAdapter(model, method as never, given as never, { seed });
+  const times = { value: 0 };
+  const derived: PeftAdapter['derived'] = (...parts) => {
+    times.value++;
+    return made.derived!(...parts);
+  };
+  const plain = { ...made, derived: undefined } as never as PeftAdapter;
+  return { adapter: { ...made, derived }, plain, times };
+}
+
 it.each([
-  ['OFT', oft, { oftBlockSize: 4 }],
-  ['BOFT', boft, { boftBlockSize: 4, boftNButterflyFactor: 2 }],
-] as const)('what %s makes of its numbers alone is made once an adapter, and changes nothing', (_, method, config) =>
+  ['OFT', oft, { oftBlockSize: 4, initWeights: false }],
+  ['BOFT', boft, { boftBlockSize: 4, boftNButterflyFactor: 2, initWeights: false }],
+  ['HRA', hra, { r: 4, initWeights: false }],
+  ['HRA with Gram and Schmidt', hra, { r: 3, applyGS: true, initWeights: false }],
+  ['C3A', c3a, { blockSize: 8, initWeights: false }],
+  ['FourierFT', fourierFt, { nFrequency: 100, initWeights: false }],
+  ['WaveFT', waveFt, { nFrequency: 100, initWeights: false }],
+  ['SHiRA', shira, { r: 2, initWeights: false }],
+  ['LoHa', loha, { r: 2, initWeights: false }],
+  ['RandLoRA', randLora, { r: 4, initWeights: false }],
+  ['VB-LoRA', vbLora, { vectorLength: 8, numVectors: 6 }],
+  ['DoRA', lora, { r: 2, useDora: true, initLoraWeights: false }],
+] as const)(
+  'what %s makes of its numbers and of the model alone is made once an adapter, and changes nothing',
+  (_, method, config) =>
+    onEngine(referenceEngine(), async () => {
+      const model = await tinyModel('llama');
+      const { adapter, plain, times } = await counted(model, method, config);
+      const [expected] = await stepsOf(model, [plain], STEPS);
+      const runner = new ModelRunner(model, { prefixReuse: false });
+      const [alone] = await stepsOf(model, [adapter], STEPS, runner);
+      const other = await randomAdapter(model, { r: 2 }, 1);
+      const mixed = await stepsOf(model, [undefined, adapter, other, adapter], STEPS, runner);
+      expect(times.value).toBe(1);
+      for (const own of [alone!, mixed[1]!, mixed[3]!]) expect(furthest(own, expected!)).toBeLessThan(1e-5);
+      const [base] = await stepsOf(model, [undefined], STEPS);
+      expect(furthest(expected!, base!)).toBeGreaterThan(1e-3);
+      // Other numbers are another adapter.
+      const numbers = Object.entries(adapter.parameters).map(([name, x]) => [name, x.mul(x).add(0.1)] as const);
+      const [changed, as] = [adapter, plain].map((one) => withAdapterParameters(one, Object.fromEntries(numbers)));
+      const [[own], [afresh]] = [await stepsOf(model, [changed], STEPS, runner), await stepsOf(model, [as], STEPS)];
+      expect(furthest(own!, afresh!)).toBeLessThan(1e-5);
+      expect(furthest(own!, expected!)).toBeGreaterThan(1e-3);
+      expect(times.value).toBe(2);
+    }),
+);
+
+it('what is made of an adapter is made again for other weights, and is kept for eight adapters', () =>
   onEngine(referenceEngine(), async () => {
     const model = await tinyModel('llama');
-    const given = { targetModules: ['q_proj', 'down_proj'], initWeights: false, ...config };
-    const made: PeftAdapter = await createAdapter(model, method as never, given as never, { seed: 1 });
-    let times = 0;
-    const derived = (parameters: PeftAdapter['parameters']) => {
-      times++;
-      return made.derived!(parameters);
-    };
-    const adapter = { ...made, derived };
-    const [plain] = await stepsOf(model, [{ ...made, derived: undefined } as never], STEPS);
+    const all = await Promise.all(
+      Array.from({ length: 9 }, (_, i) => counted(model, lora, { r: 2, useDora: true, initLoraWeights: false }, i)),
+    );
+    const [first, ...others] = all as [(typeof all)[0], ...typeof all];
     const runner = new ModelRunner(model, { prefixReuse: false });
-    const [alone] = await stepsOf(model, [adapter], STEPS, runner);
-    const other = await randomAdapter(model, { r: 2 }, 1);
-    const mixed = await stepsOf(model, [undefined, adapter, other, adapter], STEPS, runner);
-    expect(times).toBe(1);
-    for (const own of [alone!, mixed[1]!, mixed[3]!]) expect(furthest(own, plain!)).toBeLessThan(1e-5);
-    const [base] = await stepsOf(model, [undefined], STEPS);
-    expect(furthest(plain!, base!)).toBeGreaterThan(1e-2);
-    // Other numbers are another adapter.
-    const zeros = Object.fromEntries(Object.entries(made.parameters).map(([name, x]) => [name, x.mul(0)]));
-    const still = {
-      ...zeros,
-      ...Object.fromEntries(
-        Object.entries(zeros)
-          .filter(([n]) => n.endsWith('_s'))
-          .map(([n, x]) => [n, x.add(1)]),
-      ),
-    };
-    const [unchanged] = await stepsOf(model, [withAdapterParameters(adapter, still)], STEPS, runner);
-    expect(furthest(unchanged!, base!)).toBeLessThan(1e-5);
-    expect(times).toBe(2);
-  }),
-);
+    const step = async ({ adapter }: typeof first) => (await stepsOf(model, [adapter], [[3]], runner))[0]!;
+    const before = await step(first);
+    for (const one of others.slice(1)) await step(one);
+    expect(await step(first)).toEqual(before);
+    expect(first.times.value).toBe(1);
+    // The ninth takes the place of who was used longest ago.
+    await step(others[0]!);
+    for (const one of [first, ...others.slice(2)]) await step(one);
+    await step(others[1]!);
+    expect(all.map(({ times }) => times.value)).toEqual([1, 1, 2, 1, 1, 1, 1, 1, 1]);
+    const weights = Object.fromEntries(Object.entries(model.weights).map(([name, x]) => [name, x.mul(1.5)]));
+    runner.reset(weights);
+    const after = await step(first);
+    expect(first.times.value).toBe(2);
+    const fresh = new ModelRunner({ ...model, weights } as never, { prefixReuse: false });
+    const [expected] = await stepsOf(model, [first.plain], [[3]], fresh);
+    expect(furthest(after, expected!)).toBeLessThan(1e-5);
+  }));
 
 it.each(['lora_A', 'lora_B'])(
   'a LoRA adapter with NaN in %s reaches no row but its own, nor who has its blocks after it',

@@ -279,6 +279,7 @@ export { type LambdaDiscounts, lambdaReturns } from './td/lambda-returns.js';
 export { type NStepOptions, nStepReturns, segmentReturns } from './td/n-step-returns.js';
 export { type TdLambda, type TdLambdaOptions, type TdStep, tdLambda } from './td/td-lambda.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
+export { type CompletionRecord, completionRecords } from './training/completion-records.js';
 export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
 export { type AccuracyFilter, type DynamicSampling, hasSpread, teaches } from './training/dynamic-sampling.js';
@@ -304,7 +305,6 @@ export {
   samplingOf,
 } from './training/policy-options.js';
 export {
-  type CompletionRecord,
   type LearningPolicy,
   type Learnt,
   learnFrom,

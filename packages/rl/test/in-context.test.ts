@@ -9,9 +9,12 @@ import {
   tensor,
   valueAndGrad,
 } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { adam, type Named } from '@posttrain/core-tensor/optim';
 import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { copyState, splitState } from '@posttrain/training';
+import { savedState } from '@posttrain/training/testing';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import {
   actorLoss,
   type CellMasses,
@@ -37,6 +40,7 @@ import {
   replayBuffer,
   returnOf,
   type SeriesModel,
+  type SoftActorCriticCheckpoint,
   type SoftActorCriticOptions,
   serializeSeries,
   softActorCritic,
@@ -669,6 +673,56 @@ describe('softActorCritic', () => {
     expect((await run({ imagined: imagined(0.5) })).bias).not.toEqual(plain.bias);
     expect(asked.length).toBe(20);
     expect((await run({ seed: 4 })).bias).not.toEqual(plain.bias);
+  });
+
+  it('stopped in an episode and resumed from a file ends with the numbers of a run that was not, imagined ones too', async () => {
+    const imagined = {
+      name: 'first',
+      share: 0.5,
+      imagine: async ({ replay }: { replay: ReturnType<typeof replayBuffer> }) => [{ ...replay.at(0), reward: 1 }],
+    };
+    const numbers = async ({ returns, last, parameters }: Awaited<ReturnType<typeof softActorCritic>>) => {
+      // Those of the optimizers too.
+      const { tensors } = splitState(await copyState(parameters, 'it'));
+      return { returns, last, all: await Promise.all(Object.values(tensors).map((x) => x.toArray())) };
+    };
+    // Files have float32, and so must the engine. A small buffer, which has gone round.
+    setEngine(onnxruntimeEngine());
+    onTestFinished(() => setEngine(referenceEngine()));
+    const given = { ...small, imagined, bufferSize: 16 };
+    const straight = await numbers(await softActorCritic(given));
+
+    // Stopped by its environment, in the middle of the seventh episode.
+    const saved: SoftActorCriticCheckpoint[] = [];
+    let calls = 0;
+    const dies: NumericEnvironment = {
+      ...line,
+      async start(context) {
+        const episode = await line.start(context);
+        const step: typeof episode.step = (action) => {
+          if (++calls === 33) throw new Error('the environment is gone');
+          return episode.step(action);
+        };
+        return { ...episode, step };
+      },
+    };
+    const onCheckpoint = async (one: SoftActorCriticCheckpoint) =>
+      void saved.push((await savedState(one)) as SoftActorCriticCheckpoint);
+    const stopped = softActorCritic({ ...given, environment: dies, checkpointEpisodes: 2, onCheckpoint });
+    await expect(stopped).rejects.toThrow('the environment is gone');
+    expect(saved.map(({ step, updates }) => [step, updates])).toEqual([
+      [10, 0],
+      [20, 0],
+      [30, 10],
+    ]);
+    // From before the first update and from the last one, twice: a checkpoint is not used up.
+    for (const checkpoint of [saved[0]!, saved[2]!, saved[2]!])
+      expect(await numbers(await softActorCritic({ ...given, checkpoint }))).toEqual(straight);
+
+    const checkpoint = saved.at(-1)!;
+    await expect(softActorCritic({ ...given, checkpoint, tau: 0.5 })).rejects.toThrow(/a run with other options/);
+    await expect(softActorCritic({ ...given, checkpoint, steps: 29 })).rejects.toThrow(/of step 30, and steps is 29/);
+    await expect(softActorCritic({ ...given, checkpoint: {} as never })).rejects.toThrow(/checkpoint/);
   });
 
   it.each<[string, Partial<SoftActorCriticOptions>, RegExp]>([

@@ -11,13 +11,14 @@ import {
   type Loss,
   negativeLogLikelihood,
   predictions,
+  type TensorSnapshot,
   type TrainableModel,
   Trainer,
   type TrainingRow,
   tokenValues,
 } from '@posttrain/training';
-import { testLoss } from '@posttrain/training/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { savedState, testLoss } from '@posttrain/training/testing';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import {
   type CqlOptions,
   cql,
@@ -132,6 +133,62 @@ describe('OREO, and an enumerated world', () => {
     const made = oreoSteps([5, 9, 5, 5, 9], [9]);
     expect(made).toEqual({ steps: [1, 1, 2, 2, 2], isStart: [true, false, true, false, false] });
     expect(oreoSteps([5, 9]).steps).toEqual([1, 1]);
+  });
+
+  it('stopped between its two updates and resumed, with steps for actions, ends with the same weights', async () => {
+    setEngine(onnxruntimeEngine());
+    onTestFinished(() => setEngine(engine));
+    const make = async () => {
+      const model = await load('llama');
+      return {
+        policy: await Trainer.create(model, { optimizer: adamW() }),
+        value: await Trainer.create(await critic(model), { optimizer: adamW() }),
+      };
+    };
+    type Trainers = Awaited<ReturnType<typeof make>>;
+    const losses = { policy: oreoPolicy({ level: 'step' }), value: oreoValue({ level: 'step' }) };
+    const given = rows.map(({ tokens, annotations }): TrainingRow => {
+      const [before, completion] = [tokens.slice(0, golden.untrained + 1), tokens.slice(golden.untrained + 1)];
+      const { steps, isStart } = oreoSteps(Array.from(completion), [completion[1]!]);
+      const none = Array.from(before.slice(1), () => 0);
+      const weights = [...none, ...isStart.map((starts) => (starts ? 1 / steps.at(-1)! / rows.length : 0))];
+      return { tokens, weights, annotations: { ...annotations, steps: [...none, ...steps] } };
+    });
+    const valueUpdate = async ({ policy, value }: Trainers) => {
+      const { logProbs } = await policy.read(given, predictions());
+      const valued = given.map((row, i) => {
+        const log_ratios = Array.from(logProbs[i]!, (x, t) => x - row.annotations!.reference_log_probs![t]!);
+        return { ...row, annotations: { ...row.annotations, log_ratios } };
+      });
+      await value.forwardBackward(valued, losses.value);
+      await value.optimStep({ learningRate: 0.01 });
+    };
+    const policyUpdate = async ({ policy, value }: Trainers) => {
+      const values = await value.read(given, tokenValues);
+      const valued = given.map((row, i) => {
+        return { ...row, annotations: { ...row.annotations, values: Array.from(values[i]!).slice(0, -1) } };
+      });
+      await policy.forwardBackward(valued, losses.policy);
+      await policy.optimStep({ learningRate: 0.01 });
+    };
+    const numbers = async (trainers: Trainers) =>
+      Promise.all(
+        Object.values(trainers).flatMap(({ parameters }) => Object.values(parameters).map((x) => x.toArray())),
+      );
+
+    const straight = await make();
+    for (const update of [valueUpdate, policyUpdate, valueUpdate]) await update(straight);
+    const saved = async (trainer: Pick<Trainer, 'snapshot'>) =>
+      (await savedState(await trainer.snapshot())) as TensorSnapshot;
+    const snapshots = { policy: await saved(straight.policy), value: await saved(straight.value) };
+    await policyUpdate(straight);
+
+    const resumed = await make();
+    await resumed.policy.restore(snapshots.policy);
+    await resumed.value.restore(snapshots.value);
+    expect(await numbers(resumed)).not.toEqual(await numbers(straight));
+    await policyUpdate(resumed);
+    expect(await numbers(resumed)).toEqual(await numbers(straight));
   });
 
   testLoss(it, 'oreoPolicy', oreoPolicy(), { stopsGradients: true });

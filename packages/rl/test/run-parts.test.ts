@@ -20,6 +20,7 @@ import {
   negativeLogLikelihood,
   RowOrder,
   sequenceLogProb,
+  type TensorSnapshot,
   Trainer,
   type TrainingRow,
   update,
@@ -93,7 +94,7 @@ import {
   vineValues,
 } from '../src/index.js';
 import { localServer, noAnswer } from './local-server.js';
-import { curriculumRun, replayRun, statefulRun, tableCritic } from './stateful-run.js';
+import { curriculumRun, replayRun, selfDistillationRun, statefulRun, tableCritic } from './stateful-run.js';
 import { endlessTokenizer, fractionOfC, prompts, toyModel } from './toy.js';
 
 let folder: string;
@@ -124,6 +125,18 @@ it('a killed run of PPO with a value model, a table and a restart buffer, resume
   const [, signal] = (await once(child, 'exit')) as [number | null, string | null];
   expect(signal).toBe('SIGKILL');
   expect((await statefulRun(join(folder, 'killed'))).all, `killed at step ${killAt}`).toBe(straight.all);
+});
+
+it('a killed run of SDPO, resumed, ends with the same weights: the average that teaches goes on too', async () => {
+  const straight = await selfDistillationRun(join(folder, 'sdpo'));
+  expect(Math.max(...straight.history.slice(2).map(({ metrics }) => metrics.grad_norm ?? 0))).toBeGreaterThan(0);
+  const script = join(import.meta.dirname, 'stateful-run.ts');
+  const killed = join(folder, 'sdpo-killed');
+  const child = spawn(process.execPath, ['--import', 'tsx', script, killed, '3', 'self-distillation'], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
+  expect((await selfDistillationRun(killed)).all).toBe(straight.all);
 });
 
 describe('training', () => {
@@ -294,6 +307,27 @@ describe('what learns beside a policy', () => {
     const explained = history.map(({ metrics }) => metrics.explained_variance!);
     expect(explained.at(-1)! - explained[0]!, String(explained)).toBeGreaterThan(0.1);
     expect(await pretrainCritic({ ...given, steps: 3, explainedVariance: -1e9 })).toHaveLength(1);
+
+    // Stopped while the second batch is scored, and gone on with by another critic: as if it had not been.
+    const fresh = async () =>
+      valueModelCritic(await ValueModel.fromCausalLM(model, { seed: 1 }), { learningRate: 0.02, vfCoef: 1 });
+    const [straight, stopped, resumed] = [await fresh(), await fresh(), await fresh()];
+    const few = { ...given, completionsPerPrompt: 4 };
+    await pretrainCritic({ ...few, critic: straight, steps: 3 });
+    const stop = new AbortController();
+    const stops = (text: string, { step }: { step: number }) => {
+      if (step === 1) stop.abort(new Error('stopped'));
+      return fractionOfC(text);
+    };
+    const begun = { ...few, critic: stopped, rewards: { c: stops }, steps: 3, signal: stop.signal };
+    await expect(pretrainCritic(begun)).rejects.toThrow('stopped');
+    await resumed.trainer.restore((await savedState(await stopped.trainer.snapshot())) as TensorSnapshot);
+    const rest = await pretrainCritic({ ...few, critic: resumed, steps: 3, firstStep: 1 });
+    expect(rest.map(({ step }) => step)).toEqual([1, 2]);
+    expect(await numbersOf(resumed.trainer)).toEqual(await numbersOf(straight.trainer));
+    expect(await numbersOf(resumed.trainer)).not.toEqual(await numbersOf(stopped.trainer));
+    await expect(pretrainCritic({ ...given, steps: 2, firstStep: 3 })).rejects.toThrow(/firstStep/);
+
     await run({ model, objective: policyObjectives.vapo({ critic }) });
     const still = await ValueModel.fromCausalLM(model);
     await expect(pretrainCritic({ ...given, critic: still, steps: 1 })).rejects.toThrow(

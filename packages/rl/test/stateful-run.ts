@@ -139,7 +139,28 @@ export async function replayRun(outputFolder: string, onStep: (step: number) => 
   return { all: JSON.stringify([await Promise.all(numbers), json, await Promise.all(stored)]), history };
 }
 
-const RUNS = { stateful: statefulRun, curriculum: curriculumRun, replay: replayRun };
+/** SDPO whose teacher is an average of the policy's weights. */
+export async function selfDistillationRun(outputFolder: string, onStep: (step: number) => void = () => {}) {
+  const objective = policyObjectives.sdpo({
+    ...{ distillationMode: 'logits', topK: 8, teacher: 'ema', teacherUpdateRate: 0.3, successRewardThreshold: 0.25 },
+    // The toy tokenizer has letters only.
+    ...{ repromptTemplate: '{solution}{prompt}', solutionTemplate: '{successful_previous_attempt}' },
+  });
+  const { trainer, history } = await trainPolicy({
+    ...{ model: await toyModel(1), rows: prompts, objective },
+    rewards: { fraction_of_c: namedReward('fraction', {}, fractionOfC) },
+    ...{ steps: 4, promptsPerStep: 2, completionsPerPrompt: 8, maxCompletionLength: 4, learningRate: 0.03, seed: 9 },
+    ...{ outputFolder, saveSteps: 2, resume: true },
+    onLog: ({ step }) => onStep(step),
+  });
+  const numbers = Object.entries(trainer.parameters).map(async ([name, p]) => [name, await p.toArray()] as const);
+  return { all: JSON.stringify(await Promise.all(numbers)), history };
+}
+
+const RUNS = {
+  ...{ stateful: statefulRun, curriculum: curriculumRun, replay: replayRun },
+  'self-distillation': selfDistillationRun,
+};
 
 const [, script, folder, killAt, which = 'stateful'] = process.argv;
 if (script === import.meta.filename) {

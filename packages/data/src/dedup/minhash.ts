@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { mt19937 } from './mt19937.js';
+import { mt19937 } from '@posttrain/interfaces/random';
 
 /** A function of the family: x ↦ (a·x + b mod 2^64) mod (2^61 − 1), its numbers as 32-bit halves. */
 interface Permutations {

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
-import { assertPath } from '@posttrain/interfaces';
+import { assertPath, isPlainObject } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
+import { assertDepth } from './depth.js';
 import {
   type EvalResult,
   LOG_FORMAT,
@@ -34,10 +35,11 @@ export async function readLogContents(file: string): Promise<LogContents> {
   let lineNumber = 0;
   for await (const { text, end } of completeLines(file)) {
     lineNumber++;
-    const line = parseLine(text, `${file}:${lineNumber}`);
+    const where = `${file}:${lineNumber}`;
+    const line = parseLine(text, where);
     if (lineNumber === 1) header = checkHeader(line, file);
-    else if (line.type === 'problem') problems.set(line.id, line);
-    else if (line.type === 'result') result = line;
+    else if (line.type === 'problem') problems.set(checkProblem(line, where).id, line);
+    else if (line.type === 'result') result = checkResult(line, where);
     completeBytes = end;
   }
   return { ...(header && { header }), problems, ...(result && { result }), completeBytes };
@@ -81,17 +83,59 @@ async function* completeLines(file: string): AsyncGenerator<{ text: string; end:
 }
 
 function parseLine(text: string, where: string): LogLine {
+  let line: unknown;
   try {
-    return JSON.parse(text) as LogLine;
+    line = JSON.parse(text);
   } catch (cause) {
     throw new EvaluationError('LOG_MALFORMED', `${where} is not JSON. Restore the file, or give another log.`, {
       cause,
     });
   }
+  assertDepth(line, where);
+  if (isPlainObject(line)) return line as unknown as LogLine;
+  throw malformed(where, 'no JSON object');
 }
 
+const malformed = (where: string, what: string) =>
+  new EvaluationError('LOG_MALFORMED', `${where} is ${what}. Restore the file, or give another log.`);
+
+/** What every reader of a log goes by: a name, a prompt and a row. */
+function checkProblem(line: ProblemRecord, where: string): ProblemRecord {
+  const { id, requestHash, prompt, row, seconds, cluster } = line as { readonly [Key in keyof ProblemRecord]: unknown };
+  const isGood =
+    typeof id === 'string' &&
+    typeof requestHash === 'string' &&
+    (typeof prompt === 'string' || Array.isArray(prompt)) &&
+    isPlainObject(row) &&
+    typeof seconds === 'number' &&
+    (cluster === undefined || typeof cluster === 'string');
+  if (isGood) return line;
+  throw malformed(where, 'a problem without its id, request, prompt, row or seconds');
+}
+
+function checkResult(line: ResultLine, where: string): ResultLine {
+  const { problems, metrics, seconds, warnings } = line as { readonly [Key in keyof ResultLine]: unknown };
+  const isGood =
+    isTexts(problems) &&
+    isTexts(warnings) &&
+    typeof seconds === 'number' &&
+    Array.isArray(metrics) &&
+    metrics.every(isMetric);
+  if (isGood) return line;
+  throw malformed(where, 'a result without its problems, metrics, seconds or warnings');
+}
+
+const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every((item) => typeof item === 'string');
+
+const isMetric = (value: unknown): boolean =>
+  isPlainObject(value) && typeof value.metric === 'string' && Array.isArray(value.values);
+
 function checkHeader(line: LogLine, file: string): LogHeader {
-  if (line.type === 'header' && line.format === LOG_FORMAT && line.version === LOG_VERSION) return line;
+  if (line.type === 'header' && line.format === LOG_FORMAT && line.version === LOG_VERSION) {
+    if (isPlainObject(line.config) && typeof line.config.task === 'string' && typeof line.config.model === 'string')
+      return line;
+    throw malformed(`${file}:1`, 'a header without its task or model');
+  }
   const found = line.type === 'header' ? `${line.format} version ${line.version}` : 'another kind of file';
   throw new EvaluationError('LOG_VERSION', `${file}: expected ${LOG_FORMAT} version ${LOG_VERSION}, found ${found}.`);
 }

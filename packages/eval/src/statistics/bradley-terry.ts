@@ -1,6 +1,7 @@
 import { custom, type Given, options } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import { type Battle, byRating, type Indexed, indexed, type Rating } from './battle.js';
+import { dot, inverted } from './linear-algebra.js';
 import { Z_95 } from './standard-error.js';
 
 interface Anchor {
@@ -113,23 +114,6 @@ function fit({ players, fought, clusters }: Indexed) {
     strengths = next;
   }
   return { strengths, inverse: informationInverse(), gradients: clusters.map(gradientOf) };
-}
-
-const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
-
-/** Gauss–Jordan of a symmetric positive definite matrix. */
-function inverted(matrix: readonly (readonly number[])[]): number[][] {
-  const m = matrix.length;
-  const rows = matrix.map((row, i) => [...row, ...row.map((_, j) => Number(i === j))]);
-  for (let i = 0; i < m; i++) {
-    const pivot = rows[i]![i]!;
-    rows[i] = rows[i]!.map((value) => value / pivot);
-    rows.forEach((row, j) => {
-      const factor = row[i]!;
-      if (j !== i && factor !== 0) rows[j] = row.map((value, k) => value - factor * rows[i]![k]!);
-    });
-  }
-  return rows.map((row) => row.slice(m));
 }
 
 /** A maximum exists where everybody is reached from everybody over wins, to which a tie adds in both directions (Ford 1957). */

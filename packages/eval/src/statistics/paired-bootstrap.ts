@@ -1,7 +1,7 @@
 import { type Given, integer, listOf, number, options, text } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { EvaluationError } from '../errors.js';
-import { assertFinite, isRounding, largest, mean, meanWithStandardError } from './standard-error.js';
+import { assertFinite, isRounding, largest, mean, meanDifference } from './standard-error.js';
 
 /** Options of a bootstrap, to be spread into the declarations of what rests on one. */
 export const bootstrapShape = {
@@ -57,7 +57,7 @@ export function pairedBootstrap(
   assertFinite('pairedBootstrap: first', a);
   assertFinite('pairedBootstrap: second', b);
   const differences = b.map((value, i) => value - a[i]!);
-  const { standardError } = meanWithStandardError(differences, clusters);
+  const { standardError } = meanDifference(differences, clusters);
   const difference = mean(differences);
   const pairs = a.length;
 

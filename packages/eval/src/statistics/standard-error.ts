@@ -1,4 +1,5 @@
 import { EvaluationError } from '../errors.js';
+import { wilsonInterval } from './proportion-intervals.js';
 
 /** A mean and how well it is known. */
 export interface MeanEstimate {
@@ -7,7 +8,7 @@ export interface MeanEstimate {
   /** `null` when it cannot be estimated: fewer than two independent units. */
   readonly standardError: number | null;
   /**
-   * 95 % interval: Wilson's for independent 0/1 values, else value ± 1.96 standard errors; `null` without a standard error,
+   * 95 % interval: Wilson's for independent 0/1 values that are no differences, else value ± 1.96 standard errors; `null` without a standard error,
    * and with one of 0, as values without spread do not say how well their mean is known.
    */
   readonly interval: readonly [low: number, high: number] | null;
@@ -24,14 +25,30 @@ export const Z_95 = 1.959963984540054;
  * With every value in its own cluster both agree.
  * @throws EvaluationError `BAD_CLUSTERS`, `NOT_FINITE`
  */
-export function meanWithStandardError(values: readonly number[], clusters?: readonly string[]): MeanEstimate {
+export const meanWithStandardError = (values: readonly number[], clusters?: readonly string[]): MeanEstimate =>
+  estimateMean('meanWithStandardError', values, clusters, true);
+
+/**
+ * `meanWithStandardError` of differences, such as of two arms' seeds or problems. Those of 0/1 values are -1, 0 and 1, and no proportion even where none
+ * is -1: the interval is always the mean ± 1.96 standard errors, and `null` where all differ alike.
+ * @throws EvaluationError `BAD_CLUSTERS`, `NOT_FINITE`
+ */
+export const meanDifference = (differences: readonly number[], clusters?: readonly string[]): MeanEstimate =>
+  estimateMean('meanDifference', differences, clusters, false);
+
+function estimateMean(
+  where: string,
+  values: readonly number[],
+  clusters: readonly string[] | undefined,
+  mayBeProportion: boolean,
+): MeanEstimate {
   if (clusters && clusters.length !== values.length) {
     throw new EvaluationError(
       'BAD_CLUSTERS',
       `${clusters.length} clusters for ${values.length} values: give one per value.`,
     );
   }
-  assertFinite('meanWithStandardError:', values);
+  assertFinite(`${where}:`, values);
   const count = values.length;
   if (count === 0) return { value: null, standardError: null, interval: null, count };
   const value = mean(values);
@@ -46,12 +63,9 @@ export function meanWithStandardError(values: readonly number[], clusters?: read
   for (const residual of residuals.values()) squares += residual * residual;
   const standardError = Math.sqrt((squares * units) / (units - 1)) / count;
   if (!Number.isFinite(value + standardError)) {
-    throw new EvaluationError(
-      'NOT_FINITE',
-      'meanWithStandardError: the values are too large for their squares to be numbers.',
-    );
+    throw new EvaluationError('NOT_FINITE', `${where}: the values are too large for their squares to be numbers.`);
   }
-  const independentBinary = units === count && values.every((x) => x === 0 || x === 1);
+  const independentBinary = mayBeProportion && units === count && values.every((x) => x === 0 || x === 1);
   const interval = independentBinary
     ? wilsonInterval(Math.round(value * count), count)
     : isRounding(standardError, values)
@@ -88,22 +102,6 @@ export function ratioWithStandardError(
       ? null
       : ([value - Z_95 * standardError, value + Z_95 * standardError] as const);
   return { value, standardError, interval, count };
-}
-
-/**
- * Wilson's 95 % score interval of a proportion: (p + z²/2n ± z√(p(1−p)/n + z²/4n²)) / (1 + z²/n). Unlike ± 1.96
- * standard errors it does not shrink to a point at 0 or n successes.
- * @throws EvaluationError `BAD_COUNT` unless 0 ≤ successes ≤ count are whole numbers and count > 0
- */
-export function wilsonInterval(successes: number, count: number): readonly [low: number, high: number] {
-  if (!(Number.isInteger(count) && count > 0 && Number.isInteger(successes) && successes >= 0 && successes <= count)) {
-    throw new EvaluationError('BAD_COUNT', `wilsonInterval: there are no ${successes} successes in ${count} trials.`);
-  }
-  const p = successes / count;
-  const z2 = Z_95 * Z_95;
-  const centre = p + z2 / (2 * count);
-  const half = Z_95 * Math.sqrt((p * (1 - p)) / count + z2 / (4 * count * count));
-  return [Math.max(0, (centre - half) / (1 + z2 / count)), Math.min(1, (centre + half) / (1 + z2 / count))];
 }
 
 export function mean(values: readonly number[]): number {

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { writing } from './file-error.js';
 import { makeFolder } from './make-folder.js';
@@ -25,12 +25,13 @@ const writeToHandle: WriteToHandle = async (handle, bytes) => {
  * Writes several files so that either all appear complete or none does: each goes to a temporary file in its own folder
  * and is fsynced; `commit` renames them, and removes what `remove` was told. A process that is killed in the middle of
  * `commit` leaves a journal in the folder, which `completeSave` (called by what reads such folders, and by the next save)
- * carries out. `rollback` removes what was staged. Files of several folders
+ * carries out. `rollback` removes what was staged, and the folders that were made for it. Files of several folders
  * are complete each, but together only folder by folder.
  */
 export class AtomicFiles {
   #staged: { temporary: string; final: string }[] = [];
   #folders: string[] = [];
+  #made: string[] = [];
   readonly #stale: string[] = [];
   readonly #prepared = new Set<string>();
   readonly #write: WriteToHandle;
@@ -90,11 +91,13 @@ export class AtomicFiles {
   async rollback(): Promise<void> {
     for (const { temporary } of this.#staged.splice(0)) await rm(temporary, { force: true });
     for (const folder of this.#folders.splice(0)) await rm(folder, { recursive: true, force: true });
+    // One that others have written into stays.
+    for (const folder of this.#made.splice(0).reverse()) await rmdir(folder).catch(() => undefined);
   }
 
   async #prepare(folder: string): Promise<void> {
     if (this.#prepared.has(folder)) return;
-    await makeFolder(folder);
+    this.#made.push(...(await makeFolder(folder)));
     await completeSave(folder);
     await removeAbandoned(folder);
     this.#prepared.add(folder);

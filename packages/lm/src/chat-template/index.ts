@@ -1,4 +1,4 @@
-export { parseJsonText } from '../jinja/index.js';
+export { parseJsonText } from '@posttrain/interfaces/jinja';
 export type { RenderChatOptions, RenderedChat } from './chat-renderer.js';
 export { ChatTemplate } from './chat-template.js';
 export type { ChatTemplates } from './chat-templates.js';

@@ -1,4 +1,4 @@
-import { type GenerationMarks, JinjaError, Template } from '../jinja/index.js';
+import { type GenerationMarks, JinjaError, Template } from '@posttrain/interfaces/jinja';
 import { ChatTemplateError } from './errors.js';
 
 /** Whether a template marks what the assistant says with `{% generation %}` blocks. */

@@ -1,6 +1,6 @@
 import { type Engine, type Tensor, tensor, withEngine } from '@posttrain/core-tensor';
 import { PosttrainError, showValue } from '@posttrain/interfaces';
-import type { LayerHooks } from './layers.js';
+import type { LayerHooks, Weights } from './layers.js';
 import type { Network } from './network.js';
 
 /** A change of a linear layer: y = W x + bias + scale · B A x. */
@@ -34,6 +34,12 @@ export interface RowInputsSpec {
   untouched?(inputs: RowInputs): number;
 }
 
+/** A network with the weights that it computes with. */
+export interface WeightedNetwork {
+  readonly network: Network;
+  readonly weights: Weights;
+}
+
 /**
  * Trained tensors that change what a model computes without changing its weights. `hooks` must be one function for
  * the life of the adapter: what is compiled for it is kept under its identity, while `parameters` may be replaced at
@@ -58,10 +64,11 @@ export interface Adapter<Parameters = unknown> {
    */
   lowRank?(parameters: Parameters): Readonly<Record<string, LowRankUpdate>>;
   /**
-   * The parameters with what `hooks` would make of them alone at every pass (the rotations of OFT), lazy. `hooks` take these
-   * as well and give the same; where only the rows change from pass to pass, it is computed once. Left out: nothing.
+   * The parameters with what `hooks` would make of them and of the model alone at every pass (the rotations of OFT, a dense change of a
+   * weight), lazy. `hooks` take these as well and give the same; where only the rows change from pass to pass, it is computed
+   * once and kept for the adapters used last. Left out: nothing.
    */
-  derived?(parameters: Parameters): Parameters;
+  derived?(parameters: Parameters, base: WeightedNetwork): Parameters;
 }
 
 /** What "no adapter" is: the base model. */

@@ -1,7 +1,7 @@
 import { type ChatMessage, PosttrainError, showValue } from '@posttrain/interfaces';
+import { parseJsonText } from '@posttrain/interfaces/jinja';
 import type { RenderChatOptions } from '../chat-template/index.js';
 import { isJsonObject, type JsonObject } from '../files.js';
-import { parseJsonText } from '../jinja/index.js';
 
 /** What a row says of its conversations beside the messages, as the chat template takes it. */
 export type ChatRowOptions = Pick<RenderChatOptions, 'tools' | 'variables'>;

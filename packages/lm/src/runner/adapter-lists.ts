@@ -1,5 +1,5 @@
 import { type Engine, leavesOf, mapTree, realize, zerosBuffer } from '@posttrain/core-tensor';
-import { type Adapter, sameAdapter } from '../model/adapter.js';
+import { type Adapter, sameAdapter, type WeightedNetwork } from '../model/adapter.js';
 import { stackLowRank } from './low-rank-stack.js';
 import { isBase, mixAdapters } from './mixed-adapters.js';
 
@@ -19,7 +19,7 @@ interface Place {
   lastUsed: number;
 }
 
-/** Parameters, and what is made of them alone. */
+/** Parameters, and what is made of them and of the model. */
 interface Numbers {
   readonly derived?: Adapter['derived'] | undefined;
   readonly parameters: unknown;
@@ -46,11 +46,22 @@ export class AdapterLists {
   areApart = false;
   readonly #lists: List[] = [];
   readonly #engine: Engine;
-  readonly #derived = new WeakMap<object, Map<Adapter['derived'], Promise<unknown>>>();
+  readonly #base: () => WeightedNetwork;
+  /** By parameters, which others hold. */
+  #derived = new WeakMap<object, Map<Adapter['derived'], Promise<unknown>>>();
+  /** LRU of what is derived, the last used first: as many as a pass has adapters, since each may be as large as the model. */
+  #recent: readonly WeakRef<object>[] = [];
   #now = 0;
 
-  constructor(engine: Engine) {
-    this.#engine = engine;
+  /** `base`: the model with the weights of now; see `reset`. */
+  constructor(base: () => WeightedNetwork) {
+    this.#base = base;
+    this.#engine = base().network.engine;
+  }
+
+  /** To be called when the model has other weights. */
+  reset(): void {
+    this.#derived = new WeakMap();
   }
 
   /** The rows of each pass, if all of them fit into one, for rows with these adapters. Places hold until the next call. */
@@ -95,12 +106,17 @@ export class AdapterLists {
     return mixAdapters(stack, others, rows, [...inputs].sort());
   }
 
-  /** `Adapter.derived` of these numbers, computed once and kept as long as they are. */
+  /** `Adapter.derived` of these numbers, computed once and kept for those used last. */
   #derivedOf({ derived, parameters }: Numbers): Promise<unknown> {
     if (!derived) return Promise.resolve(parameters);
     const known = this.#derived.get(parameters as object) ?? new Map<Adapter['derived'], Promise<unknown>>();
     this.#derived.set(parameters as object, known);
-    const made = known.get(derived) ?? this.#computed(derived(parameters) as object);
+    const others = this.#recent.filter((one) => ![parameters, undefined].includes(one.deref()));
+    this.#recent = [new WeakRef(parameters as object), ...others];
+    const oldest = this.#recent[MOST_ADAPTERS]?.deref();
+    if (oldest) this.#derived.delete(oldest);
+    this.#recent = this.#recent.slice(0, MOST_ADAPTERS);
+    const made = known.get(derived) ?? this.#computed(derived(parameters, this.#base()) as object);
     known.set(derived, made);
     made.catch(() => known.delete(derived));
     return made;

@@ -54,7 +54,7 @@ export class PassRunner {
     this.#memory = memory;
     this.#packWeights = packWeights;
     this.copies = new RowCopies(memory, capacity);
-    this.adapters = new AdapterLists(network.engine);
+    this.adapters = new AdapterLists(() => ({ network, weights: this.#weights }));
     this.#results = new StepMemory(network);
     this.#weightBytes = bytesOf(weights);
     this.#hasInt4 = [...network.modules.values()].some(({ quantization }) => quantization?.method === 'int4');
@@ -70,6 +70,7 @@ export class PassRunner {
     this.copies.clear();
     void forgetPacked(this.#weights);
     this.#weights = weights;
+    this.adapters.reset();
     this.#weightBytes = bytesOf(weights);
     this.#passes = 0;
   }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { parseJsonText, Template } from '@posttrain/interfaces/jinja';
 import type { FuzzModule } from '../../../../testing/fuzz.js';
-import { parseJsonText, Template } from '../../src/jinja/index.js';
 
 /** Templates and conversations as in `jinja.golden.test.ts`. */
 const read = (file: string): unknown =>

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { JinjaError, parseJsonText, Template } from '@posttrain/interfaces/jinja';
 import { describe, expect, it } from 'vitest';
-import { JinjaError, parseJsonText, Template } from '../../src/jinja/index.js';
 
 type Row = readonly [template: string, text: string | null];
 

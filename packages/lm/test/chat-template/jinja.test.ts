@@ -1,6 +1,6 @@
+import { JinjaError, parseJsonText, Template } from '@posttrain/interfaces/jinja';
 import { describe, expect, it } from 'vitest';
 import { fuzz } from '../../../../testing/fuzz.js';
-import { JinjaError, parseJsonText, Template } from '../../src/jinja/index.js';
 import { dictionary } from './fuzz-targets.js';
 
 const now = new Date(2026, 0, 5, 15, 4, 9);

@@ -155,9 +155,9 @@ async function adapterOf<Config extends object>(
     ...(method.earlierPass?.(config) && { earlierPass: true }),
     ...(lowRank(parameters) && { lowRank: (trained) => lowRank(trained)! }),
     ...(method.derive && {
-      derived: (trained) => ({
+      derived: (trained, base) => ({
         ...trained,
-        ...method.derive!(context, { trained, frozen: inTypeOf(trained, frozen) }),
+        ...method.derive!(context, { trained, frozen: inTypeOf(trained, frozen) }, base),
       }),
     }),
     ...(method.changesBase?.(config) && { reference: { name: `${name} as it was made`, parameters, hooks } }),

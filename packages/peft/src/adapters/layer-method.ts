@@ -146,10 +146,10 @@ export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
   /** What `apply` adds without dropout, where that is a low-rank product of x and nothing else: it is computed faster then. */
   lowRank?(module: ModuleInfo, parameters: Named, config: Config): LowRankUpdate | undefined;
   /**
-   * What `apply` makes of the parameters alone, by names of its own: `apply` takes it from `parameters` where it is there, and
-   * computes it elsewhere, as in training. Left out: nothing.
+   * What `apply` and `embed` make of the parameters and the weight alone, by names of its own: they take it from `parameters` where it is
+   * there, and compute it elsewhere, as in training. Left out: nothing.
    */
-  derive?(module: ModuleInfo, parameters: Named, config: Config): Named;
+  derive?(target: AdapterTarget, parameters: Named, config: Config): Named;
   /** tokens int32 [...] → [..., width], for methods that enter embeddings. */
   embed?(tokens: Tensor, layer: EmbeddingLayer, parameters: Named, config: Config): Tensor;
   /**

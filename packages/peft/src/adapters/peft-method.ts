@@ -1,6 +1,6 @@
 import type { Key, Tensor } from '@posttrain/core-tensor';
 import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
-import type { LayerHooks, LowRankUpdate, ModelConfig, RowInputsSpec } from '@posttrain/lm';
+import type { LayerHooks, LowRankUpdate, ModelConfig, RowInputsSpec, WeightedNetwork } from '@posttrain/lm';
 import type { MethodOptions } from './method-options.js';
 import type { AdaptableModel, AdapterPlan } from './peft-adapter.js';
 import type { SkippedModule } from './targets.js';
@@ -123,8 +123,11 @@ export interface PeftMethod<Config extends object = object> {
     context: MethodContext<Config>,
     tensors: AdapterTensors,
   ): Readonly<Record<string, LowRankUpdate>> | undefined;
-  /** Beside the trained tensors, what `hooks` makes of them alone and takes where it is there. Left out: nothing. See `Adapter.derived`. */
-  derive?(context: MethodContext<Config>, tensors: AdapterTensors): Named;
+  /**
+   * Beside the trained tensors, what `hooks` makes of them and of the model alone and takes where it is there. Left out: nothing. See
+   * `Adapter.derived`.
+   */
+  derive?(context: MethodContext<Config>, tensors: AdapterTensors, base: WeightedNetwork): Named;
   /** The weights of the model that change, with which it computes what `hooks` does. Left out: nothing can be merged. */
   merge?(context: MethodContext<Config>, tensors: AdapterTensors, base: AdaptableModel): Named;
   /** Why nothing can be merged with this configuration, to follow the name of the method. Undefined or left out: it can. */

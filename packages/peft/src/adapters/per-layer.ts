@@ -1,7 +1,15 @@
 import { randomBits, type Tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { showValue } from '@posttrain/interfaces';
-import type { EmbeddingLayer, LayerHooks, LinearLayer, LowRankUpdate, ModuleInfo, NormInfo } from '@posttrain/lm';
+import type {
+  EmbeddingLayer,
+  LayerHooks,
+  LinearLayer,
+  LowRankUpdate,
+  ModuleInfo,
+  NormInfo,
+  WeightedNetwork,
+} from '@posttrain/lm';
 import { targetOf } from './adapter-target.js';
 import { AdapterConfigError, TargetModulesError } from './errors.js';
 import { type FusedMember, type FusedParameter, matchParameters, refuseOverlap } from './fused-parameters.js';
@@ -166,9 +174,9 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
     },
 
     ...(method.derive && {
-      derive({ config, plan }: Context, tensors: AdapterTensors) {
+      derive({ config, plan }: Context, tensors: AdapterTensors, base: WeightedNetwork) {
         const own = enteredBy(plan).flatMap((module) =>
-          Object.entries(method.derive!(module, allOf(tensors, module), config)).map(
+          Object.entries(method.derive!(targetOf(base, module), allOf(tensors, module), config)).map(
             ([local, value]) => [`${module.name}.${local}`, value] as const,
           ),
         );

@@ -1,8 +1,8 @@
 import { type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { custom, integer, oneOf, type Read } from '@posttrain/interfaces';
-import { applyLinear, type ModuleInfo } from '@posttrain/lm';
-import { addedToWeight } from '../adapters/delta.js';
+import type { ModuleInfo } from '@posttrain/lm';
+import { denseChange } from '../adapters/delta.js';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { normalWith, uniformWithin } from '../adapters/initial.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
@@ -74,9 +74,7 @@ export const c3a: LayerMethod<C3aConfig> = {
     return { c3a_kernel: start() };
   },
 
-  apply: (x, layer, parameters) => layer.apply(x).add(applyLinear(x, deltaOf(layer, parameters), undefined, false)),
-
-  ...addedToWeight<C3aConfig>(deltaOf),
+  ...denseChange<C3aConfig>(deltaOf),
 };
 
 const blockOf = ({ name }: ModuleInfo, { blockSize, blockSizePattern }: C3aConfig): number =>

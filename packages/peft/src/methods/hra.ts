@@ -45,26 +45,44 @@ export const hra: LayerMethod<HraConfig> = {
 
   apply: (x, layer, parameters, config) => layer.apply(reflected(x, parameters, config, 'last first')),
 
+  derive(_, parameters, config) {
+    const { columns, rows } = reflections(parameters, config, 'last first');
+    return { [COLUMNS]: columns, [ROWS]: rows };
+  },
+
   merge: (target, parameters, config) => turned(target, parameters, config, 'first first'),
   unmerge: (merged, parameters, config) => turned(merged, parameters, config, 'last first'),
 };
 
-/** Rows [..., in] reflected by one vector after the other. */
-function reflected(
-  x: Tensor,
-  { hra_u: u }: Named,
+/** Rows x [..., in] reflected by one vector after the other: x − (x Y) Z. */
+function reflected(x: Tensor, parameters: Named, config: HraConfig, order: Order): Tensor {
+  const { columns, rows } = reflections(parameters, config, order);
+  const [inputs] = columns.shape as [number, number];
+  const flat = x.reshape([x.size / inputs, inputs]);
+  return flat.sub(flat.matmul(columns).matmul(rows)).reshape([...x.shape]);
+}
+
+type Order = 'first first' | 'last first';
+
+const [COLUMNS, ROWS] = ['columns', 'rows'];
+
+/** All reflections as one, I − Y Z, with the unit vectors as columns Y [in, r] and rows Z [r, in] (the compact form of Bischof and Van Loan). */
+function reflections(
+  parameters: Named,
   { applyGS }: HraConfig,
-  order: 'first first' | 'last first',
-): Tensor {
-  const columns = unitVectors(u!, applyGS);
-  const [inputs] = u!.shape as [number, number];
-  const rows = x.reshape([x.size / inputs, inputs]);
-  const inOrder = order === 'first first' ? columns : [...columns].reverse();
-  const turned = inOrder.reduce(
-    (y, column) => y.sub(y.matmul(column).mul(2).matmul(column, { transposeB: true })),
-    rows,
-  );
-  return turned.reshape([...x.shape]);
+  order: Order,
+): { readonly columns: Tensor; readonly rows: Tensor } {
+  const { hra_u: u, [COLUMNS]: derivedColumns, [ROWS]: derivedRows } = parameters;
+  // Only of the order in which a pass has them.
+  if (order === 'last first' && derivedColumns && derivedRows) return { columns: derivedColumns, rows: derivedRows };
+  const vectors = unitVectors(u!, applyGS);
+  const inOrder = order === 'first first' ? vectors : vectors.reverse();
+  // (I − Y Z)(I − 2 v vᵀ) = I − Y (Z − 2 Z v vᵀ) − v 2 vᵀ.
+  const rows = inOrder.reduce<Tensor | undefined>((before, vector) => {
+    const twice = vector.transpose().mul(2);
+    return before ? concat([before.sub(before.matmul(vector).matmul(twice)), twice], 0) : twice;
+  }, undefined)!;
+  return { columns: concat(inOrder, 1), rows };
 }
 
 /** The vectors as columns [in, 1]. */
@@ -80,12 +98,7 @@ function unitVectors(u: Tensor, orthogonal: boolean): Tensor[] {
 }
 
 /** The weight with its rows (the inputs) reflected. */
-function turned(
-  target: AdapterTarget,
-  parameters: Named,
-  config: HraConfig,
-  order: 'first first' | 'last first',
-): MergedTarget {
+function turned(target: AdapterTarget, parameters: Named, config: HraConfig, order: Order): MergedTarget {
   const { transposed } = linearShape(target);
   const rows = transposed ? target.weight.transpose() : target.weight;
   const weight = reflected(rows, parameters, config, order);

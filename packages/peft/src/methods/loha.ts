@@ -1,8 +1,8 @@
 import { type Tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { boolean, integer, number, type Read } from '@posttrain/interfaces';
-import { applyLinear, type ModuleInfo } from '@posttrain/lm';
-import { addedToWeight } from '../adapters/delta.js';
+import type { ModuleInfo } from '@posttrain/lm';
+import { denseChange } from '../adapters/delta.js';
 import { linearStart } from '../adapters/initial.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import {
@@ -78,10 +78,7 @@ export const loha: LayerMethod<LohaConfig> = {
     };
   },
 
-  apply: (x, layer, parameters, config) =>
-    layer.apply(x).add(applyLinear(x, deltaOf(layer, parameters, config), undefined, false)),
-
-  ...addedToWeight<LohaConfig>(deltaOf),
+  ...denseChange<LohaConfig>(deltaOf),
 };
 
 function deltaOf({ name }: ModuleInfo, parameters: Named, config: LohaConfig): Tensor {

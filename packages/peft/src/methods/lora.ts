@@ -1,7 +1,7 @@
 import { concat, dropout, type Key, type Tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { boolean, custom, integer, listOf, number, oneOf, type Read, showValue } from '@posttrain/interfaces';
-import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
+import { applyLinear, type LinearLayer } from '@posttrain/lm';
 import { AdapterConfigError, MergeError } from '../adapters/errors.js';
 import { allLinearOfMixture } from '../adapters/fused-parameters.js';
 import { normalWith, uniformWithin } from '../adapters/initial.js';
@@ -244,15 +244,19 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
     const dropped = dropoutKey ? dropout(x, config.loraDropout, dropoutKey) : x;
     const update = updateOf(dropped, layer, parameters, config);
     if (config.aloraInvocationTokens) return layer.apply(x).add(sinceInvocation(update, layer));
-    if (!config.useDora) return layer.apply(x).add(update);
-    // Only the change goes through the dropped input, as in PEFT: y = W x + b + (m/‖V‖ - 1) W x̃ + m/‖V‖ · s·B·A·x̃.
+    const y = layer.apply(x);
+    if (!config.useDora) return y.add(update);
     const scale = doraScaleOf(layer, parameters, config);
+    if (!dropoutKey)
+      return layer.bias ? y.sub(layer.bias).add(update).mul(scale).add(layer.bias) : y.add(update).mul(scale);
+    // Only the change goes through the dropped input, as in PEFT: y = W x + b + (m/‖V‖ - 1) W x̃ + m/‖V‖ · s·B·A·x̃.
     const base = applyLinear(dropped, layer.weight, undefined, layer.transposed);
-    return layer
-      .apply(x)
-      .add(base.mul(scale.sub(1)))
-      .add(update.mul(scale));
+    return y.add(base.mul(scale.sub(1))).add(update.mul(scale));
   },
+
+  // The norms of DoRA are of the whole weight.
+  derive: (target, parameters, config) =>
+    config.useDora ? { [DORA_SCALE]: doraScaleOf(target, parameters, config) } : {},
 
   lowRank(module, parameters, config) {
     const { useDora, loraBias, aloraInvocationTokens } = config;
@@ -298,6 +302,7 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
 const FROZEN = { a: 'pissa_A', b: 'pissa_B' } as const;
 
 const MAGNITUDE = 'lora_magnitude_vector';
+const DORA_SCALE = 'dora_scale';
 const BIAS = 'lora_B.bias';
 
 const namesOf = ({ kind }: Pick<AdapterTarget, 'kind'>) =>
@@ -365,7 +370,8 @@ function updateOf(x: Tensor, layer: LinearLayer, parameters: Named, config: Lora
   return own.sub(applyLinear(applyLinear(x, frozenA, undefined, false).mul(scaling), frozenB, undefined, false));
 }
 
-const doraScaleOf = (layer: LinearLayer | EmbeddingLayer, parameters: Named, config: LoraConfig): Tensor =>
+const doraScaleOf = (layer: AdapterTarget, parameters: Named, config: LoraConfig): Tensor =>
+  parameters[DORA_SCALE] ??
   doraScale(parameters[MAGNITUDE]!, layer.weight.add(delta(layer, parameters, config)), linearShape(layer).transposed);
 
 function shiftedBias(target: AdapterTarget, parameters: Named, config: LoraConfig, sign: 1 | -1): Tensor | undefined {

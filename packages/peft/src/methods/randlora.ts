@@ -2,7 +2,7 @@ import { dropout, type Key, ones, type Tensor, zeros } from '@posttrain/core-ten
 import type { Named } from '@posttrain/core-tensor/optim';
 import { boolean, integer, number, oneOf, type Read } from '@posttrain/interfaces';
 import { applyLinear, type ModuleInfo } from '@posttrain/lm';
-import { addedToWeight } from '../adapters/delta.js';
+import { addedToWeight, appliedDelta, derivedDelta } from '../adapters/delta.js';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { normalWith, uniformWithin } from '../adapters/initial.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
@@ -86,16 +86,17 @@ const layers: LayerMethod<RandLoraConfig> = {
   frozenInFile: ({ saveProjection }) => saveProjection,
 
   apply(x, layer, parameters, config, dropoutKey) {
+    const derived = appliedDelta(x, layer, parameters);
+    if (derived) return derived;
     const { a, b } = factorsOf(layer, parameters);
     const dropped = dropoutKey ? dropout(x, config.randloraDropout, dropoutKey) : x;
     const narrow = applyLinear(dropped, a, undefined, false).mul(config.randloraAlpha / config.r);
     return layer.apply(x).add(applyLinear(narrow, b, undefined, false));
   },
 
-  ...addedToWeight<RandLoraConfig>((module, parameters, { randloraAlpha, r }) => {
-    const { a, b } = factorsOf(module, parameters);
-    return b.matmul(a).mul(randloraAlpha / r);
-  }),
+  // The factors are as wide as the weight.
+  ...derivedDelta<RandLoraConfig>(deltaOf),
+  ...addedToWeight<RandLoraConfig>(deltaOf),
 };
 
 const inner = perLayer(layers);
@@ -116,6 +117,7 @@ export const randLora: PeftMethod<RandLoraConfig> = {
     return { trained, frozen: { ...frozen, ...Object.fromEntries(copies) } };
   },
   hooks: (context, tensors, dropoutKey) => inner.hooks(context, withoutCopies(tensors), dropoutKey),
+  derive: (context, tensors, base) => inner.derive!(context, withoutCopies(tensors), base),
   merge: (context, tensors, base) => inner.merge!(context, withoutCopies(tensors), base),
   unmerge: (context, tensors, merged) => inner.unmerge!(context, withoutCopies(tensors), merged),
 };
@@ -138,6 +140,11 @@ function sizesOf(targets: readonly ModuleInfo[], r: number): Sizes {
   const sides = [Math.max(...shapes.map(({ inputs }) => inputs)), Math.max(...shapes.map(({ outputs }) => outputs))];
   const small = Math.min(...sides);
   return { bases: Math.ceil(small / r), small, large: Math.max(...sides) };
+}
+
+function deltaOf(module: ModuleInfo, parameters: Named, { randloraAlpha, r }: RandLoraConfig): Tensor {
+  const { a, b } = factorsOf(module, parameters);
+  return b.matmul(a).mul(randloraAlpha / r);
 }
 
 /** The update as b a, with the sums over bases and ranks as one, of n r. */

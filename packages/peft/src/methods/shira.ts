@@ -1,8 +1,8 @@
 import { scatterAdd, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { boolean, integer, oneOf, type Read } from '@posttrain/interfaces';
-import { applyLinear, type ModuleInfo } from '@posttrain/lm';
-import { addedToWeight } from '../adapters/delta.js';
+import type { ModuleInfo } from '@posttrain/lm';
+import { denseChange } from '../adapters/delta.js';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { normalWith } from '../adapters/initial.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
@@ -80,9 +80,7 @@ export const shira: LayerMethod<ShiraConfig> = {
     throw new AdapterConfigError(`${target.name}.${INDICES} has ${values[wrong]}, in a weight [${outputs}, ${inputs}]`);
   },
 
-  apply: (x, layer, parameters) => layer.apply(x).add(applyLinear(x, deltaOf(layer, parameters), undefined, false)),
-
-  ...addedToWeight<ShiraConfig>(deltaOf),
+  ...denseChange<ShiraConfig>(deltaOf),
 };
 
 function countOf(target: ModuleInfo, { r }: ShiraConfig): number {

@@ -80,6 +80,11 @@ const layers: LayerMethod<VbLoraConfig> = {
 
   lowRank: (_, parameters, config) => ({ ...factorsOf(parameters, config), scale: 1 }),
 
+  derive(_, parameters, config) {
+    const { a, b } = factorsOf(parameters, config);
+    return { [A]: a, [B]: b };
+  },
+
   ...addedToWeight<VbLoraConfig>((_: ModuleInfo, parameters, config) => {
     const { a, b } = factorsOf(parameters, config);
     return b.matmul(a);
@@ -111,11 +116,17 @@ export const vbLora: PeftMethod<VbLoraConfig> = {
   },
   hooks: (context, tensors, dropoutKey) => inner.hooks(context, shared(tensors), dropoutKey),
   lowRank: (context, tensors) => inner.lowRank!(context, shared(tensors)),
+  derive: (context, tensors, base) => inner.derive!(context, shared(tensors), base),
   merge: (context, tensors, base) => inner.merge!(context, shared(tensors), base),
   unmerge: (context, tensors, merged) => inner.unmerge!(context, shared(tensors), merged),
 };
 
+/** Names of factors that were derived. */
+const [A, B] = ['A', 'B'];
+
 function factorsOf(parameters: Named, { r, topk }: VbLoraConfig): { readonly a: Tensor; readonly b: Tensor } {
+  const { [A]: derivedA, [B]: derivedB } = parameters;
+  if (derivedA && derivedB) return { a: derivedA, b: derivedB };
   const bank = parameters[BANK]!;
   const [, length] = bank.shape as [number, number];
   const mixed = (logits: Tensor): Tensor => {

@@ -1,8 +1,8 @@
-import { type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { concat, scatterAdd, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { boolean, integer, number, oneOf, type Read } from '@posttrain/interfaces';
-import { applyLinear, type ModuleInfo } from '@posttrain/lm';
-import { addedToWeight } from '../adapters/delta.js';
+import type { ModuleInfo } from '@posttrain/lm';
+import { denseChange } from '../adapters/delta.js';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { normalWith } from '../adapters/initial.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
@@ -16,7 +16,7 @@ import {
 import { LORA_TARGETS } from '../adapters/targets.js';
 import { torchPermutation } from '../adapters/torch-permutation.js';
 import { checkCounts, countOf } from './spectrum.js';
-import { daubechies, WAVELETS } from './wavelets.js';
+import { daubechies, WAVELETS, type Wavelet } from './wavelets.js';
 
 const waveFtOptions = methodOptions('WAVEFT', {
   ...targetOptions,
@@ -70,46 +70,74 @@ export const waveFt: LayerMethod<WaveFtConfig> = {
     return { [SPECTRUM]: config.initWeights ? zeros(shape) : normalWith(key, shape, 0.01) };
   },
 
-  apply: (x, layer, parameters, config) =>
-    layer.apply(x).add(applyLinear(x, deltaOf(layer, parameters, config), undefined, false)),
-
-  ...addedToWeight<WaveFtConfig>(deltaOf),
+  ...denseChange<WaveFtConfig>(deltaOf),
 };
 
 const SPECTRUM = 'waveft_spectrum';
 
-/** ΔW [out, in] as a product through the n coefficients. */
+/** ΔW [out, in]: the coefficients at their places, and one level of the inverse transform along either side. */
 function deltaOf(module: ModuleInfo, { [SPECTRUM]: spectrum }: Named, config: WaveFtConfig): Tensor {
   const { inputs, outputs } = linearShape(module);
   const { randomLocSeed, waveletFamily, useIdwt, scaling } = config;
   const places = torchPermutation(inputs * outputs, randomLocSeed, spectrum!.size);
-  const { low, high } = daubechies(WAVELETS[waveletFamily]!);
-  const [rows, columns] = [sideOf(outputs, low.length), sideOf(inputs, low.length)];
-  // Coefficient k along one side, and whether it lies in the half of the details there.
-  const at = Array.from(places, (place) => {
-    const [row, column] = [Math.floor(place / inputs), place % inputs];
-    return { row: row + (useIdwt ? rows.offset : 0), column: column + (useIdwt ? columns.offset : 0) };
-  });
-  const along = (side: Side, size: number, own: 'row' | 'column', across: { side: Side; own: 'row' | 'column' }) => {
-    const values = new Float32Array(size * at.length);
-    at.forEach((place, k) => {
-      if (!useIdwt) {
-        values[place[own] * at.length + k] = 1;
-        return;
-      }
-      // The quarter beside the averages is called horizontal: details along the other side.
-      const filter = place[across.own] >= across.side.half ? high : low;
-      const first = 2 * (place[own] % side.half) - (filter.length - 2);
-      filter.forEach((value, i) => {
-        if (first + i >= 0 && first + i < size) values[(first + i) * at.length + k] = value;
-      });
-    });
-    return tensor(values, [size, at.length]);
-  };
-  const u = along(rows, outputs, 'row', { side: columns, own: 'column' });
-  const v = along(columns, inputs, 'column', { side: rows, own: 'row' });
   const weights = spectrum!.cast('float32').mul(scaling);
-  return u.mul(weights).matmul(v, { transposeB: true }).cast(spectrum!.dtype);
+  const put = (at: Int32Array, size: number) => scatterAdd(tensor(at), weights, { axis: 0, size });
+  if (!useIdwt)
+    return put(places, outputs * inputs)
+      .reshape([outputs, inputs])
+      .cast(spectrum!.dtype);
+  const wavelet = daubechies(WAVELETS[waveletFamily]!);
+  const [rows, columns] = [sideOf(outputs, wavelet.low.length), sideOf(inputs, wavelet.low.length)];
+  // [averages and details along the outputs, rows, columns, averages and details along the inputs].
+  const shape = [2, rows.half, columns.half, 2] as const;
+  const at = places.map((place) => {
+    const [row, column] = [Math.floor(place / inputs) + rows.offset, (place % inputs) + columns.offset];
+    // The quarter beside the averages is called horizontal: details along the other side.
+    const details = [Number(column >= columns.half), Number(row >= rows.half)] as const;
+    return 2 * ((details[0] * rows.half + (row % rows.half)) * columns.half + (column % columns.half)) + details[1];
+  });
+  const coefficients = put(at, 2 * rows.half * columns.half * 2).reshape([...shape]);
+  return alongInputs(alongOutputs(coefficients, outputs, wavelet), inputs, wavelet).cast(spectrum!.dtype);
+}
+
+/** Coefficients [2, half, columns, 2] → [size, columns, 2]. */
+function alongOutputs(coefficients: Tensor, size: number, wavelet: Wavelet): Tensor {
+  const [, , columns] = coefficients.shape as [number, number, number];
+  const { count, filters, starts } = windowsOf(size, wavelet);
+  const windows = concat(
+    starts.map((start) => coefficients.slice(1, start, start + count)),
+    0,
+  );
+  const pairs = filters.matmul(windows.reshape([2 * starts.length, count * columns * 2]));
+  return pairs
+    .reshape([2, count, columns * 2])
+    .transpose([1, 0, 2])
+    .reshape([2 * count, columns, 2])
+    .slice(0, 0, size);
+}
+
+/** [rows, half, 2] → [rows, size]. */
+function alongInputs(coefficients: Tensor, size: number, wavelet: Wavelet): Tensor {
+  const [rows] = coefficients.shape as [number];
+  const { count, filters, starts } = windowsOf(size, wavelet);
+  const windows = concat(
+    starts.map((start) => coefficients.slice(1, start, start + count)),
+    2,
+  );
+  const pairs = windows.reshape([rows * count, 2 * starts.length]).matmul(filters, { transposeB: true });
+  return pairs.reshape([rows, 2 * count]).slice(1, 0, size);
+}
+
+/**
+ * The outputs 2 t and 2 t + 1, of `count` t, are two sums over coefficients t to t + m, m one below half the filter: `starts` are where t = 0 has
+ * them, in the order of the columns of `filters` [2, 2 (m + 1)], averages and details in turn.
+ */
+function windowsOf(size: number, { low, high }: Wavelet) {
+  const last = low.length / 2 - 1;
+  const starts = Array.from({ length: last + 1 }, (_, j) => last - j);
+  const row = (parity: number) => starts.flatMap((_, j) => [low[2 * j + parity]!, high[2 * j + parity]!]);
+  const filters = tensor(Float32Array.from([...row(0), ...row(1)]), [2, 2 * starts.length]);
+  return { count: Math.ceil(size / 2), filters, starts };
 }
 
 /** One side of the coefficients: as long as the filters need it, even, and the places that are drawn in its middle. */

@@ -7,6 +7,7 @@ export {
   type SoftActorCriticResult,
   softActorCritic,
 } from './soft-actor-critic.js';
+export type { SoftActorCriticCheckpoint } from './soft-actor-critic-checkpoint.js';
 export {
   actorLoss,
   criticLoss,

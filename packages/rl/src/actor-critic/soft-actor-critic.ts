@@ -14,6 +14,12 @@ import type { NumericEnvironment, NumericEpisode } from '../rollout/numeric-envi
 import type { NumericPolicy } from '../rollout/play.js';
 import { type ReplayBuffer, replayBuffer, type Transition } from './replay-buffer.js';
 import {
+  checkpointOf,
+  resumedFrom,
+  type SoftActorCriticCheckpoint,
+  settingsTextOf,
+} from './soft-actor-critic-checkpoint.js';
+import {
   actorOutput,
   type SoftActorCriticParameters,
   type SoftActorCriticState,
@@ -84,6 +90,20 @@ export const softActorCriticShape = {
     optional: true,
     decisive: false,
   }),
+  /** Given a checkpoint after every `checkpointEpisodes` episodes; the run waits for it. */
+  onCheckpoint: custom<(checkpoint: SoftActorCriticCheckpoint) => void | Promise<void>>()(
+    'a function',
+    (value) => typeof value === 'function',
+    { optional: true, decisive: false },
+  ),
+  /** Episodes between two checkpoints, each of which copies the whole replay buffer. Default 1. */
+  checkpointEpisodes: integer({ default: 1, min: 1, decisive: false }),
+  /** Go on from here: what `onCheckpoint` was given, by a run with the same options but for `steps`. It ends with the same numbers as one that was never stopped. */
+  checkpoint: custom<SoftActorCriticCheckpoint>()(
+    'a checkpoint, as onCheckpoint gets it',
+    (value) => typeof (value as Partial<SoftActorCriticCheckpoint> | null)?.settings === 'string',
+    { optional: true, decisive: false },
+  ),
 };
 
 const sacOptions = options('softActorCritic', {
@@ -140,7 +160,8 @@ function grid(rows: readonly ArrayLike<number>[], width: number, height = rows.l
  * − α log π(a|s)], and critics that learn r + γ (min_i Q'_i(s', a') − α log π(a'|s')), from transitions of all policies so far. The order of an update and
  * its losses are Stable-Baselines3's; log(1 − tanh²) is exact where that adds 1e-6.
  *
- * @throws OptionError; PosttrainError `DIVERGED` for a loss that is no number, `ABORTED` where the signal fires; what the environment throws
+ * @throws OptionError; PosttrainError `DIVERGED` for a loss that is no number, `ABORTED` where the signal fires, `CHECKPOINT` for one of other options; what the
+ *   environment throws
  */
 export async function softActorCritic(given: SoftActorCriticOptions): Promise<SoftActorCriticResult> {
   const settings = sacOptions.read(given);
@@ -153,9 +174,14 @@ export async function softActorCritic(given: SoftActorCriticOptions): Promise<So
   const [networkKey, stepKey, updateKey, episodeKey] = [0, 1, 2, 3].map((i) => key.child(i)) as [Key, Key, Key, Key];
 
   const optimizer = adam();
+  const text = settingsTextOf(sacOptions.settings(given));
+  const capacity = settings.bufferSize;
+  const resumed =
+    settings.checkpoint &&
+    (await resumedFrom(settings.checkpoint, { settings: text, steps: settings.steps, capacity }));
   const logAlpha = tensor(new Float32Array([Math.log(settings.alpha ?? settings.initialAlpha)]), [1]);
   const first = softActorCriticParameters({ observation, action, hidden: settings.hidden }, logAlpha, networkKey);
-  let state: SoftActorCriticState<ReturnType<typeof optimizer.init>> = {
+  let state: SoftActorCriticState<ReturnType<typeof optimizer.init>> = (resumed?.state as typeof state) ?? {
     ...first,
     optimizers: {
       actor: optimizer.init(first.actor),
@@ -195,8 +221,8 @@ export async function softActorCritic(given: SoftActorCriticOptions): Promise<So
     return observations.map((_, i) => centre.map((c, j) => c + half[j]! * data[i * action + j]!));
   };
 
-  const replay = replayBuffer({ capacity: settings.bufferSize });
-  const imaginary = replayBuffer({ capacity: settings.bufferSize });
+  const replay = resumed?.replay ?? replayBuffer({ capacity });
+  const imaginary = resumed?.imagined ?? replayBuffer({ capacity });
   const learn = async (own: Key) => {
     const real = replay.sample(batchSize, own.child(0));
     const wanted = Math.round((imagined?.share ?? 0) * batchSize);
@@ -240,13 +266,13 @@ export async function softActorCritic(given: SoftActorCriticOptions): Promise<So
     return result.losses;
   };
 
-  const returns: EpisodeReturn[] = [];
-  let [updates, episodes, sum] = [0, 0, 0];
+  const returns: EpisodeReturn[] = [...(resumed?.returns ?? [])];
+  let [updates, episodes, sum] = [resumed?.updates ?? 0, returns.length, 0];
   let losses: Awaited<ReturnType<typeof learn>> | undefined;
   let episode: NumericEpisode | undefined;
   let seen: ArrayLike<number> = [];
   try {
-    for (let step = 0; step < settings.steps; step++) {
+    for (let step = resumed?.step ?? 0; step < settings.steps; step++) {
       if (signal?.aborted)
         throw new PosttrainError('ABORTED', `softActorCritic: stopped by its signal after ${step} steps`);
       const own = stepKey.child(step);
@@ -270,14 +296,19 @@ export async function softActorCritic(given: SoftActorCriticOptions): Promise<So
         returns.push(ended);
         settings.onEpisode?.(ended);
       }
-      if (isRandom) continue;
-      if (imagined && imagined.share > 0) {
-        const made = await imagined.imagine({ step: step + 1, replay, act, key: own.child(1) });
-        for (const one of made) imaginary.add(one);
+      if (!isRandom) {
+        if (imagined && imagined.share > 0) {
+          const made = await imagined.imagine({ step: step + 1, replay, act, key: own.child(1) });
+          for (const one of made) imaginary.add(one);
+        }
+        for (let i = 0; i < settings.updatesPerStep; i++) losses = await learn(updateKey.child(updates++));
       }
-      for (let i = 0; i < settings.updatesPerStep; i++) losses = await learn(updateKey.child(updates++));
+      if (!isLast) continue;
       // Losses are looked at once an episode: to read them costs a wait.
-      if (isLast && losses && !Number.isFinite(await losses.critic.item())) throw diverged(step + 1);
+      if (losses && !Number.isFinite(await losses.critic.item())) throw diverged(step + 1);
+      if (!settings.onCheckpoint || returns.length % settings.checkpointEpisodes !== 0) continue;
+      const run = { step: step + 1, updates, returns, state, settings: text };
+      await settings.onCheckpoint(await checkpointOf({ ...run, replay, imagined: imaginary }));
     }
   } finally {
     await episode?.close?.();

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
-import { type ChatMessage, PosttrainError } from '@posttrain/interfaces';
+import { PosttrainError } from '@posttrain/interfaces';
 import { withParameters } from '@posttrain/lm';
 import {
   adapterIdentity,
@@ -10,7 +10,6 @@ import {
   type RunResult,
   runSteps,
   StepLog,
-  type StepRecord,
   type TrainableAdapter,
   type Trainer,
   timed,
@@ -27,10 +26,11 @@ import {
 } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
 import { checkRollouts } from '../rollout/check-rollouts.js';
-import { stalenessMetrics, type VersionSpan, versionSpans } from '../rollout/policy-version.js';
+import { stalenessMetrics } from '../rollout/policy-version.js';
 import { singleTurn } from '../rollout/single-turn.js';
-import { groupsOf, type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
+import { groupsOf, type Rollout, type ScoredRollout } from '../rollout.js';
 import { annotatorContext } from './annotator-context.js';
+import { type CompletionRecord, completionRecords } from './completion-records.js';
 import { teaches } from './dynamic-sampling.js';
 import { checkMetrics, meanMetrics, rolloutMetrics } from './policy-metrics.js';
 import {
@@ -48,27 +48,6 @@ import { sampleAndScore, sampleAndScoreAhead } from './rollouts.js';
 import { type AheadState, RolloutsAhead } from './rollouts-ahead.js';
 import { type RowFeed, rowFeedOf } from './row-feed.js';
 import { type PartStates, RunParts } from './run-parts.js';
-
-/** One line of `completions.jsonl`. */
-export interface CompletionRecord extends StepRecord {
-  readonly prompt: PromptRow['prompt'];
-  readonly completion: string;
-  readonly finish_reason: string;
-  /** Of an episode: why it ended, and what failed. */
-  readonly stop_reason?: string;
-  readonly failure?: string;
-  readonly tokens: number;
-  readonly rewards: Readonly<Record<string, number | null>>;
-  readonly reward: number | null;
-  /** Where tokens have their own, the mean over those that are trained. */
-  readonly advantage: number;
-  /** What of the rewards failed, by name. */
-  readonly reward_failures?: Readonly<Record<string, string>>;
-  /** Of an episode. */
-  readonly messages?: readonly ChatMessage[];
-  /** Where the sampler is not the policy itself: of which versions of it the tokens are, in their order. */
-  readonly policy_versions?: readonly VersionSpan[] | undefined;
-}
 
 /** What `trainPolicy` gives. */
 export interface PolicyTrainingResult<A extends TrainableAdapter = TrainableAdapter> extends RunResult {
@@ -343,36 +322,6 @@ async function beginRollouts(run: PolicyRun, step: number, policyStep: number, s
     firstGroup: 0,
   };
   return sampleAndScoreAhead(asked);
-}
-
-function completionRecords(
-  step: number,
-  rollouts: readonly ScoredRollout[],
-  advantages: AnnotatedRollouts['advantages'],
-  isOffPolicy = false,
-): CompletionRecord[] {
-  return rollouts.map((rollout, i) => ({
-    step,
-    prompt: rollout.row.prompt,
-    completion: rollout.text,
-    finish_reason: rollout.finishReason,
-    tokens: rollout.completionTokens.length,
-    rewards: rollout.rewards,
-    reward: rollout.reward,
-    advantage: meanAdvantage(rollout, advantages[i]!),
-    ...(rollout.stopReason && { stop_reason: rollout.stopReason }),
-    ...(rollout.failure !== undefined && { failure: rollout.failure }),
-    ...(rollout.rewardFailures && { reward_failures: rollout.rewardFailures }),
-    ...(rollout.messages && { messages: rollout.messages }),
-    ...(isOffPolicy && { policy_versions: versionSpans(rollout) }),
-  }));
-}
-
-/** One number for a completion; of its trained tokens' it is the mean. */
-function meanAdvantage(rollout: ScoredRollout, advantage: number | ArrayLike<number>): number {
-  if (typeof advantage === 'number') return advantage;
-  const trained = trainedTokens(rollout).flatMap((isTrained, t) => (isTrained ? [advantage[t]!] : []));
-  return trained.reduce((a, b) => a + b, 0) / Math.max(trained.length, 1);
 }
 
 /** Counts a step without an update, and says why at the first one. */

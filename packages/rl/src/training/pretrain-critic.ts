@@ -14,6 +14,11 @@ const pretrainOptions = options('pretrainCritic', {
   ),
   /** Batches of rollouts of the fixed policy, each of all rows. */
   steps: integer({ min: 1 }),
+  /**
+   * The first of them, counted from 0: a run that was stopped goes on with the critic as it was before that batch (its trainer's snapshot, say), and draws what it
+   * would have drawn. Default 0.
+   */
+  firstStep: integer({ default: 0, min: 0 }),
   /** γ of the returns. Default 1. */
   gamma: number({ default: 1, min: 0, max: 1 }),
   /** λ of the returns. Default 1, as in the papers: they do not depend on what the critic says. */
@@ -42,6 +47,7 @@ export interface CriticPretraining {
 export async function pretrainCritic<Row extends PromptRow>({
   critic: given,
   steps: count,
+  firstStep: from,
   gamma: g,
   lambda: l,
   explainedVariance: enough,
@@ -49,17 +55,22 @@ export async function pretrainCritic<Row extends PromptRow>({
 }: PretrainCriticOptions<Row>): Promise<readonly CriticPretraining[]> {
   const settings = pretrainOptions.read({
     ...{ critic: given, steps: count },
+    ...(from !== undefined && { firstStep: from }),
     ...(g !== undefined && { gamma: g }),
     ...(l !== undefined && { lambda: l }),
     ...(enough !== undefined && { explainedVariance: enough }),
   });
-  const { critic, steps, gamma, lambda, explainedVariance } = settings;
+  const { critic, steps, firstStep, gamma, lambda, explainedVariance } = settings;
   if (!critic.learn) {
     const problem = `the critic ${critic.name} does not learn; use valueModelCritic.`;
     throw new OptionError('INVALID_OPTION', 'pretrainCritic', 'critic', problem);
   }
+  if (firstStep > steps) {
+    const problem = `firstStep is ${firstStep}, and there are ${steps} steps; ask for more of them.`;
+    throw new OptionError('INVALID_OPTION', 'pretrainCritic', 'firstStep', problem);
+  }
   const history: CriticPretraining[] = [];
-  for (let step = 0; step < steps; step++) {
+  for (let step = firstStep; step < steps; step++) {
     const rollouts = await rollOut({ ...sampling, step } as unknown as RollOutOptions<Row>);
     const policy = { model: sampling.model, adapter: sampling.adapter ?? NO_ADAPTER };
     const examples = criticExamples(await valuedRollouts(rollouts, critic, policy), { gamma, lambda });

@@ -1,0 +1,51 @@
+import { type Comparison, compare } from '../compare.js';
+import { EvaluationError } from '../errors.js';
+import { readRuns } from '../formats/read-runs.js';
+import type { EvalResult } from '../log/format.js';
+import { ArgumentsError, type Typed } from './arguments.js';
+
+/** A difference, and the grader it is under. */
+export interface Difference extends Comparison {
+  readonly label: string;
+}
+
+/** The two runs that were named. @throws ArgumentsError; what `readRuns` throws */
+export async function twoRuns(typed: Typed, command: string): Promise<readonly [EvalResult, EvalResult]> {
+  const [first, second, ...others] = typed.positionals;
+  if (first === undefined || second === undefined || others.length > 0)
+    throw new ArgumentsError(`${command} takes two logs.`);
+  return [await oneRun(first, typed), await oneRun(second, typed)];
+}
+
+/** The run of a file, or that of its task that was named. */
+export async function oneRun(file: string, typed: Typed): Promise<EvalResult> {
+  const task = typed.text('task');
+  const runs = (await readRuns(file)).filter(({ config }) => task === undefined || config.task === task);
+  if (runs.length === 1) return runs[0]!;
+  const names = (await readRuns(file)).map(({ config }) => config.task).join(', ');
+  throw new ArgumentsError(`${file} has the tasks ${names || 'of nobody'}; name one with --task.`);
+}
+
+/** Differences of the metrics that were named, or of all that both runs have. @throws EvaluationError `NO_SUCH_METRIC` where they have none in common */
+export function differences([first, second]: readonly [EvalResult, EvalResult], typed: Typed): Difference[] {
+  const [asked, grader] = [typed.texts('metric'), typed.text('grader')];
+  const keys =
+    asked.length > 0
+      ? asked.map((metric) => ({ metric, grader }))
+      : first.metrics
+          .filter((one) => grader === undefined || one.grader === grader)
+          .filter((one) => second.metrics.some((two) => two.metric === one.metric && two.grader === one.grader));
+  if (keys.length === 0) throw new EvaluationError('NO_SUCH_METRIC', 'the two runs have no metric in common.');
+  return keys.map(({ metric, grader: under }) => ({
+    ...compare(first, second, { metric, ...(under !== undefined && { grader: under }) }),
+    label: under === undefined ? metric : `${metric} (${under})`,
+  }));
+}
+
+/** A metric that has become worse by more than its interval, and by more than is allowed. */
+export function hasFallen({ difference, interval }: Comparison, lowerIsBetter: boolean, tolerance: number): boolean {
+  const sign = lowerIsBetter ? -1 : 1;
+  if (sign * difference >= -tolerance) return false;
+  if (interval === null) return true;
+  return lowerIsBetter ? interval[0] > tolerance : interval[1] < -tolerance;
+}
