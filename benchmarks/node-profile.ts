@@ -24,7 +24,7 @@ export interface NodeKind {
   readonly gigaflops: number;
 }
 
-const PRODUCT = /MatMul|Gemm/;
+const PRODUCT = /MatMul|Gemm|^Product$/;
 
 const shapes = (list: TypedShapes | undefined) => (list ?? []).map((entry) => Object.values(entry)[0] ?? []);
 const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);

@@ -48,7 +48,7 @@ describe("ONNX Runtime's C interface, declared by hand", () => {
     expect(table.length).toBeGreaterThan(400);
     const header = textOf('native/kernels/onnxruntime.h');
     const functions = [...header.matchAll(/^ {2}[A-Z_]+ = (\d+), {2}\/\/ (\w+)$/gm)];
-    expect(functions.length).toBe(/PARALLEL_FOR/.test(header) ? 15 : 0);
+    expect(functions.length).toBe(/PARALLEL_FOR/.test(header) ? 17 : 0);
     for (const [, position, name] of functions) expect([position, table[Number(position)]]).toEqual([position, name]);
     const members = [...header.slice(header.indexOf('struct OrtOperator {')).matchAll(/; {2}\/\/ (\w+)$/gm)];
     expect(members.map(([, name]) => name)).toEqual(membersOf(code, 'OrtCustomOp'));
@@ -81,6 +81,7 @@ describe('the kernels from any machine', () => {
     const checked = checkOnArm();
     if ('missing' in checked) return context.skip(checked.missing);
     expect(checked.output).toMatch(/neon: 320 products, largest error/);
+    expect(checked.output).toMatch(/chains: largest error/);
     expect(checked.output).toMatch(/fastest: neon/);
   });
 });

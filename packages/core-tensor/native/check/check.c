@@ -1,6 +1,7 @@
 // A program for processors that the tests do not run on, as under an emulator: every arithmetic that is there, against sums in
-// float64, in all layouts, with and without an addend, in sizes around the edges of tiles and at random. Prints a line for each
+// float64, in all layouts, with and without an addend, in sizes around the edges of tiles and at random; and a chain of operations. Prints a line for each
 // arithmetic and ends with 0 where all are right; `check NAME` also wants that arithmetic to be there.
+#include "../kernels/chain.h"
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -43,6 +44,39 @@ static double error_of(const char *name, int m, int n, int k, int flags) {
   return worst;
 }
 
+static void one_after_the_other(void *context, void (*work)(void *, size_t), size_t count, void *data) {
+  (void)context;
+  for (size_t i = 0; i < count; i++) work(data, i);
+}
+
+// The largest difference of softmax(x) over rows, as a chain: the maximum, x less it, e to that, its sum, and the quotient.
+static double error_of_chain(long rows, long columns) {
+  Chain chain = {0};
+  chain.rows = rows;
+  chain.columns = columns;
+  chain.inputs = chain.outputs = 1;
+  chain.steps = 5;
+  static const Step steps[] = {{CHAIN_MAX, 0, 0}, {CHAIN_SUB, 0, 1}, {CHAIN_EXP, 2, 0}, {CHAIN_SUM, 3, 0}, {CHAIN_DIV, 3, 4}};
+  memcpy(chain.step, steps, sizeof steps);
+  chain.result[0] = 5;
+  float *x = malloc(sizeof *x * rows * columns), *y = malloc(sizeof *y * rows * columns);
+  for (long i = 0; i < rows * columns; i++) x[i] = 20 * number(), y[i] = NAN;
+  const float *inputs[] = {x};
+  float *outputs[] = {y};
+  double worst = prepare_chain(&chain) || run_chain(&chain, inputs, outputs, one_after_the_other, 0) ? INFINITY : 0;
+  for (long row = 0; row < rows; row++) {
+    double most = -INFINITY, sum = 0;
+    for (long i = 0; i < columns; i++) most = fmax(most, x[row * columns + i]);
+    for (long i = 0; i < columns; i++) sum += exp(x[row * columns + i] - most);
+    for (long i = 0; i < columns; i++) {
+      double wanted = exp(x[row * columns + i] - most) / sum, error = fabs(y[row * columns + i] - wanted) / wanted;
+      if (!(error <= worst)) worst = error;
+    }
+  }
+  free(x), free(y);
+  return worst;
+}
+
 int main(int count, char **given) {
   static const char *const names[] = {"plain", "avx2", "avx512", "avx512bf16", "amx", "neon"};
   int failed = count > 1 && posttrain_arithmetic(given[1]) < 0;
@@ -66,6 +100,11 @@ int main(int count, char **given) {
       }
     printf("%s: %d products, largest error %.1e\n", names[i], cases, worst);
   }
+  double worst = 0;
+  for (long columns = 1; columns < 200; columns += 7) worst = fmax(worst, error_of_chain(3, columns));
+  // What is subtracted is rounded: 2 ** -24 of 40.
+  if (!(worst <= 4e-6)) failed = 1;
+  printf("chains: largest error %.1e\n", worst);
   printf("fastest: %s\n", posttrain_fastest_arithmetic(0));
   return failed;
 }

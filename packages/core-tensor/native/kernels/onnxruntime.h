@@ -38,6 +38,8 @@ enum {
   GET_OUTPUT = 91,  // KernelContext_GetOutput
   RELEASE_STATUS = 93,  // ReleaseStatus
   RELEASE_SHAPE = 99,  // ReleaseTensorTypeAndShapeInfo
+  GET_FLOATS_ATTRIBUTE = 162,  // KernelInfoGetAttributeArray_float
+  GET_INTS_ATTRIBUTE = 163,  // KernelInfoGetAttributeArray_int64
   PARALLEL_FOR = 274,  // KernelContext_ParallelFor
 };
 

@@ -210,7 +210,7 @@ static const OrtOperator product_operator = {
 };
 
 // The version of what follows, and of the operator's attributes.
-EXPORT int posttrain_kernels_version(void) { return 1; }
+EXPORT int posttrain_kernels_version(void) { return 2; }
 
 // The position of an arithmetic by name, for the attribute of a graph; -1 where this processor or this build has it not.
 EXPORT int posttrain_arithmetic(const char *wanted) {
@@ -231,6 +231,7 @@ EXPORT OrtDomain *posttrain_domain(OrtTable *table) {
   if (CALL(CREATE_CUSTOM_OP_DOMAIN, (const char *, OrtDomain **))("posttrain", &made)) return 0;
   if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, &product_operator)) return 0;
   if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, &quantized_operator)) return 0;
+  if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, &chain_operator)) return 0;
   return domain = made;
 }
 

@@ -25,4 +25,5 @@ OrtStatus *output(OrtContext *context, const int64_t *dims, size_t axes, float *
 void run_parallel(void *context, void (*work)(void *, size_t), size_t count, void *data);
 
 extern const OrtOperator quantized_operator;
+extern const OrtOperator chain_operator;
 #endif

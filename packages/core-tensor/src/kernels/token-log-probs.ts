@@ -89,7 +89,8 @@ function extend(
   const exponentials = shifted.exp();
   const weights = exponentials.mul(shifted);
   const values = head.cast('float32');
-  const chosen = shifted.takeAlongAxis(target.column, 1);
+  // Of the logits, so that nothing but the next operation needs `shifted`.
+  const chosen = logits.takeAlongAxis(target.column, 1).sub(largest);
   const here: Running = {
     largest,
     sum: exponentials.sum(1, { keepDims: true }),

@@ -59,14 +59,34 @@ export function findsSafeOverwrites(
     // Copying the input onto itself changes nothing for its other readers.
     if (writer.op === 'Identity' && writer.inputs[0] === input) return true;
     const others = new Set(readers.get(input));
+    const names = new Set([input]);
     for (const node of others) {
       // A view is itself harmless, but everything that reads it counts. Sets visit what is added on the way.
-      if (VIEWS.has(node.op)) for (const reader of readers.get(node.outputs[0]!) ?? []) others.add(reader);
+      if (!VIEWS.has(node.op)) continue;
+      names.add(node.outputs[0]!);
+      for (const reader of readers.get(node.outputs[0]!) ?? []) others.add(reader);
     }
-    if (others.has(writer) && !overwritesInPlace(writer, input, output, shapes, rules)) return false;
+    const isInPlace = () =>
+      writer.op === 'Chain'
+        ? readsInStep(writer, names, shapes.get(output) ?? '')
+        : overwritesInPlace(writer, input, output, shapes, rules);
+    if (others.has(writer) && !isInPlace()) return false;
     others.delete(writer);
     return others.size === 0 || dependsOnAll(writer, others, producers);
   };
+}
+
+/**
+ * Whether a chain reads some memory, by any of its names, only piece by piece as it writes a result of that shape: as operands of the
+ * whole shape, or, for a number a row, as such.
+ */
+function readsInStep({ inputs, attributes }: OnnxNode, names: ReadonlySet<string>, shape: string): boolean {
+  const { spreads, dims } = attributes ?? {};
+  if (!spreads || !dims || !('ints' in spreads) || !('ints' in dims)) return false;
+  const [full, row] = [0, 1];
+  const size = shape.split(',').reduce((product, axis) => product * Number(axis), 1);
+  const spread = size === dims.ints.reduce((product: number, axis) => product * Number(axis), 1) ? full : row;
+  return inputs.every((name, i) => !names.has(name) || spreads.ints[i] === spread);
 }
 
 /** Whether `writer` may read `input` and write `output` in the same memory. */
@@ -78,7 +98,9 @@ function overwritesInPlace(
   rules: OverwriteRules,
 ): boolean {
   if (!writer.inputs.includes(input)) return false;
-  if (ELEMENTWISE_ONNX_OPS.has(writer.op)) return rules.elementwise && shapes.get(input) === shapes.get(output);
+  // A chain writes a piece when it has read it; only what is as large as the result is read piece by piece.
+  if (ELEMENTWISE_ONNX_OPS.has(writer.op) || writer.op === 'Chain')
+    return rules.elementwise && shapes.get(input) === shapes.get(output);
   const operand = rules.operands[writer.op]?.[writer.outputs.indexOf(output)];
   return operand !== undefined && writer.inputs.every((name, i) => (name === input) === (i === operand));
 }

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { custom, type Given, integer, oneOf, options, text } from '@posttrain/interfaces';
+import { boolean, custom, type Given, integer, oneOf, options, text } from '@posttrain/interfaces';
 import type { DType, TypedArray } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
 import { type Graph, type GraphNode, isOp, sameSpec, specOf, type TensorSpec } from '../../graph/node.js';
@@ -44,6 +44,11 @@ const engineOptions = options('onnxruntimeEngine', {
    * `off`: ONNX Runtime's only; another name: that arithmetic, for tests and comparisons. Default `auto`.
    */
   cpuKernels: oneOf(['auto', 'off', ...ARITHMETICS], { default: 'auto' }),
+  /**
+   * Elementwise operations that meet, with sums and maxima of their rows, as one pass over their operands by kernels of our own, where
+   * they are there. Their e^x and sums of rows round otherwise than ONNX Runtime's. Default false; arithmetics by name have them.
+   */
+  elementwiseChains: boolean({ default: false }),
   /** Every compiled graph writes ONNX Runtime's profile to a file whose name begins with this, when it is disposed. */
   profile: text({ optional: true }),
   /**
@@ -105,7 +110,11 @@ export function engineOf(given: OnnxruntimeEngineOptions, cpuTarget: LoweringTar
       const only = options.cpuKernels === 'auto' || options.cpuKernels === 'off' ? undefined : options.cpuKernels;
       const isForAll = options.cpuKernels === 'auto' && process.env.POSTTRAIN_KERNELS === 'all';
       const target = found
-        ? { ...cpuTarget, products: productKernels(found, options.matmulPrecision, only, isForAll) }
+        ? {
+            ...cpuTarget,
+            products: productKernels(found, options.matmulPrecision, only, isForAll),
+            chains: options.elementwiseChains || only !== undefined || isForAll,
+          }
         : cpuTarget;
       return { memory: new HostMemory(environment), target, providerFor: () => undefined };
     }

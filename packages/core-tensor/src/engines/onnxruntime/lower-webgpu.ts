@@ -174,6 +174,7 @@ export const webgpuTarget = (nativeFloat16: boolean): LoweringTarget => ({
   nativeFloat16,
   windowedAttention: false,
   mlas: false,
+  chains: false,
   rules,
   kernels,
 });

@@ -2,6 +2,7 @@ import type { DType } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
 import { type Graph, type GraphNode, isOp, type OpName, specOf, type Value } from '../../graph/node.js';
 import { broadcastShapes, sameShape, sizeOf } from '../../shape.js';
+import { type Chain, chainsOf, lowerChain } from './chains.js';
 import { OnnxGraphBuilder } from './graph-builder.js';
 import { castSteps, elementwiseRules } from './lower-elementwise.js';
 import { indexingRules, lowerScatteredSum } from './lower-indexing.js';
@@ -46,6 +47,8 @@ export interface LoweringTarget {
   readonly mlas: boolean;
   /** Kernels of our own that multiply; undefined where ONNX Runtime does. */
   readonly products?: ProductKernels;
+  /** Whether elementwise operations that meet are one node of a kernel of our own. */
+  readonly chains: boolean;
   /** Rules in place of the common ones. */
   readonly rules: Partial<LoweringRules>;
   /** Fused kernels there are nodes for, by name. */
@@ -58,6 +61,7 @@ export const CPU_TARGET: LoweringTarget = {
   nativeFloat16: false,
   windowedAttention: true,
   mlas: true,
+  chains: false,
   rules: {},
   kernels: { ...kernelRules, ...unpackingRules },
 };
@@ -91,6 +95,8 @@ export class Lowering {
   readonly fused: ReadonlySet<GraphNode>;
   /** Normalisations that are computed with the sum that they are of, by the sum. */
   readonly residualNorms: ReadonlyMap<GraphNode, GraphNode<'kernel'>>;
+  /** Operations that are computed in one pass, by each of them. */
+  readonly #chains: ReadonlyMap<GraphNode, Chain>;
   readonly #names = new Map<GraphNode, readonly string[]>();
   readonly #float16Nodes = new Set<string>();
   readonly #constantNodes = new Set<GraphNode>();
@@ -115,6 +121,9 @@ export class Lowering {
       ...(ownCodes ? unpackedWeights(graph.nodes) : []),
     ]);
     this.residualNorms = target.mlas ? residualNorms(graph, this.fused) : new Map();
+    const isTaken = (node: GraphNode) =>
+      this.fused.has(node) || this.residualNorms.has(node) || node.inputs.some((input) => this.fused.has(input.node));
+    this.#chains = target.chains ? chainsOf(graph, isTaken) : new Map();
   }
 
   run(): LoweredGraph {
@@ -138,7 +147,8 @@ export class Lowering {
       const isEmpty = node.outputs.every(({ shape }) => sizeOf(shape) === 0);
       if (isEmpty || LAZY.has(node.op) || this.fused.has(node) || isOp(node, 'input') || this.#names.has(node))
         continue;
-      this.#emit(node);
+      // A chain runs when all that its last member needs is there.
+      if ((this.#chains.get(node)?.members.at(-1) ?? node) === node) this.#emit(node);
     }
     const outputs: number[] = [];
     for (const [i, value] of graph.outputs.entries()) {
@@ -161,6 +171,11 @@ export class Lowering {
   }
 
   #emit(node: GraphNode): readonly string[] {
+    const chain = this.#chains.get(node);
+    if (chain) {
+      lowerChain(chain, this);
+      return this.#names.get(node) ?? [];
+    }
     const before = this.builder.size;
     const names = this.#withoutEmptyOperands(node) ?? this.#rule(node.op)(node, this);
     this.computed(node, names);

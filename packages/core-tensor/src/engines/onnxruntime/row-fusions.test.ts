@@ -9,14 +9,18 @@ import {
   rmsNorm,
   rotary,
   setEngine,
+  softmax,
+  swiglu,
   Tensor,
   tensor,
 } from '../../index.js';
+import { adamW } from '../../optim/index.js';
 import { captureLeaves } from '../../realize.js';
 import { onEngine } from '../../testing/on-engine.js';
 import { onnxruntimeEngine } from './engine.js';
 import { kernelRules } from './lower-kernels.js';
 import { lowerGraph } from './lowering.js';
+import { loadKernels } from './native/kernels.js';
 
 const engine = onnxruntimeEngine();
 setEngine(engine);
@@ -219,5 +223,215 @@ describe('fused rows', () => {
     const wanted = await onEngine(referenceEngine(), run);
     for (const [i, numbers] of (await run()).entries())
       for (const [j, x] of numbers.entries()) expect(Math.abs(x - wanted[i]![j]!), `${i} ${j}`).toBeLessThan(3e-6);
+  });
+});
+
+describe('chains of elementwise operations', async () => {
+  const found = await loadKernels();
+  const missing = 'missing' in found ? found.missing : undefined;
+  const names = 'missing' in found ? [] : (['plain', found.fastest.float32] as const);
+  const ops: string[] = [];
+  const chains = onnxruntimeEngine({
+    cpuKernels: names[1] ?? 'off',
+    onAssignment: (nodes) => ops.push(...nodes.map(({ op }) => op)),
+  });
+  const onChains = async <T>(f: () => Promise<T>) => {
+    ops.length = 0;
+    const got = await onEngine(chains, f);
+    return { got, count: ops.filter((op) => op === 'Chain').length };
+  };
+  /** Of the sum of squares of all results, which mixes every element of them. */
+  const gradients = (f: (...xs: Tensor[]) => Tensor) => (x: Tensor, y: Tensor) =>
+    Object.values(grad((all: { x: Tensor; y: Tensor }) => f(all.x, all.y).square().sum())({ x, y }));
+  const each: Readonly<
+    Record<string, readonly [shapes: readonly (readonly number[])[], f: Case['f'], chains: number]>
+  > = {
+    'one number, a column, a row and constants beside a matrix': [
+      [[9, 40], [1], [40], [9, 1]],
+      (x, one, column, row) => [x.mul(one).add(column).div(row.square().add(2)).sub(0.5)],
+      1,
+    ],
+    'sums and maxima of rows, read in the pass and after it': [
+      [[5, 3, 70]],
+      (x) => {
+        const shifted = x.sub(x.max(-1, { keepDims: true }));
+        const e = shifted.exp();
+        return [
+          e.sum(-1).log(),
+          e
+            .div(e.sum(-1, { keepDims: true }))
+            .mul(shifted)
+            .sum(-1, { keepDims: true }),
+        ];
+      },
+      1,
+    ],
+    'a product between two chains keeps them apart': [
+      [
+        [40, 40],
+        [40, 40],
+      ],
+      (x, y) => {
+        const a = x.exp().mul(y);
+        return [a.add(a.matmul(y).sub(x).neg()).mul(a)];
+      },
+      2,
+    ],
+    'two chains that meet are one': [
+      [
+        [33, 65],
+        [33, 65],
+      ],
+      (x, y) => {
+        const [a, b] = [x.neg().exp(), y.square().add(1).sqrt()];
+        return [a.div(b).maximum(0.3), a.minimum(b)];
+      },
+      1,
+    ],
+    'too few columns for rows of their own': [[[40, 3]], (x) => [x.exp().div(x.exp().sum(-1, { keepDims: true }))], 0],
+    'swiglu and its gradient': [
+      [
+        [7, 90],
+        [7, 90],
+      ],
+      (x, y) => [swiglu(x, y), ...gradients(swiglu)(x, y)],
+      1,
+    ],
+    'the gradient of a softmax': [
+      [
+        [6, 64],
+        [6, 64],
+      ],
+      gradients((x, y) => softmax(x).mul(y)),
+      1,
+    ],
+  };
+  it.for(Object.entries(each))('%s', async ([, [shapes, f, wanted]], { skip }) => {
+    if (missing) return skip(missing);
+    const inputs = shapes.map((shape, i) => wave(shape, i));
+    const compute = async () => Promise.all(Object.values(await compile(f)(...inputs)).map((y) => y.toArray()));
+    const reference = await onEngine(referenceEngine(), compute);
+    const { got, count } = await onChains(compute);
+    expect(count).toBe(wanted);
+    for (const [i, numbers] of got.entries()) {
+      const largest = Math.max(...reference[i]!.map(Math.abs));
+      expect(numbers.length).toBe(reference[i]!.length);
+      expect(Math.max(...numbers.map((x, j) => Math.abs(x - reference[i]![j]!))) / largest).toBeLessThan(3e-6);
+    }
+  });
+
+  it('are there when they are asked for, and not before', async ({ skip }) => {
+    if (missing) return skip(missing);
+    for (const elementwiseChains of [true, false]) {
+      const seen: string[] = [];
+      const asked = onnxruntimeEngine({
+        elementwiseChains,
+        onAssignment: (nodes) => seen.push(...nodes.map(({ op }) => op)),
+      });
+      await onEngine(asked, () => compile((x: Tensor) => x.neg().exp())(wave([4, 4], 1)).then((y) => y.data()));
+      expect(seen.includes('Chain')).toBe(elementwiseChains || process.env.POSTTRAIN_KERNELS === 'all');
+    }
+  });
+
+  it('an update by AdamW is one pass over each parameter, in place', async ({ skip }) => {
+    if (missing) return skip(missing);
+    const optimizer = adamW({ weightDecay: 0.1 });
+    const train = async () => {
+      let parameters: Record<string, Tensor> = { w: wave([37, 50], 1), b: wave([5], 2) };
+      let state = optimizer.init(parameters);
+      const step = compile(
+        (p: typeof parameters, s: typeof state, g: typeof parameters, rate: Tensor) => {
+          const updated = optimizer.update(p, g, s, rate);
+          return { p: updated.parameters, s: updated.state };
+        },
+        { donate: { 0: 'p', 1: 's' } },
+      );
+      for (let i = 0; i < 4; i++) {
+        const given = { w: wave([37, 50], 10 + i), b: wave([5], 20 + i) };
+        const next = await step(parameters, state, given, tensor(0.01));
+        [parameters, state] = [next.p as typeof parameters, next.s as typeof state];
+      }
+      const all = [parameters.w!, parameters.b!, state.mean.w!, state.square.w!];
+      return Promise.all(all.map((x) => x.toArray()));
+    };
+    const reference = await onEngine(referenceEngine(), train);
+    const { got, count } = await onChains(train);
+    expect(count).toBe(2);
+    for (const [i, numbers] of got.entries())
+      for (const [j, x] of numbers.entries()) expect(Math.abs(x - reference[i]![j]!)).toBeLessThan(2e-6);
+  });
+
+  it('chains at random are those of the reference engine, and a row does not depend on the others', async ({
+    skip,
+  }) => {
+    if (missing) return skip(missing);
+    for (let seed = 1; seed <= 12; seed++) {
+      let state = seed * 7919;
+      const below = (n: number) => {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        return Math.floor((state / 2 ** 32) * n);
+      };
+      const shape = [1 + below(20), 32 + below(200)];
+      const f = (x: Tensor, y: Tensor) => {
+        const values = [x, y];
+        const any = () => values[below(values.length)]!;
+        for (let i = 0; i < 14; i++) {
+          const a = any();
+          const kinds = [
+            () => a.add(any()),
+            () => a.sub(any()),
+            () => a.mul(any()),
+            () => a.maximum(any()),
+            () => a.neg().minimum(1).exp(),
+            () => a.sigmoid(),
+            () => a.abs().add(1).sqrt(),
+            () => a.sub(a.sum(-1, { keepDims: true }).mul(1 / shape[1]!)),
+            () => a.max(-1, { keepDims: true }).sub(a),
+          ];
+          // Small numbers stay small.
+          values.push(kinds[below(kinds.length)]!().maximum(-2).minimum(2));
+        }
+        return values.slice(-4);
+      };
+      const start = state;
+      const compute = (rows: number) => async () => {
+        state = start;
+        const [x, y] = [wave(shape, seed).slice(0, 0, rows), wave(shape, seed + 1).slice(0, 0, rows)];
+        return Promise.all(Object.values(await compile(f)(x, y)).map((z) => z.toArray()));
+      };
+      const reference = await onEngine(referenceEngine(), compute(shape[0]!));
+      const got = await onEngine(chains, compute(shape[0]!));
+      const first = await onEngine(chains, compute(1));
+      for (const [i, numbers] of got.entries()) {
+        expect(Math.max(...numbers.map((x, j) => Math.abs(x - reference[i]![j]!))), `seed ${seed}`).toBeLessThan(2e-5);
+        expect(first[i]).toEqual(numbers.slice(0, shape[1]!));
+      }
+    }
+  });
+
+  it('exp is right to the last places, and at the ends', async ({ skip }) => {
+    if (missing) return skip(missing);
+    const xs = Array.from({ length: 4001 }, (_, i) => Math.fround(-104 + (i * 192) / 4000));
+    const special = [Number.NEGATIVE_INFINITY, -1000, 1000, Number.POSITIVE_INFINITY, Number.NaN, 0, -0];
+    for (const cpuKernels of names) {
+      const seen: string[] = [];
+      const engineOf = onnxruntimeEngine({
+        cpuKernels,
+        onAssignment: (nodes) => seen.push(...nodes.map(({ op }) => op)),
+      });
+      const got = await onEngine(engineOf, () =>
+        compile((x: Tensor, one: Tensor) => x.exp().mul(one))(tensor([...xs, ...special]), tensor(1)).then((y) =>
+          y.toArray(),
+        ),
+      );
+      expect(seen).toEqual(['Chain']);
+      xs.forEach((x, i) => {
+        const wanted = Math.exp(x);
+        // Below the normal numbers the last place is 2 ** -149.
+        expect(Math.abs(got[i]! - wanted) / Math.max(wanted, 2 ** -126)).toBeLessThan(2e-7);
+      });
+      const { POSITIVE_INFINITY: infinity, NaN: none } = Number;
+      expect(got.slice(xs.length)).toEqual([0, 0, infinity, infinity, none, 1, 1]);
+    }
   });
 });

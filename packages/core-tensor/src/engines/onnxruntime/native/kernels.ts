@@ -11,7 +11,7 @@ export const ARITHMETICS = ['plain', 'avx2', 'avx512', 'avx512bf16', 'amx', 'neo
 export type Arithmetic = (typeof ARITHMETICS)[number];
 
 /** The version of the functions and of the operator's attributes that this file knows. */
-const KERNELS_VERSION = 1;
+const KERNELS_VERSION = 2;
 
 /** The kernels of packages/core-tensor/native, loaded. */
 export interface NativeKernels {
