@@ -18,6 +18,7 @@ export const DECODER_TYPES = [
     'bloom',
   ] as const),
 ] as const;
+/** The `model_type` of a family of `decoders`. */
 export type DecoderType = (typeof DECODER_TYPES)[number];
 
 /**
