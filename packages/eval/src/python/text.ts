@@ -11,8 +11,6 @@ export const stripStart = (text: string): string => text.replace(LEADING, '');
 export const stripEnd = (text: string): string => text.replace(TRAILING, '');
 /** `text.strip()`. */
 export const strip = (text: string): string => stripEnd(stripStart(text));
-/** `text.isspace()`. */
-const isSpace = (text: string): boolean => text !== '' && strip(text) === '';
 /** `text.split()`: words between runs of white space. */
 export const words = (text: string): string[] => text.split(RUN).filter((word) => word !== '');
 /** `len(text)`: code points. */

@@ -10,7 +10,6 @@ export type Expression =
   /** `log` has its base as a second argument where it is written. */
   | { readonly kind: 'apply'; readonly name: string; readonly arguments: readonly Expression[] };
 
-const ONE: Expression = { kind: 'number', value: { numerator: 1n, denominator: 1n } };
 export const MINUS_ONE: Expression = { kind: 'number', value: { numerator: -1n, denominator: 1n } };
 export const HALF: Expression = { kind: 'number', value: { numerator: 1n, denominator: 2n } };
 
