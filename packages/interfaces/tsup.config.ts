@@ -12,6 +12,7 @@ export default {
     node: 'src/node/index.ts',
     vectors: 'src/vectors/index.ts',
     verifiers: 'src/verifiers/index.ts',
+    python: 'src/python/index.ts',
     random: 'src/random/index.ts',
     testing: 'src/testing/index.ts',
   },

@@ -1,7 +1,7 @@
 import { type Given, integer, options } from '@posttrain/interfaces';
+import { lengthOf } from '@posttrain/interfaces/python';
 import type { Row } from '../rows.js';
 import type { DataStep } from '../step.js';
-import { lengthOf } from '../text/python-text.js';
 import { columnOption, textFilter } from './text-filter.js';
 
 const c4ParagraphsOptions = options('c4Paragraphs', {

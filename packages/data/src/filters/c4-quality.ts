@@ -1,8 +1,8 @@
 import { boolean, type Given, options } from '@posttrain/interfaces';
+import { lengthOf, splitLines, splitWords, strip } from '@posttrain/interfaces/python';
 import type { Row } from '../rows.js';
 import type { DataStep } from '../step.js';
 import { englishSentences } from '../text/english-words.js';
-import { lengthOf, splitLines, splitWords, strip } from '../text/python-text.js';
 import { columnOption, type TextVerdict, textEditor, threshold } from './text-filter.js';
 
 const c4QualityOptions = options('c4Quality', {

@@ -1,4 +1,4 @@
-import { lengthOf } from '../text/python-text.js';
+import { lengthOf } from '@posttrain/interfaces/python';
 
 /** How many of the parts were there before, and how many characters those have. */
 export function countDuplicates(parts: readonly string[]): { readonly parts: number; readonly characters: number } {

@@ -1,9 +1,9 @@
 import { boolean, type Given, number, options } from '@posttrain/interfaces';
+import { lengthOf, strip } from '@posttrain/interfaces/python';
 import type { Row } from '../rows.js';
 import type { DataStep } from '../step.js';
 import { englishWords } from '../text/english-words.js';
 import { endsSentence } from '../text/punctuation.js';
-import { lengthOf, strip } from '../text/python-text.js';
 import { countDuplicates } from './duplicates.js';
 import { columnOption, textFilter, wordsOption } from './text-filter.js';
 

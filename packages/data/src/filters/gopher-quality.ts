@@ -1,9 +1,9 @@
 import { type Given, listOf, options, text } from '@posttrain/interfaces';
+import { lengthOf, splitLines, stripEnd, stripStart } from '@posttrain/interfaces/python';
 import type { Row } from '../rows.js';
 import type { DataStep } from '../step.js';
 import { englishWords } from '../text/english-words.js';
 import { isNoSymbol } from '../text/punctuation.js';
-import { lengthOf, splitLines, stripEnd, stripStart } from '../text/python-text.js';
 import { columnOption, textFilter, threshold, wordsOption } from './text-filter.js';
 
 const gopherQualityOptions = options('gopherQuality', {

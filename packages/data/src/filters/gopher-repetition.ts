@@ -1,8 +1,8 @@
 import { custom, type Given, options } from '@posttrain/interfaces';
+import { lengthOf, strip } from '@posttrain/interfaces/python';
 import type { Row } from '../rows.js';
 import type { DataStep } from '../step.js';
 import { englishWords } from '../text/english-words.js';
-import { lengthOf, strip } from '../text/python-text.js';
 import { countDuplicates } from './duplicates.js';
 import { columnOption, textFilter, threshold, wordsOption } from './text-filter.js';
 

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { custom, type Given, oneOf, options } from '@posttrain/interfaces';
+import { strip } from '@posttrain/interfaces/python';
 import { columnOf, columnOption } from '../filters/text-filter.js';
 import type { Row } from '../rows.js';
 import type { DataStep } from '../step.js';
-import { strip } from '../text/python-text.js';
 import { type RepeatedParts, repeatedParts, spillMemory } from './repeated-parts.js';
 
 const exactDeduplicateOptions = options('exactDeduplicate', {

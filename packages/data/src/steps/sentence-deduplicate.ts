@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { boolean, type Given, integer, options } from '@posttrain/interfaces';
+import { splitLines, stripStart } from '@posttrain/interfaces/python';
 import { simplifyText } from '../dedup/shingles.js';
 import { columnOf, columnOption } from '../filters/text-filter.js';
 import type { Row } from '../rows.js';
 import type { DataStep } from '../step.js';
 import { englishSentences, englishWords } from '../text/english-words.js';
-import { splitLines, stripStart } from '../text/python-text.js';
 import { type RepeatedParts, repeatedParts, spillMemory } from './repeated-parts.js';
 
 const sentenceDeduplicateOptions = options('sentenceDeduplicate', {

@@ -1,7 +1,7 @@
 import type { Verifier } from '@posttrain/interfaces';
+import { strip } from '@posttrain/interfaces/python';
 import { exactMatch, functionVerifier } from '@posttrain/interfaces/verifiers';
 import { EvaluationError } from '../errors.js';
-import { strip } from '../python/text.js';
 import { type BenchmarkRow, textIn } from './benchmark.js';
 
 /** The last `\boxed{…}` of a solution, braces balanced. @throws EvaluationError `BAD_ROW` where there is none */

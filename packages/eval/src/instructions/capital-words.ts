@@ -1,4 +1,4 @@
-import { words } from '../python/text.js';
+import { splitWords } from '@posttrain/interfaces/python';
 
 /** What NLTK's word tokenizer sets apart wherever it stands. */
 const APART = /[;@#$%&?!*()[\]{}<>"“”„‘’«»`\u2012-\u2015]|--|\.{2,}|[,:](?!\p{Nd})|''/gu;
@@ -27,10 +27,10 @@ export const isLower = (text: string): boolean => /\p{Lowercase}/u.test(text) &&
  */
 export function countCapitalWords(text: string): number {
   const spaced = text.replace(OPENING, "' ").replace(APART, ' $& ');
-  const tokens = words(spaced).flatMap((word) => {
+  const tokens = splitWords(spaced).flatMap((word) => {
     let parts = [word];
     for (const pattern of [CLITIC, ...TWO, ...MORE])
-      parts = parts.flatMap((part) => words(part.replace(pattern, '$1 $2')));
+      parts = parts.flatMap((part) => splitWords(part.replace(pattern, '$1 $2')));
     return parts;
   });
   return tokens.filter(isUpper).length;

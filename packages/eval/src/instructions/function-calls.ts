@@ -1,8 +1,8 @@
 import { isPlainObject, showValue, type Verifier } from '@posttrain/interfaces';
+import { strip } from '@posttrain/interfaces/python';
 import { ruleVerifier } from '@posttrain/interfaces/verifiers';
 import { EvaluationError } from '../errors.js';
 import { type PythonCall, type PythonNode, parsePython } from '../python/expression.js';
-import { strip } from '../python/text.js';
 
 /** A function as BFCL describes it: JSON Schema with Python's names of types. */
 export interface FunctionDescription {

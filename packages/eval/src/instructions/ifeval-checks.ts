@@ -1,6 +1,6 @@
+import { lengthOf, splitWords, strip } from '@posttrain/interfaces/python';
 import { EvaluationError } from '../errors.js';
 import { pythonPattern } from '../python/pattern.js';
-import { length, strip, words } from '../python/text.js';
 import { countCapitalWords, isLower, isUpper } from './capital-words.js';
 
 /** What two of IFEval's checkers ask models for: give what stands in for them. */
@@ -102,7 +102,7 @@ function firstWord(answer: string, given: InstructionArguments): boolean {
   if (nth < 1 || nth > there) return false;
   const paragraph = strip(paragraphs[nth - 1]!);
   if (paragraph === '') return false;
-  const word = words(paragraph)[0]!.replace(/^'+/, '').replace(/^"+/, '');
+  const word = splitWords(paragraph)[0]!.replace(/^'+/, '').replace(/^"+/, '');
   const bare = /^[^.,?!'"]*/.exec(word)![0].toLowerCase();
   return there === given.count('num_paragraphs') && bare === given.text('first_word').toLowerCase();
 }
@@ -169,7 +169,7 @@ export const ifevalChecks = {
     stripOf(strip(answer), '"')
       .toLowerCase()
       .endsWith(strip(given.text('end_phrase')).toLowerCase()),
-  'startend:quotation': (answer) => length(strip(answer)) > 1 && /^".*"$/s.test(strip(answer)),
+  'startend:quotation': (answer) => lengthOf(strip(answer)) > 1 && /^".*"$/s.test(strip(answer)),
   'change_case:capital_word_frequency': (answer, given) =>
     given.compare(countCapitalWords(answer), 'capital_relation', 'capital_frequency'),
   'change_case:english_capital': (answer, given) => isUpper(answer) && given.isIn(answer, 'en'),

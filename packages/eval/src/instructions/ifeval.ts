@@ -7,9 +7,9 @@ import {
   type Verifier,
   type VerifyRequest,
 } from '@posttrain/interfaces';
+import { strip } from '@posttrain/interfaces/python';
 import { ruleVerifier } from '@posttrain/interfaces/verifiers';
 import { EvaluationError } from '../errors.js';
-import { strip } from '../python/text.js';
 import { ratioWithStandardError } from '../statistics/standard-error.js';
 import type { GenerateTask, SampleMetric } from '../task.js';
 import { InstructionArguments, type InstructionCheck, type InstructionTools, ifevalChecks } from './ifeval-checks.js';

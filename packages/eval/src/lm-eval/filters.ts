@@ -1,6 +1,6 @@
 import { assertKnownOptions, showValue } from '@posttrain/interfaces';
+import { strip, stripStart } from '@posttrain/interfaces/python';
 import { findAll, pythonPattern } from '../python/pattern.js';
-import { strip, stripStart } from '../python/text.js';
 import { type Doc, type LmEvalFilterConfig, LmEvalFunction, type LmEvalTaskConfig, taskError } from './config.js';
 import type { Fields } from './fields.js';
 

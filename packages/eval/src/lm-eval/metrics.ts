@@ -1,6 +1,7 @@
 import { showValue } from '@posttrain/interfaces';
+import { lengthOf } from '@posttrain/interfaces/python';
 import { pythonPattern } from '../python/pattern.js';
-import { length, PUNCTUATION } from '../python/text.js';
+import { PUNCTUATION } from '../python/text.js';
 import type { LmEvalAggregationName, LmEvalValue } from './aggregations.js';
 import { type Doc, LmEvalFunction, type LmEvalMetricConfig, type LmEvalTaskConfig, taskError } from './config.js';
 import type { Fields } from './fields.js';
@@ -192,7 +193,7 @@ function ofChoices(
   const logProbs = scores.slice(0, choices.length).map(([logProb]) => logProb);
   const unconditional = scores.slice(choices.length).map(([logProb]) => logProb);
   const chosen = greatest(logProbs);
-  const chosenByLength = greatest(logProbs.map((logProb, i) => logProb / length(choices[i]!)));
+  const chosenByLength = greatest(logProbs.map((logProb, i) => logProb / lengthOf(choices[i]!)));
   const gold = goldsOf(config, multipleInputs ? fields.text(doc) : fields.target(doc), choices, multipleTargets);
   const isGold = (index: number) => Number(gold.includes(index));
   const highest = Math.max(...logProbs);

@@ -1,5 +1,5 @@
+import { PYTHON_SPACE } from '@posttrain/interfaces/python';
 import { EvaluationError } from '../errors.js';
-import { PYTHON_SPACE } from './text.js';
 
 const WORD = '\\p{L}\\p{N}_';
 const START = '(?<![\\s\\S])';
