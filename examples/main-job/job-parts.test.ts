@@ -6,7 +6,7 @@ import { arithmetic } from '@posttrain/data';
 import * as evaluation from '@posttrain/eval';
 import { accuracy, decoderParameters, evaluate, meanScore, metricOf, regex } from '@posttrain/eval';
 import { candidateScorer, type Generator } from '@posttrain/interfaces';
-import { extractBoxed, markedAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
+import { equalAnswer, extractBoxed, markedAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
 import {
   CausalLM,
   LocalGenerator,
@@ -77,7 +77,8 @@ describe('a policy is rewarded exactly for what the vote and the grade call righ
     const right = grade!.score;
     const answer = await voted(completion);
     expect(answer).toBe(grade!.answer);
-    expect(Number(answer !== null && referenceAnswers('vote', gold).includes(answer))).toBe(right);
+    const isRight = answer !== null && equalAnswer(referenceAnswers('vote', gold), answer) !== undefined;
+    expect(Number(isRight)).toBe(right);
     const [reward] = await exactMatch().verify([{ prompt: 'q', completion, row }]);
     expect(reward!.score).toBe(right);
     const [numeric] = await numericMatch().verify([{ prompt: 'q', completion, row }]);
