@@ -23,7 +23,7 @@ const config: KnipConfig = {
     },
   },
   ignoreExportsUsedInFile: true,
-  ignoreBinaries: ['apt-get', 'bwrap'],
+  ignoreBinaries: ['apt-get', 'bwrap', 'qemu-aarch64'],
 };
 
 export default config;
