@@ -183,6 +183,19 @@ it('what is made of an adapter is made again for other weights, and is kept for 
     expect(furthest(after, expected!)).toBeLessThan(1e-5);
   }));
 
+it('what is made of an adapter goes when the adapter is forgotten, which others notice nothing of', () =>
+  onEngine(referenceEngine(), async () => {
+    const model = await tinyModel('llama');
+    const config = { r: 2, useDora: true, initLoraWeights: false };
+    const [one, other] = [await counted(model, lora, config, 1), await counted(model, lora, config, 2)];
+    const runner = new ModelRunner(model, { prefixReuse: false });
+    const both = () => stepsOf(model, [one.adapter, other.adapter], STEPS, runner);
+    const before = await both();
+    await runner.forget(one.adapter);
+    expect(await both()).toEqual(before);
+    expect([one.times.value, other.times.value]).toEqual([2, 1]);
+  }));
+
 it.each(['lora_A', 'lora_B'])(
   'a LoRA adapter with NaN in %s reaches no row but its own, nor who has its blocks after it',
   (part) =>

@@ -1,7 +1,9 @@
 // A program for processors that the tests do not run on, as under an emulator: every arithmetic that is there, against sums in
-// float64, in all layouts, with and without an addend, in sizes around the edges of tiles and at random; and a chain of operations. Prints a line for each
-// arithmetic and ends with 0 where all are right; `check NAME` also wants that arithmetic to be there.
+// float64, in all layouts, with and without an addend, in sizes around the edges of tiles and at random; a chain of operations; and
+// more products at once than there is scratch memory that is kept. Prints a line for each arithmetic and ends with 0 where all are
+// right; `check NAME` also wants that arithmetic to be there.
 #include "../kernels/chain.h"
+#include "../kernels/quantized.h"
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -77,6 +79,30 @@ static double error_of_chain(long rows, long columns) {
   return worst;
 }
 
+// Products that begin while others are computed: so many hold scratch memory at once.
+static int nested_product(int *depth);
+
+static void nested(void *context, void (*work)(void *, size_t), size_t count, void *data) {
+  int *depth = context;
+  if (*depth > 0) *depth = nested_product(depth) ? -1 : 0;
+  one_after_the_other(0, work, count, data);
+}
+
+// 0 where it is right, and all within it are.
+static int nested_product(int *depth) {
+  enum { OUT = 3, IN = 8, ROWS = 2 };
+  uint8_t codes[IN * OUT];
+  float scales[OUT], x[ROWS * IN], y[ROWS * OUT];
+  memset(codes, 129, sizeof codes);
+  for (int i = 0; i < OUT; i++) scales[i] = 127;
+  for (int i = 0; i < ROWS * IN; i++) x[i] = 127;
+  QuantizedProduct p = {{INT8, OUT, IN, 0, codes, scales, 0, 0}, x, y, ROWS, 0, 0, 0};
+  int within = *depth - 1;
+  int failed = multiply_quantized(&plain_arithmetic, &p, nested, &within) || within < 0;
+  for (int i = 0; i < ROWS * OUT; i++) failed |= !(fabs(y[i] - 127 * IN) < 1e-2);
+  return failed;
+}
+
 int main(int count, char **given) {
   static const char *const names[] = {"plain", "avx2", "avx512", "avx512bf16", "amx", "neon"};
   int failed = count > 1 && posttrain_arithmetic(given[1]) < 0;
@@ -105,6 +131,11 @@ int main(int count, char **given) {
   // What is subtracted is rounded: 2 ** -24 of 40.
   if (!(worst <= 4e-6)) failed = 1;
   printf("chains: largest error %.1e\n", worst);
+  int depth = 30;
+  if (nested_product(&depth)) {
+    printf("products within products: wrong, or without memory\n");
+    failed = 1;
+  }
   printf("fastest: %s\n", posttrain_fastest_arithmetic(0));
   return failed;
 }

@@ -42,10 +42,18 @@ static void free_aligned(void *memory) {
 }
 
 // Scratch memory, kept from call to call: touching new pages costs more than packing into them. As many pieces as sessions
-// that multiply at the same time.
+// that multiply at the same time; what more of them need is theirs alone, and goes with the call.
 enum { PIECES = 8 };
 static Scratch pieces[PIECES];
 static atomic_flag lock = ATOMIC_FLAG_INIT;
+
+static Scratch *scratch_of_one_call(size_t bytes) {
+  Scratch *own = calloc(1, sizeof *own);
+  if (own) own->memory = allocate_aligned(bytes);
+  if (own && own->memory) return own;
+  free(own);
+  return 0;
+}
 
 Scratch *take_scratch(size_t bytes) {
   Scratch *best = 0;
@@ -59,7 +67,8 @@ Scratch *take_scratch(size_t bytes) {
   }
   if (best) best->is_taken = 1;
   atomic_flag_clear_explicit(&lock, memory_order_release);
-  if (!best || best->bytes >= bytes) return best;
+  if (!best) return scratch_of_one_call(bytes);
+  if (best->bytes >= bytes) return best;
   free_aligned(best->memory);
   best->memory = allocate_aligned(bytes);
   best->bytes = best->memory ? bytes : 0;
@@ -69,6 +78,11 @@ Scratch *take_scratch(size_t bytes) {
 }
 
 void give_back(Scratch *piece) {
+  if (piece < pieces || piece >= pieces + PIECES) {
+    free_aligned(piece->memory);
+    free(piece);
+    return;
+  }
   while (atomic_flag_test_and_set_explicit(&lock, memory_order_acquire)) {
   }
   piece->is_taken = 0;

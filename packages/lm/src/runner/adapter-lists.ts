@@ -64,6 +64,12 @@ export class AdapterLists {
     this.#derived = new WeakMap();
   }
 
+  /** Lets go of the numbers of an adapter that will not come again, and of what was made of them. */
+  forget(adapter: Adapter): void {
+    this.#derived.delete(adapter.parameters as object);
+    for (const place of this.#lists.flatMap((list) => list.places)) if (isAt(place, adapter)) vacate(place);
+  }
+
   /** The rows of each pass, if all of them fit into one, for rows with these adapters. Places hold until the next call. */
   groups(adapters: readonly Adapter[]): number[][] {
     const distinct = distinctAdapters(adapters);
@@ -151,11 +157,7 @@ export class AdapterLists {
       else if (oldest) Object.assign(oldest, place);
       else this.#lists.push({ places: [place] });
     }
-    for (const place of free()) {
-      if (place.adapter)
-        place.idle ??= mapTree(place.adapter.parameters, ({ shape, dtype }) => zerosBuffer(shape, dtype));
-      place.adapter = undefined;
-    }
+    for (const place of free()) vacate(place);
   }
 }
 
@@ -164,6 +166,12 @@ export function distinctAdapters(adapters: readonly Adapter[]): Adapter[] {
   const distinct: Adapter[] = [];
   for (const adapter of adapters) if (!distinct.some((other) => sameAdapter(other, adapter))) distinct.push(adapter);
   return distinct;
+}
+
+/** Leaves a place to whoever comes, with zeros until then. */
+function vacate(place: Place): void {
+  if (place.adapter) place.idle ??= mapTree(place.adapter.parameters, ({ shape, dtype }) => zerosBuffer(shape, dtype));
+  place.adapter = undefined;
 }
 
 const isAt = (place: Place, adapter: Adapter): boolean =>

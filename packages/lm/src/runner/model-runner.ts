@@ -165,6 +165,7 @@ export class ModelRunner {
         this.#released.delete(sequence);
         this.#blocks.free(sequence.id);
       }
+      this.#passes.adapters.forget(adapter);
     });
     this.#last = result;
     return result;

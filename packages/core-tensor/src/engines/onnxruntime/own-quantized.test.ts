@@ -126,6 +126,25 @@ describe('what the kernel for quantised weights computes', () => {
     }
   });
 
+  it('a product with what codes stand for rounds nothing, whatever products with the codes themselves do', async ({
+    skip,
+  }) => {
+    const engine = ours(skip);
+    for (const { name, weights: of } of weights) {
+      const compute = async () => {
+        const step = compile((x: Tensor, dy: Tensor, w: QuantizedWeight<Tensor>) => [
+          x.matmul(dequantized(w), { transposeB: true }).mul(0.5),
+          dy.matmul(dequantized(w)).add(1),
+        ]);
+        const results = await step(rowsOf(7, 200, 3), rowsOf(7, 70, 4), of[2]!);
+        return Promise.all(results.map((y) => y.toArray()));
+      };
+      const [got, exact] = [await onEngine(engine, compute), await onEngine(referenceEngine(), compute)];
+      for (const [i, values] of got.entries())
+        expect(difference(values, exact[i]!), `${name}, ${i}`).toBeLessThan(2e-6);
+    }
+  });
+
   it('says that a number is none: of x, in every path', async ({ skip }) => {
     const engine = ours(skip);
     for (const { name, weights: of } of weights) {

@@ -70,7 +70,9 @@ export function codedProduct(
 ): { readonly weight: CodedWeight; readonly transposed: boolean } | undefined {
   if (operands.transA || product.outputs[0]!.dtype !== 'float32') return undefined;
   const weight = codedWeight(operands.b);
-  return weight && { weight, transposed: !operands.transB };
+  // x Wᵀ of bytes rounds x, which `int8Matmul` asks for and a product with what the codes stand for does not.
+  if (!weight || (weight.format === 'int8' && operands.transB)) return undefined;
+  return { weight, transposed: !operands.transB };
 }
 
 interface Flags {
