@@ -399,6 +399,15 @@ describe('the command line', () => {
     expect((await command(['gate', at('good.jsonl'), at('bad.jsonl'), '--lower-is-better', 'mean'])).code).toBe(0);
     expect((await command(['gate', at('bad.jsonl'), at('good.jsonl'), '--lower-is-better', 'mean'])).code).toBe(1);
     expect((await command(['gate', at('good.jsonl'), at('same.jsonl')])).code).toBe(0);
+    // A metric that is no longer there is no metric that has not fallen.
+    const log = readFileSync(at('good.jsonl'), 'utf8');
+    writeFileSync(
+      at('more.jsonl'),
+      log.replace('"metrics":[{', '"metrics":[{"metric":"extra","grader":"g","values":[]},{'),
+    );
+    const lacking = await command(['gate', at('more.jsonl'), at('same.jsonl')]);
+    expect(lacking).toMatchObject({ code: 1, err: expect.stringMatching(/the second run has no extra \(g\)/) });
+    expect((await command(['gate', at('more.jsonl'), at('same.jsonl'), '--metric', 'mean'])).code).toBe(0);
     const page = await command(['view', at('good.jsonl'), at('bad.jsonl'), '--output', at('page.html')]);
     expect(page).toMatchObject({ code: 0, out: `${at('page.html')}\n` });
     expect(readFileSync(at('page.html'), 'utf8')).toContain('numbers');

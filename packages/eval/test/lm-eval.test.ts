@@ -295,7 +295,7 @@ describe("Python's patterns and expressions", () => {
       'a\\n',
     ]);
     expect(parsePython('f(1, b=g.h())')).toMatchObject({ kind: 'call', name: 'f', named: [['b', { name: 'g.h' }]] });
-    for (const text of ['1 + 1', '[x for x in y]', 'f(a=1, 2)', "f'x'", '[1 2]', '(', '"a'])
+    for (const text of ['1 + 1', '[x for x in y]', 'f(a=1, 2)', "f'x'", '[1 2]', '(', '"a', "'\\Uffffffff'"])
       expect(() => literalEval(text), text).toThrow(/expression of Python/);
   });
 });
