@@ -196,6 +196,11 @@ describe("Inspect's logs", () => {
       'LOG_MALFORMED',
       /"image"/,
     );
+    await refused(
+      (log) => ({ ...log, eval: { ...log.eval, dataset: { sample_ids: 5 } } }),
+      'LOG_MALFORMED',
+      /sample_ids" is no list/,
+    );
     const cut = readFileSync(inspect('theirs.eval')).subarray(0, 3000);
     writeFileSync(join(folder, 'cut.eval'), cut);
     await expect(readInspectLog(join(folder, 'cut.eval'))).rejects.toMatchObject({ code: 'LOG_MALFORMED' });
@@ -336,6 +341,8 @@ describe('a JSONL log that is damaged', () => {
     };
     await refused(1, JSON.stringify({ ...JSON.parse(lines[0]!), config: null }));
     for (const text of ['null', '3', '{"type":"problem"}', lines[1]!.slice(0, -2)]) await refused(3, text);
+    for (const completions of [undefined, {}, [null], [{ text: 'x', grades: {} }]])
+      await refused(3, JSON.stringify({ ...JSON.parse(lines[2]!), completions }));
     await refused(5, '{"type":"result"}');
   });
 
