@@ -40,7 +40,12 @@ export const wordIs = (words: readonly string[], target: (row: BenchmarkRow) => 
 export const textIs = (column: string): Verifier =>
   functionVerifier('text', ({ completion, row }) => {
     const said = completion.split(/answer is:?/i).at(-1)!;
-    const plain = (text: string) => strip(strip(text).replace(/^[*"'`]+|[*"'`.]+$/g, '')).toLowerCase();
+    const plain = (text: string) =>
+      strip(
+        strip(text)
+          .replace(/^[*"'`]+/, '')
+          .replace(/(?<![*"'`.])[*"'`.]+$/, ''),
+      ).toLowerCase();
     const answer = plain(said);
     return { score: Number(answer === plain(textIn(row as BenchmarkRow, column))), answer };
   });
