@@ -116,6 +116,7 @@ describe('filters of texts', () => {
       [step()],
     ).collect();
     expect(kept.map(({ text }) => text)).toEqual(['crude rudeness', 'aab', 'rude_word']);
+    expect(await verdictOf(step({ words: ['anti-x', 'c/d', '(x)'] }), { text: 'An anti-x.' })).not.toBe(true);
     expect(await verdictOf(step({ separated: false }), { text: 'crude' })).toBe('document_removed_with_badwords');
     const many = Array.from({ length: 2000 }, () => ({ text: 'rude' }));
     const share =
@@ -133,6 +134,29 @@ describe('filters of texts', () => {
       bannedSubwords: ['evilways'],
     });
     expect(await verdictOf(step, { url }, 'url')).toBe(verdict);
+  });
+
+  it('a word that would stand in every address is refused', async () => {
+    for (const option of ['bannedWords', 'softBannedWords', 'bannedSubwords'])
+      expect(() => urlFilter({ [option]: ['casino', '色情'] }), option).toThrow(/without a letter or digit/);
+  });
+
+  it('long runs without white space end soon', async () => {
+    const start = performance.now();
+    for (const run of ['a-', '!', '=!-', 'a:', 'a.', 'b@a.', "'"]) {
+      const rows = [{ text: `${run.repeat(60_000)}x` }];
+      await pipeline<Row>(rows, [scrubPii(), gopherQuality()]).collect();
+    }
+    expect(performance.now() - start).toBeLessThan(10_000);
+  }, 60_000);
+
+  it.each([
+    ['me+a.b@x.org, éa-b@x.org', 'email@example.com, éa-firstname.lastname@example.org'],
+    ['a@b.com+c@d.com a..b@x.org', 'email@example.com+firstname.lastname@example.org a..email@example.com'],
+    ['a.@b.com @b.com a@b a@[1.2.3.4]', 'a.@b.com @b.com a@b email@example.com'],
+  ])('e-mail addresses begin at a word: %s', async (text, scrubbed) => {
+    const [row] = await pipeline<Row>([{ text }], [scrubPii({ kinds: ['email'] })]).collect();
+    expect(row!.text).toBe(scrubbed);
   });
 
   it.each(pii)('personal data: $text', async ({ text, scrubbed, all }) => {

@@ -10,6 +10,7 @@ import type {
 } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
+import { letterIs, textIs } from '../src/benchmarks/graders.js';
 import { zeta } from '../src/generated/ruler/frequent-words.js';
 import {
   arenaBattles,
@@ -719,4 +720,20 @@ describe('tasks with tools and a state', () => {
       ),
     ).toThrow(/maxTurns is 0/);
   });
+});
+
+it('letters are found behind any marks, and soon where there is none', async () => {
+  const grader = letterIs((row) => String(row.letter));
+  const scoreOf = async (completion: string) =>
+    (await grader.verify([{ prompt: '', completion, row: { letter: 'B' } }]))[0]!.score;
+  for (const text of ['Answer: B', 'the answer is  (B)', 'answer : ** [ B ]', '\n\n (B).', 'Answer\nB'])
+    expect(await scoreOf(text), text).toBe(1);
+  const start = performance.now();
+  for (const mark of ['answer', '']) expect(await scoreOf(`${mark}${'\n'.repeat(20_000)}1`)).toBe(0);
+  const texts = [`x${'*'.repeat(100_000)}y`, `x${' '.repeat(100_000)}y `, 'The answer is: **"B".** '];
+  const said = await textIs('letter').verify(
+    texts.map((completion) => ({ prompt: '', completion, row: { letter: 'B' } })),
+  );
+  expect(said.map(({ score }) => score)).toEqual([0, 0, 1]);
+  expect(performance.now() - start).toBeLessThan(5000);
 });

@@ -196,6 +196,11 @@ describe("Inspect's logs", () => {
       'LOG_MALFORMED',
       /"image"/,
     );
+    await refused(
+      (log) => ({ ...log, eval: { ...log.eval, dataset: { sample_ids: 5 } } }),
+      'LOG_MALFORMED',
+      /sample_ids" is no list/,
+    );
     const cut = readFileSync(inspect('theirs.eval')).subarray(0, 3000);
     writeFileSync(join(folder, 'cut.eval'), cut);
     await expect(readInspectLog(join(folder, 'cut.eval'))).rejects.toMatchObject({ code: 'LOG_MALFORMED' });
@@ -336,6 +341,8 @@ describe('a JSONL log that is damaged', () => {
     };
     await refused(1, JSON.stringify({ ...JSON.parse(lines[0]!), config: null }));
     for (const text of ['null', '3', '{"type":"problem"}', lines[1]!.slice(0, -2)]) await refused(3, text);
+    for (const completions of [undefined, {}, [null], [{ text: 'x', grades: {} }]])
+      await refused(3, JSON.stringify({ ...JSON.parse(lines[2]!), completions }));
     await refused(5, '{"type":"result"}');
   });
 
@@ -399,6 +406,15 @@ describe('the command line', () => {
     expect((await command(['gate', at('good.jsonl'), at('bad.jsonl'), '--lower-is-better', 'mean'])).code).toBe(0);
     expect((await command(['gate', at('bad.jsonl'), at('good.jsonl'), '--lower-is-better', 'mean'])).code).toBe(1);
     expect((await command(['gate', at('good.jsonl'), at('same.jsonl')])).code).toBe(0);
+    // A metric that is no longer there is no metric that has not fallen.
+    const log = readFileSync(at('good.jsonl'), 'utf8');
+    writeFileSync(
+      at('more.jsonl'),
+      log.replace('"metrics":[{', '"metrics":[{"metric":"extra","grader":"g","values":[]},{'),
+    );
+    const lacking = await command(['gate', at('more.jsonl'), at('same.jsonl')]);
+    expect(lacking).toMatchObject({ code: 1, err: expect.stringMatching(/the second run has no extra \(g\)/) });
+    expect((await command(['gate', at('more.jsonl'), at('same.jsonl'), '--metric', 'mean'])).code).toBe(0);
     const page = await command(['view', at('good.jsonl'), at('bad.jsonl'), '--output', at('page.html')]);
     expect(page).toMatchObject({ code: 0, out: `${at('page.html')}\n` });
     expect(readFileSync(at('page.html'), 'utf8')).toContain('numbers');

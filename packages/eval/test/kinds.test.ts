@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { CompareRequest, Generator, PairJudge, RollingScorer, Scorer } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it, test } from 'vitest';
@@ -31,6 +34,7 @@ import {
   tieRate,
   winRate,
   wordPerplexity,
+  writeViewer,
 } from '../src/index.js';
 import { testGrader, testTaskKind } from '../src/testing/index.js';
 import { brevityScorer, noisyAdder, sumRows, sumTask } from './models.js';
@@ -251,6 +255,13 @@ describe('arena', () => {
     }
     expect(metricOf(result, 'elo_rating').interval![0]).toBeGreaterThan(1000);
     expect(result.usage).toEqual({ promptTokens: 400, completionTokens: 600 });
+    const folder = mkdtempSync(join(tmpdir(), 'posttrain-arena-'));
+    try {
+      await writeViewer(join(folder, 'arena.html'), [result]);
+      expect(readFileSync(join(folder, 'arena.html'), 'utf8')).toContain('200 problems');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test('a judge of position alone makes nobody better; a player who always wins has no Bradley–Terry rating', async () => {

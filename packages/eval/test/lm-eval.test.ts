@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ChatMessage, ContinuationScore, Generator, Prompt, RollingScorer, Scorer } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
@@ -295,7 +297,21 @@ describe("Python's patterns and expressions", () => {
       'a\\n',
     ]);
     expect(parsePython('f(1, b=g.h())')).toMatchObject({ kind: 'call', name: 'f', named: [['b', { name: 'g.h' }]] });
-    for (const text of ['1 + 1', '[x for x in y]', 'f(a=1, 2)', "f'x'", '[1 2]', '(', '"a'])
+    for (const text of ['1 + 1', '[x for x in y]', 'f(a=1, 2)', "f'x'", '[1 2]', '(', '"a', "'\\Uffffffff'"])
       expect(() => literalEval(text), text).toThrow(/expression of Python/);
   });
+});
+
+it('YAML whose aliases lead nowhere or multiply is refused by its file', async () => {
+  const place = mkdtempSync(join(tmpdir(), 'posttrain-lm-eval-'));
+  try {
+    const file = join(place, 'task.yaml');
+    const levels = ['b', 'c', 'd'].map((name, i) => `${name}: &${name} [${Array(10).fill(`*${'abc'[i]}`)}]`);
+    for (const text of ['task: *nothing', ['a: &a [1, 1]', ...levels].join('\n')]) {
+      writeFileSync(file, text);
+      await expect(readLmEvalConfig(file)).rejects.toMatchObject({ code: 'LM_EVAL_TASK' });
+    }
+  } finally {
+    rmSync(place, { recursive: true });
+  }
 });

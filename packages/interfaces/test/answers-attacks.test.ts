@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { extractFinalAnswer, gradeAnswer, normalizeAnswer, referenceAnswers } from '../src/answers/index.js';
+import {
+  answersEqual,
+  extractFinalAnswer,
+  gradeAnswer,
+  normalizeAnswer,
+  referenceAnswers,
+} from '../src/answers/index.js';
 
 const grade = (completion: string, reference: string) =>
   gradeAnswer(completion, referenceAnswers('test', reference)).correct;
@@ -98,3 +104,37 @@ it('the text behind each of many marks is read only so far', () => {
     expect(grade(mark.repeat(25_000), '7')).toBe(false);
   }
 }, 30_000);
+
+describe('formulas that are made to be right or to break the reader', () => {
+  // Worth 0, by terms in which doubles lose every reference.
+  const NOTHING = ['10^{20}\\sin^2(1)+10^{20}\\cos^2(1)-10^{20}', '10^{30}e-10^{30}\\cdot 2.718281828459045'];
+  const REFERENCES = ['\\sqrt{2}', 'x+1', '\\frac{\\pi}{3}', 'e^2', 'x = 3y', 'y = 2x+3'];
+  it.each(NOTHING)('terms that cancel are not every answer: %s', (formula) => {
+    for (const reference of REFERENCES) expect(grade(`\\boxed{${formula}}`, reference)).toBe(false);
+    const computed = { arithmetic: 'computed' } as const;
+    expect(gradeAnswer(`\\boxed{${formula}}`, ['7'], computed).correct).toBe(false);
+    expect(grade(`\\boxed{y = 2x + 3 + ${formula}}`, 'y = 5x')).toBe(false);
+  });
+
+  it('names that every object of JavaScript has are no functions', () => {
+    for (const name of ['valueOf', 'hasOwnProperty', 'toString']) {
+      expect(grade(`\\boxed{\\${name}{x}}`, 'x+1')).toBe(false);
+    }
+    expect(answersEqual('\\constructor{\\sqrt{2}}', '\\sqrt{2}')).toBe(false);
+  });
+
+  it('a formula that is too large only together with the reference is another answer', () => {
+    const product = '(a+b+c+d+f+g+h+j+k+l)(m+n+o+p+q+r+s+t+u+v+w+x+y+z+A+B+C+D+E+F)';
+    expect(grade(`\\boxed{${product}}`, 'x+1')).toBe(false);
+  });
+
+  it('ends soon on powers within powers, and on white space behind a mark', () => {
+    const start = performance.now();
+    let nested = 'x';
+    // Every level has the one within it nine times.
+    for (let level = 0; level < 12; level++) nested = `1/((1+${nested})^8+2)`;
+    expect(grade(`\\boxed{${nested}}`, 'x+1')).toBe(false);
+    expect(extractFinalAnswer(`answer${' '.repeat(200_000)}x`)).toBeNull();
+    expect(performance.now() - start).toBeLessThan(5000);
+  });
+});

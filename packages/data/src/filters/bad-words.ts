@@ -25,7 +25,7 @@ export type BadWordsOptions = Given<typeof badWordsOptions>;
  */
 export function badWords<R extends object = Row>(given: BadWordsOptions): DataStep<R> & { readonly passes: true } {
   const { text: column, words, separated, keepFraction } = badWordsOptions.read(given);
-  const any = words.map((word) => word.replace(/[\\^$.*+?()[\]{}|/-]/gu, '\\$&')).join('|');
+  const any = words.map((word) => word.replace(/[\\^$.*+?()[\]{}|/]/gu, '\\$&')).join('|');
   const pattern = new RegExp(separated ? `(?:[^\\p{L}\\p{N}_]|^)(?:${any})(?:[^\\p{L}\\p{N}_]|$)` : any, 'u');
   return {
     name: 'bad words',

@@ -27,15 +27,13 @@ const scrubPiiOptions = options('scrubPii', {
 /** Options of `scrubPii`. */
 export type ScrubPiiOptions = Given<typeof scrubPiiOptions>;
 
-/** A run of the characters that an address may have before the `@`. */
-const ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
+/** What an address may have before the `@`: runs of these, apart by single full stops, from the first that begins a word. */
+const LOCAL = /[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]/;
+const WORD_START = /(?<![\p{L}\p{N}_])[A-Za-z0-9_]/gu;
 const OCTET = '(?:25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)';
 const IP = `(?:${OCTET}\\.){3}${OCTET}`;
 const LABEL = '[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?';
-const EMAIL = new RegExp(
-  `(?<![\\p{L}\\p{N}_])(?=[A-Za-z0-9_])${ATOM}(?:\\.${ATOM})*@(?:(?:${LABEL}\\.)+${LABEL}|\\[${IP}\\])`,
-  'gu',
-);
+const DOMAIN = new RegExp(`(?:${LABEL}\\.)+${LABEL}|\\[${IP}\\]`, 'uy');
 const PHONE =
   /(?<![\p{L}\p{N}.]|\d[ -])(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\)[ .-]?|\d{2,4}[ .-])\d{3,4}[ .-]?\d{3,4}(?![\p{L}\p{N}]|[ .-]\d)/gu;
 const CARD = /(?<![\p{L}\p{N}])\d(?:[ -]?\d){12,18}(?![\p{L}\p{N}])/gu;
@@ -55,7 +53,7 @@ export function scrubPii<R extends object = Row>(given: ScrubPiiOptions = {}): D
   const version = JSON.stringify(scrubPiiOptions.settings(given));
   return textEditor('scrub pii', version, settings.text, (text) => {
     let scrubbed = text;
-    if (kinds.has('email')) scrubbed = inTurn(scrubbed, EMAIL, settings.emailReplacements);
+    if (kinds.has('email')) scrubbed = withoutEmails(scrubbed, settings.emailReplacements);
     if (kinds.has('credit-card')) scrubbed = inTurn(scrubbed, CARD, [settings.creditCardReplacement], isCard);
     if (kinds.has('ip')) {
       scrubbed = inTurn(scrubbed, new RegExp(IP, 'gu'), settings.ipReplacements, (ip) =>
@@ -65,6 +63,28 @@ export function scrubPii<R extends object = Row>(given: ScrubPiiOptions = {}): D
     if (kinds.has('phone')) scrubbed = inTurn(scrubbed, PHONE, [settings.phoneReplacement]);
     return scrubbed === text ? true : { text: scrubbed };
   });
+}
+
+/** From each `@` to its left, as a pattern would begin anew at every word of a long run (base64) and read to its end. */
+function withoutEmails(text: string, replacements: readonly string[]): string {
+  let [result, end, next] = ['', 0, 0];
+  for (let at = text.indexOf('@'); at >= 0; at = text.indexOf('@', Math.max(at + 1, end))) {
+    let start = at;
+    while (start > end && LOCAL.test(text[start - 1]!)) start--;
+    const local = text.slice(start, at);
+    if (local === '' || local.endsWith('.')) continue;
+    const gap = local.lastIndexOf('..');
+    const from = gap < 0 ? start : start + gap + 2;
+    // With the character before, which may be two units.
+    const context = Math.max(0, from - 2);
+    WORD_START.lastIndex = from - context;
+    const first = WORD_START.exec(text.slice(context, at));
+    DOMAIN.lastIndex = at + 1;
+    if (first === null || !DOMAIN.test(text)) continue;
+    result += text.slice(end, context + first.index) + replacements[next++ % replacements.length]!;
+    end = DOMAIN.lastIndex;
+  }
+  return result + text.slice(end);
 }
 
 function inTurn(

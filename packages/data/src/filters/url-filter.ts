@@ -1,5 +1,6 @@
-import { type Given, integer, listOf, options, text } from '@posttrain/interfaces';
+import { type Given, integer, listOf, options, showValue, text } from '@posttrain/interfaces';
 import { parse } from 'tldts';
+import { DataOptionError } from '../errors.js';
 import type { Row } from '../rows.js';
 import type { DataStep } from '../step.js';
 import { textFilter } from './text-filter.js';
@@ -29,14 +30,19 @@ export type UrlFilterOptions = Given<typeof urlFilterOptions>;
  * Drops pages by their address, with datatrove's options, order and reasons (RefinedWeb, arXiv 2306.01116 §3.1). Lists are the user's: none comes with this
  * package. What a registered domain is says the public suffix list (`tldts`).
  *
- * @throws OptionError; RowError where the address is no text
+ * @throws OptionError; DataOptionError for a word without letters and digits; RowError where the address is no text
  */
 export function urlFilter<R extends object = Row>(given: UrlFilterOptions): DataStep<R> & { readonly passes: true } {
   const settings = urlFilterOptions.read(given);
   const domains = new Set(settings.domains);
   const urls = new Set(settings.urls);
-  const [banned, soft, parts] = [settings.bannedWords, settings.softBannedWords, settings.bannedSubwords].map((words) =>
-    words.map(plain),
+  const [banned, soft, parts] = (['bannedWords', 'softBannedWords', 'bannedSubwords'] as const).map((option) =>
+    settings[option].map((word) => {
+      const bare = plain(word);
+      if (bare !== '') return bare;
+      // It would stand in every address.
+      throw new DataOptionError('urlFilter', `"${option}" has ${showValue(word)}, without a letter or digit of ASCII.`);
+    }),
   );
   const version = JSON.stringify(urlFilterOptions.settings(given));
   return textFilter('url filter', version, settings.url, (url) => {

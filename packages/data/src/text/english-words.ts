@@ -74,10 +74,14 @@ const INFIX = new RegExp(
   'gu',
 );
 const ADDRESS =
-  /^(?:[\w+.-]{2,}:\/\/)?(?:\S+(?::\S*)?@)?(?:(?:[A-Za-z0-9\u00a1-\uffff][A-Za-z0-9\u00a1-\uffff_-]{0,62})?[A-Za-z0-9\u00a1-\uffff]\.)+[\p{Ll}\p{Lo}]{2,63}(?::\d{2,5})?(?:[/?#]\S*)?$/u;
+  /^(?:[\w+.-]{2,}:\/\/)?(?:\S+@)?(?:(?:[A-Za-z0-9\u00a1-\uffff][A-Za-z0-9\u00a1-\uffff_-]{0,62})?[A-Za-z0-9\u00a1-\uffff]\.)+[\p{Ll}\p{Lo}]{2,63}(?::\d{2,5})?(?:[/?#]\S*)?$/u;
+
+/** No special word is longer. */
+const LONGEST_SPECIAL = 20;
 
 /** Words that keep what a rule would take off, or fall apart where no rule parts them. */
 function special(chunk: string): readonly string[] | undefined {
+  if (chunk.length > LONGEST_SPECIAL) return undefined;
   if (ABBREVIATIONS.has(chunk) || EMOTICONS.has(chunk) || /^[a-zäöü]\.$/u.test(chunk)) return [chunk];
   const time = /^(1[0-2]|[1-9])([ap]\.?m\.?)$/u.exec(chunk);
   if (time !== null && /^(?:[ap]m|[ap]\.m\.)$/u.test(time[2]!)) return [time[1]!, time[2]!];
@@ -198,7 +202,7 @@ function wordsOf(chunk: string): readonly string[] {
       rest = rest.slice(prefix.length);
       break;
     }
-    const suffix = SUFFIX.exec(rest.slice(prefix.length))?.[0] ?? '';
+    const suffix = suffixOf(rest.slice(prefix.length));
     if (suffix !== '' && special(rest.slice(0, -suffix.length)) !== undefined) {
       back.unshift(suffix);
       rest = rest.slice(0, -suffix.length);
@@ -212,6 +216,13 @@ function wordsOf(chunk: string): readonly string[] {
   const middle = rest === '' ? [] : (special(rest) ?? (ADDRESS.test(rest) ? [rest] : atInfixes(rest)));
   return joined([...front, ...middle, ...back]);
 }
+
+/** What a rule takes off the end, which only a run of full stops makes long: looking from the start would be quadratic in a long run of signs. */
+function suffixOf(chunk: string): string {
+  const tail = chunk.slice(-LONGEST_SUFFIX);
+  return SUFFIX.exec(tail.endsWith('....') ? chunk : tail)?.[0] ?? '';
+}
+const LONGEST_SUFFIX = 20;
 
 function atInfixes(word: string): string[] {
   const parts: string[] = [];

@@ -21,8 +21,10 @@ export const finalAnswerIs = (target: (row: BenchmarkRow) => string): Verifier =
 /** The letter behind `Answer:`, in brackets or by itself at the end, against a letter of the row. */
 export const letterIs = (target: (row: BenchmarkRow) => string): Verifier =>
   functionVerifier('letter', ({ completion, row }) => {
-    const marked = [...completion.matchAll(/answer\s*(?:is)?\s*:?\s*\**\s*[([{]?\s*([A-Z])\b/gi)].at(-1)?.[1];
-    const alone = /^\s*[([]?([A-Z])[)\].]?\s*(?:$|[.\n])/m.exec(completion)?.[1];
+    const marked = [...completion.matchAll(/answer\s*(?:is\s*)?(?::\s*)?(?:\*+\s*)?(?:[([{]\s*)?([A-Z])\b/gi)].at(
+      -1,
+    )?.[1];
+    const alone = /^[^\S\n]*[([]?([A-Z])[)\].]?\s*(?:$|[.\n])/m.exec(completion)?.[1];
     const answer = (marked ?? alone)?.toUpperCase() ?? null;
     return { score: Number(answer === target(row as BenchmarkRow)), answer };
   });
@@ -38,7 +40,12 @@ export const wordIs = (words: readonly string[], target: (row: BenchmarkRow) => 
 export const textIs = (column: string): Verifier =>
   functionVerifier('text', ({ completion, row }) => {
     const said = completion.split(/answer is:?/i).at(-1)!;
-    const plain = (text: string) => strip(strip(text).replace(/^[*"'`]+|[*"'`.]+$/g, '')).toLowerCase();
+    const plain = (text: string) =>
+      strip(
+        strip(text)
+          .replace(/^[*"'`]+/, '')
+          .replace(/(?<![*"'`.])[*"'`.]+$/, ''),
+      ).toLowerCase();
     const answer = plain(said);
     return { score: Number(answer === plain(textIn(row as BenchmarkRow, column))), answer };
   });

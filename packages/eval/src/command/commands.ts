@@ -51,7 +51,7 @@ export const COMMANDS = {
       'Ends with 1 where a metric of NEW is worse than that of BASELINE by more than its interval: the whole 95 % interval of the paired difference is on the wrong side.\n' +
       'A fall whose interval is not known (all pairs differ alike) counts, too. For continuous integration.',
     options: {
-      metric: METRIC,
+      metric: { ...METRIC, help: 'a metric by its name; default: all of BASELINE, which NEW must have' },
       grader: GRADER,
       task: { value: 'NAME', help: 'the task, where a file has several' },
       tolerance: { value: 'NUMBER', help: 'a fall that is allowed; default: 0' },

@@ -1,7 +1,7 @@
 import { type Comparison, compare } from '../compare.js';
 import { EvaluationError } from '../errors.js';
 import { readRuns } from '../formats/read-runs.js';
-import type { EvalResult } from '../log/format.js';
+import type { EvalResult, MetricResult } from '../log/format.js';
 import { ArgumentsError, type Typed } from './arguments.js';
 
 /** A difference, and the grader it is under. */
@@ -26,21 +26,36 @@ export async function oneRun(file: string, typed: Typed): Promise<EvalResult> {
   throw new ArgumentsError(`${file} has the tasks ${names || 'of nobody'}; name one with --task.`);
 }
 
-/** Differences of the metrics that were named, or of all that both runs have. @throws EvaluationError `NO_SUCH_METRIC` where they have none in common */
-export function differences([first, second]: readonly [EvalResult, EvalResult], typed: Typed): Difference[] {
+/**
+ * Differences of the metrics that were named, or of all that both runs have. @throws EvaluationError `NO_SUCH_METRIC` where they have none in common, or where all of
+ * the first are wanted and the second lacks one
+ */
+export function differences(
+  [first, second]: readonly [EvalResult, EvalResult],
+  typed: Typed,
+  { all = false }: { readonly all?: boolean } = {},
+): Difference[] {
   const [asked, grader] = [typed.texts('metric'), typed.text('grader')];
+  const isIn = ({ metrics }: EvalResult, one: MetricResult): boolean =>
+    metrics.some((two) => two.metric === one.metric && two.grader === one.grader);
+  const wanted = first.metrics.filter((one) => grader === undefined || one.grader === grader);
+  const missing = all && asked.length === 0 ? wanted.find((one) => !isIn(second, one)) : undefined;
+  if (missing)
+    throw new EvaluationError(
+      'NO_SUCH_METRIC',
+      `the second run has no ${labelOf(missing)}, which the first has; name the metrics that count with --metric.`,
+    );
   const keys =
-    asked.length > 0
-      ? asked.map((metric) => ({ metric, grader }))
-      : first.metrics
-          .filter((one) => grader === undefined || one.grader === grader)
-          .filter((one) => second.metrics.some((two) => two.metric === one.metric && two.grader === one.grader));
+    asked.length > 0 ? asked.map((metric) => ({ metric, grader })) : wanted.filter((one) => isIn(second, one));
   if (keys.length === 0) throw new EvaluationError('NO_SUCH_METRIC', 'the two runs have no metric in common.');
   return keys.map(({ metric, grader: under }) => ({
     ...compare(first, second, { metric, ...(under !== undefined && { grader: under }) }),
-    label: under === undefined ? metric : `${metric} (${under})`,
+    label: labelOf({ metric, grader: under }),
   }));
 }
+
+const labelOf = ({ metric, grader }: { readonly metric: string; readonly grader?: string | undefined }): string =>
+  grader === undefined ? metric : `${metric} (${grader})`;
 
 /** A metric that has become worse by more than its interval, and by more than is allowed. */
 export function hasFallen({ difference, interval }: Comparison, lowerIsBetter: boolean, tolerance: number): boolean {

@@ -88,7 +88,7 @@ const DO: Readonly<Record<CommandName, (typed: Typed, context: CommandContext) =
   async gate(typed, { print, complain }) {
     const tolerance = typed.amount('tolerance') ?? 0;
     const lower = typed.texts('lower-is-better');
-    const found = differences(await twoRuns(typed, 'gate'), typed);
+    const found = differences(await twoRuns(typed, 'gate'), typed, { all: true });
     const unknown = lower.find((name) => !found.some(({ metric }) => metric === name));
     if (unknown !== undefined) throw new ArgumentsError(`--lower-is-better ${unknown}: that metric is not compared.`);
     const fallen = found.filter((one) => hasFallen(one, lower.includes(one.metric), tolerance));

@@ -131,7 +131,9 @@ function problemsOf(log: InspectLog, wrong: Wrong): GenerateProblem[] {
     if (epochs.has(epoch)) throw wrong(`there are two samples "${id}" of epoch ${epoch}.`);
     byId.set(String(id), epochs.set(epoch, sample));
   }
-  const order = new Map((log.eval.dataset?.sample_ids ?? []).map((id, i) => [String(id), i]));
+  const given: unknown = log.eval.dataset?.sample_ids ?? [];
+  if (!Array.isArray(given)) throw wrong('"eval.dataset.sample_ids" is no list.');
+  const order = new Map(given.map((id, i) => [String(id), i]));
   const ids = [...byId.keys()].sort((a, b) => (order.get(a) ?? order.size) - (order.get(b) ?? order.size));
   return ids.map((id) => {
     const epochs = [...byId.get(id)!].sort(([a], [b]) => a - b).map(([, sample]) => sample);

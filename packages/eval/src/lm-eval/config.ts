@@ -180,7 +180,14 @@ async function readWithIncludes(file: string, within: readonly string[]): Promis
   });
   const [problem] = document.errors;
   if (problem) throw wrong(`it is no YAML: ${problem.message}`);
-  const { include = [], ...own } = (document.toJS() ?? {}) as Record<string, unknown>;
+  let read: unknown;
+  try {
+    read = document.toJS();
+  } catch (cause) {
+    // Aliases that lead nowhere, or multiply.
+    throw new EvaluationError('LM_EVAL_TASK', `${file}: it is no YAML: ${(cause as Error).message}.`, { cause });
+  }
+  const { include = [], ...own } = (read ?? {}) as Record<string, unknown>;
   if (!isPlainObject(own)) throw wrong('it is no mapping of keys to values.');
   const result: Record<string, unknown> = {};
   const names = typeof include === 'string' ? [include] : include;

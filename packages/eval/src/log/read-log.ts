@@ -38,7 +38,7 @@ export async function readLogContents(file: string): Promise<LogContents> {
     const where = `${file}:${lineNumber}`;
     const line = parseLine(text, where);
     if (lineNumber === 1) header = checkHeader(line, file);
-    else if (line.type === 'problem') problems.set(checkProblem(line, where).id, line);
+    else if (line.type === 'problem') problems.set(checkProblem(line, where, header?.config.type).id, line);
     else if (line.type === 'result') result = checkResult(line, where);
     completeBytes = end;
   }
@@ -100,7 +100,7 @@ const malformed = (where: string, what: string) =>
   new EvaluationError('LOG_MALFORMED', `${where} is ${what}. Restore the file, or give another log.`);
 
 /** What every reader of a log goes by: a name, a prompt and a row. */
-function checkProblem(line: ProblemRecord, where: string): ProblemRecord {
+function checkProblem(line: ProblemRecord, where: string, kind: string | undefined): ProblemRecord {
   const { id, requestHash, prompt, row, seconds, cluster } = line as { readonly [Key in keyof ProblemRecord]: unknown };
   const isGood =
     typeof id === 'string' &&
@@ -109,9 +109,15 @@ function checkProblem(line: ProblemRecord, where: string): ProblemRecord {
     isPlainObject(row) &&
     typeof seconds === 'number' &&
     (cluster === undefined || typeof cluster === 'string');
-  if (isGood) return line;
-  throw malformed(where, 'a problem without its id, request, prompt, row or seconds');
+  if (!isGood) throw malformed(where, 'a problem without its id, request, prompt, row or seconds');
+  const { completions } = line as { readonly completions?: unknown };
+  if (kind === 'generate' && !(Array.isArray(completions) && completions.every(isCompletion)))
+    throw malformed(where, 'a problem without its completions, each with its text, usage and grades');
+  return line;
 }
+
+const isCompletion = (value: unknown): boolean =>
+  isPlainObject(value) && typeof value.text === 'string' && isPlainObject(value.usage) && isPlainObject(value.grades);
 
 function checkResult(line: ResultLine, where: string): ResultLine {
   const { problems, metrics, seconds, warnings } = line as { readonly [Key in keyof ResultLine]: unknown };

@@ -223,7 +223,11 @@ const SIMPLE: Readonly<Record<string, string>> = {
 
 function unescaped(sequence: string): string {
   const body = sequence.slice(1);
-  if (/^[xuU][\da-fA-F]{2}/.test(body)) return String.fromCodePoint(Number.parseInt(body.slice(1), 16));
+  if (/^[xuU][\da-fA-F]{2}/.test(body)) {
+    const code = Number.parseInt(body.slice(1), 16);
+    if (code > 0x10ffff) throw wrong(`the escape \\${body} is no character`);
+    return String.fromCodePoint(code);
+  }
   if (/^[0-7]/.test(body)) return String.fromCodePoint(Number.parseInt(body, 8));
   if (body === 'N') throw wrong('the escape \\N is not supported');
   if (body === '\\' || body === "'" || body === '"') return body;

@@ -134,7 +134,7 @@ function afterHashes(text: string): string | null {
 }
 
 const PHRASE =
-  /\b(?:answers?|ans|solution|result|option|choice)\b(?:[^.\n:=?!#]{0,40}?\b(?:is|are|was|be|becomes|equals?)\b(?![ \t]+that\b)[ \t]*:?|["']?[ \t]*(?:\*\*|__)?[ \t]*[:=]|[ \t]*(?:\*\*|__)?[ \t]*(?=\n))/gi;
+  /\b(?:answers?|ans|solution|result|option|choice)\b(?:[^.\n:=?!#]{0,40}?\b(?:is|are|was|be|becomes|equals?)\b(?![ \t]+that\b)[ \t]*:?|["']?[ \t]*(?:(?:\*\*|__)[ \t]*)?[:=]|[ \t]*(?:(?:\*\*|__)[ \t]*)?(?=\n))/gi;
 /** "I hope the answer is correct" gives none. */
 const NO_ANSWER =
   /^(?:correct|right|wrong|incorrect|helpful|clear|useful|below|above|here|shown|given|found|known|unknown|as follows|your|you|my|this question|the (?:following|question))\b/i;

@@ -2,7 +2,6 @@
 export const PYTHON_SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 
 const START = new RegExp(`^[${PYTHON_SPACE}]+`, 'u');
-const END = new RegExp(`[${PYTHON_SPACE}]+$`, 'u');
 const SPACES = new RegExp(`[${PYTHON_SPACE}]+`, 'u');
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are line ends too
 const LINE_END = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/u;
@@ -12,8 +11,10 @@ export const stripStart = (text: string): string => text.replace(START, '');
 
 /** `text.rstrip()`: without white space at the end. */
 export function stripEnd(text: string): string {
-  // A pattern alone would begin anew at every run of spaces on the way.
-  return SPACES.test(text.charAt(text.length - 1)) ? text.replace(END, '') : text;
+  // A pattern would begin anew at every space on the way.
+  let end = text.length;
+  while (end > 0 && SPACES.test(text[end - 1]!)) end--;
+  return text.slice(0, end);
 }
 
 /** `text.strip()`: without white space around it. */

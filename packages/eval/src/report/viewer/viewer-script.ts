@@ -133,7 +133,7 @@ export const VIEWER_SCRIPT = `'use strict';
       asked = prompt;
       if (r === 0) parts.push(turn('Row', JSON.stringify(record.row, null, 2)));
       const { completions, choices, id, prompt: _, row: __, type: ___, requestHash: ____, ...rest } = record;
-      if (completions) completions.forEach((completion, c) => {
+      if (Array.isArray(completions)) completions.forEach((completion, c) => {
         const badges = Object.entries(completion.grades).map(([grader, grade]) => { const one = badge(grade.score); one.title = grader; return one; });
         if (completion.finishReason === 'length') badges.push(make('span', 'cut off', 'badge wrong'));
         const said = Object.entries(completion.grades).map(([grader, grade]) => grader + ': ' + (grade.answer === undefined ? '' : 'answer ' + JSON.stringify(grade.answer)) + (grade.explanation ? ' ' + grade.explanation : '')).filter((text) => !text.endsWith(': ')).join('\\n');
@@ -141,7 +141,7 @@ export const VIEWER_SCRIPT = `'use strict';
         if (said) parts.push(turn('Grades', said));
       });
       else if (choices) parts.push(turn(run.name, choices.map((choice, c) => (c === record.gold ? '* ' : '  ') + choice.logProb.toFixed(3) + '  ' + choice.text).join('\\n')));
-      else parts.push(turn(run.name, JSON.stringify(rest, null, 2)));
+      else parts.push(turn(run.name, JSON.stringify({ completions, ...rest }, null, 2)));
     }
     return parts;
   }

@@ -126,7 +126,8 @@ function indexOf(results: readonly EvalResult[], names: readonly string[]) {
   const previews = ids.map((id) => {
     const run = places.findIndex((of) => of.has(id));
     const { prompt } = results[run]!.problems[places[run]!.get(id)!]!;
-    const text = typeof prompt === 'string' ? prompt : (prompt.at(-1)?.content ?? '');
+    const said: unknown = typeof prompt === 'string' ? prompt : prompt.at(-1)?.content;
+    const text = typeof said === 'string' ? said : '';
     return text
       .slice(0, 4 * PREVIEW)
       .replaceAll(/\s+/g, ' ')
@@ -141,8 +142,11 @@ function indexOf(results: readonly EvalResult[], names: readonly string[]) {
       const place = places[run]!.get(id);
       return place === undefined ? absent : value(place);
     });
-  const completionsOf = (run: number, place: number) =>
-    (results[run]!.problems[place] as Partial<GenerateProblem>).completions ?? [];
+  // An arena has completions by player.
+  const completionsOf = (run: number, place: number) => {
+    const { completions } = results[run]!.problems[place] as Partial<GenerateProblem>;
+    return Array.isArray(completions) ? (completions as GenerateProblem['completions']) : [];
+  };
   return {
     ids,
     index: {

@@ -1,7 +1,7 @@
 import { rational } from '../rational.js';
 import { size } from './complex.js';
 import { type Expression, negated } from './expression.js';
-import { difference, evaluate, isZero, normalForm, timesNumber, valuesOf } from './normal-form.js';
+import { evaluate, isSameForm, normalForm, valuesOf } from './normal-form.js';
 import { type Answer, asIntervals, type Bound, parseAnswer, type Value } from './structure.js';
 
 /** How answers are compared. */
@@ -65,7 +65,7 @@ function same(a: Answer, b: Answer, how: Comparing): boolean {
 function sameValue(a: Value, b: Value, { computed }: Comparing): boolean {
   // 2 + 3 is 5, but whoever writes it has not said what it comes to.
   if (a.literal !== b.literal && !computed) return false;
-  return isZero(difference(a.form, b.form));
+  return isSameForm(a.form, b.form);
 }
 
 interface Part {
@@ -128,7 +128,7 @@ function sameRelation(a: Relation, b: Relation): boolean {
   return [b, turned].some(
     ({ sides, operators }) =>
       operators.every((op, i) => op === a.operators[i]) &&
-      sides.every((side, i) => isZero(difference(side.form, a.sides[i]!.form))),
+      sides.every((side, i) => isSameForm(side.form, a.sides[i]!.form)),
   );
 }
 
@@ -154,7 +154,7 @@ function sameSides(a: Relation, b: Relation): boolean {
       x.coefficient.numerator * theirs.coefficient.denominator,
       x.coefficient.denominator * theirs.coefficient.numerator,
     )!;
-    return isZero(difference(one, timesNumber(other, by)));
+    return isSameForm(one, other, by);
   }
   return ratios.every((r) => Math.abs(r - ratio) <= 1e-9 * Math.abs(ratio));
 }

@@ -29,6 +29,8 @@ const MOST_TERMS = 200;
 const LARGEST_EXPONENT = 64;
 const MOST_DIGITS = 400;
 const LARGEST_FACTORED = 10n ** 12n;
+/** Characters of an atom: nested powers of sums grow with every level. */
+const LONGEST_KEY = 2000;
 
 const ONE: Rational = { numerator: 1n, denominator: 1n };
 const constant = (value: Rational): NormalForm => form([{ coefficient: value, powers: [] }]);
@@ -50,12 +52,11 @@ function form(terms: Iterable<Term>): Map<string, Term> {
 }
 
 const sumOf = (forms: readonly NormalForm[]): NormalForm => form(forms.flatMap((one) => [...one.values()]));
-export const timesNumber = (of: NormalForm, by: Rational): NormalForm =>
+const timesNumber = (of: NormalForm, by: Rational): NormalForm =>
   form([...of.values()].map(({ coefficient, powers }) => ({ coefficient: multiply(coefficient, by), powers })));
 
 /** one − other. */
-export const difference = (one: NormalForm, other: NormalForm): NormalForm =>
-  sumOf([one, timesNumber(other, rational(-1n)!)]);
+const difference = (one: NormalForm, other: NormalForm): NormalForm => sumOf([one, timesNumber(other, rational(-1n)!)]);
 
 function productOf(one: NormalForm, other: NormalForm): NormalForm {
   if (one.size * other.size > 10 * MOST_TERMS) throw new NoForm();
@@ -95,11 +96,11 @@ const numberOf = (of: NormalForm): Rational | null => {
   const only = of.get('');
   return of.size === 1 && only ? only.coefficient : null;
 };
-const spell = (of: NormalForm): string =>
-  [...of]
-    .map(([key, { coefficient }]) => `${spellRational(coefficient)}·${key}`)
-    .sort()
-    .join('+');
+function spell(of: NormalForm): string {
+  const terms = [...of].map(([key, { coefficient }]) => `${spellRational(coefficient)}·${key}`);
+  if (terms.reduce((sum, term) => sum + term.length, 0) > LONGEST_KEY) throw new NoForm();
+  return terms.sort().join('+');
+}
 
 /** The normal form of an expression; null where it has none: it divides by 0, or is too large. */
 export function normalForm(of: Expression): NormalForm | null {
@@ -307,17 +308,47 @@ function pointAt(number: number): Point {
   };
 }
 
-/** What a form is at points where all of it has a value. */
-export function valuesOf(forms: readonly NormalForm[]): { readonly value: Complex; readonly scale: number }[][] {
+/** What forms are at points where all of them, or the first `needed`, have a value. */
+export function valuesOf(
+  forms: readonly NormalForm[],
+  needed = forms.length,
+): { readonly value: Complex; readonly scale: number }[][] {
   return Array.from({ length: POINTS }, (_, number) => forms.map((one) => evaluate(one, pointAt(number)))).filter(
-    (values) => values.every(({ value, scale }) => Number.isFinite(value[0] + value[1] + scale)),
+    (values) => values.slice(0, needed).every(({ value, scale }) => Number.isFinite(value[0] + value[1] + scale)),
   );
 }
 
-/** Whether a form is 0 everywhere: exactly where it is of names and π only, else at points. */
-export function isZero(of: NormalForm): boolean {
-  if (of.size === 0) return true;
-  if ([...of.values()].every(({ powers }) => powers.every(([atom]) => atom.free))) return false;
-  const values = valuesOf([of]);
-  return values.length >= 2 && values.every(([at]) => size(at!.value) <= ROUNDING * at!.scale);
+/** Terms that cancel each other: by so much they may be larger than what is left for it to be known, and for rounding to be measured by them. */
+const MOST_CANCELLED = 1e6;
+const MOST_ROUNDED = 100;
+
+/** Whether a form is another, times `by`, everywhere: exactly where they are of names and π only, else at points. */
+export function isSameForm(one: NormalForm, given: NormalForm, by: Rational = ONE): boolean {
+  const forms = compared(one, given, by);
+  if (!forms) return false;
+  const [rest, other] = forms;
+  if (rest.size === 0) return true;
+  if ([...rest.values()].every(({ powers }) => powers.every(([atom]) => atom.free))) return false;
+  const least = one.size === 0 || other.size === 0 ? 1 : 0;
+  const values = valuesOf([rest, one, other], 1);
+  return (
+    values.length >= 2 &&
+    values.every(([at, a, b]) => {
+      const { value, scale } = at!;
+      const own = Math.max(least, size(a!.value), size(b!.value));
+      const largest = Number.isFinite(own) ? own : scale;
+      return scale <= MOST_CANCELLED * largest && size(value) <= ROUNDING * Math.min(scale, MOST_ROUNDED * largest);
+    })
+  );
+}
+
+/** one − by · other, and by · other; null where they grow beyond what is compared. */
+function compared(one: NormalForm, given: NormalForm, by: Rational): readonly [NormalForm, NormalForm] | null {
+  try {
+    const other = timesNumber(given, by);
+    return [difference(one, other), other];
+  } catch (error) {
+    if (error instanceof NoForm) return null;
+    throw error;
+  }
 }

@@ -93,7 +93,7 @@ class Parser {
     const rest = this.#text.slice(this.#at, this.#at + 12);
     if (/^[\p{L}π°({[]/u.test(rest)) return true;
     const command = /^\\([a-zA-Z]+)/.exec(rest)?.[1];
-    return command !== undefined && !(bare && command in FUNCTIONS);
+    return command !== undefined && !(bare && Object.hasOwn(FUNCTIONS, command));
   }
 
   #power(): Expression | null {
@@ -154,7 +154,7 @@ class Parser {
   #letters(): Expression | null {
     const run = this.#match(LETTERS)?.[0];
     if (!run) return null;
-    if (run in FUNCTIONS) return this.#applied(run);
+    if (Object.hasOwn(FUNCTIONS, run)) return this.#applied(run);
     // A word: `ab` may be a product, `abc` hardly.
     if (run.length > 2) return null;
     const factors: Expression[] = [];
@@ -185,7 +185,7 @@ class Parser {
   #command(): Expression | null {
     const name = this.#match(COMMAND)?.[1];
     if (!name) return null;
-    if (name in FUNCTIONS) return this.#applied(name);
+    if (Object.hasOwn(FUNCTIONS, name)) return this.#applied(name);
     if (GREEK.test(name)) return { kind: 'name', name: this.#named(`\\${name}`) };
     if (name === 'frac' || name === 'binom') {
       const [top, bottom] = [this.#group('{', '}'), this.#group('{', '}')];
