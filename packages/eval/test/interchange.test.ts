@@ -197,7 +197,7 @@ describe("Inspect's logs", () => {
       /"image"/,
     );
     await refused(
-      (log) => ({ ...log, eval: { ...log.eval, dataset: { sample_ids: 5 } } }),
+      (log) => ({ ...log, eval: { ...(log.eval as object), dataset: { sample_ids: 5 } } }),
       'LOG_MALFORMED',
       /sample_ids" is no list/,
     );
