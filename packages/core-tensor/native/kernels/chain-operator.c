@@ -102,14 +102,9 @@ static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   return run_chain(chain, inputs, outputs, run_parallel, context) ? failure("Chain: no memory") : 0;
 }
 
-static void CALLED destroy(void *kernel) { free(kernel); }
 static const char *CALLED name(const OrtOperator *op) {
   (void)op;
   return "Chain";
-}
-static const char *CALLED provider(const OrtOperator *op) {
-  (void)op;
-  return 0;
 }
 static size_t CALLED input_count(const OrtOperator *op) {
   (void)op;
@@ -128,30 +123,21 @@ static int CALLED characteristic(const OrtOperator *op, size_t index) {
   (void)op;
   return index == 0 ? ORT_REQUIRED : ORT_OPTIONAL;
 }
-static int CALLED memory(const OrtOperator *op, size_t index) {
-  (void)op;
-  (void)index;
-  return ORT_DEFAULT_MEMORY;
-}
-static int CALLED version(const OrtOperator *op) {
-  (void)op;
-  return 1;
-}
 
 const OrtOperator chain_operator = {
     .version = OPERATOR_VERSION,
     .name = name,
-    .provider = provider,
+    .provider = of_processor,
     .input_type = type,
     .input_count = input_count,
     .output_type = type,
     .output_count = output_count,
-    .destroy = destroy,
+    .destroy = free_kernel,
     .input_characteristic = characteristic,
     .output_characteristic = characteristic,
-    .input_memory = memory,
+    .input_memory = default_memory,
     .create_kernel_2 = create,
     .compute_2 = compute,
-    .first_version = version,
-    .last_version = version,
+    .first_version = version_one,
+    .last_version = version_one,
 };

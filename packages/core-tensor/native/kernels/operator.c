@@ -137,12 +137,12 @@ static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   return failed ? failure("Product: no memory for its packed operands") : 0;
 }
 
-static void CALLED destroy(void *kernel) { free(kernel); }
+void CALLED free_kernel(void *kernel) { free(kernel); }
 static const char *CALLED name(const OrtOperator *op) {
   (void)op;
   return "Product";
 }
-static const char *CALLED provider(const OrtOperator *op) {
+const char *CALLED of_processor(const OrtOperator *op) {
   (void)op;
   return 0;
 }
@@ -168,12 +168,12 @@ static int CALLED output_characteristic(const OrtOperator *op, size_t index) {
   (void)index;
   return ORT_REQUIRED;
 }
-static int CALLED memory(const OrtOperator *op, size_t index) {
+int CALLED default_memory(const OrtOperator *op, size_t index) {
   (void)op;
   (void)index;
   return ORT_DEFAULT_MEMORY;
 }
-static int CALLED version(const OrtOperator *op) {
+int CALLED version_one(const OrtOperator *op) {
   (void)op;
   return 1;
 }
@@ -192,19 +192,19 @@ static void CALLED keep(int *inputs, int *outputs) {
 static const OrtOperator product_operator = {
     .version = OPERATOR_VERSION,
     .name = name,
-    .provider = provider,
+    .provider = of_processor,
     .input_type = type,
     .input_count = three,
     .output_type = type,
     .output_count = one,
-    .destroy = destroy,
+    .destroy = free_kernel,
     .input_characteristic = input_characteristic,
     .output_characteristic = output_characteristic,
-    .input_memory = memory,
+    .input_memory = default_memory,
     .create_kernel_2 = create,
     .compute_2 = compute,
-    .first_version = version,
-    .last_version = version,
+    .first_version = version_one,
+    .last_version = version_one,
     .may_overwrite = may_overwrite,
     .release_may_overwrite = keep,
 };

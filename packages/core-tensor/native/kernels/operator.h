@@ -24,6 +24,12 @@ OrtStatus *output(OrtContext *context, const int64_t *dims, size_t axes, float *
 // A `ParallelFor` on the threads of the session, for a context of one of its kernels.
 void run_parallel(void *context, void (*work)(void *, size_t), size_t count, void *data);
 
+// What all operators say of themselves: no state but the kernel's own, the processor, memory as it is, version 1.
+void CALLED free_kernel(void *kernel);
+const char *CALLED of_processor(const OrtOperator *op);
+int CALLED default_memory(const OrtOperator *op, size_t index);
+int CALLED version_one(const OrtOperator *op);
+
 extern const OrtOperator quantized_operator;
 extern const OrtOperator chain_operator;
 #endif

@@ -106,14 +106,9 @@ static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   return multiply_quantized(kernel->arithmetic, &p, run_parallel, context) ? failure("Quantized: no memory") : 0;
 }
 
-static void CALLED destroy(void *kernel) { free(kernel); }
 static const char *CALLED name(const OrtOperator *op) {
   (void)op;
   return "Quantized";
-}
-static const char *CALLED provider(const OrtOperator *op) {
-  (void)op;
-  return 0;
 }
 static size_t CALLED input_count(const OrtOperator *op) {
   (void)op;
@@ -141,32 +136,23 @@ static int CALLED output_characteristic(const OrtOperator *op, size_t index) {
   (void)index;
   return ORT_REQUIRED;
 }
-static int CALLED memory(const OrtOperator *op, size_t index) {
-  (void)op;
-  (void)index;
-  return ORT_DEFAULT_MEMORY;
-}
-static int CALLED version(const OrtOperator *op) {
-  (void)op;
-  return 1;
-}
 
 const OrtOperator quantized_operator = {
     .version = OPERATOR_VERSION,
     .name = name,
-    .provider = provider,
+    .provider = of_processor,
     .input_type = input_type,
     .input_count = input_count,
     .output_type = output_type,
     .output_count = output_count,
-    .destroy = destroy,
+    .destroy = free_kernel,
     .input_characteristic = input_characteristic,
     .output_characteristic = output_characteristic,
-    .input_memory = memory,
+    .input_memory = default_memory,
     .create_kernel_2 = create,
     .compute_2 = compute,
-    .first_version = version,
-    .last_version = version,
+    .first_version = version_one,
+    .last_version = version_one,
 };
 
 // The product itself, for tests and measurements, on one thread: 0, or 1 where it could not be done.
