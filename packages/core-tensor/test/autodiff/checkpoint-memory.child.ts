@@ -3,7 +3,8 @@ import { onnxruntimeEngine } from '../../src/onnxruntime.js';
 import { clipByGlobalNorm } from '../../src/optim/index.js';
 
 /*
- * Prints by how many bytes one step of a chain of layers raises the peak of this process. Arguments: `plain` or
+ * Prints how many bytes the peak of this process stands above what it held before one step of a chain of layers; above
+ * what it held, since the peak of loading can be higher than that and would hide a part of the step. Arguments: `plain` or
  * `checkpoint`; `forwards` or `backwards`, the order in which the norms of the layers' gradients are summed.
  */
 const [mode, order] = process.argv.slice(2);
@@ -34,7 +35,7 @@ const step = compile((all: typeof parameters, x: Tensor) => {
 await step(parameters, weight([1, width], 1));
 const x = weight([rows, width], 1);
 await realize([x]);
-const before = process.resourceUsage().maxRSS * 1024;
+const before = process.memoryUsage.rss();
 await step(parameters, x);
 const growth = process.resourceUsage().maxRSS * 1024 - before;
 console.log(JSON.stringify({ hiddenBytes: rows * hidden * 4, layers, growth }));
