@@ -75,10 +75,11 @@ function inNewProcess(): Report {
 
 async function measure(): Promise<Report> {
   const config = MODEL_CONFIGS[flags.model as ModelName];
+  const clock = timed(onnxruntimeEngine({ threads: Number(flags.threads) }));
+  // A model computes on the engine that was set when it was made.
+  setEngine(clock.engine);
   const model = await randomModel(config);
   await Promise.all(Object.values(model.weights).map((weight) => weight.data()));
-  const clock = timed(onnxruntimeEngine({ threads: Number(flags.threads) }));
-  setEngine(clock.engine);
   const settings = { learningRate: 1e-4, rows: randomTokens(4, 256, config.vocab_size) };
   const once = async () => {
     const trainer = flags.task === 'sft' ? (await loraTrainer(model, 16)).trainer : await fullTrainer(model);

@@ -53,6 +53,17 @@ const cases = [
   shape(8192, 576, 1024, 'A'),
   shape(1024, 16, 576, 'B'),
   shape(16, 576, 1024, 'A'),
+  shape(256, 576, 576, 'B'),
+  shape(256, 576, 576),
+  shape(576, 576, 256, 'A'),
+  shape(128, 320, 320, 'B'),
+  shape(320, 320, 128, 'A'),
+  shape(64, 576, 576, 'B'),
+  shape(32, 576, 1536, 'B'),
+  shape(1024, 320, 320, 'B'),
+  shape(1024, 704, 320),
+  shape(6144, 320, 704, 'B'),
+  shape(320, 704, 6144, 'A'),
 ];
 const text = JSON.stringify(cases);
 const node = [process.execPath, ...process.execArgv, join(import.meta.dirname, 'products-side.ts'), flags.threads];

@@ -68,11 +68,14 @@ function collecting(inner: Engine): { engine: Engine; dispose(): Promise<void> }
 }
 
 const threads = Number(flags.threads);
+const profiled = collecting(onnxruntimeEngine({ threads, profile: join(folder, 'graph') }));
+// A model computes on the engine that was set when it was made.
+setEngine(profiled.engine);
 const model = await randomModel(config);
 // Of the random numbers that filled the model, and of reading it, nothing is to be seen.
 await Promise.all(Object.values(model.weights).map((weight) => weight.data()));
-const profiled = collecting(onnxruntimeEngine({ threads, profile: join(folder, 'graph') }));
-setEngine(profiled.engine);
+await profiled.dispose();
+for (const file of readdirSync(folder)) rmSync(join(folder, file));
 
 const times: { seconds: number; processorSeconds: number }[] = [];
 const step = await stepOf(flags.task);

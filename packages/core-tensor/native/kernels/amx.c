@@ -83,5 +83,5 @@ AMX static void tile(const TileWork *work) {
       dst[i * work->stride + j] = src ? src[i * work->stride + j] + sums[i][j] : sums[i][j];
 }
 
-const Arithmetic amx_arithmetic = {"amx", ROWS, COLUMNS, 2, WORDS, pack_rows, pack_columns, tile};
+const Arithmetic amx_arithmetic = {"amx", ROWS, COLUMNS, 2, WORDS, pack_rows, pack_columns, tile, 1};
 #endif

@@ -3,50 +3,147 @@
 #ifdef POSTTRAIN_X86
 #include <immintrin.h>
 #define AVX2 TARGET("avx2,fma")
+#define INLINE AVX2 static inline __attribute__((always_inline))
 
+// Register blocking: 6 x 2 sums, two vectors of b and one of a are 15 of the 16 registers.
 enum { ROWS = 6, COLUMNS = 16 };
 
-AVX2 static void pack(const Side *side, long lines, long width, long steps, void *panel) {
-  float *to = panel;
-  const float *from = side->data;
-  if (side->line_stride == 1 && lines == width && width % 8 == 0) {
-    __m256 scale = _mm256_set1_ps(side->scale);
-    for (long k = 0; k < steps; k++)
-      for (long i = 0; i < width; i += 8)
-        _mm256_storeu_ps(to + k * width + i, _mm256_mul_ps(scale, _mm256_loadu_ps(from + k * side->k_stride + i)));
+// Lanes before `count`.
+INLINE __m256i first_lanes(long count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(count < 0 ? 0 : count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+// The first `width` (6 or 8) lanes; masked stores are slow on AMD.
+INLINE void store_lanes(float *to, __m256 x, long width) {
+  if (width >= 8) {
+    _mm256_storeu_ps(to, x);
     return;
   }
-  // Line by line: a line's steps are neighbours in memory, or its lines are and all fit the cache.
-  for (long i = 0; i < width; i++)
-    for (long k = 0; k < steps; k++)
-      to[k * width + i] = i < lines ? side->scale * from[i * side->line_stride + k * side->k_stride] : 0.0f;
+  _mm_storeu_ps(to, _mm256_castps256_ps128(x));
+  _mm_storel_pi((__m64 *)(to + 4), _mm256_extractf128_ps(x, 1));
+}
+
+INLINE void transpose_words(__m256 r[8]) {
+  __m256 t[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
+    t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) r[i] = t[i];
+}
+
+// Lines [first, first + 8) of a panel that is `width` wide (6 or a multiple of 8).
+INLINE void pack_eight(const Side *side, long lines, long first, const long width, long steps, float *panel) {
+  const __m256 scale = _mm256_set1_ps(side->scale);
+  const float *from = side->data + first * side->line_stride;
+  const long count = lines - first < 8 ? lines - first : 8;
+  if (side->line_stride == 1) {
+    const __m256i some = first_lanes(count);
+    for (long k = 0; k < steps; k++, from += side->k_stride)
+      store_lanes(panel + k * width + first, _mm256_mul_ps(scale, count == 8 ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, some)), width);
+    return;
+  }
+  for (long k = 0; k < steps; k += 8) {
+    const __m256i some = first_lanes(steps - k);
+    __m256 r[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+      if (i >= count) r[i] = _mm256_setzero_ps();
+      else if (k + 8 <= steps) r[i] = _mm256_mul_ps(scale, _mm256_loadu_ps(from + i * side->line_stride + k));
+      else r[i] = _mm256_mul_ps(scale, _mm256_maskload_ps(from + i * side->line_stride + k, some));
+    }
+    transpose_words(r);
+    if (k + 8 <= steps) {
+#pragma GCC unroll 8
+      for (long i = 0; i < 8; i++) store_lanes(panel + (k + i) * width + first, r[i], width);
+    } else
+      for (long i = 0; i < steps - k; i++) store_lanes(panel + (k + i) * width + first, r[i], width);
+  }
+}
+
+AVX2 static void pack_a(const Side *side, long lines, long width, long steps, void *panel) {
+  (void)width;
+  pack_eight(side, lines, 0, ROWS, steps, panel);
+}
+
+AVX2 static void pack_b(const Side *side, long lines, long width, long steps, void *panel) {
+  (void)width;
+  pack_eight(side, lines, 0, COLUMNS, steps, panel);
+  pack_eight(side, lines, 8, COLUMNS, steps, panel);
+}
+
+// `rows` and `vectors` (of columns) are known where this is compiled: as many sums as there are rows and columns.
+INLINE void sums_of_tile(const int rows, const int vectors, const TileWork *work) {
+  const float *a = work->a_panel, *b = work->b_panel;
+  const char *soon = work->soon[0], *also_soon = work->soon[1];
+  __m256 sums[ROWS][2];
+#pragma GCC unroll 6
+  for (int i = 0; i < ROWS; i++) sums[i][0] = sums[i][1] = _mm256_setzero_ps();
+  for (long i = 0; i < work->m; i++) __builtin_prefetch(work->dst + i * work->stride, 1);
+  for (long k = 0; k < work->words; k++) {
+    __m256 b0 = _mm256_loadu_ps(b), b1 = vectors > 1 ? _mm256_loadu_ps(b + 8) : b0;
+    _mm_prefetch((const char *)(b + 8 * COLUMNS), _MM_HINT_T0);
+    (void)soon;
+    (void)also_soon;
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+      __m256 x = _mm256_broadcast_ss(a + i);
+      sums[i][0] = _mm256_fmadd_ps(x, b0, sums[i][0]);
+      if (vectors > 1) sums[i][1] = _mm256_fmadd_ps(x, b1, sums[i][1]);
+    }
+    a += ROWS;
+    b += COLUMNS;
+  }
+  const float *src = work->src;
+  float *dst = work->dst;
+  const int is_whole = work->n == 8 * vectors;
+  const __m256i left = first_lanes(work->n), right = first_lanes(work->n - 8);
+#pragma GCC unroll 6
+  for (int i = 0; i < rows; i++) {
+    if (i >= work->m) break;
+    const float *before = src ? src + i * work->stride : 0;
+    float *to = dst + i * work->stride;
+    __m256 x = sums[i][0], y = sums[i][1];
+    if (is_whole) {
+      if (src) x = _mm256_add_ps(x, _mm256_loadu_ps(before));
+      _mm256_storeu_ps(to, x);
+      if (vectors == 1) continue;
+      if (src) y = _mm256_add_ps(y, _mm256_loadu_ps(before + 8));
+      _mm256_storeu_ps(to + 8, y);
+      continue;
+    }
+    if (src) {
+      x = _mm256_add_ps(x, _mm256_maskload_ps(before, left));
+      if (vectors > 1) y = _mm256_add_ps(y, _mm256_maskload_ps(before + 8, right));
+    }
+    _mm256_maskstore_ps(to, left, x);
+    if (vectors > 1) _mm256_maskstore_ps(to + 8, right, y);
+  }
 }
 
 AVX2 static void tile(const TileWork *work) {
-  const long words = work->words, m = work->m, n = work->n;
-  const float *src = work->src;
-  float *dst = work->dst;
-  const float *a = work->a_panel, *b = work->b_panel;
-  __m256 sums[ROWS][2];
-  for (int i = 0; i < ROWS; i++) sums[i][0] = sums[i][1] = _mm256_setzero_ps();
-  for (long k = 0; k < words; k++, a += ROWS, b += COLUMNS) {
-    __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
-#pragma GCC unroll 6
-    for (int i = 0; i < ROWS; i++) {
-      __m256 x = _mm256_broadcast_ss(a + i);
-      sums[i][0] = _mm256_fmadd_ps(x, b0, sums[i][0]);
-      sums[i][1] = _mm256_fmadd_ps(x, b1, sums[i][1]);
-    }
-  }
-  float whole[ROWS][COLUMNS];
-  for (int i = 0; i < ROWS; i++) {
-    _mm256_storeu_ps(whole[i], sums[i][0]);
-    _mm256_storeu_ps(whole[i] + 8, sums[i][1]);
-  }
-  for (long i = 0; i < m; i++)
-    for (long j = 0; j < n; j++)
-      dst[i * work->stride + j] = src ? src[i * work->stride + j] + whole[i][j] : whole[i][j];
+  const long m = work->m;
+  if (work->n <= 8) {
+    if (m > 3) sums_of_tile(6, 1, work);
+    else sums_of_tile(3, 1, work);
+  } else if (m > 4) sums_of_tile(6, 2, work);
+  else if (m > 2) sums_of_tile(4, 2, work);
+  else sums_of_tile(2, 2, work);
 }
 
-const Arithmetic avx2_arithmetic = {"avx2", ROWS, COLUMNS, 1, 1, pack, pack, tile};
+const Arithmetic avx2_arithmetic = {"avx2", ROWS, COLUMNS, 1, 1, pack_a, pack_b, tile, 0};
 #endif

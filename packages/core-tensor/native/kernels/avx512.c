@@ -72,5 +72,5 @@ AVX512 static void tile(const TileWork *work) {
   else sums_of_tile(2, 2, work);
 }
 
-const Arithmetic avx512_arithmetic = {"avx512", AVX512_ROWS, AVX512_COLUMNS, 1, 1, pack, pack, tile};
+const Arithmetic avx512_arithmetic = {"avx512", AVX512_ROWS, AVX512_COLUMNS, 1, 1, pack, pack, tile, 0};
 #endif

@@ -24,5 +24,5 @@ BFLOAT16 static void tile(const TileWork *work) {
   store_sums(sums, AVX512_ROWS, work);
 }
 
-const Arithmetic avx512bf16_arithmetic = {"avx512bf16", AVX512_ROWS, AVX512_COLUMNS, 2, 1, pack, pack, tile};
+const Arithmetic avx512bf16_arithmetic = {"avx512bf16", AVX512_ROWS, AVX512_COLUMNS, 2, 1, pack, pack, tile, 0};
 #endif

@@ -84,5 +84,5 @@ static void tile(const TileWork *work) {
       dst[i * work->stride + j] = src ? src[i * work->stride + j] + whole[i][j] : whole[i][j];
 }
 
-const Arithmetic neon_arithmetic = {"neon", ROWS, COLUMNS, 1, 1, pack, pack, tile};
+const Arithmetic neon_arithmetic = {"neon", ROWS, COLUMNS, 1, 1, pack, pack, tile, 0};
 #endif

@@ -24,4 +24,4 @@ static void tile(const TileWork *work) {
       dst[i * work->stride + j] = src ? src[i * work->stride + j] + sums[i][j] : sums[i][j];
 }
 
-const Arithmetic plain_arithmetic = {"plain", ROWS, COLUMNS, 1, 1, pack, pack, tile};
+const Arithmetic plain_arithmetic = {"plain", ROWS, COLUMNS, 1, 1, pack, pack, tile, 0};

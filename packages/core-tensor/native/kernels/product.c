@@ -14,6 +14,8 @@
 enum { WORDS_OF_A_BLOCK = 1024, ROWS_OF_A_TASK = 112, COLUMNS_OF_A_TASK = 384 };
 // A right side up to this many words is packed at once; a larger one column block by column block.
 enum { MOST_PACKED_WORDS = 1 << 22 };
+// Packing: panels of a task, and words of each at a time where a step of all is a line of memory.
+enum { PANELS_OF_A_PACK_TASK = 4, WORDS_ACROSS = 32 };
 // A product up to this many multiplications is one task, packing included.
 static const double SMALL_PRODUCT = 1 << 22;
 
@@ -94,105 +96,107 @@ typedef struct {
   const Product *what;
   long k_blocks, words_of_block;  // of the sum over k; the last block may be shorter
   long a_panels, b_panels;
-  long first_panel, panels;  // of the right side, that are packed now
   long row_tasks, column_tasks, panels_of_a_task, panels_of_a_column_task;
   uint32_t *packed_a, *packed_b;
-  long item;  // of the batch
   size_t words_of_item;
+  // What is packed now: of which matrix of the batch, which steps of the sum, and which panels of the right side.
+  long item, block, first_step, steps, words;
+  long first_panel, panels;
 } Plan;
 
-static Side side_a(const Product *p, long item) {
-  const float *data = p->a + (p->a_offsets ? p->a_offsets[item] : 0);
+static Side side_a(const Plan *plan) {
+  const Product *p = plan->what;
+  const float *data = p->a + (p->a_offsets ? p->a_offsets[plan->item] : 0);
   Side side = {data, p->transpose_a ? 1 : p->k, p->transpose_a ? p->m : 1, p->alpha};
+  side.data += plan->first_step * side.k_stride;
   return side;
 }
 
-static Side side_b(const Product *p, long item) {
-  const float *data = p->b + (p->b_offsets ? p->b_offsets[item] : 0);
+static Side side_b(const Plan *plan) {
+  const Product *p = plan->what;
+  const float *data = p->b + (p->b_offsets ? p->b_offsets[plan->item] : 0);
   Side side = {data, p->transpose_b ? p->k : 1, p->transpose_b ? 1 : p->n, 1.0f};
+  side.data += plan->first_step * side.k_stride;
   return side;
 }
 
-static long steps_of_block(const Plan *plan, long block, long *first) {
+static void begin_block(Plan *plan, long block) {
   long steps = plan->words_of_block * plan->how->steps_per_word;
-  *first = block * steps;
-  return least(steps, plan->what->k - *first);
+  plan->block = block;
+  plan->first_step = block * steps;
+  plan->steps = least(steps, plan->what->k - plan->first_step);
+  plan->words = rounded_up((plan->steps + plan->how->steps_per_word - 1) / plan->how->steps_per_word, plan->how->word_multiple);
 }
 
-static long padded_words(const Arithmetic *how, long steps) {
-  return rounded_up((steps + how->steps_per_word - 1) / how->steps_per_word, how->word_multiple);
-}
-
-// The words of one line in all blocks of k, padding included.
-static long words_of_line(const Plan *plan) {
-  long total = 0, first;
-  for (long block = 0; block < plan->k_blocks; block++) total += padded_words(plan->how, steps_of_block(plan, block, &first));
-  return total;
-}
-
-// One panel in all blocks of k, one block behind the other.
-static void pack_panel(const Plan *plan, Side side, PackPanel pack, long panel, long width, long lines, uint32_t *to) {
-  const float *data = side.data + panel * width * side.line_stride;
-  for (long block = 0; block < plan->k_blocks; block++) {
-    long first, steps = steps_of_block(plan, block, &first);
-    side.data = data + first * side.k_stride;
-    pack(&side, lines, width, steps, to);
-    to += padded_words(plan->how, steps) * width;
+// Panels [first, last) of a side with so many lines, one after the other. Where lines are neighbours in memory, some steps of each
+// panel at a time, so that a row of the matrix, which is a page of its own, is looked up once for all of them.
+static void pack_panels(const Plan *plan, Side side, PackPanel pack, int goes_across, long first, long last, long width, long lines,
+                        uint32_t *to) {
+  const long at_once = goes_across ? WORDS_ACROSS * plan->how->steps_per_word : plan->steps;
+  const float *data = side.data + first * width * side.line_stride;
+  for (long step = 0; step < plan->steps; step += at_once) {
+    side.data = data + step * side.k_stride;
+    uint32_t *part = to + step / plan->how->steps_per_word * width;
+    for (long panel = first; panel < last; panel++, side.data += width * side.line_stride, part += plan->words * width)
+      pack(&side, least(width, lines - panel * width), width, least(at_once, plan->steps - step), part);
   }
 }
 
-static void pack_a_panel(const Plan *plan, long panel) {
-  int rows = plan->how->rows;
-  uint32_t *to = plan->packed_a + (size_t)panel * rows * words_of_line(plan);
-  pack_panel(plan, side_a(plan->what, plan->item), plan->how->pack_a, panel, rows, least(rows, plan->what->m - panel * rows), to);
+static void pack_a_panels(const Plan *plan, long first, long last) {
+  const Arithmetic *how = plan->how;
+  int goes_across = plan->what->transpose_a && !how->left_is_rows;
+  pack_panels(plan, side_a(plan), how->pack_a, goes_across, first, last, how->rows, plan->what->m,
+              plan->packed_a + first * how->rows * plan->words);
 }
 
-static void pack_b_panel(const Plan *plan, long panel) {
-  int columns = plan->how->columns;
-  uint32_t *to = plan->packed_b + (size_t)(panel - plan->first_panel) * columns * words_of_line(plan);
-  long lines = least(columns, plan->what->n - panel * columns);
-  pack_panel(plan, side_b(plan->what, plan->item), plan->how->pack_b, panel, columns, lines, to);
+static void pack_b_panels(const Plan *plan, long first, long last) {
+  const Arithmetic *how = plan->how;
+  pack_panels(plan, side_b(plan), how->pack_b, !plan->what->transpose_b, first, last, how->columns, plan->what->n,
+              plan->packed_b + (first - plan->first_panel) * how->columns * plan->words);
 }
 
 // The tiles of some panels of each side.
 static void multiply_panels(const Plan *plan, long a0, long a1, long b0, long b1) {
   const Arithmetic *how = plan->how;
   const Product *p = plan->what;
-  size_t line = words_of_line(plan), matrix = (size_t)p->m * p->n * plan->item, offset = 0;
-  for (long block = 0; block < plan->k_blocks; block++) {
-    long first, words = padded_words(how, steps_of_block(plan, block, &first));
-    TileWork work = {0};
-    work.words = words;
-    work.stride = p->n;
-    for (long b = b0; b < b1; b++) {
-      const uint32_t *right = plan->packed_b + ((b - plan->first_panel) * line + offset) * how->columns;
-      long column = b * how->columns, n = least(how->columns, p->n - column);
-      for (long a = a0; a < a1; a++) {
-        const uint32_t *left = plan->packed_a + (a * line + offset) * how->rows;
-        long row = a * how->rows, m = least(how->rows, p->m - row);
-        size_t at = matrix + (size_t)row * p->n + column;
-        work.a_panel = left;
-        work.b_panel = right;
-        work.src = block > 0 ? p->y + at : p->addend ? p->addend + at : 0;
-        work.dst = p->y + at;
-        work.m = m;
-        work.n = n;
-        // Prefetch: the first panels of the right side bring the left ones in; each brings its successor in.
-        long lines_before = (a - a0) * words, lines = words * how->columns / 16;
-        work.soon[0] = (const char *)(b == b0 && a + 1 < a1 ? left + line * how->rows : left);
-        work.soon[1] = (const char *)(b + 1 < b1 && lines_before < lines ? right + line * how->columns + lines_before * 16 : left);
-        how->tile(&work);
-      }
+  const size_t matrix = (size_t)p->m * p->n * plan->item;
+  const long words = plan->words;
+  TileWork work = {0};
+  work.words = words;
+  work.stride = p->n;
+  for (long b = b0; b < b1; b++) {
+    const uint32_t *right = plan->packed_b + (size_t)(b - plan->first_panel) * words * how->columns;
+    long column = b * how->columns;
+    work.n = least(how->columns, p->n - column);
+    for (long a = a0; a < a1; a++) {
+      const uint32_t *left = plan->packed_a + (size_t)a * words * how->rows;
+      long row = a * how->rows;
+      size_t at = matrix + (size_t)row * p->n + column;
+      work.a_panel = left;
+      work.b_panel = right;
+      work.src = plan->block > 0 ? p->y + at : p->addend ? p->addend + at : 0;
+      work.dst = p->y + at;
+      work.m = least(how->rows, p->m - row);
+      // Prefetch: the first panels of the right side bring the left ones in; each brings its successor in.
+      long lines_before = (a - a0) * words, lines = words * how->columns / 16;
+      work.soon[0] = (const char *)(b == b0 && a + 1 < a1 ? left + words * how->rows : left);
+      work.soon[1] = (const char *)(b + 1 < b1 && lines_before < lines ? right + words * how->columns + lines_before * 16 : left);
+      how->tile(&work);
     }
-    offset += words;
   }
 }
 
+static long pack_tasks_of(long panels) { return (panels + PANELS_OF_A_PACK_TASK - 1) / PANELS_OF_A_PACK_TASK; }
+
 static void pack_task(void *data, size_t index) {
   const Plan *plan = data;
-  long all_of_a = plan->first_panel == 0 ? plan->a_panels : 0;
-  if ((long)index < all_of_a) pack_a_panel(plan, index);
-  else pack_b_panel(plan, plan->first_panel + index - all_of_a);
+  long of_a = plan->first_panel == 0 ? pack_tasks_of(plan->a_panels) : 0, task = index;
+  if (task < of_a) {
+    pack_a_panels(plan, task * PANELS_OF_A_PACK_TASK, least((task + 1) * PANELS_OF_A_PACK_TASK, plan->a_panels));
+    return;
+  }
+  long first = (task - of_a) * PANELS_OF_A_PACK_TASK;
+  pack_b_panels(plan, plan->first_panel + first, plan->first_panel + least(first + PANELS_OF_A_PACK_TASK, plan->panels));
 }
 
 static void tile_task(void *data, size_t index) {
@@ -209,9 +213,25 @@ static void item_task(void *data, size_t index) {
   plan.item = index;
   plan.packed_a += index * plan.words_of_item;
   plan.packed_b += index * plan.words_of_item;
-  for (long panel = 0; panel < plan.a_panels; panel++) pack_a_panel(&plan, panel);
-  for (long panel = 0; panel < plan.b_panels; panel++) pack_b_panel(&plan, panel);
-  multiply_panels(&plan, 0, plan.a_panels, 0, plan.b_panels);
+  for (long block = 0; block < plan.k_blocks; block++) {
+    begin_block(&plan, block);
+    pack_a_panels(&plan, 0, plan.a_panels);
+    pack_b_panels(&plan, 0, plan.b_panels);
+    multiply_panels(&plan, 0, plan.a_panels, 0, plan.b_panels);
+  }
+}
+
+// Memory for `words` of packed panels on each side; null where there is none.
+static Scratch *scratch_for(Plan *plan, size_t words_of_a, size_t words_of_b, long items) {
+  // What packs a panel may write a vector more than it is wide.
+  const size_t slack = 64, room_of_a = rounded_up(words_of_a + slack, 16);
+  // A multiple of a cache line, so that no two tasks write into one.
+  plan->words_of_item = rounded_up(room_of_a + words_of_b + slack, 16);
+  Scratch *scratch = take_scratch(4 * plan->words_of_item * items);
+  if (!scratch) return 0;
+  plan->packed_a = scratch->memory;
+  plan->packed_b = plan->packed_a + room_of_a;
+  return scratch;
 }
 
 int multiply(const Arithmetic *how, const Product *p, ParallelFor parallel, void *context) {
@@ -224,42 +244,33 @@ int multiply(const Arithmetic *how, const Product *p, ParallelFor parallel, void
   plan.k_blocks = (words + plan.words_of_block - 1) / plan.words_of_block;
   plan.a_panels = (p->m + how->rows - 1) / how->rows;
   plan.b_panels = (p->n + how->columns - 1) / how->columns;
-  size_t line = words_of_line(&plan), words_of_a = plan.a_panels * how->rows * line;
-  // What packs a panel may write a vector more than it is wide.
-  size_t slack = 64;
-  int is_small = (double)p->m * p->n * p->k <= SMALL_PRODUCT;
-  size_t room_of_a = rounded_up(words_of_a + slack, 16);
-  if (is_small) {
-    // A multiple of a cache line, so that no two tasks write into one.
-    plan.words_of_item = rounded_up(room_of_a + plan.b_panels * how->columns * line + slack, 16);
-    Scratch *scratch = take_scratch(4 * plan.words_of_item * p->batch);
+  const size_t words_of_a = plan.a_panels * how->rows * plan.words_of_block, words_of_b_panel = how->columns * plan.words_of_block;
+  if ((double)p->m * p->n * p->k <= SMALL_PRODUCT) {
+    Scratch *scratch = scratch_for(&plan, words_of_a, plan.b_panels * words_of_b_panel, p->batch);
     if (!scratch) return 1;
-    plan.packed_a = scratch->memory;
-    plan.packed_b = plan.packed_a + room_of_a;
-    plan.panels = plan.b_panels;
     if (p->batch == 1) item_task(&plan, 0);
     else parallel(context, item_task, p->batch, &plan);
     give_back(scratch);
     return 0;
   }
-  long panels_at_once = MOST_PACKED_WORDS / (long)(line * how->columns);
+  long panels_at_once = MOST_PACKED_WORDS / (long)words_of_b_panel;
   if (panels_at_once < 1) panels_at_once = 1;
   if (panels_at_once > plan.b_panels) panels_at_once = plan.b_panels;
-  Scratch *scratch = take_scratch(4 * (room_of_a + panels_at_once * how->columns * line + slack));
+  Scratch *scratch = scratch_for(&plan, words_of_a, panels_at_once * words_of_b_panel, 1);
   if (!scratch) return 1;
-  plan.packed_a = scratch->memory;
-  plan.packed_b = plan.packed_a + room_of_a;
   plan.panels_of_a_task = ROWS_OF_A_TASK / how->rows > 0 ? ROWS_OF_A_TASK / how->rows : 1;
   plan.panels_of_a_column_task = COLUMNS_OF_A_TASK / how->columns;
   plan.row_tasks = (plan.a_panels + plan.panels_of_a_task - 1) / plan.panels_of_a_task;
-  for (plan.item = 0; plan.item < p->batch; plan.item++) {
-    for (plan.first_panel = 0; plan.first_panel < plan.b_panels; plan.first_panel += panels_at_once) {
-      plan.panels = least(panels_at_once, plan.b_panels - plan.first_panel);
-      plan.column_tasks = (plan.panels + plan.panels_of_a_column_task - 1) / plan.panels_of_a_column_task;
-      parallel(context, pack_task, (plan.first_panel == 0 ? plan.a_panels : 0) + plan.panels, &plan);
-      parallel(context, tile_task, plan.row_tasks * plan.column_tasks, &plan);
+  for (plan.item = 0; plan.item < p->batch; plan.item++)
+    for (long block = 0; block < plan.k_blocks; block++) {
+      begin_block(&plan, block);
+      for (plan.first_panel = 0; plan.first_panel < plan.b_panels; plan.first_panel += panels_at_once) {
+        plan.panels = least(panels_at_once, plan.b_panels - plan.first_panel);
+        plan.column_tasks = (plan.panels + plan.panels_of_a_column_task - 1) / plan.panels_of_a_column_task;
+        parallel(context, pack_task, (plan.first_panel == 0 ? pack_tasks_of(plan.a_panels) : 0) + pack_tasks_of(plan.panels), &plan);
+        parallel(context, tile_task, plan.row_tasks * plan.column_tasks, &plan);
+      }
     }
-  }
   give_back(scratch);
   return 0;
 }

@@ -52,6 +52,7 @@ typedef struct {
   int word_multiple;   // a panel's words are padded to this many
   PackPanel pack_a, pack_b;
   Tile tile;
+  int left_is_rows;  // its left panels are [lines][k]
 } Arithmetic;
 
 // The ways to multiply, by position (plain, avx2, avx512, avx512bf16, amx, neon: what graphs say) and by name; null where

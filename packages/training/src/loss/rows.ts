@@ -190,32 +190,52 @@ function groupsOf(rows: readonly TrainingRow[], groupSize: number | 'any'): Trai
   return [...byGroup.values()];
 }
 
+/** What a pass costs beside its tokens, as a share of `maxTokens`: its size may be one to compile, so little padding is no reason for it. */
+const SHARE_OF_A_PASS = 0.25;
+
 /**
- * Splits rows into micro-batches of at most `maxTokens` padded tokens (at least one group each); groups stay
- * together.
+ * Splits rows into micro-batches of at most `maxTokens` padded tokens (one group may be more); groups stay together. Of the ways to cut
+ * the rows in the order of their lengths, the one with the fewest padded tokens, then the one whose largest pass is smallest.
  */
 export function microBatches(
   rows: readonly TrainingRow[],
   maxTokens: number,
   groupSize: number | 'any',
 ): (readonly TrainingRow[])[] {
-  const groups = groupsOf(rows, groupSize);
-  const widthOf = (group: readonly TrainingRow[]) => Math.max(...group.map((row) => row.tokens.length));
   // Similar lengths together, so that little is padding. The order inside a step does not matter to the sum.
-  const sorted = groups
-    .map((group) => ({ group, width: roundWidth(widthOf(group)) }))
+  const sorted = groupsOf(rows, groupSize)
+    .map((group) => ({ group, width: roundWidth(Math.max(...group.map((row) => row.tokens.length))) }))
     .sort((a, b) => a.width - b.width);
-  const batches: TrainingRow[][] = [];
-  let open: TrainingRow[] = [];
-  for (const { group, width } of sorted) {
-    if (open.length > 0 && (open.length + group.length) * width > maxTokens) {
-      batches.push(open);
-      open = [];
+  /** Of the first groups: how they are cut best, from where the last of their passes begins. */
+  const best: { readonly tokens: number; readonly largest: number; readonly start: number }[] = [
+    { tokens: 0, largest: 0, start: 0 },
+  ];
+  for (let end = 1; end <= sorted.length; end++) {
+    const { width } = sorted[end - 1]!;
+    let found: (typeof best)[number] | undefined;
+    let count = 0;
+    for (let start = end - 1; start >= 0; start--) {
+      count += sorted[start]!.group.length;
+      const padded = width * rowsOfGrid(count, groupSize);
+      if (start < end - 1 && padded > maxTokens) break;
+      const before = best[start]!;
+      const tokens = before.tokens + padded + SHARE_OF_A_PASS * maxTokens;
+      const largest = Math.max(before.largest, padded);
+      const isBetter = !found || tokens < found.tokens || (tokens === found.tokens && largest < found.largest);
+      if (isBetter) found = { tokens, largest, start };
     }
-    open.push(...group);
+    best.push(found!);
   }
-  if (open.length > 0) batches.push(open);
+  const batches: TrainingRow[][] = [];
+  for (let end = sorted.length; end > 0; end = best[end]!.start) {
+    batches.unshift(sorted.slice(best[end]!.start, end).flatMap(({ group }) => group));
+  }
   return batches;
+}
+
+/** Rows of the grid of so many: groups of padding fill up. */
+function rowsOfGrid(rows: number, groupSize: number | 'any'): number {
+  return groupSize === 'any' ? roundCount(rows) : groupSize * roundCount(rows / groupSize);
 }
 
 /**
@@ -229,7 +249,7 @@ export function toBatch(
   groupSize: number | 'any',
   adapter: Adapter = NO_ADAPTER,
 ): RowBatch {
-  const b = groupSize === 'any' ? roundCount(rows.length) : groupSize * roundCount(rows.length / groupSize);
+  const b = rowsOfGrid(rows.length, groupSize);
   const s = roundWidth(Math.max(...rows.map((row) => row.tokens.length)));
   /** Rows of `width` numbers each, filled up with zeros. */
   const grid = (

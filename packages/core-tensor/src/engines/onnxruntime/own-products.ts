@@ -9,6 +9,8 @@ export type MatmulPrecision = (typeof MATMUL_PRECISIONS)[number];
 export interface ProductKernels {
   /** Products in float32 that are large enough; undefined where ONNX Runtime's are left alone. */
   readonly float32?: number;
+  /** Products with weights in codes, and what unpacks them; undefined where ONNX Runtime's are left alone. */
+  readonly codes?: number;
   /**
    * All products in which one side is a matrix of two axes (a weight, or the gradient of one), however few its rows: they are rounded
    * to bfloat16, and a sampler must round as the trainer does.
@@ -22,16 +24,17 @@ const BFLOAT16: ReadonlySet<Arithmetic> = new Set(['avx512bf16', 'amx']);
 
 /** Which arithmetics a precision means here. `only` takes one by name; `everywhere` takes the fastest for products of any size. */
 export function productKernels(
-  { fastest, isMeasured }: Pick<NativeKernels, 'fastest' | 'isMeasured'>,
+  { fastest, isFaster }: Pick<NativeKernels, 'fastest' | 'isFaster'>,
   precision: MatmulPrecision,
   only?: Arithmetic,
   everywhere = false,
 ): ProductKernels {
   const float32 = only !== undefined && !BFLOAT16.has(only) ? only : fastest.float32;
-  const isTaken = only !== undefined || everywhere || isMeasured;
+  const isTaken = only !== undefined || everywhere;
   const rounding = precision === 'medium' ? (only ?? fastest.bfloat16) : undefined;
   return {
-    ...(isTaken ? { float32: ARITHMETICS.indexOf(float32) } : {}),
+    ...(isTaken || isFaster.products ? { float32: ARITHMETICS.indexOf(float32) } : {}),
+    ...(isTaken || isFaster.codes ? { codes: ARITHMETICS.indexOf(float32) } : {}),
     ...(rounding !== undefined && BFLOAT16.has(rounding) ? { bfloat16: ARITHMETICS.indexOf(rounding) } : {}),
     always: only !== undefined || everywhere,
   };
@@ -58,6 +61,7 @@ export function arithmeticOf(kernels: ProductKernels | undefined, size: ProductS
  * that is packed, and sooner where the left side is transposed, which ONNX Runtime does element by element.
  */
 function gains({ rows, summed, columns, transA }: ProductSize): boolean {
-  const least = transA ? 128 : 512;
-  return rows >= least && columns >= least && summed >= Math.min(least, 256);
+  if (transA) return Math.min(rows, summed, columns) >= 128;
+  // Multiplications for each packed number: those of 480 rows and columns.
+  return Math.min(rows, summed, columns) >= 256 && (rows * columns) / (rows + columns) >= 240;
 }

@@ -39,7 +39,7 @@ const UNPACKING: Readonly<Record<string, (node: GraphNode<'kernel'>) => Omit<Cod
 export const OWN_KERNELS: ReadonlySet<string> = new Set(['int4Dequantize', 'int8Dequantize']);
 
 /** Whether products with quantised weights are computed by `Quantized`. */
-export const multipliesCodes = ({ products }: LoweringTarget): boolean => products?.float32 !== undefined;
+export const multipliesCodes = ({ products }: LoweringTarget): boolean => products?.codes !== undefined;
 
 /** The coded weight that a value is, or rows of it. */
 function codedWeight({ node }: Value): CodedWeight | undefined {
@@ -109,7 +109,7 @@ function operator(
   attributes: OnnxAttributes,
 ): string {
   const common = {
-    arithmetic: lowering.target.products!.float32!,
+    arithmetic: lowering.target.products!.codes!,
     format: FORMATS.indexOf(weight.format),
     in: weight.shape[1]!,
     block: weight.blockSize,

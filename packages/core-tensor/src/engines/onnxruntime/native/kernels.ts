@@ -10,6 +10,12 @@ import { ONNXRUNTIME_VERSION } from './locate.js';
 export const ARITHMETICS = ['plain', 'avx2', 'avx512', 'avx512bf16', 'amx', 'neon'] as const;
 export type Arithmetic = (typeof ARITHMETICS)[number];
 
+/** Models of processors on which an arithmetic was measured to be faster than ONNX Runtime (benchmarks/RESULTS.md). */
+const FASTER_ON: Readonly<Record<'products' | 'codes', Partial<Readonly<Record<Arithmetic, RegExp>>>>> = {
+  products: { avx512: /intel/i, avx2: /amd/i },
+  codes: { avx512: /intel/i },
+};
+
 /** The version of the functions and of the operator's attributes that this file knows. */
 const KERNELS_VERSION = 2;
 
@@ -19,8 +25,8 @@ export interface NativeKernels {
   readonly domain: Pointer;
   /** What multiplies float32, and what multiplies where bfloat16 factors are allowed. */
   readonly fastest: { readonly float32: Arithmetic; readonly bfloat16: Arithmetic };
-  /** Whether the float32 products of `fastest` were measured to be faster than ONNX Runtime's on processors of this kind. */
-  readonly isMeasured: boolean;
+  /** Whether the float32 products of `fastest`, and those with codes, were measured to be faster than ONNX Runtime's on processors of this kind. */
+  readonly isFaster: { readonly products: boolean; readonly codes: boolean };
   /** What this processor has. */
   readonly has: ReadonlySet<Arithmetic>;
   /** Keeps the functions valid. */
@@ -86,11 +92,11 @@ function bind(library: import('koffi').LibraryHandle, api: OrtApi): FoundKernels
   const domain = library.func('void *posttrain_domain(void *table)')(api.table) as Pointer | null;
   if (!domain) return { missing: 'ONNX Runtime refused their operators' };
   const float32 = fastest(0) as Arithmetic;
+  const isFaster = (what: keyof typeof FASTER_ON) => FASTER_ON[what][float32]?.test(cpus()[0]?.model ?? '') ?? false;
   return {
     domain,
     fastest: { float32, bfloat16: fastest(1) as Arithmetic },
-    // ONNX Runtime's products are at 92% of the best rate on AMD.
-    isMeasured: float32 === 'avx512' && /intel/i.test(cpus()[0]?.model ?? ''),
+    isFaster: { products: isFaster('products'), codes: isFaster('codes') },
     has: new Set(ARITHMETICS.filter((name, i) => position(name) === i)),
     library,
   };
