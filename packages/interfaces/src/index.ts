@@ -59,7 +59,13 @@ export { type Given, type OptionShape, type Options, options, type Read } from '
 export { type ExplicitPreference, extractPreferencePrompt, isPlainObject, sameJson } from './preference.js';
 export type { OnProgress, ProgressEvent } from './progress.js';
 export type { ChatMessage, Prompt } from './prompt.js';
-export type { SamplerServer, SamplerServerFacts, TokenSample, TokenSampleRequest } from './sampler-server.js';
+export type {
+  BegunSample,
+  SamplerServer,
+  SamplerServerFacts,
+  TokenSample,
+  TokenSampleRequest,
+} from './sampler-server.js';
 export {
   type Sandbox,
   type SandboxCheck,

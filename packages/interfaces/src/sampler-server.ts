@@ -8,12 +8,25 @@ export interface TokenSampleRequest extends SamplingParams {
   readonly seed: number;
   /** Name of a loaded adapter. Default: the base. */
   readonly adapter?: string | undefined;
+  /**
+   * That the end of the prompt is the start of the completion, which is gone on with (`n` is 1). A server that knows this draws what it would have drawn without
+   * a stop; another one goes on from the prompt with `seed`, so that it draws other numbers of the same distribution. Default: it begins.
+   */
+  readonly begun?: BegunSample | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** What there is of a completion already. */
+export interface BegunSample {
+  /** How many of the prompt's last tokens are of it. */
+  readonly tokens: number;
+  /** The seed that it was begun with. */
+  readonly seed: number;
 }
 
 /** One completion, as tokens. */
 export interface TokenSample {
-  /** As drawn, the end token included. */
+  /** As drawn, the end token included; of a completion that was gone on with, those that are new. */
   readonly tokenIds: readonly number[];
   /** log p of each, natural log, of the distribution that it was drawn from where the server reports that. */
   readonly logProbs: readonly number[];

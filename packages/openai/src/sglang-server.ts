@@ -59,7 +59,8 @@ export function sglangServer(options: SglangServerOptions): SamplerServer {
   };
 
   const sample = async (request: TokenSampleRequest): Promise<readonly TokenSample[]> => {
-    const { prompt, n, seed, adapter, signal = never(), ...sampling } = request;
+    // The protocol cannot say what was begun: it goes on from the prompt with the seed of the request.
+    const { prompt, n, seed, adapter, begun: _begun, signal = never(), ...sampling } = request;
     const fields = Object.entries(requestFields({ ...sampling, prompt: '' }, 'completions', 'max_tokens'));
     const parameters = Object.fromEntries(fields.map(([field, value]) => [OTHER_NAMES[field] ?? field, value]));
     const answer = await generate(

@@ -33,6 +33,8 @@ export function vllmServer(options: VllmServerOptions): SamplerServer {
   const endpoint = createEndpoint(WHERE, { ...settings, model: settings.model ?? NOBODY });
   const { baseURL: name } = options;
   let named = settings.model;
+  /** vLLM ignores `begun`, which is ours; another server may refuse it, once. */
+  let refusesBegun = false;
 
   const models = async (signal: AbortSignal) => {
     const listed = record(await endpoint.ask({ method: 'GET', path: `${versionOf(name)}/models`, signal }));
@@ -48,12 +50,20 @@ export function vllmServer(options: VllmServerOptions): SamplerServer {
   };
 
   const sample = async (request: TokenSampleRequest): Promise<readonly TokenSample[]> => {
-    const { prompt, n, seed, adapter, signal = never(), ...sampling } = request;
+    const { prompt, n, seed, adapter, begun, signal = never(), ...sampling } = request;
     const body = {
       ...requestFields({ ...sampling, prompt: '' }, 'completions', 'max_tokens'),
       ...{ model: adapter ?? (await baseName(signal)), prompt: [prompt], n, seed, logprobs: 0, return_token_ids: true },
     };
-    const answer = await endpoint.post('completions', body, signal);
+    const answer =
+      begun && !refusesBegun
+        ? await endpoint.post('completions', { ...body, begun }, signal).catch((error: unknown) => {
+            if (!(error instanceof EndpointError) || error.status !== 400 || !/begun/.test(error.bodyExcerpt ?? ''))
+              throw error;
+            refusesBegun = true;
+            return endpoint.post('completions', body, signal);
+          })
+        : await endpoint.post('completions', body, signal);
     const choices = Array.isArray(answer.choices) ? answer.choices.filter(isRecord) : [];
     const unusable = (what: string) =>
       new EndpointError(`${WHERE}: the answer of ${name} ${what}: ${excerpt(JSON.stringify(answer))}`, answered);

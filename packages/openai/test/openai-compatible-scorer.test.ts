@@ -516,6 +516,28 @@ describe('servers of a fleet', () => {
     });
   });
 
+  it('are told what has begun, and asked without it for good where they refuse it; SGLang has no word for it', async () => {
+    const begun = { tokens: 1, seed: 3 };
+    const one = { ...request, n: 1, begun };
+    const choice = { index: 0, text: 'a', finish_reason: 'length', token_ids: [4], logprobs: { token_logprobs: [-1] } };
+    server = await serve(({ body }, response) =>
+      'begun' in body
+        ? json(response, { error: { message: "Unknown parameter: 'begun'." } }, 400)
+        : json(response, { choices: [choice] }),
+    );
+    const strict = vllmServer({ baseURL: server.baseURL, model: 'm', maxRetries: 0 });
+    for (const _ of [1, 2]) expect((await strict.sample(one))[0]!.tokenIds).toEqual([4]);
+    expect(server.seen.map(({ body }) => [body.begun, body.seed])).toEqual([
+      [begun, request.seed],
+      [undefined, request.seed],
+      [undefined, request.seed],
+    ]);
+    await server.close();
+    const sglang = await start('sglang');
+    await sglang.sample({ ...request, begun });
+    expect(JSON.stringify(asked('/generate').at(-1))).not.toContain('begun');
+  });
+
   it('score tokens, and say what is missing', async () => {
     const places = [
       null,

@@ -6,12 +6,19 @@ import { loadAdapter } from '@posttrain/peft';
 export const noAnswer = (status?: number) =>
   Object.assign(new PosttrainError('OPENAI_ENDPOINT', `POST here: ${status ?? 'ECONNREFUSED'}`), { status });
 
-/** A server of a fleet that is in this process. `before` is called before each sample: what it throws is the server's failure. */
+/**
+ * A server of a fleet that is in this process. `before` is called before each sample: what it throws is the server's failure. One that is forgetful knows nothing of
+ * what was begun, as vLLM.
+ */
 export function localServer(
   model: CausalLM,
-  given: { readonly name?: string; before?: (request: TokenSampleRequest) => void | Promise<void> } = {},
+  given: {
+    readonly name?: string;
+    before?: (request: TokenSampleRequest) => void | Promise<void>;
+    readonly isForgetful?: boolean;
+  } = {},
 ) {
-  const { name = 'here', before = () => {} } = given;
+  const { name = 'here', before = () => {}, isForgetful = false } = given;
   const generator = new LocalGenerator(model, { packWeights: 'at-once' });
   const adapters = new Map<string, Adapter>();
   const adapterOf = (asked: string | undefined): Adapter => {
@@ -25,16 +32,27 @@ export function localServer(
     isHealthy: async () => true,
     async sample(request) {
       await before(request);
-      const { prompt, adapter, signal, ...settings } = request;
+      const { prompt, adapter, begun: known, signal, ...settings } = request;
+      const begun = isForgetful ? undefined : known;
+      const at = prompt.length - (begun?.tokens ?? 0);
+      const start = prompt.slice(at);
       const sampled = await generator.generate([
         {
           ...settings,
-          ...{ prompt: { tokenIds: prompt, continuesText: true }, adapter: adapterOf(adapter), logProbs: true },
+          ...{
+            adapter: adapterOf(adapter),
+            logProbs: true,
+            prompt: { tokenIds: prompt.slice(0, at), continuesText: true },
+          },
+          ...(begun && {
+            ...{ seed: begun.seed, maxTokens: request.maxTokens! + begun.tokens },
+            begun: { tokenIds: start, logProbs: start.map(() => 0) },
+          }),
           ...(signal && { signal }),
         },
       ]);
       return sampled[0]!.map(({ tokenIds, logProbs, text, finishReason }) => ({
-        ...{ tokenIds: tokenIds!, logProbs: logProbs!, text, finishReason },
+        ...{ tokenIds: tokenIds!.slice(start.length), logProbs: logProbs!.slice(start.length), text, finishReason },
         ...(adapter !== undefined && { weightVersion: adapter }),
       }));
     },

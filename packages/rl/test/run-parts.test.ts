@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, tensor } from '@posttrain/core-tensor';
 import { type Named, sgd } from '@posttrain/core-tensor/optim';
-import type { SamplerServer, TokenSample } from '@posttrain/interfaces';
+import type { SamplerServer, TokenSample, TokenSampleRequest } from '@posttrain/interfaces';
 import {
   type CausalLM,
   LocalGenerator,
@@ -579,6 +579,122 @@ describe('a fleet', () => {
     expect(kinds(events, 'sampled')).toHaveLength(24);
     const later = events.slice(events.findLastIndex(({ kind }) => kind === 'returned'));
     expect(later.some((event) => event.kind === 'sampled' && event.server === 'mortal')).toBe(true);
+  });
+
+  describe('goes on with what it has begun (partialRollouts)', () => {
+    const options = {
+      ...{ steps: 4, promptsPerStep: 4, completionsPerPrompt: 2, maxCompletionLength: 8 },
+      // What the sampler says of its tokens, up to rounding, has no part in it.
+      objective: policyObjectives.dapo(),
+    };
+    const inSegments = { segmentTokens: 2, maxStaleness: 2 };
+    const partialFleet = async (
+      servers: (model: CausalLM) => readonly SamplerServer[] | Promise<readonly SamplerServer[]>,
+      more: Partial<Options> = {},
+      fleet: Partial<FleetRolloutsOptions> = {},
+    ) => {
+      const model = await toyModel(1);
+      const learnt: Rollout[] = [];
+      const events: FleetEvent[] = [];
+      const onEvent = (event: FleetEvent) => void events.push(event);
+      const source = fleetRollouts({ servers: await servers(model), folder, recheckMs: 1, onEvent, ...fleet });
+      const rollouts: RolloutSource = {
+        ...partialRollouts({ ...inSegments, source }),
+        feedback: (all) => void learnt.push(...all),
+      };
+      const given = { model, adapter: await adapterOf(model), oldLogProbs: 'recomputed', ...options, ...more };
+      return { ...(await run({ rollouts, ...given } as Partial<Options>)), events, learnt };
+    };
+    const made = async () => {
+      const learnt: Rollout[] = [];
+      const feedback = (all: readonly Rollout[]) => void learnt.push(...all);
+      const rollouts: RolloutSource = { ...partialRollouts(inSegments), feedback };
+      return { ...(await inProcess({ ...options, rollouts })), learnt };
+    };
+    let making: ReturnType<typeof made> | undefined;
+    const wanted = () => (making ??= made());
+    const said = (learnt: readonly Rollout[]) =>
+      learnt.map((one) => {
+        const { promptTokens, completionTokens, text, finishReason } = one;
+        return { promptTokens, completionTokens, text, finishReason, versions: Array.from(policyVersion.of(one)) };
+      });
+
+    it('at servers of ours, over HTTP, as in process, token by token, with newer weights in each step', async () => {
+      const own = join(folder, 'served-parts');
+      const running: ModelServer[] = [];
+      const served = async (model: CausalLM) => {
+        for (const _ of [1, 2]) running.push(createServer(localModels('toy', model), { adapterFolder: own }));
+        const urls = await Promise.all(running.map((server) => server.listen({ port: 0 })));
+        return urls.map((url) => vllmServer({ baseURL: `${url}/v1` }));
+      };
+      try {
+        const found = await partialFleet(served, {}, { folder: own, concurrency: 1 });
+        const { trainer, history, learnt } = await wanted();
+        expect(said(found.learnt)).toEqual(said(learnt));
+        for (const [i, { samplerLogProbs }] of found.learnt.entries()) {
+          Array.from(samplerLogProbs!).forEach((x, t) => {
+            expect(x).toBeCloseTo(learnt[i]!.samplerLogProbs![t]!, 5);
+          });
+        }
+        expect(await numbersOf(found.trainer)).toEqual(await trainedBy({ trainer }));
+        const staleness = (of: typeof history) =>
+          of.map(({ metrics }) => ['', '_max'].map((name) => metrics[`rollouts/staleness${name}`]));
+        expect(staleness(found.history)).toEqual(staleness(history));
+        expect(Math.max(...history.map(({ metrics }) => metrics['rollouts/staleness_max']!))).toBe(2);
+        expect(found.learnt.some((one) => versionSpans(one)!.length > 1)).toBe(true);
+        const at = new Set(found.events.flatMap((event) => (event.kind === 'sampled' ? [event.server] : [])));
+        expect(at.size).toBe(2);
+      } finally {
+        await Promise.all(running.map((server) => server.drain({ deadline: 0 })));
+      }
+    });
+
+    it('loses with a server what that was at, and nothing of before; killed and resumed it is the same run', async () => {
+      const straight = await trainedBy(await wanted());
+      let asked = 0;
+      const mortal = (model: CausalLM) => {
+        const before = () => {
+          if (++asked > 5) throw noAnswer();
+        };
+        const { server } = localServer(model, { name: 'mortal', before });
+        return [{ ...server, isHealthy: async () => false }, localServer(model, { name: 'other' }).server];
+      };
+      const { trainer, events } = await partialFleet(mortal);
+      expect(await numbersOf(trainer)).toEqual(straight);
+      expect(kinds(events, 'lost')).toHaveLength(1);
+
+      const outputFolder = join(folder, 'fleet-parts');
+      const afterStep = ({ step, stop }: { readonly step: number; stop(): void }) => void (step === 1 && stop());
+      await partialFleet(two, { outputFolder, saveSteps: 1, afterStep });
+      expect(await trainedBy(await partialFleet(two, { outputFolder, saveSteps: 1, resume: true }))).toEqual(straight);
+    });
+
+    it('at servers that know nothing of it with other random numbers, and each token’s own log-probability', async () => {
+      const asked: TokenSampleRequest[] = [];
+      const { learnt, history } = await partialFleet((model) => [
+        localServer(model, { isForgetful: true, before: (request) => void asked.push(request) }).server,
+      ]);
+      // A seed of its own behind every cut, and every draw another.
+      const seeds = new Set(asked.map(({ seed }) => seed));
+      expect(seeds.size).toBe(asked.length);
+      expect(asked.filter(({ begun }) => begun).length).toBeGreaterThan(4);
+      for (const { begun, seed, maxTokens } of asked) {
+        if (begun) expect(seed).not.toBe(begun.seed);
+        expect(maxTokens! + (begun?.tokens ?? 0)).toBeLessThanOrEqual(8);
+      }
+      for (const rollout of learnt) {
+        const versions = Array.from(policyVersion.of(rollout));
+        expect(versions).toEqual([...versions].sort((a, b) => a - b));
+        expect(rollout.samplerLogProbs).toHaveLength(rollout.completionTokens.length);
+      }
+      // Those of the first step are of the policy that learns.
+      expect(history[0]!.metrics['sampling/sampling_logp_difference/max']).toBeLessThan(1e-5);
+    });
+
+    it('is refused where a server would look at a segment alone, and of sources that cannot', async () => {
+      await expect(partialFleet(two, { stop: ['b'] })).rejects.toThrow(/stop looks at the whole of a completion/);
+      expect(() => partialRollouts({ segmentTokens: 2, source: singleTurn() })).toThrow(/goes on with completions/);
+    });
   });
 
   const broken = (change: (server: SamplerServer) => Partial<SamplerServer>) => (model: CausalLM) => {

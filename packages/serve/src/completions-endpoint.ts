@@ -16,12 +16,13 @@ import {
   usage,
 } from './reply.js';
 import { type RequestContext, runCompletions, type SampleEvent } from './run-completions.js';
-import { SAMPLING_FIELDS, samplingFields } from './sampling-fields.js';
-import type { CompletionEvent, ReportedLogProb, TokenLogProb } from './served-model.js';
+import { SAMPLING_FIELDS, samplingFields, seedOf } from './sampling-fields.js';
+import type { CompletionEvent, CompletionRequest, ReportedLogProb, ServedModel, TokenLogProb } from './served-model.js';
 import { promptTokenIds, TokenIds } from './token-ids.js';
 import { idName } from './token-names.js';
 
-const FIELDS = [...SAMPLING_FIELDS, 'prompt', 'logprobs', 'best_of'];
+// `begun` is ours.
+const FIELDS = [...SAMPLING_FIELDS, 'prompt', 'logprobs', 'best_of', 'begun'];
 const UNSUPPORTED = {
   echo: 'this server gives back what was generated only.',
   suffix: 'this server does not fill in the middle.',
@@ -48,6 +49,7 @@ export async function completions(body: JsonObject, context: RequestContext): Pr
   if (bestOf !== undefined && bestOf !== n) throw invalidField('best_of', "must equal 'n'.", 'unsupported_value');
   const alternatives = fields.integer('logprobs', { min: 0, max: 5 });
   const prompts = await promptsOf(fields, model, Math.floor(context.slots.size / n), context);
+  const begun = begunOf(fields, model, prompts, n);
   const promptTokens = prompts.reduce((sum, tokenIds) => sum + tokenIds.length, 0);
   context.metrics.promptTokens.inc({ model: name }, promptTokens);
   const asked = { ...sampling.settings, top: sampling.promptLogProbs };
@@ -56,6 +58,7 @@ export async function completions(body: JsonObject, context: RequestContext): Pr
     samples(
       {
         ...settings,
+        ...begun,
         tokenIds,
         continuesText: true,
         ...(alternatives === undefined ? {} : { topLogProbs: alternatives }),
@@ -73,6 +76,30 @@ export async function completions(body: JsonObject, context: RequestContext): Pr
   });
   const answer = { head, promptTokens, events, choices, hasLogProbs, tokensAsIds, returnTokenIds };
   return stream ? { kind: 'events', events: chunks(answer, sampling.includeUsage) } : whole(answer);
+}
+
+/**
+ * `begun: { tokens, seed }`: the last tokens of the prompt are the start of the completion, which was begun with this seed; it goes on as if it had never
+ * stopped. `max_tokens` counts what is new.
+ */
+function begunOf(
+  fields: Fields,
+  { resumes }: ServedModel,
+  prompts: readonly (readonly number[])[],
+  n: number,
+): Pick<CompletionRequest, 'begunTokens' | 'seed'> | undefined {
+  const given = fields.fields('begun');
+  if (!given) return undefined;
+  given.refuseUnknown(['tokens', 'seed']);
+  const prompt = fields.get('prompt');
+  const isIds = Array.isArray(prompt) && typeof prompt[0] !== 'string';
+  if (!resumes) throw invalidField('begun', 'this model cannot go on with a completion.', 'unsupported_parameter');
+  if (n !== 1 || prompts.length !== 1 || !isIds)
+    throw invalidField('begun', 'asks for one prompt of token ids, and n of 1.');
+  const max = prompts[0]!.length - 1;
+  const begunTokens = given.required('tokens', given.integer('tokens', { min: 1, max }));
+  given.required('seed', given.integer('seed'));
+  return { begunTokens, seed: seedOf(given) };
 }
 
 /** What is said of the prompt of a choice, where it is asked for. */

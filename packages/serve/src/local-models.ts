@@ -117,6 +117,7 @@ function servedModel(
     vocabularySize: tokenizer.vocabSize,
     tokenize: (text, { addSpecialTokens, signal }) => texts.tokenize({ text, addSpecialTokens }, signal),
     complete: (request) => complete({ model, generator, texts }, request, adapter),
+    resumes: true,
     score: (tokenIds, how) => scorePrompt(model, tokenIds, adapter, how),
     ...(adapter
       ? { unload: () => generator.forget(adapter) }
@@ -135,21 +136,27 @@ function servedModel(
 
 async function* complete(
   { model, generator, texts }: Parts,
-  { tokenIds, continuesText, topLogProbs, constraint, ...settings }: CompletionRequest,
+  { tokenIds, continuesText, topLogProbs, constraint, begunTokens = 0, maxTokens, ...settings }: CompletionRequest,
   adapter: Adapter | undefined,
 ): AsyncGenerator<CompletionEvent> {
   const { signal } = settings;
   const compiled = constraint && (await compiledConstraint(model.tokenizer, texts, constraint, signal));
   if (signal.aborted) return;
   const reports = topLogProbs === undefined ? {} : { logProbs: true, topLogProbs };
+  const prompt = { tokenIds, continuesText };
+  const begun = tokenIds.slice(tokenIds.length - begunTokens);
   const request = {
     ...settings,
+    // Of the whole, as everything else is.
+    maxTokens: begunTokens + maxTokens,
     ...reports,
     ...(compiled ? { constraint: () => compiled.begin(!continuesText) } : {}),
-    prompt: { tokenIds, continuesText },
+    prompt: { ...prompt, tokenIds: tokenIds.slice(0, tokenIds.length - begunTokens) },
+    // Its log-probabilities are known to who asks, and not said again.
+    ...(begunTokens > 0 ? { begun: { tokenIds: begun, logProbs: begun.map(() => 0) } } : {}),
     ...(adapter ? { adapter } : {}),
   };
-  const report = topLogProbs === undefined ? undefined : reporter(model, request.prompt);
+  const report = topLogProbs === undefined ? undefined : reporter(model, prompt);
   for await (const event of generator.stream(request)) {
     const { text, tokenId, finishReason, stop = null } = event;
     yield { text, tokenId, ...report?.(event), finishReason, ...(stop === null ? {} : { stop }) };

@@ -92,7 +92,8 @@ function maxTokens(fields: Fields, max: number): number | undefined {
   return newer ?? older;
 }
 
-function seedOf(fields: Fields): number {
+/** The field `seed`; a random one where it is left out. */
+export function seedOf(fields: Fields): number {
   const seed = fields.integer('seed');
   if (seed === undefined) return Math.floor(Math.random() * 2 ** 31);
   // The API takes any 64-bit integer; a seed only has to be the same for the same number.

@@ -21,6 +21,11 @@ export interface CompletionRequest extends SamplingParams {
   readonly presencePenalty?: number;
   readonly frequencyPenalty?: number;
   readonly constraint?: OutputConstraint;
+  /**
+   * How many of the last tokens are the start of the completion, which was begun with this seed: it goes on as if it had never stopped. Asked only of models that
+   * say `resumes`.
+   */
+  readonly begunTokens?: number;
   /** What the model's adapter reads of a sequence, by its own names. */
   readonly adapterInputs?: Readonly<Record<string, number>>;
   readonly signal: AbortSignal;
@@ -117,6 +122,8 @@ export interface ServedModel {
     text: string,
     options: { readonly addSpecialTokens: boolean; readonly signal?: AbortSignal },
   ): readonly number[] | Promise<readonly number[]>;
+  /** Whether `complete` heeds `begunTokens`. Default false: such requests are refused. */
+  readonly resumes?: boolean;
   /** Ends early, without an error, when the signal fires. */
   complete?(request: CompletionRequest): AsyncIterable<CompletionEvent>;
   /**

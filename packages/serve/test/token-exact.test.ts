@@ -131,6 +131,52 @@ describe('token prompts', () => {
   });
 });
 
+describe('begun', () => {
+  it('goes on with the random numbers of the start: cut anywhere, a sampled completion is the whole', async () => {
+    const { post, ask } = await client('byte-level-bpe', 7);
+    const sampling = { temperature: 1, presence_penalty: 1, frequency_penalty: 0.5, logit_bias: { 7: 2 }, seed: 11 };
+    const asked = { ...sampling, logprobs: 0, return_token_ids: true };
+    const prompt = PROMPTS[2]!;
+    type Drawn = Choice & { logprobs: { token_logprobs: number[] } };
+    const draw = async (more: object) => (await ask('completions', { ...asked, ...more })).choices[0] as Drawn;
+    const whole = await draw({ prompt, max_tokens: 12 });
+    const ids = whole.token_ids!;
+    expect(ids.length).toBeGreaterThan(3);
+    for (const tokens of [1, 2, ids.length - 1]) {
+      const start = [...prompt, ...ids.slice(0, tokens)];
+      // The seed of the request is for servers that do not know this field.
+      const begun = { tokens, seed: 11 };
+      const rest = await draw({ prompt: [start], seed: 5, max_tokens: 12 - tokens, begun });
+      expect(rest.token_ids).toEqual(ids.slice(tokens));
+      expect(rest.prompt_token_ids).toEqual(start);
+      expect([rest.finish_reason, whole.text.endsWith(rest.text)]).toEqual([whole.finish_reason, true]);
+      rest.logprobs.token_logprobs.forEach((x, t) => {
+        expect(x).toBeCloseTo(whole.logprobs.token_logprobs[tokens + t]!, 4);
+      });
+    }
+    for (const [wrong, problem] of [
+      [{ begun: { tokens: 2, seed: 11 }, n: 2 }, /n of 1/],
+      [{ begun: { tokens: 2, seed: 11 }, prompt: 'text' }, /prompt of token ids/],
+      [{ begun: { tokens: 5, seed: 11 } }, /must be 1 to 4/],
+      [{ begun: { tokens: 2 } }, /begun\.seed/],
+      [{ begun: { tokens: 2, seed: 1, more: 1 } }, /begun\.more/],
+      [{ begun: { tokens: 2, seed: 1 }, prompt: [5, 9, 7, 2] }, /ended at place 0/],
+    ] as const) {
+      const response = await post('completions', { prompt, max_tokens: 4, ...wrong });
+      const text = await response.text();
+      expect([response.status, text]).toEqual([400, expect.stringMatching(problem)]);
+    }
+    const { url } = await serve({ a: scriptedModel(() => 'Hello.') });
+    const refused = await postJson(`${url}/v1/completions`, {
+      model: 'a',
+      prompt: [1, 2],
+      begun: { tokens: 1, seed: 1 },
+    });
+    expect(refused.status).toBe(400);
+    expect(await refused.json()).toMatchObject({ error: { param: 'begun', code: 'unsupported_parameter' } });
+  });
+});
+
 describe('return_token_ids', () => {
   it.each([
     ['completions', { prompt: PROMPTS.slice(0, 2) }],

@@ -47,6 +47,7 @@ export {
 } from './rollout-source.js';
 export type { RowSource, SourcedRow } from './row-source.js';
 export { type SamplerMismatch, samplerMismatch } from './sampler-mismatch.js';
+export type { OpenCompletion, OpenGroup, Segment } from './segments.js';
 export { type SingleTurnOptions, singleTurn } from './single-turn.js';
 export { type EnvironmentTool, toolEnvironment } from './tool-environment.js';
 export { toolReplies } from './tool-replies.js';

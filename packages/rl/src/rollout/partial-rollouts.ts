@@ -1,10 +1,17 @@
-import { type Given, integer, options } from '@posttrain/interfaces';
+import { custom, type Given, integer, options, settingsOf } from '@posttrain/interfaces';
 import type { LocalGenerateRequest } from '@posttrain/lm';
 import { cloneState } from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
 import type { SampledRollout } from '../rollout.js';
 import { policyVersion } from './policy-version.js';
-import { generatorOf, type RolloutRequest, type RolloutSource, seedOf } from './rollout-source.js';
+import {
+  generatorOf,
+  type RolloutRequest,
+  type RolloutSource,
+  type SamplingRequest,
+  seedOf,
+} from './rollout-source.js';
+import type { OpenGroup, Segment } from './segments.js';
 
 const partialOptions = options('partialRollouts', {
   /** Most tokens that a completion gets in a step; what is not done then goes on in the next one. */
@@ -14,6 +21,12 @@ const partialOptions = options('partialRollouts', {
    * older policy than that. Default: none.
    */
   maxStaleness: integer({ optional: true, min: 1 }),
+  /** Where segments are sampled: `fleetRollouts`, whose servers go on with what others have begun. Default: the model in process. */
+  source: custom<Pick<RolloutSource, 'name' | 'settings' | 'goOn'>>()(
+    'a source of rollouts that goes on with completions, such as fleetRollouts({ … })',
+    (value) => typeof (value as Partial<RolloutSource> | null | undefined)?.goOn === 'function',
+    { optional: true, settings: (source) => settingsOf(source) },
+  ),
 });
 /** Options of `partialRollouts`. */
 export type PartialRolloutsOptions = Given<typeof partialOptions>;
@@ -47,49 +60,51 @@ interface BegunGroup {
  * token. Its tokens are of several policies, so a run recomputes log π_old (`oldLogProbs: 'recomputed'`) and may correct by
  * `truncatedImportance`; `policyVersion` says which token is of which. What has begun is its state. Evaluations sample whole completions.
  *
+ * With `source: fleetRollouts({ … })` segments are of servers, each of the version that the fleet has then; a server that is lost loses the segments that it
+ * is at, and nothing of what was there before. Our own servers go on with the random numbers of the start; others draw further ones, by a seed of each segment.
+ *
  * @throws OptionError
  */
 export function partialRollouts(given: PartialRolloutsOptions): RolloutSource {
-  const { segmentTokens, maxStaleness = Number.POSITIVE_INFINITY } = partialOptions.read(given);
+  const { segmentTokens, maxStaleness = Number.POSITIVE_INFINITY, source } = partialOptions.read(given);
+  const sample = (request: SamplingRequest, groups: readonly OpenGroup[]) =>
+    source ? source.goOn!(request, groups) : localSegments(request, groups);
   let pending: readonly BegunGroup[] = [];
 
   /** A segment of every completion that has not ended. */
   const goOn = async (request: RolloutRequest, groups: readonly BegunGroup[]): Promise<BegunGroup[]> => {
-    const { sampling, step, policyStep: version = step, signal } = request;
+    const { sampling, step, signal } = request;
     const longest = sampling.maxTokens ?? Number.POSITIVE_INFINITY;
-    const asked: LocalGenerateRequest[] = [];
     const most = ({ since }: BegunGroup, { tokenIds }: Begun) =>
       step - since >= maxStaleness ? longest : Math.min(tokenIds.length + segmentTokens, longest);
-    const open = groups.map(({ completions }) => completions.filter(({ finishReason }) => finishReason === null));
-    groups.forEach((group, g) => {
+    const open = groups.flatMap((group, g) => {
       const { row, prompt } = group;
-      for (const one of open[g]!) {
+      const completions = group.completions.filter(isOpen).map((one) => {
         const maxTokens = most(group, one);
-        asked.push({
-          ...sampling,
-          prompt: { tokenIds: prompt, continuesText: typeof row.prompt === 'string' },
-          ...{ seed: one.seed, logProbs: true, ...(signal && { signal }) },
-          ...(Number.isFinite(maxTokens) && { maxTokens }),
-          ...(one.tokenIds.length > 0 && { begun: one }),
-        });
-      }
+        return { ...one, maxTokens: Number.isFinite(maxTokens) ? maxTokens : undefined };
+      });
+      const asked = { group: request.firstGroup + g, prompt, continuesText: typeof row.prompt === 'string' };
+      return completions.length > 0 ? [{ group, asked: { ...asked, completions } }] : [];
     });
-    const answers = (await generatorOf(request).generate(asked)).flat();
+    const answers = await sample(
+      request,
+      open.map(({ asked }) => asked),
+    );
     signal?.throwIfAborted();
-    let next = 0;
-    return groups.map((group) => ({
-      ...group,
-      completions: group.completions.map((one): Begun => {
-        if (one.finishReason !== null) return one;
-        const { tokenIds, logProbs, text, finishReason } = answers[next++]!;
-        const isCut = finishReason === 'length' && tokenIds!.length >= most(group, one) && most(group, one) < longest;
+    const segments = new Map(open.map(({ group }, i) => [group, answers[i]!]));
+    return groups.map((group) => {
+      let next = 0;
+      const goneOn = (one: Begun): Begun => {
+        const { tokenIds, logProbs, text, finishReason, version } = segments.get(group)![next++]!;
+        const isCut = finishReason === 'length' && tokenIds.length >= most(group, one) && most(group, one) < longest;
         return {
-          ...{ seed: one.seed, tokenIds: tokenIds!, logProbs: logProbs!, text },
-          versions: [...one.versions, ...tokenIds!.slice(one.tokenIds.length).map(() => version)],
+          ...{ seed: one.seed, tokenIds, logProbs, text },
+          versions: [...one.versions, ...tokenIds.slice(one.tokenIds.length).map(() => version)],
           finishReason: isCut ? null : finishReason,
         };
-      }),
-    }));
+      };
+      return { ...group, completions: group.completions.map((one) => (isOpen(one) ? goneOn(one) : one)) };
+    });
   };
 
   return {
@@ -126,4 +141,32 @@ export function partialRollouts(given: PartialRolloutsOptions): RolloutSource {
   };
 }
 
-const isDone = ({ completions }: BegunGroup): boolean => completions.every(({ finishReason }) => finishReason !== null);
+const isOpen = ({ finishReason }: Begun): boolean => finishReason === null;
+const isDone = ({ completions }: BegunGroup): boolean => !completions.some(isOpen);
+
+/** Segments of the model in process. */
+async function localSegments(
+  request: SamplingRequest,
+  groups: readonly OpenGroup[],
+): Promise<readonly (readonly Segment[])[]> {
+  const { sampling, step, policyStep: version = step, signal } = request;
+  const asked = groups.flatMap(({ prompt, continuesText, completions }) =>
+    completions.map(
+      (one): LocalGenerateRequest => ({
+        ...sampling,
+        prompt: { tokenIds: prompt, continuesText },
+        ...{ seed: one.seed, logProbs: true, ...(signal && { signal }) },
+        ...(one.maxTokens !== undefined && { maxTokens: one.maxTokens }),
+        ...(one.tokenIds.length > 0 && { begun: one }),
+      }),
+    ),
+  );
+  const answers = (await generatorOf(request).generate(asked)).flat();
+  let next = 0;
+  return groups.map(({ completions }) =>
+    completions.map((): Segment => {
+      const { tokenIds, logProbs, text, finishReason } = answers[next++]!;
+      return { tokenIds: tokenIds!, logProbs: logProbs!, text, finishReason, version };
+    }),
+  );
+}

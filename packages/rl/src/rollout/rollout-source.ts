@@ -5,6 +5,7 @@ import type { RolloutNeed } from '../advantage/advantage.js';
 import type { PromptRow } from '../rewards/reward.js';
 import type { Rollout, SampledRollout } from '../rollout.js';
 import type { Stateful } from '../stateful.js';
+import type { OpenGroup, Segment } from './segments.js';
 
 /** How and from what is sampled. */
 export interface SamplingRequest {
@@ -72,6 +73,11 @@ export interface RolloutSource<Row extends PromptRow = PromptRow> extends Partia
    * with what gives the rollouts. The signal ends both. Absent: it cannot, as what samples from the run's own tensors.
    */
   sampleAhead?(request: RolloutRequest<Row>): Promise<() => Promise<readonly SampledRollout[]>>;
+  /**
+   * Goes on with completions that have begun, and begins others, for `partialRollouts`: of each group a segment of each of its completions. It keeps nothing of
+   * them. Absent: it cannot.
+   */
+  goOn?(request: SamplingRequest, groups: readonly OpenGroup[]): Promise<readonly (readonly Segment[])[]>;
   /**
    * What has come of the last rollouts, after the step's updates: with their rewards and advantages. What it learns from them is its
    * `state`.

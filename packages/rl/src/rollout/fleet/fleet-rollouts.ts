@@ -13,11 +13,12 @@ import {
   text,
 } from '@posttrain/interfaces';
 import { linkedController } from '@posttrain/interfaces/concurrency';
-import { type CausalLM, contextOf } from '@posttrain/lm';
+import { type CausalLM, completionDecoder, contextOf } from '@posttrain/lm';
 import type { PromptRow } from '../../rewards/reward.js';
 import type { SampledRollout } from '../../rollout.js';
 import { policyVersion } from '../policy-version.js';
-import { type RolloutRequest, type RolloutSource, seedOf } from '../rollout-source.js';
+import { type RolloutRequest, type RolloutSource, type SamplingRequest, seedOf } from '../rollout-source.js';
+import { laterSeed, type OpenCompletion, type OpenGroup, type Segment } from '../segments.js';
 import { Fleet, FleetError, hashOf, type Member } from './fleet.js';
 import type { OnFleetEvent } from './fleet-event.js';
 import { type PolicyVersion, PolicyVersions } from './policy-versions.js';
@@ -93,12 +94,16 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
   let last: PolicyVersion | undefined;
 
   /** The version that a step samples from: brought now unless the last one is still that. */
-  const versionFor = async (request: RolloutRequest<Row>, signal: AbortSignal): Promise<PolicyVersion> => {
+  const versionFor = async (
+    request: SamplingRequest,
+    prompts: readonly (readonly number[])[],
+    signal: AbortSignal,
+  ): Promise<PolicyVersion> => {
     const { model, adapter, policyStep: step = request.step } = request;
     // Dynamic sampling and evaluations ask several times in a step.
     const wanted = step - (step % syncEvery);
     if (last === undefined || last.step < wanted || last.step > step) {
-      last = await versions.write({ model, adapter, step }, probeOf(request, settings.probeTokens));
+      last = await versions.write({ model, adapter, step }, probeOf(prompts, model, settings.probeTokens));
       last.uses++;
       const version = last;
       // One that cannot be reached now is asked again when there is something to sample.
@@ -108,50 +113,102 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
     return last;
   };
 
-  const sampleAhead = async (request: RolloutRequest<Row>): Promise<() => Promise<readonly SampledRollout[]>> => {
+  /** Work on each of these prompts, with the version of the step: it runs on when this resolves. */
+  const begin = async <T>(
+    request: SamplingRequest,
+    prompts: readonly (readonly number[])[],
+    work: (i: number, version: PolicyVersion, signal: AbortSignal) => Promise<T>,
+  ): Promise<() => Promise<readonly T[]>> => {
     request.signal?.throwIfAborted();
     const { controller, dispose } = linkedController([request.signal]);
     const { signal } = controller;
-    const version = await versionFor(request, signal);
+    const version = await versionFor(request, prompts, signal);
     version.uses++;
-    const groups = request.rows.map((_, i) => groupAt(request, i, version, signal));
-    const sampled = Promise.all(groups).finally(() => {
+    const working = Promise.all(prompts.map((_, i) => work(i, version, signal))).finally(() => {
       version.uses--;
       // Of several groups the others are of no use to anybody.
       controller.abort(new FleetError('another group has failed'));
       dispose();
     });
-    sampled.catch(() => {});
-    return async () => (await sampled).flat();
+    working.catch(() => {});
+    return () => working;
   };
 
-  const groupAt = (request: RolloutRequest<Row>, i: number, version: PolicyVersion, signal: AbortSignal) => {
-    const { rows, prompts, completionsPerPrompt: n, firstGroup, step, key, sampling } = request;
-    const [prompt, row, group] = [prompts[i]!, rows[i]!, firstGroup + i];
-    const seed = seedOf(key.child(i));
-    const asked = { ...sampling, prompt, n, seed, adapter: version.adapter, signal };
-    return fleet.run(
+  /** What `ask` gets of a server for a group, checked: whole there, or all of it asked of another one. */
+  const groupOf = (
+    { prompt, group, step }: { readonly prompt: readonly number[]; readonly group: number; readonly step: number },
+    version: PolicyVersion,
+    signal: AbortSignal,
+    ask: (member: Member) => Promise<readonly TokenSample[]>,
+  ): Promise<readonly TokenSample[]> =>
+    fleet.run(
       hashOf(prompt),
       async (member) => {
         const begun = performance.now();
-        const samples = await atVersion(member, version, () => wholeSamples(member, asked), signal);
-        checkSamples(member, samples, version, sampling.maxTokens);
+        const samples = await atVersion(member, version, () => ask(member), signal);
         const tokens = samples.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0);
         const times = { begun, ended: performance.now() };
         onEvent({ kind: 'sampled', server: member.server.name, step, version: version.step, group, tokens, ...times });
-        return samples.map(
-          ({ tokenIds, logProbs, text: said, finishReason }): SampledRollout =>
-            policyVersion.on(
-              {
-                ...{ group, row, promptTokens: prompt, text: said, finishReason },
-                ...{ completionTokens: tokenIds, samplerLogProbs: logProbs },
-              },
-              tokenIds.map(() => version.step),
-            ),
-        );
+        return samples;
       },
       signal,
     );
+
+  const sampleAhead = async (request: RolloutRequest<Row>): Promise<() => Promise<readonly SampledRollout[]>> => {
+    const { rows, prompts, completionsPerPrompt: n, firstGroup, step, key, sampling } = request;
+    const sampled = await begin(request, prompts, async (i, version, signal) => {
+      const [prompt, row, group] = [prompts[i]!, rows[i]!, firstGroup + i];
+      const asked = { ...sampling, prompt, n, seed: seedOf(key.child(i)), adapter: version.adapter, signal };
+      const samples = await groupOf({ prompt, group, step }, version, signal, (member) =>
+        checkedSamples(member, asked, version),
+      );
+      return samples.map(
+        ({ tokenIds, logProbs, text: said, finishReason }): SampledRollout =>
+          policyVersion.on(
+            {
+              ...{ group, row, promptTokens: prompt, text: said, finishReason },
+              ...{ completionTokens: tokenIds, samplerLogProbs: logProbs },
+            },
+            tokenIds.map(() => version.step),
+          ),
+      );
+    });
+    return async () => (await sampled()).flat();
+  };
+
+  const goOn = async (
+    request: SamplingRequest,
+    groups: readonly OpenGroup[],
+  ): Promise<readonly (readonly Segment[])[]> => {
+    const { model, sampling, step } = request;
+    const refused = NOT_OVER_SEGMENTS.find((name) => sampling[name] !== undefined);
+    if (refused !== undefined) {
+      throw new FleetError(
+        `${refused} looks at the whole of a completion, of which a server has a segment at a time; leave it out, or the fleet out of partialRollouts`,
+      );
+    }
+    const prompts = groups.map(({ prompt }) => prompt);
+    const gone = await begin(request, prompts, async (i, version, signal) => {
+      const { prompt, group, continuesText, completions } = groups[i]!;
+      const asked = completions.map((one) => segmentRequest(prompt, one, sampling));
+      // Each has a start of its own; one that cannot be had lets go of the others.
+      const samples = await groupOf({ prompt, group, step }, version, signal, async (member) =>
+        (
+          await Promise.all(
+            asked.map((one) => checkedSamples(member, { ...one, adapter: version.adapter, signal }, version)),
+          )
+        ).flat(),
+      );
+      return completions.map((one, k): Segment => {
+        const { tokenIds, logProbs, finishReason } = samples[k]!;
+        const whole = [...one.tokenIds, ...tokenIds];
+        return {
+          ...{ tokenIds: whole, logProbs: [...one.logProbs, ...logProbs], finishReason, version: version.step },
+          text: textOf(model, { tokenIds: prompt, continuesText }, whole),
+        };
+      });
+    });
+    return gone();
   };
 
   /** A server that has been started anew has no adapters, and says 404: it loads this one again, once. */
@@ -180,11 +237,50 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
     gives: [policyVersion.need],
     sample: async (request) => (await sampleAhead(request))(),
     sampleAhead,
+    goOn,
   };
+}
+
+/** Settings that servers would apply to what they draw alone, and not to what there was before. */
+const NOT_OVER_SEGMENTS = ['stop', 'presencePenalty', 'frequencyPenalty', 'minNewTokens', 'constraint'] as const;
+
+/** What a server is asked for of a completion: from its first token on, or behind those that there are. */
+function segmentRequest(
+  prompt: readonly number[],
+  { seed, tokenIds, maxTokens }: OpenCompletion,
+  sampling: SamplingRequest['sampling'],
+): TokenSampleRequest {
+  const tokens = tokenIds.length;
+  return {
+    ...{ ...sampling, n: 1, prompt: [...prompt, ...tokenIds] },
+    ...(maxTokens !== undefined && { maxTokens: maxTokens - tokens }),
+    ...(tokens > 0 ? { seed: laterSeed(seed, tokens), begun: { tokens, seed } } : { seed }),
+  };
+}
+
+/** The text of a completion of several segments: what each server has made of its own would not join where a character is of two. */
+function textOf(
+  { tokenizer, endTokens }: CausalLM,
+  prompt: { readonly tokenIds: readonly number[]; readonly continuesText: boolean },
+  tokens: readonly number[],
+): string {
+  const decoder = completionDecoder(tokenizer, { prompt }, prompt.tokenIds);
+  return tokens.map((id) => (endTokens.has(id) ? '' : decoder.push(id))).join('') + decoder.flush();
 }
 
 /** How often a group is asked for again that somebody's pause has cut off. */
 const MOST_CUTS = 3;
+
+/** `wholeSamples` of these weights. */
+async function checkedSamples(
+  member: Member,
+  asked: TokenSampleRequest,
+  version: PolicyVersion,
+): Promise<readonly TokenSample[]> {
+  const samples = await wholeSamples(member, asked);
+  checkSamples(member, samples, version, asked.maxTokens);
+  return samples;
+}
 
 /** A group whose completions have come to their ends. What is cut off is asked for again, with the same seeds. */
 async function wholeSamples({ server }: Member, asked: TokenSampleRequest): Promise<readonly TokenSample[]> {
@@ -236,10 +332,7 @@ function checkSamples(
 }
 
 /** The beginning of the prompts, as one sequence. */
-function probeOf(
-  { prompts, model }: { readonly prompts: readonly (readonly number[])[]; readonly model: CausalLM },
-  most: number,
-): number[] {
+function probeOf(prompts: readonly (readonly number[])[], model: CausalLM, most: number): number[] {
   const length = Math.min(most, contextOf(model.config, undefined) - 1);
   const tokens: number[] = [];
   for (let i = 0; tokens.length < Math.max(2, length) && i < most; i++) tokens.push(...prompts[i % prompts.length]!);
