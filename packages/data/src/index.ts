@@ -197,5 +197,17 @@ export {
   taskRows,
   taskVerifier,
 } from './tasks/procedural-task.js';
+export {
+  type CurriculumMode,
+  type ReasoningTask,
+  type ReasoningTaskMaker,
+  type ReasoningTaskOptions,
+  type ReasoningTaskSpec,
+  reasoningTask,
+  type TaskCurriculum,
+  taggedAnswer,
+  taskCurriculum,
+} from './tasks/reasoning-task.js';
+export { reasoningTasks } from './tasks/reasoning-tasks.js';
 export { type ReverseTextOptions, type ReverseTextProblem, reverseText } from './tasks/reverse-text.js';
 export { englishSentences, englishWords } from './text/english-words.js';
