@@ -86,6 +86,12 @@ export type {
   StepContext,
   StepReport,
 } from './step.js';
+export {
+  type CurateAgentTracesOptions,
+  curateAgentTraces,
+  type TraceQuality,
+  traceQuality,
+} from './steps/agent-traces.js';
 export { type BadgePlan, type BadgeSelectOptions, badgeSelect } from './steps/badge-select.js';
 export {
   type ConstitutionalRevisionOptions,
@@ -115,6 +121,11 @@ export {
   type SubstringPlan,
 } from './steps/exact-substring-deduplicate.js';
 export { type FilterOptions, type FilterVerdict, filter } from './steps/filter.js';
+export {
+  type FormatStructuredCotOptions,
+  formatStructuredCot,
+  type StructuredRow,
+} from './steps/format-structured-cot.js';
 export {
   type GenerativeVerifierRowsOptions,
   generativeVerifierRows,
@@ -164,6 +175,60 @@ export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
 export { take } from './steps/take.js';
 export { type StreamedRows, type StreamRowsOptions, type StreamState, streamRows } from './streaming/stream-rows.js';
+export {
+  type AdversarialAugmentOptions,
+  type AdversarialRow,
+  adversarialAugment,
+  type Perturbation,
+  perturbations,
+} from './synthesis/adversarial-augment.js';
+export type { Prompts, Synthesis, SynthesisCost, Synthesised } from './synthesis/asking.js';
+export {
+  type BacktranslatedRow,
+  type InstructionBacktranslationOptions,
+  instructionBacktranslation,
+} from './synthesis/backtranslation.js';
+export {
+  type EvolInstructOptions,
+  type EvolOperation,
+  type EvolvedRow,
+  evolInstruct,
+  evolutionFailure,
+} from './synthesis/evol-instruct.js';
+export { type FailureAwareOptions, type FailureAwareRow, failureAwareAugment } from './synthesis/failure-aware.js';
+export { type MagpieOptions, type MagpieRow, magpie } from './synthesis/magpie.js';
+export { type MammothOptions, type MammothRow, mammoth, programOf } from './synthesis/mammoth.js';
+export {
+  type MetaMathKind,
+  type MetaMathOptions,
+  type MetaMathRow,
+  maskedNumbers,
+  metaMath,
+} from './synthesis/meta-math.js';
+export {
+  type MultiAgentTrajectoriesOptions,
+  multiAgentTrajectories,
+  type TrajectoryRole,
+  type TrajectoryRow,
+} from './synthesis/multi-agent-trajectories.js';
+export { NoveltyPool } from './synthesis/novelty.js';
+export { type PersonaOptions, type PersonaRow, personas } from './synthesis/personas.js';
+export {
+  type InstructedRow,
+  type SeedTask,
+  type SelfInstructOptions,
+  selfInstruct,
+  unsuitableInstruction,
+} from './synthesis/self-instruct.js';
+export { type StarOptions, type StarRow, star } from './synthesis/star.js';
+export {
+  type Aspect,
+  type RatedAnswer,
+  type UltraFeedbackOptions,
+  type UltraFeedbackRow,
+  ultraFeedback,
+} from './synthesis/ultra-feedback.js';
+export { type VStarOptions, type VStarRow, vStar } from './synthesis/v-star.js';
 export {
   type ArithmeticOperator,
   type ArithmeticOptions,
