@@ -4,8 +4,12 @@ A wrong answer is the answer with its first digit or letter exchanged. Where the
 """
 
 import json
+import sys
 import re
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from golden import output_folder  # noqa: E402
 
 import reasoning_gym as rg
 
@@ -99,7 +103,7 @@ def main():
             )
         found[ours] = cases
     text = json.dumps(found, ensure_ascii=True, separators=(",", ":"))
-    Path(__file__).with_name("tasks.json").write_text(text + "\n")
+    (output_folder(__file__) / "tasks.json").write_text(text + "\n")
 
 
 main()
