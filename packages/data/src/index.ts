@@ -137,6 +137,7 @@ export {
   traceQuality,
 } from './steps/agent-traces.js';
 export { type AlpaGasusOptions, alpaGasus } from './steps/alpagasus.js';
+export type { Prompts, Synthesis, SynthesisCost, Synthesised } from './steps/asking.js';
 export { type BadgePlan, type BadgeSelectOptions, badgeSelect } from './steps/badge-select.js';
 export {
   type ConstitutionalRevisionOptions,
@@ -238,7 +239,6 @@ export {
   type Perturbation,
   perturbations,
 } from './synthesis/adversarial-augment.js';
-export type { Prompts, Synthesis, SynthesisCost, Synthesised } from './synthesis/asking.js';
 export {
   type BacktranslatedRow,
   type InstructionBacktranslationOptions,

@@ -2,7 +2,7 @@ import { type Given, integer, listOf, options, text } from '@posttrain/interface
 import type { Row } from '../rows.js';
 import { checkedVectors, inBatches } from '../selection/feature-requests.js';
 import { embedderOption, type SelectionStep, selectionStep } from '../selection/selection-step.js';
-import { textOf } from '../synthesis/asking.js';
+import { textOf } from '../steps/asking.js';
 
 /**
  * Farthest-first traversal (k-center greedy of Core-Set, arXiv 1708.00489): each next centre is the vector that is furthest from all before; the largest distance of a vector to its

@@ -1,7 +1,7 @@
 import { type Given, integer, listOf, number, options, text } from '@posttrain/interfaces';
-import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../synthesis/asking.js';
+import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
+import { scoresOf, verifierOption } from '../steps/verified.js';
 import { NoveltyPool } from '../synthesis/novelty.js';
-import { scoresOf, verifierOption } from '../synthesis/verified.js';
 
 const PROMPTS = {
   more: 'Write a new example of the same kind as this one, which a model would find as hard. Write it only.\n\nExample: {text}',

@@ -1,7 +1,7 @@
 import { type Given, integer, options, text } from '@posttrain/interfaces';
 import type { Row } from '../rows.js';
 import { highest, type SelectionStep, selectionStep } from '../selection/selection-step.js';
-import { asking, fill, generatorOption, promptsOption, ratingIn, synthesisShape, textOf } from '../synthesis/asking.js';
+import { asking, fill, generatorOption, promptsOption, ratingIn, synthesisShape, textOf } from '../steps/asking.js';
 
 const PROMPTS = {
   rate: 'A model is trained on examples that people label. How much would it learn from a label of this one, from 1 (nothing new) to 10 (a great deal)? {goal}\n\nExample: {text}\n\nWrite the number only.',

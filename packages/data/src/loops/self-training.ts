@@ -1,7 +1,7 @@
 import { type Generator, PosttrainError, type Prompt, type SamplingParams, type Verifier } from '@posttrain/interfaces';
 import { createRandom, type Random } from '@posttrain/interfaces/random';
 import { DataOptionError } from '../errors.js';
-import { scoresOf } from '../synthesis/verified.js';
+import { scoresOf } from '../steps/verified.js';
 
 /** A completion of a prompt, with its score. */
 export interface ScoredSample {

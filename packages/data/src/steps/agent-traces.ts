@@ -3,7 +3,7 @@ import { RowError } from '../errors.js';
 import { isPlainObject, kindOf, ownValue, type Row } from '../rows.js';
 import { canonicalJson } from '../stable-hash.js';
 import type { DataStep } from '../step.js';
-import { scoresOf, verifierOption } from '../synthesis/verified.js';
+import { scoresOf, verifierOption } from './verified.js';
 
 /** What a trace of an agent is like. Shares are of its tool calls, and 1 or 0 where it has none, whichever is good. */
 export interface TraceQuality {

@@ -2,7 +2,7 @@ import { type Given, number, options, text } from '@posttrain/interfaces';
 import type { Row } from '../rows.js';
 import { featureRequestOf } from '../selection/feature-requests.js';
 import type { DataStep } from '../step.js';
-import { asking, fill, generatorOption, promptsOption, ratingIn, synthesisShape } from '../synthesis/asking.js';
+import { asking, fill, generatorOption, promptsOption, ratingIn, synthesisShape } from './asking.js';
 
 const PROMPTS = {
   rate: 'Rate the {dimension} of this answer to its instruction from 0 to 5, a higher number for a better one. Write the number on the first line, then the reason.\n\nInstruction: {instruction}\nAnswer: {answer}',

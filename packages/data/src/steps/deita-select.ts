@@ -11,8 +11,8 @@ import {
 import type { Row } from '../rows.js';
 import { featureRequestOf, featureRequestShape, inBatches } from '../selection/feature-requests.js';
 import { dot, embedderOption, type SelectionStep, selectionStep, unitVectors } from '../selection/selection-step.js';
-import { scoresOf } from '../synthesis/verified.js';
 import { rolloutShape } from './rollouts.js';
+import { scoresOf } from './verified.js';
 
 const verifier = rolloutShape.verifier;
 const deitaOptions = options('deitaSelect', {

@@ -3,7 +3,7 @@ import { DataOptionError } from '../errors.js';
 import type { Row } from '../rows.js';
 import { bucketShares, HashedNgrams } from '../selection/hashed-ngrams.js';
 import { highest, type SelectionStep, selectionStep } from '../selection/selection-step.js';
-import { textOf } from '../synthesis/asking.js';
+import { textOf } from './asking.js';
 
 const dsirOptions = options('dsir', {
   /** Texts of the kind that is wanted. */

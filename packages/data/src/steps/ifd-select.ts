@@ -17,7 +17,7 @@ const ifdOptions = options('ifdSelect', {
   ...keepShape,
   /** `loss`: Cherry's ratio of mean losses. `perplexity`: Superfiltering's ratio of perplexities. Default `'loss'`. */
   ratio: oneOf(['loss', 'perplexity'], { default: 'loss' }),
-  /** What stands before an answer that is scored by itself. Default nothing. */
+  /** What stands before an answer that is scored by itself. A local model cannot score without any: give its text of the beginning, or a line break. Default nothing. */
   emptyPrompt: text({ default: '' }),
   ...featureRequestShape,
 });

@@ -1,7 +1,7 @@
 import { type Given, integer, options, text } from '@posttrain/interfaces';
 import type { Row } from '../rows.js';
 import { highest, keepShape, type SelectionStep, selectionStep } from '../selection/selection-step.js';
-import { textOf } from '../synthesis/asking.js';
+import { textOf } from './asking.js';
 
 const limoOptions = options('limoSelect', {
   ...keepShape,

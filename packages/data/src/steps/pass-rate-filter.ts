@@ -1,8 +1,8 @@
 import { type Given, integer, number, options } from '@posttrain/interfaces';
 import { wilsonBounds } from '../selection/wilson.js';
-import { generatorOption, synthesisShape, synthesisStep } from '../synthesis/asking.js';
-import { areRight, verifiedShape } from '../synthesis/verified.js';
+import { generatorOption, synthesisShape, synthesisStep } from './asking.js';
 import { type ProblemRow, rolloutRow } from './rollouts.js';
+import { areRight, verifiedShape } from './verified.js';
 
 const passRateOptions = options('passRateFilter', {
   /** The policy whose chances are measured. */

@@ -1,7 +1,7 @@
 import { custom, type Given, integer, options } from '@posttrain/interfaces';
 import type { Random } from '@posttrain/interfaces/random';
-import { type Synthesised, synthesisShape, synthesisStep, textOf } from './asking.js';
-import { scoresOf, verifierOption } from './verified.js';
+import { type Synthesised, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
+import { scoresOf, verifierOption } from '../steps/verified.js';
 
 /** A change of a prompt that must not change what is right: a new text, or the same where it does not apply. */
 export type Perturbation = (prompt: string, random: Random) => string;

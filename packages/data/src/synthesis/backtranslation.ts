@@ -1,5 +1,13 @@
 import { type Given, integer, number, options } from '@posttrain/interfaces';
-import { fill, generatorOption, promptsOption, ratingIn, synthesisShape, synthesisStep, textOf } from './asking.js';
+import {
+  fill,
+  generatorOption,
+  promptsOption,
+  ratingIn,
+  synthesisShape,
+  synthesisStep,
+  textOf,
+} from '../steps/asking.js';
 
 const PROMPTS = {
   instruction: 'Write the instruction that this text is a good answer to. Write the instruction only.\n\n{text}',

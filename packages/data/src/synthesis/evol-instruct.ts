@@ -1,5 +1,5 @@
 import { type Given, integer, listOf, number, oneOf, options } from '@posttrain/interfaces';
-import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from './asking.js';
+import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
 
 const OPERATIONS = ['constraints', 'deepening', 'concretizing', 'reasoning', 'breadth'] as const;
 /** A way to evolve an instruction: four in depth, one in breadth. */

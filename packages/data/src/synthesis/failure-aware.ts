@@ -1,6 +1,6 @@
 import { type Given, integer, number, options } from '@posttrain/interfaces';
-import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from './asking.js';
-import { areRight, verifiedShape } from './verified.js';
+import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
+import { areRight, verifiedShape } from '../steps/verified.js';
 
 const PROMPTS = {
   similar:

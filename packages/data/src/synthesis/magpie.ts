@@ -1,6 +1,6 @@
 import { type Given, integer, options, text } from '@posttrain/interfaces';
 import { ownValue } from '../rows.js';
-import { generatorOption, synthesisShape, synthesisStep } from './asking.js';
+import { generatorOption, synthesisShape, synthesisStep } from '../steps/asking.js';
 
 const magpieOptions = options('magpie', {
   /** An aligned model that continues raw text: a base prompt is a text, not messages. */

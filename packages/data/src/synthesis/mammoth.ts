@@ -1,6 +1,6 @@
 import { custom, type Given, integer, options, type Sandbox, type SandboxLimits, text } from '@posttrain/interfaces';
-import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from './asking.js';
-import { areRight, verifiedShape } from './verified.js';
+import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
+import { areRight, verifiedShape } from '../steps/verified.js';
 
 const PROMPTS = {
   thought: '{question}\nReason step by step, then give the answer.',

@@ -1,6 +1,6 @@
 import { type Given, integer, listOf, oneOf, options } from '@posttrain/interfaces';
-import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from './asking.js';
-import { areRight, verifiedShape } from './verified.js';
+import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
+import { areRight, verifiedShape } from '../steps/verified.js';
 
 const KINDS = ['answer', 'rephrase', 'selfVerification', 'fobar'] as const;
 /** A way in which MetaMath makes more of a question. */

@@ -1,6 +1,6 @@
 import { type ChatMessage, custom, type Generator, type Given, integer, options, text } from '@posttrain/interfaces';
-import { synthesisShape, synthesisStep, textOf } from './asking.js';
-import { areRight, verifiedShape } from './verified.js';
+import { synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
+import { areRight, verifiedShape } from '../steps/verified.js';
 
 /** One who speaks in a trajectory. */
 export interface TrajectoryRole {

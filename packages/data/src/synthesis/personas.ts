@@ -1,5 +1,5 @@
 import { type Given, integer, options, text } from '@posttrain/interfaces';
-import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from './asking.js';
+import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
 
 const PROMPTS = {
   persona: 'Who is likely to read, write, like or dislike this text? Describe that person in one sentence.\n\n{text}',

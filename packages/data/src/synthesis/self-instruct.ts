@@ -1,7 +1,7 @@
 import { custom, type Given, integer, number, options } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { DataOptionError } from '../errors.js';
-import { asking, fill, generatorOption, promptsOption, type Synthesised, synthesisShape } from './asking.js';
+import { asking, fill, generatorOption, promptsOption, type Synthesised, synthesisShape } from '../steps/asking.js';
 import { NoveltyPool } from './novelty.js';
 
 /** A task that people have written. */

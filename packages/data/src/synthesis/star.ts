@@ -1,6 +1,6 @@
 import { boolean, type Given, integer, options } from '@posttrain/interfaces';
-import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from './asking.js';
-import { areRight, verifiedShape } from './verified.js';
+import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
+import { areRight, verifiedShape } from '../steps/verified.js';
 
 const PROMPTS = {
   reason: '{question}',

@@ -8,7 +8,7 @@ import {
   synthesisShape,
   synthesisStep,
   textOf,
-} from './asking.js';
+} from '../steps/asking.js';
 
 /** What a completion is rated by: a name, and what it means. */
 export interface Aspect {

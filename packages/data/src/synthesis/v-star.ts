@@ -1,6 +1,6 @@
 import { type Given, integer, options } from '@posttrain/interfaces';
-import { generatorOption, synthesisShape, synthesisStep, textOf } from './asking.js';
-import { areRight, verifiedShape } from './verified.js';
+import { generatorOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
+import { areRight, verifiedShape } from '../steps/verified.js';
 
 const vStarOptions = options('vStar', {
   generator: generatorOption,

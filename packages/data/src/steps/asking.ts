@@ -11,7 +11,7 @@ import type { Ledger } from '@posttrain/interfaces/ledger';
 import { DataOptionError, RowError } from '../errors.js';
 import { kindOf, ownValue } from '../rows.js';
 import type { DataStep, StepContext } from '../step.js';
-import { eachRow, rolloutShape } from '../steps/rollouts.js';
+import { eachRow, rolloutShape } from './rollouts.js';
 
 /** The option of a generator. */
 export const generatorOption = rolloutShape.generator;

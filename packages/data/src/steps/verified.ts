@@ -1,5 +1,5 @@
 import { custom, number, PosttrainError, type Prompt, type Verifier } from '@posttrain/interfaces';
-import { rolloutShape } from '../steps/rollouts.js';
+import { rolloutShape } from './rollouts.js';
 
 /** Options of every step that has what it makes verified. */
 export const verifiedShape = {
