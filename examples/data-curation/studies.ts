@@ -198,8 +198,11 @@ export async function boosting(seed: number, scale: Scale): Promise<Arms> {
     const rounds = await weakBoosting<CausalLM, Task, string>({
       items: tasks,
       train: async (kept) => {
-        const rows: TextRow[] = kept.map(({ item, answer }) => ({ prompt: item.prompt, completion: answer }));
-        return (await tune({ model: await smallModel(seed), rows, steps: scale(80), seed })).trainer.model;
+        // What is not filtered may be empty, which nothing can be learnt from.
+        const rows = kept.flatMap(({ item, answer }): TextRow[] =>
+          answer === '' ? [] : [{ prompt: item.prompt, completion: answer }],
+        );
+        return (await tune({ model: await smallModel(seed), rows, steps: scale(60), seed })).trainer.model;
       },
       generate: (model, items) =>
         answersOf(
@@ -211,7 +214,7 @@ export async function boosting(seed: number, scale: Scale): Promise<Arms> {
         items.map(({ answer }) => (random.float() < 0.3 ? answer : String(random.integer(0, 4)))),
       filter:
         more.isFiltered === false ? null : (item, answer, random) => (answer === item.answer) !== random.float() < 0.1,
-      ...{ focus: more.focus ?? true, perRound: 50, rounds: 8, evaluate, seed },
+      ...{ focus: more.focus ?? true, perRound: 50, rounds: 5, evaluate, seed },
     });
     return { 'right, first round': rounds[0]!.value!, 'right, last round': rounds.at(-1)!.value! };
   };
@@ -233,7 +236,7 @@ export async function curriculum(seed: number, scale: Scale): Promise<Arms> {
   const solved = (some: typeof rows): TextRow[] =>
     some.map(({ prompt, problem }) => ({ prompt, completion: stepsOf(problem).join('') }));
   const random = createRandom(seed, 'order');
-  const total = Math.round(scale(400));
+  const total = Math.round(scale(300));
   const needed = total * 16;
   const cycled = (list: readonly TextRow[]): TextRow[] =>
     Array.from({ length: Math.ceil(needed / list.length) }, () => random.shuffled(list))
