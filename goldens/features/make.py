@@ -8,7 +8,7 @@ sys.path.append(str(ROOT))
 from golden import output_folder, write_json  # noqa: E402
 
 import torch  # noqa: E402
-from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -126,8 +126,29 @@ def memorization() -> dict:
     return {"members": members.tolist(), "values": said.tolist(), "influence": influence.tolist()}
 
 
+def difficulty() -> dict:
+    """Mean losses of answers with and without their questions under a small model, and the ratios of Cherry (losses) and Superfiltering (perplexities)."""
+    model = AutoModelForCausalLM.from_pretrained(ROOT / "models/llama", dtype=torch.float32).eval()
+    generator = torch.Generator().manual_seed(8)
+    cases = []
+    for question, answer in ((5, 4), (9, 6), (3, 1), (7, 12)):
+        ids = torch.randint(3, model.config.vocab_size, (question + answer,), generator=generator)
+        losses = {}
+        for name, start in (("given", 1 + question), ("alone", 1)):
+            # The first token stands for the beginning of text.
+            own = torch.cat([torch.tensor([1]), ids if name == "given" else ids[question:]])
+            with torch.no_grad():
+                logits = model(input_ids=own[None]).logits[0].double()
+            losses[name] = torch.nn.functional.cross_entropy(logits[start - 1 : -1], own[start:]).item()
+        ratio = losses["given"] / losses["alone"]
+        perplexities = torch.tensor(losses["given"]).exp() / torch.tensor(losses["alone"]).exp()
+        cases.append({"tokens": answer, **losses, "loss": ratio, "perplexity": perplexities.item()})
+    return {"cases": cases}
+
+
 def main() -> None:
     out = output_folder(__file__)
+    write_json(out / "difficulty.json", difficulty())
     write_json(out / "less.json", less())
     write_json(out / "badge.json", badge())
     write_json(out / "entailment.json", entailment())

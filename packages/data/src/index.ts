@@ -1,4 +1,25 @@
 export { createRandom, philox4x32, type Random } from '@posttrain/interfaces/random';
+export {
+  type ActiveLearningOptions,
+  type ActiveRound,
+  activeLearning,
+  agreement,
+  type StoppingRule,
+  stoppingRules,
+} from './active/active-learning.js';
+export {
+  type Annotated,
+  type AnnotateOptions,
+  type Annotation,
+  type AnnotationLedger,
+  annotate,
+} from './active/annotate.js';
+export { type CoreSetSelectOptions, coreSetSelect, kCenterGreedy } from './active/core-set.js';
+export { type CandidateRow, type GenerateCandidatesOptions, generateCandidates } from './active/generate-candidates.js';
+export { type LlmRankSelectOptions, llmRankSelect } from './active/llm-rank-select.js';
+export { type UncertaintyMeasure, uncertaintyMeasures } from './active/uncertainty.js';
+export { type UncertaintySelectOptions, uncertaintySelect } from './active/uncertainty-select.js';
+export { type DataVersion, dataVersion, fileVersion } from './data-version.js';
 export { hashShingles, type MinHasher, minHasher, type ShingleHashes } from './dedup/minhash.js';
 export { simplifyText, wordShingles } from './dedup/shingles.js';
 export {
@@ -59,8 +80,30 @@ export { type ReadJsonlOptions, readJsonl, writeJsonl } from './io/jsonl.js';
 export { type ReadParquetOptions, readParquet } from './io/parquet/read-parquet.js';
 export { type WriteParquetOptions, writeParquet } from './io/parquet/write-parquet.js';
 export { inferParquetSchema, type ParquetColumnType, type ParquetSchema } from './io/parquet/write-schema.js';
+export { type GenerationMode, type GenerationsOptions, generations } from './loops/generations.js';
+export {
+  type ScoredSample,
+  type SelfTrainingMethod,
+  type SelfTrainingOptions,
+  type SelfTrainingRound,
+  type SelfTrainingRow,
+  selfTraining,
+  selfTrainingMethods,
+} from './loops/self-training.js';
+export { type WeakBoostingOptions, type WeakBoostingRound, weakBoosting } from './loops/weak-boosting.js';
+export { type BlendOptions, type BlendSource, blend, blendProbabilities } from './mixture/blend.js';
+export { type DoReMiOptions, type DoReMiStep, doReMi, doReMiUpdate } from './mixture/doremi.js';
+export { fitMixtureLoss, type MixtureRun, randomMixtures, regMix } from './mixture/regmix.js';
 export { type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';
 export type { Row, RowSource } from './rows.js';
+export { flashOrder, reversePrefix, reverseStarts } from './selection/curricula.js';
+export {
+  advantageGate,
+  type DifficultyPool,
+  DifficultyPools,
+  type DifficultyState,
+} from './selection/difficulty-pools.js';
+export { bucketShares, HashedNgrams } from './selection/hashed-ngrams.js';
 export { influence, meanDirection, type TargetDirection } from './selection/influence.js';
 export { kMeansPlusPlus } from './selection/k-means-plus-plus.js';
 export {
@@ -71,6 +114,7 @@ export {
   type FindLabelErrorsOptions,
   findLabelErrors,
 } from './selection/label-errors.js';
+export type { SelectionPlan, SelectionStep } from './selection/selection-step.js';
 export { SortedRecords, type SortedRecordsOptions } from './spill/sorted-records.js';
 export { canonicalJson, hashFraction } from './stable-hash.js';
 export { type RunShardsOptions, runShards, type ShardTask } from './stages/run-shards.js';
@@ -86,6 +130,14 @@ export type {
   StepContext,
   StepReport,
 } from './step.js';
+export {
+  type CurateAgentTracesOptions,
+  curateAgentTraces,
+  type TraceQuality,
+  traceQuality,
+} from './steps/agent-traces.js';
+export { type AlpaGasusOptions, alpaGasus } from './steps/alpagasus.js';
+export type { Prompts, Synthesis, SynthesisCost, Synthesised } from './steps/asking.js';
 export { type BadgePlan, type BadgeSelectOptions, badgeSelect } from './steps/badge-select.js';
 export {
   type ConstitutionalRevisionOptions,
@@ -103,11 +155,18 @@ export {
   evaluationNgrams,
 } from './steps/decontaminate.js';
 export {
+  type DeitaSelectOptions,
+  deitaSelect,
+  type ExpectedRatingOptions,
+  expectedRating,
+} from './steps/deita-select.js';
+export {
   type DensityRatioOptions,
   type DensityRatioPlan,
   densityRatio,
   type WithDensityRatio,
 } from './steps/density-ratio.js';
+export { type DsirOptions, dsir, logRatios } from './steps/dsir.js';
 export { type ExactDeduplicateOptions, exactDeduplicate } from './steps/exact-deduplicate.js';
 export {
   type ExactSubstringDeduplicateOptions,
@@ -116,11 +175,17 @@ export {
 } from './steps/exact-substring-deduplicate.js';
 export { type FilterOptions, type FilterVerdict, filter } from './steps/filter.js';
 export {
+  type FormatStructuredCotOptions,
+  formatStructuredCot,
+  type StructuredRow,
+} from './steps/format-structured-cot.js';
+export {
   type GenerativeVerifierRowsOptions,
   generativeVerifierRows,
   type VerificationRow,
   type VerifiedRow,
 } from './steps/generative-verifier-rows.js';
+export { type IfdSelectOptions, ifdSelect, instructionFollowingDifficulty, superfilter } from './steps/ifd-select.js';
 export {
   type LessCheckpoint,
   type LessPlan,
@@ -128,6 +193,7 @@ export {
   type LessTargets,
   lessSelect,
 } from './steps/less-select.js';
+export { type LimoSelectOptions, limoSelect, reasoningTraits } from './steps/limo-select.js';
 export {
   type Long2shortPair,
   type Long2shortPairsOptions,
@@ -140,6 +206,7 @@ export { type MapOptions, map } from './steps/map.js';
 export { type MathShepherdOptions, mathShepherd, type StepLabels } from './steps/math-shepherd.js';
 export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';
 export { firstError, type OmegaPrmOptions, type OmegaPrmPath, omegaPrm } from './steps/omega-prm.js';
+export { type PassRate, type PassRateFilterOptions, passRateFilter } from './steps/pass-rate-filter.js';
 export { type PerplexityFilterOptions, type PerplexityPlan, perplexityFilter } from './steps/perplexity-filter.js';
 export {
   type ProcessAdvantages,
@@ -158,12 +225,66 @@ export {
 export type { RepeatedParts } from './steps/repeated-parts.js';
 export type { ProblemRow, SolutionRow } from './steps/rollouts.js';
 export { type RrmAugmentOptions, type RrmPair, type RrmSource, rrmAugment } from './steps/rrm-augment.js';
+export { type S1kSelectOptions, s1kSelect } from './steps/s1k-select.js';
 export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
 export { type SentenceDeduplicateOptions, sentenceDeduplicate } from './steps/sentence-deduplicate.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
 export { take } from './steps/take.js';
 export { type StreamedRows, type StreamRowsOptions, type StreamState, streamRows } from './streaming/stream-rows.js';
+export {
+  type AdversarialAugmentOptions,
+  type AdversarialRow,
+  adversarialAugment,
+  type Perturbation,
+  perturbations,
+} from './synthesis/adversarial-augment.js';
+export {
+  type BacktranslatedRow,
+  type InstructionBacktranslationOptions,
+  instructionBacktranslation,
+} from './synthesis/backtranslation.js';
+export {
+  type EvolInstructOptions,
+  type EvolOperation,
+  type EvolvedRow,
+  evolInstruct,
+  evolutionFailure,
+} from './synthesis/evol-instruct.js';
+export { type FailureAwareOptions, type FailureAwareRow, failureAwareAugment } from './synthesis/failure-aware.js';
+export { type MagpieOptions, type MagpieRow, magpie } from './synthesis/magpie.js';
+export { type MammothOptions, type MammothRow, mammoth, programOf } from './synthesis/mammoth.js';
+export {
+  type MetaMathKind,
+  type MetaMathOptions,
+  type MetaMathRow,
+  maskedNumbers,
+  metaMath,
+} from './synthesis/meta-math.js';
+export {
+  type MultiAgentTrajectoriesOptions,
+  multiAgentTrajectories,
+  type TrajectoryRole,
+  type TrajectoryRow,
+} from './synthesis/multi-agent-trajectories.js';
+export { NoveltyPool } from './synthesis/novelty.js';
+export { type PersonaOptions, type PersonaRow, personas } from './synthesis/personas.js';
+export {
+  type InstructedRow,
+  type SeedTask,
+  type SelfInstructOptions,
+  selfInstruct,
+  unsuitableInstruction,
+} from './synthesis/self-instruct.js';
+export { type StarOptions, type StarRow, star } from './synthesis/star.js';
+export {
+  type Aspect,
+  type RatedAnswer,
+  type UltraFeedbackOptions,
+  type UltraFeedbackRow,
+  ultraFeedback,
+} from './synthesis/ultra-feedback.js';
+export { type VStarOptions, type VStarRow, vStar } from './synthesis/v-star.js';
 export {
   type ArithmeticOperator,
   type ArithmeticOptions,
@@ -197,5 +318,17 @@ export {
   taskRows,
   taskVerifier,
 } from './tasks/procedural-task.js';
+export {
+  type CurriculumMode,
+  type ReasoningTask,
+  type ReasoningTaskMaker,
+  type ReasoningTaskOptions,
+  type ReasoningTaskSpec,
+  reasoningTask,
+  type TaskCurriculum,
+  taggedAnswer,
+  taskCurriculum,
+} from './tasks/reasoning-task.js';
+export { reasoningTasks } from './tasks/reasoning-tasks.js';
 export { type ReverseTextOptions, type ReverseTextProblem, reverseText } from './tasks/reverse-text.js';
 export { englishSentences, englishWords } from './text/english-words.js';

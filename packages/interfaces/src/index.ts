@@ -3,6 +3,7 @@
  * so `tts`, `data` and `eval` can use models without installing a tensor engine.
  */
 
+export { commonSubsequences, rougeL, rougeWords } from './common-subsequence.js';
 export type { CompareRequest, PairJudge, PairVerdict } from './compare.js';
 export {
   type CandidateDistribution,

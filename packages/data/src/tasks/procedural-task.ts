@@ -36,6 +36,8 @@ export interface ProceduralTask<Problem extends object = object> {
   /** The answer a completion gives, or `null` when it does not give exactly one. */
   extractAnswer(completion: string): string | null;
   check(problem: Problem, completion: string): TaskVerdict;
+  /** A score in [0, 1] of the answer that was found, 1 where it is right. Default: 1 or 0, by `check`. */
+  scoreAnswer?(problem: Problem, answer: string | null): number;
 }
 
 /** One row, usable as it is for SFT (`prompt`, `completion`), for RL and for evaluation (`prompt`, `answer`). */
@@ -112,7 +114,7 @@ function assertTask(where: string, task: unknown): void {
   );
 }
 
-/** A verifier for the rows of these tasks: score 1 when the task's checker accepts the completion, 0 when not. */
+/** A verifier for the rows of these tasks: the score of the task where it gives one, else 1 when its checker accepts the completion, and 0 when not. */
 export function taskVerifier(tasks: readonly ProceduralTask[]): Verifier {
   if (!Array.isArray(tasks))
     throw new DataOptionError('taskVerifier', `tasks must be a list of tasks, got ${kindOf(tasks)}.`);
@@ -130,7 +132,9 @@ export function taskVerifier(tasks: readonly ProceduralTask[]): Verifier {
         const problem = row?.problem;
         if (!isPlainObject(problem)) throw new RowError(i + 1, 'problem', `must be an object, got ${kindOf(problem)}.`);
         const verdict = task.check(problem, completion);
-        return verdict.correct ? { score: 1 } : { score: 0, explanation: verdict.reason };
+        if (verdict.correct) return { score: 1 };
+        const score = task.scoreAnswer?.(problem, task.extractAnswer(completion)) ?? 0;
+        return { score, explanation: verdict.reason };
       });
     },
   };
@@ -171,17 +175,19 @@ export type IntegerRange = number | readonly [number, number];
 export const endsOf = (range: IntegerRange): readonly [number, number] =>
   typeof range === 'number' ? [range, range] : range;
 
+/** How an `IntegerRange` within [min, max] is asked for, and whether a value is one. */
+export const rangeWithin = (min: number, max: number): readonly [string, (value: unknown) => boolean] => [
+  `a whole number, or the smallest and largest of a range, from ${min} to ${max}`,
+  (value) => {
+    const [low, high, ...more] = Array.isArray(value) ? value : [value, value];
+    const isWhole = more.length === 0 && Number.isSafeInteger(low) && Number.isSafeInteger(high);
+    return isWhole && min <= low && low <= high && high <= max;
+  },
+];
+
 /** The option of an `IntegerRange` within [min, max]. */
 export const integerRange = (fallback: IntegerRange, min: number, max: number): Option<IntegerRange, 'default'> =>
-  custom<IntegerRange>()(
-    `a whole number, or the smallest and largest of a range, from ${min} to ${max}`,
-    (value) => {
-      const [low, high, ...more] = Array.isArray(value) ? value : [value, value];
-      const isWhole = more.length === 0 && Number.isSafeInteger(low) && Number.isSafeInteger(high);
-      return isWhole && min <= low && low <= high && high <= max;
-    },
-    { default: fallback },
-  );
+  custom<IntegerRange>()(...rangeWithin(min, max), { default: fallback });
 
 export function drawFrom(random: Random, range: IntegerRange): number {
   return random.integer(...endsOf(range));

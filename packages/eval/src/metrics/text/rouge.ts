@@ -1,4 +1,4 @@
-import { boolean, type Given, oneOf, options } from '@posttrain/interfaces';
+import { boolean, commonSubsequences, type Given, oneOf, options, rougeWords } from '@posttrain/interfaces';
 import { porterStem } from './porter-stemmer.js';
 import { ngramCounts, overlap } from './words.js';
 
@@ -49,7 +49,7 @@ function scoreOf(hypothesis: string, reference: string, type: RougeOptions['type
   if (type === 'rougeL') {
     return said.length === 0 || wanted.length === 0
       ? shares(0, 0, 0)
-      : shares(lengths(wanted, said).at(-1)!.at(-1)!, said.length, wanted.length);
+      : shares(commonSubsequences(wanted, said).at(-1)!.at(-1)!, said.length, wanted.length);
   }
   const n = type === 'rouge1' ? 1 : 2;
   const count = (list: readonly string[]) => Math.max(0, list.length - n + 1);
@@ -57,7 +57,7 @@ function scoreOf(hypothesis: string, reference: string, type: RougeOptions['type
 }
 
 function tokensOf(text: string, stem: boolean): string[] {
-  const words = text.toLowerCase().match(/[a-z0-9]+/g) ?? [];
+  const words = rougeWords(text);
   return stem ? words.map((word) => (word.length > 3 ? porterStem(word) : word)) : words;
 }
 
@@ -66,21 +66,9 @@ function shares(common: number, said: number, wanted: number): Rouge {
   return { precision, recall, f1: precision + recall > 0 ? (2 * precision * recall) / (precision + recall) : 0 };
 }
 
-/** Lengths of the longest common subsequences of all beginnings. */
-function lengths(some: readonly string[], others: readonly string[]): Uint32Array[] {
-  const table = Array.from({ length: some.length + 1 }, () => new Uint32Array(others.length + 1));
-  for (let i = 1; i <= some.length; i++) {
-    for (let j = 1; j <= others.length; j++) {
-      table[i]![j] =
-        some[i - 1] === others[j - 1] ? table[i - 1]![j - 1]! + 1 : Math.max(table[i - 1]![j]!, table[i]![j - 1]!);
-    }
-  }
-  return table;
-}
-
 /** Places of one longest common subsequence: of equal ones that of the latest places of `others`. */
 function placesOf(some: readonly string[], others: readonly string[]): number[] {
-  const table = lengths(some, others);
+  const table = commonSubsequences(some, others);
   const places: number[] = [];
   let [i, j] = [some.length, others.length];
   while (i > 0 && j > 0) {
