@@ -50,15 +50,23 @@ export {
   unpairPreferenceDataset,
 } from './formats/trl-data-utils.js';
 export { validate, validateRow } from './formats/validate-row.js';
+export { readArrow } from './io/arrow/read-arrow.js';
+export { type WriteArrowOptions, writeArrow } from './io/arrow/write-arrow.js';
 export { type WriteSummary, writeFileAtomically } from './io/atomic-file.js';
 export { type ReadCsvOptions, readCsv, type WriteCsvOptions, writeCsv } from './io/csv.js';
 export { type DataFilesOptions, dataFiles, readDataset } from './io/data-files.js';
+export type { WrittenSplit } from './io/dataset-card.js';
+export { type HtmlToTextOptions, htmlToText, type PageText } from './io/documents/html-to-text.js';
+export { type PdfText, pdfToText } from './io/documents/pdf-to-text.js';
 export { readRows, writeRows } from './io/files.js';
 export { readJson } from './io/json.js';
 export { type ReadJsonlOptions, readJsonl, writeJsonl } from './io/jsonl.js';
 export { type ReadParquetOptions, readParquet } from './io/parquet/read-parquet.js';
 export { type WriteParquetOptions, writeParquet } from './io/parquet/write-parquet.js';
 export { inferParquetSchema, type ParquetColumnType, type ParquetSchema } from './io/parquet/write-schema.js';
+export { type ReadTextOptions, readTextFile, writeTextFile } from './io/text-file.js';
+export { type ReadWebDatasetOptions, readWebDataset, writeWebDataset } from './io/webdataset.js';
+export { type WriteDatasetOptions, writeDataset } from './io/write-dataset.js';
 export { type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';
 export type { Row, RowSource } from './rows.js';
 export { influence, meanDirection, type TargetDirection } from './selection/influence.js';
