@@ -27,6 +27,15 @@ export { formatReport } from './format-report.js';
 export { fromAlpaca, fromAlpacaToChat } from './formats/alpaca.js';
 export { type DetectedFormat, detectFormat } from './formats/detect-format.js';
 export { fromOpenAi } from './formats/openai.js';
+export {
+  fromRanking,
+  fromUltraFeedback,
+  type RatedPair,
+  type RatedPairsOptions,
+  type RatedRow,
+  ratedPairs,
+  validateRatings,
+} from './formats/ratings.js';
 export type {
   ImplicitPreferenceRow,
   LanguageModelingRow,
@@ -39,7 +48,10 @@ export type {
   StepwiseSupervisionRow,
   UnpairedPreferenceRow,
 } from './formats/row-formats.js';
+export { detectLayout, type RowLayout, toTrl } from './formats/row-layout.js';
 export { fromShareGpt } from './formats/sharegpt.js';
+export { fromSwift, toSwift } from './formats/swift.js';
+export { toAlpaca, toShareGpt } from './formats/to-llama-factory.js';
 export {
   extractPrompt,
   isConversational,
