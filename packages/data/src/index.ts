@@ -1,4 +1,5 @@
 export { createRandom, philox4x32, type Random } from '@posttrain/interfaces/random';
+export { BloomFilter } from './dedup/bloom-filter.js';
 export { hashShingles, type MinHasher, minHasher, type ShingleHashes } from './dedup/minhash.js';
 export { simplifyText, wordShingles } from './dedup/shingles.js';
 export {
@@ -21,6 +22,8 @@ export {
   languageFilter,
   type WithLanguage,
 } from './filters/language-filter.js';
+export { type ReadabilityFilterOptions, readabilityFilter } from './filters/readability-filter.js';
+export { type RepairTextOptions, repairText } from './filters/repair-text.js';
 export { type PiiKind, type ScrubPiiOptions, scrubPii } from './filters/scrub-pii.js';
 export { type UrlFilterOptions, urlFilter } from './filters/url-filter.js';
 export { formatReport } from './format-report.js';
@@ -91,6 +94,7 @@ export {
   type FindLabelErrorsOptions,
   findLabelErrors,
 } from './selection/label-errors.js';
+export { fitScoreHead, type ScoredText, type ScoreHead, scoreOf } from './selection/score-head.js';
 export { SortedRecords, type SortedRecordsOptions } from './spill/sorted-records.js';
 export { canonicalJson, hashFraction } from './stable-hash.js';
 export { type RunShardsOptions, runShards, type ShardTask } from './stages/run-shards.js';
@@ -107,6 +111,7 @@ export type {
   StepReport,
 } from './step.js';
 export { type BadgePlan, type BadgeSelectOptions, badgeSelect } from './steps/badge-select.js';
+export { type BloomDeduplicateOptions, bloomDeduplicate } from './steps/bloom-deduplicate.js';
 export {
   type ConstitutionalRevisionOptions,
   constitutionalRevision,
@@ -178,6 +183,12 @@ export {
 export type { RepeatedParts } from './steps/repeated-parts.js';
 export type { ProblemRow, SolutionRow } from './steps/rollouts.js';
 export { type RrmAugmentOptions, type RrmPair, type RrmSource, rrmAugment } from './steps/rrm-augment.js';
+export { type ScoreFilterOptions, scoreFilter, type WithScore } from './steps/score-filter.js';
+export {
+  type SemanticDecontaminateOptions,
+  type SemanticMatch,
+  semanticDecontaminate,
+} from './steps/semantic-decontaminate.js';
 export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
 export { type SentenceDeduplicateOptions, sentenceDeduplicate } from './steps/sentence-deduplicate.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
@@ -219,3 +230,12 @@ export {
 } from './tasks/procedural-task.js';
 export { type ReverseTextOptions, type ReverseTextProblem, reverseText } from './tasks/reverse-text.js';
 export { englishSentences, englishWords } from './text/english-words.js';
+export {
+  type Readability,
+  type ReadabilityCounts,
+  readability,
+  readabilityCounts,
+  readabilityOf,
+  syllablesOf,
+} from './text/readability.js';
+export { repairMojibake, repairUnicode } from './text/repair-unicode.js';
