@@ -73,6 +73,7 @@ export { type DataFilesOptions, dataFiles, readDataset } from './io/data-files.j
 export type { WrittenSplit } from './io/dataset-card.js';
 export { type HtmlToTextOptions, htmlToText, type PageText } from './io/documents/html-to-text.js';
 export { type PdfText, pdfToText } from './io/documents/pdf-to-text.js';
+export { type ReadSqlOptions, readSql, writeSql } from './io/duckdb.js';
 export { readRows, writeRows } from './io/files.js';
 export { readJson } from './io/json.js';
 export { type ReadJsonlOptions, readJsonl, writeJsonl } from './io/jsonl.js';
@@ -82,6 +83,8 @@ export { inferParquetSchema, type ParquetColumnType, type ParquetSchema } from '
 export { type ReadTextOptions, readTextFile, writeTextFile } from './io/text-file.js';
 export { type ReadWebDatasetOptions, readWebDataset, writeWebDataset } from './io/webdataset.js';
 export { type WriteDatasetOptions, writeDataset } from './io/write-dataset.js';
+export { type LaunchedShard, launcherShard } from './launch/launcher-shard.js';
+export { addReports, completedParts, mergeParts, type PartMarker, readParts, writePart } from './launch/part-files.js';
 export { type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';
 export type { Row, RowSource } from './rows.js';
 export { influence, meanDirection, type TargetDirection } from './selection/influence.js';

@@ -11,12 +11,14 @@ import {
   readArrow,
   readDataset,
   readRows,
+  readSql,
   readTextFile,
   readWebDataset,
   writeArrow,
   writeDataset,
   writeJsonl,
   writeRows,
+  writeSql,
   writeTextFile,
   writeWebDataset,
 } from '../src/index.js';
@@ -278,5 +280,41 @@ describe('documents', () => {
     expect(text).toBe(pages.join('\n\n'));
     expect(await collect(readRows(golden('two-pages.pdf')))).toMatchObject([{ pages }]);
     expect((await errorOf(() => pdfToText(Buffer.from('no')))).message).toMatch(/cannot be read as PDF/);
+  });
+});
+
+const duckdb = await import('@duckdb/node-api').then(
+  () => true,
+  () => false,
+);
+describe.skipIf(!duckdb)(`SQL by DuckDB${duckdb ? '' : ' (skipped: @duckdb/node-api is not installed)'}`, () => {
+  test('a query over Parquet of ours and of pyarrow, and a table that is written and read', async () => {
+    await writeRows(path('a.parquet'), ROWS);
+    const query = `SELECT text, id, score FROM '${path('*.parquet')}' WHERE id > $least ORDER BY id`;
+    const found = await collect(readSql(query, { parameters: { least: 46 } }));
+    expect(found).toEqual(ROWS.slice(47));
+    const rows = [
+      {
+        id: 2n ** 60n,
+        at: new Date(1.7e12),
+        tags: ['a', null],
+        m: [{ role: 'user', n: 1 }],
+        blob: new Uint8Array([1]),
+        ok: true,
+        x: null,
+      },
+      { id: 1, at: null, tags: [], m: null, blob: null, ok: false, x: 1.5 },
+    ];
+    expect(await writeSql(path('db.duckdb'), 'rows', rows)).toEqual({ rows: 2 });
+    expect(await collect(readSql('SELECT * FROM rows', { database: path('db.duckdb') }))).toEqual(rows);
+    await expect(writeSql(path('db.duckdb'), 'rows', [{ a: 1 }, { a: 'x' }])).rejects.toBeInstanceOf(RowError);
+    expect(await collect(readSql('SELECT count(*) AS n FROM rows', { database: path('db.duckdb') }))).toEqual([
+      { n: 2 },
+    ]);
+    await expect(writeSql(path('db.duckdb'), 'a; DROP', rows)).rejects.toThrow(/cannot name a table/);
+    expect((await errorOf(() => collect(readSql('SELEC 1')))).message).toMatch(/syntax error|Parser Error/i);
+    expect(await errorOf(() => collect(readSql('SELECT 1', { database: path('none.duckdb') })))).toBeInstanceOf(
+      DataFileError,
+    );
   });
 });
