@@ -1,3 +1,3 @@
 import { preset } from '../../scripts/tsup-preset.js';
 
-export default { ...preset, entry: { index: 'src/index.ts', testing: 'src/testing/index.ts' } };
+export default { ...preset, entry: { index: 'src/index.ts', testing: 'src/testing/index.ts', cli: 'src/cli.ts' } };

@@ -20,6 +20,7 @@ export { type LlmRankSelectOptions, llmRankSelect } from './active/llm-rank-sele
 export { type UncertaintyMeasure, uncertaintyMeasures } from './active/uncertainty.js';
 export { type UncertaintySelectOptions, uncertaintySelect } from './active/uncertainty-select.js';
 export { type DataVersion, dataVersion, fileVersion } from './data-version.js';
+export { BloomFilter } from './dedup/bloom-filter.js';
 export { hashShingles, type MinHasher, minHasher, type ShingleHashes } from './dedup/minhash.js';
 export { simplifyText, wordShingles } from './dedup/shingles.js';
 export {
@@ -42,12 +43,23 @@ export {
   languageFilter,
   type WithLanguage,
 } from './filters/language-filter.js';
+export { type ReadabilityFilterOptions, readabilityFilter } from './filters/readability-filter.js';
+export { type RepairTextOptions, repairText } from './filters/repair-text.js';
 export { type PiiKind, type ScrubPiiOptions, scrubPii } from './filters/scrub-pii.js';
 export { type UrlFilterOptions, urlFilter } from './filters/url-filter.js';
 export { formatReport } from './format-report.js';
 export { fromAlpaca, fromAlpacaToChat } from './formats/alpaca.js';
 export { type DetectedFormat, detectFormat } from './formats/detect-format.js';
 export { fromOpenAi } from './formats/openai.js';
+export {
+  fromRanking,
+  fromUltraFeedback,
+  type RatedPair,
+  type RatedPairsOptions,
+  type RatedRow,
+  ratedPairs,
+  validateRatings,
+} from './formats/ratings.js';
 export type {
   ImplicitPreferenceRow,
   LanguageModelingRow,
@@ -60,7 +72,10 @@ export type {
   StepwiseSupervisionRow,
   UnpairedPreferenceRow,
 } from './formats/row-formats.js';
+export { detectLayout, type RowLayout, toTrl } from './formats/row-layout.js';
 export { fromShareGpt } from './formats/sharegpt.js';
+export { fromSwift, toSwift } from './formats/swift.js';
+export { toAlpaca, toShareGpt } from './formats/to-llama-factory.js';
 export {
   extractPrompt,
   isConversational,
@@ -71,15 +86,26 @@ export {
   unpairPreferenceDataset,
 } from './formats/trl-data-utils.js';
 export { validate, validateRow } from './formats/validate-row.js';
+export { readArrow } from './io/arrow/read-arrow.js';
+export { type WriteArrowOptions, writeArrow } from './io/arrow/write-arrow.js';
 export { type WriteSummary, writeFileAtomically } from './io/atomic-file.js';
 export { type ReadCsvOptions, readCsv, type WriteCsvOptions, writeCsv } from './io/csv.js';
 export { type DataFilesOptions, dataFiles, readDataset } from './io/data-files.js';
+export type { WrittenSplit } from './io/dataset-card.js';
+export { type HtmlToTextOptions, htmlToText, type PageText } from './io/documents/html-to-text.js';
+export { type PdfText, pdfToText } from './io/documents/pdf-to-text.js';
+export { type ReadSqlOptions, readSql, writeSql } from './io/duckdb.js';
 export { readRows, writeRows } from './io/files.js';
 export { readJson } from './io/json.js';
 export { type ReadJsonlOptions, readJsonl, writeJsonl } from './io/jsonl.js';
 export { type ReadParquetOptions, readParquet } from './io/parquet/read-parquet.js';
 export { type WriteParquetOptions, writeParquet } from './io/parquet/write-parquet.js';
 export { inferParquetSchema, type ParquetColumnType, type ParquetSchema } from './io/parquet/write-schema.js';
+export { type ReadTextOptions, readTextFile, writeTextFile } from './io/text-file.js';
+export { type ReadWebDatasetOptions, readWebDataset, writeWebDataset } from './io/webdataset.js';
+export { type WriteDatasetOptions, writeDataset } from './io/write-dataset.js';
+export { type LaunchedShard, launcherShard } from './launch/launcher-shard.js';
+export { addReports, completedParts, mergeParts, type PartMarker, readParts, writePart } from './launch/part-files.js';
 export { type GenerationMode, type GenerationsOptions, generations } from './loops/generations.js';
 export {
   type ScoredSample,
@@ -114,6 +140,7 @@ export {
   type FindLabelErrorsOptions,
   findLabelErrors,
 } from './selection/label-errors.js';
+export { fitScoreHead, type ScoredText, type ScoreHead, scoreOf } from './selection/score-head.js';
 export type { SelectionPlan, SelectionStep } from './selection/selection-step.js';
 export { SortedRecords, type SortedRecordsOptions } from './spill/sorted-records.js';
 export { canonicalJson, hashFraction } from './stable-hash.js';
@@ -139,6 +166,7 @@ export {
 export { type AlpaGasusOptions, alpaGasus } from './steps/alpagasus.js';
 export type { Prompts, Synthesis, SynthesisCost, Synthesised } from './steps/asking.js';
 export { type BadgePlan, type BadgeSelectOptions, badgeSelect } from './steps/badge-select.js';
+export { type BloomDeduplicateOptions, bloomDeduplicate } from './steps/bloom-deduplicate.js';
 export {
   type ConstitutionalRevisionOptions,
   constitutionalRevision,
@@ -226,6 +254,12 @@ export type { RepeatedParts } from './steps/repeated-parts.js';
 export type { ProblemRow, SolutionRow } from './steps/rollouts.js';
 export { type RrmAugmentOptions, type RrmPair, type RrmSource, rrmAugment } from './steps/rrm-augment.js';
 export { type S1kSelectOptions, s1kSelect } from './steps/s1k-select.js';
+export { type ScoreFilterOptions, scoreFilter, type WithScore } from './steps/score-filter.js';
+export {
+  type SemanticDecontaminateOptions,
+  type SemanticMatch,
+  semanticDecontaminate,
+} from './steps/semantic-decontaminate.js';
 export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
 export { type SentenceDeduplicateOptions, sentenceDeduplicate } from './steps/sentence-deduplicate.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
@@ -332,3 +366,12 @@ export {
 export { reasoningTasks } from './tasks/reasoning-tasks.js';
 export { type ReverseTextOptions, type ReverseTextProblem, reverseText } from './tasks/reverse-text.js';
 export { englishSentences, englishWords } from './text/english-words.js';
+export {
+  type Readability,
+  type ReadabilityCounts,
+  readability,
+  readabilityCounts,
+  readabilityOf,
+  syllablesOf,
+} from './text/readability.js';
+export { repairMojibake, repairUnicode } from './text/repair-unicode.js';

@@ -3,7 +3,9 @@ import { createRandom } from '@posttrain/interfaces/random';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  BloomFilter,
   badWords,
+  bloomDeduplicate,
   c4Paragraphs,
   c4Quality,
   calibratedJoint,
@@ -18,13 +20,25 @@ import {
   exactDeduplicate,
   findLabelErrors,
   finewebQuality,
+  fitScoreHead,
   gopherQuality,
   gopherRepetition,
   languageFilter,
   pipeline,
   type Row,
+  readability,
+  readabilityFilter,
+  readabilityOf,
+  repairMojibake,
+  repairText,
+  repairUnicode,
+  type SemanticMatch,
+  scoreFilter,
+  scoreOf,
   scrubPii,
+  semanticDecontaminate,
   sentenceDeduplicate,
+  syllablesOf,
   urlFilter,
 } from '../src/index.js';
 import { testDataStep } from '../src/testing/index.js';
@@ -299,5 +313,167 @@ describe('confident learning', () => {
     expect(() => findLabelErrors([0, 1], [[1, 0]])).toThrow(/probabilities for every label/);
     expect(() => findLabelErrors([2], [[1, 0]])).toThrow(/label 0 must be a class from 0 to 1, got 2/);
     expect(() => findLabelErrors([0], [[2, 0]])).toThrow(/row 0 must have 2 probabilities/);
+  });
+});
+
+describe('Bloom filter', () => {
+  it('says of nothing that was added that it was not, and is wrong as often as asked', () => {
+    for (const rate of [0.05, 0.01, 0.001]) {
+      const n = 4000;
+      const filter = new BloomFilter(n, rate);
+      expect(filter.bits / n).toBeCloseTo(-Math.log(rate) / Math.LN2 ** 2, 2);
+      for (let i = 0; i < n; i++) filter.add(`text ${i}`);
+      for (let i = 0; i < n; i++) expect(filter.add(`text ${i}`)).toBe(true);
+      // Asked of new texts one at a time, each of a filter that holds n (adding one changes next to nothing).
+      let wrong = 0;
+      for (let i = 0; i < 400; i++) if (filter.add(`other ${i}`)) wrong++;
+      const deviation = Math.sqrt(rate * (1 - rate) * 400);
+      expect(Math.abs(wrong - 400 * rate)).toBeLessThan(4 * deviation + 1);
+    }
+    expect(() => new BloomFilter(1e12, 0.001)).toThrow(/needs .* bytes/);
+    expect(() => new BloomFilter(10, 1)).toThrow(/between 0 and 1/);
+  });
+
+  it.each(['document', 'paragraph', 'line'] as const)('gives what exact deduplication gives, by %s', async (by) => {
+    const random = createRandom(3);
+    const rows = Array.from({ length: 80 }, () => ({
+      text: Array.from({ length: 3 }, () => `p${random.integer(0, 39)}`).join(random.integer(0, 1) ? '\n\n' : '\n'),
+    }));
+    const exact = await pipeline(rows, [exactDeduplicate({ by })]).collect();
+    const step = bloomDeduplicate({ by, expected: 1000, falsePositiveRate: 1e-9 });
+    expect(await pipeline(rows, [step]).collect()).toEqual(exact);
+  });
+});
+
+describe('repaired text and readability', () => {
+  type Spoiled = {
+    readonly text: string;
+    readonly ftfy: string;
+    readonly meant: string;
+    readonly encoding: string;
+    readonly rounds: number;
+  };
+  const {
+    repairs,
+    left,
+    others,
+    readability: read,
+  } = JSON.parse(readFileSync(new URL('../../../goldens/text-repair/text-repair.json', import.meta.url), 'utf8')) as {
+    readonly repairs: Spoiled[];
+    readonly left: { readonly text: string; readonly ftfy: string }[];
+    readonly others: { readonly text: string; readonly ftfy: string }[];
+    readonly readability: ({ readonly text: string; readonly counts: Record<string, number> } & Record<
+      string,
+      number
+    >)[];
+  };
+
+  it('is what was meant, for UTF-8 read once as another encoding, and no seldomer than by ftfy', () => {
+    const meant = (from: readonly Spoiled[]) => from.filter(({ text, meant }) => repairUnicode(text) === meant).length;
+    const once = repairs.filter(({ rounds, encoding }) => rounds === 1 && encoding !== 'macroman');
+    expect(meant(once)).toBe(once.length);
+    expect(meant(repairs)).toBeGreaterThanOrEqual(repairs.filter(({ ftfy, meant }) => ftfy === meant).length);
+  });
+
+  it('is left alone where nothing is wrong, and else as ftfy has it', () => {
+    for (const { text } of left) expect(repairUnicode(text)).toBe(text);
+    for (const { text, ftfy } of others) expect(repairUnicode(text)).toBe(ftfy);
+    fc.assert(fc.property(fc.string({ unit: 'grapheme-ascii' }), (text) => repairMojibake(text) === text));
+    expect(repairUnicode('half \ud83d pair')).toBe('half \ufffd pair');
+  });
+
+  it('is a step whose changes have lineage', async () => {
+    expect(await verdictOf(repairText(), { text: 'schÃ¶n, Ã¼ber' })).toEqual({ text: 'schön, über' });
+    expect(await verdictOf(repairText(), { text: 'schön' })).toBe(true);
+  });
+
+  it.each(read)("has textstat's scores of its counts: $text", ({ counts, ...row }) => {
+    const found = readabilityOf(counts as never) as unknown as Record<string, number>;
+    for (const score of ['fleschReadingEase', 'fleschKincaidGrade', 'smog', 'lix'])
+      expect(found[score]).toBeCloseTo(row[score]!, 9);
+    // textstat counts punctuation there, and rounds what Coleman and Liau's formula takes.
+    const { automatedReadability } = readabilityOf({ ...counts, letters: counts.characters } as never);
+    expect(automatedReadability).toBeCloseTo(row.automatedReadability!, 9);
+  });
+
+  it('counts syllables by spelling, and filters', async () => {
+    const words = {
+      cat: 1,
+      table: 2,
+      made: 1,
+      wanted: 2,
+      jumped: 1,
+      boxes: 2,
+      reading: 2,
+      beautiful: 3,
+      the: 1,
+      going: 2,
+      rhythm: 1,
+    };
+    for (const [word, count] of Object.entries(words)) expect([word, syllablesOf(word)]).toEqual([word, count]);
+    expect(readability('The cat sat. It ran.').fleschReadingEase).toBeCloseTo(206.835 - 1.015 * 2.5 - 84.6, 9);
+    const step = readabilityFilter({ min: 60 });
+    expect(await verdictOf(step, { text: 'The cat sat on the mat.' })).toBe(true);
+    expect(await verdictOf(step, { text: read[1]!.text })).toBe('fleschReadingEase too small');
+    expect(await verdictOf(step, { text: '!!!' })).toBe('no words');
+  });
+});
+
+describe('scores and matches by embeddings', () => {
+  /** Counts of letters. */
+  const embedder = {
+    name: 'letters',
+    embed: async (texts: readonly string[]) =>
+      texts.map((text) => Float32Array.from('abcdefgh', (c) => text.split(c).length - 1)),
+  };
+  const random = createRandom(5);
+  const words = Array.from({ length: 200 }, () =>
+    Array.from({ length: 12 }, () => 'abcdefgh'[random.integer(0, 7)]).join(''),
+  );
+  const truth = (text: string) => 0.4 * (text.split('a').length - 1) - 0.2 * (text.split('b').length - 1) + 2;
+
+  it('a head finds the linear score that texts have, and its gradient is zero', async () => {
+    const rows = words.slice(0, 150).map((text) => ({ text, score: truth(text) }));
+    const head = await fitScoreHead(embedder, rows, { l2: 1e-9 });
+    const vectors = await embedder.embed(words.slice(150));
+    for (const [i, text] of words.slice(150).entries()) expect(scoreOf(head, vectors[i]!)).toBeCloseTo(truth(text), 3);
+    const noisy = rows.map((row, i) => ({ ...row, score: row.score + Math.sin(i) }));
+    const l2 = 0.1;
+    const ridge = await fitScoreHead(embedder, noisy, { l2 });
+    const all = await embedder.embed(noisy.map(({ text }) => text));
+    const errors = all.map((vector, i) => scoreOf(ridge, vector) - noisy[i]!.score);
+    for (const [j, weight] of ridge.weights.entries()) {
+      const gradient = errors.reduce((sum, error, i) => sum + error * all[i]![j]!, 0) / noisy.length + l2 * weight;
+      expect(gradient).toBeCloseTo(0, 6);
+    }
+    const kept = await pipeline(
+      words.slice(150).map((text) => ({ text })),
+      [scoreFilter({ embedder, head, threshold: 3 })],
+    ).collect();
+    expect(kept.map(({ text }) => text)).toEqual(words.slice(150).filter((text) => truth(text) > 2.5001));
+    expect(() => scoreFilter({ embedder: { ...embedder, name: 'x' }, head })).toThrow(/fitted with letters/);
+    await expect(fitScoreHead(embedder, rows.slice(0, 1))).rejects.toThrow(/at least two/);
+  });
+
+  it('drops what means the same as a problem, and tells the report which', async () => {
+    const matches: SemanticMatch[] = [];
+    const evaluations = [
+      { task: 'arc', answer: 'hhhh' },
+      { task: 'gsm', query: 'aabb', answer: 'c' },
+    ];
+    const step = semanticDecontaminate<{ text: string }>({
+      embedder,
+      evaluations,
+      threshold: 0.99,
+      onMatch: (match) => matches.push(match),
+    });
+    const run = pipeline([{ text: 'abab' }, { text: 'abcd' }, { text: 'bacab' }, { text: 'hgh' }], [step]);
+    expect(await run.collect()).toEqual([{ text: 'abcd' }, { text: 'hgh' }]);
+    expect(run.report()[0]!.reasons).toEqual({ 'contaminated: gsm': 2 });
+    expect(matches.map(({ task, evaluation, id }) => [task, evaluation, id])).toEqual([
+      ['gsm', 1, '0'],
+      ['gsm', 1, '2'],
+    ]);
+    expect(matches[0]!.similarity).toBeCloseTo(1, 6);
   });
 });

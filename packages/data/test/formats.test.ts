@@ -3,16 +3,24 @@ import { describe, expect, test } from 'vitest';
 import {
   arithmetic,
   detectFormat,
+  detectLayout,
   fromAlpaca,
   fromAlpacaToChat,
   fromOpenAi,
   fromShareGpt,
+  fromSwift,
   pipeline,
   type Row,
   RowError,
   type RowFormat,
+  ratedPairs,
   taskRows,
+  toAlpaca,
+  toShareGpt,
+  toSwift,
+  toTrl,
   validate,
+  validateRatings,
   validateRow,
 } from '../src/index.js';
 
@@ -476,5 +484,166 @@ describe('fromOpenAi', () => {
         expect(() => convert(none as never, 4)).toThrow(/^row 4, field "row": must be an object of columns, got/);
       }
     }
+  });
+});
+
+describe('formats of LLaMA-Factory, ms-swift and rated answers', () => {
+  const user = { role: 'user', content: 'q' };
+  const said = { role: 'assistant', content: 'a' };
+  const other = { role: 'assistant', content: 'b' };
+  const system = { role: 'system', content: 's' };
+  const history = [
+    ['q0', 'a0'],
+    ['q1', 'a1'],
+  ];
+  const turns = history.flatMap(([q, a]) => [
+    { role: 'user', content: q },
+    { role: 'assistant', content: a },
+  ]);
+  const call = {
+    role: 'assistant',
+    content: '',
+    tool_calls: [{ type: 'function', function: { name: 'f', arguments: { x: 1 } } }],
+  };
+  const conversational = [
+    { messages: [system, ...turns, user, said], tools: '[]' },
+    { prompt: [user], chosen: [said], rejected: [other], id: 3 },
+    { prompt: [system, user], completion: [said], label: false },
+  ];
+
+  // The examples of ms-swift's documentation ("Custom dataset"), and what its preprocessors make of them.
+  test.each([
+    [{ system: 's', conversation: [{ human: 'q', assistant: 'a' }] }, { messages: [system, user, said] }],
+    [{ system: 's', query: 'q', response: 'a', history }, { messages: [system, ...turns, user, said] }],
+    [{ query: 'q' }, { prompt: [user] }],
+    [
+      { messages: [system, user, said], rejected_response: 'b' },
+      { prompt: [system, user], chosen: [said], rejected: [other] },
+    ],
+    [
+      { messages: [user, said], rejected_messages: [user, other] },
+      { prompt: [user], chosen: [said], rejected: [other] },
+    ],
+    [
+      { messages: [user, said], label: true },
+      { prompt: [user], completion: [said], label: true },
+    ],
+    [
+      { messages: [user], label: [1, 3] },
+      { prompt: [user], label: [1, 3] },
+    ],
+    [
+      { messages: [user, { ...said, loss: false }, user, other] },
+      { messages: [user, { ...said, weight: 0 }, user, other] },
+    ],
+    [
+      {
+        conversations: [
+          { role: 'human', content: 'q' },
+          { role: 'bot', content: 'a' },
+        ],
+      },
+      { messages: [user, said] },
+    ],
+  ])('ms-swift: %j', (row, made) => {
+    expect(fromSwift(row)).toEqual(made);
+    expect(fromSwift(toSwift(made))).toEqual(made);
+  });
+
+  test('to every format and back', () => {
+    for (const row of [...conversational, { prompt: [user], label: 'c' }]) expect(fromSwift(toSwift(row))).toEqual(row);
+    for (const row of [...conversational, { messages: [user, call, { role: 'tool', content: '7' }, said] }]) {
+      expect(fromShareGpt(toShareGpt(row))).toEqual(row);
+    }
+    for (const row of conversational.slice(1)) expect(fromAlpacaToChat(toAlpaca(row))).toEqual(row);
+    expect(toAlpaca(conversational[0]!)).toEqual({ tools: '[]', system: 's', instruction: 'q', output: 'a', history });
+    expect(fromAlpacaToChat(toAlpaca(conversational[0]!))).toEqual({
+      tools: '[]',
+      prompt: [system, ...turns, user],
+      completion: [said],
+    });
+  });
+
+  test.each([
+    [toShareGpt, { messages: [user, { ...call, content: 'well' }] }, /beside calls/],
+    [toShareGpt, { messages: [user, user, said] }, /take turns/],
+    [toShareGpt, { prompt: [user], chosen: [said, user, said], rejected: [other] }, /must be one message, got 3/],
+    [toAlpaca, { messages: [user, call, { role: 'tool', content: '7' }, said] }, /has no place|must be of/],
+    [toAlpaca, { prompt: [user], chosen: [said] }, /missing beside/],
+    [fromSwift, { messages: [user], rejected_response: 'b' }, /must end with an assistant/],
+    [fromSwift, { messages: [user, said], rejected_messages: [system, user, other] }, /another conversation/],
+    [fromSwift, { messages: [{ role: 'tool_call', content: '{}' }] }, /turn of its own/],
+    [fromSwift, { query: 'q', history: [['a']] }, /must be a pair/],
+    [toSwift, { prompt: 'q', completion: 'a' }, /no plain prompts/],
+    [fromAlpacaToChat, { instruction: 'q', output: 'a', kto_tag: 1 }, /true or false/],
+  ] as const)('refused: %o %j', (convert, row, message) => {
+    expect(() => convert(row as never, 4)).toThrow(message);
+  });
+
+  test.each([
+    ['trl', { messages: [user, said] }],
+    ['trl', { prompt: 'q', completion: 'a' }],
+    [
+      'openai',
+      {
+        messages: [
+          user,
+          {
+            role: 'assistant',
+            content: null,
+            tool_calls: [{ type: 'function', function: { name: 'f', arguments: '{}' } }],
+          },
+        ],
+      },
+    ],
+    ['openai', { input: { messages: [user] }, preferred_output: [said], non_preferred_output: [other] }],
+    [
+      'sharegpt',
+      {
+        conversations: [
+          { from: 'human', value: 'q' },
+          { from: 'gpt', value: 'a' },
+        ],
+      },
+    ],
+    ['alpaca', { instruction: 'q', input: '', output: 'a' }],
+    ['ms-swift', { messages: [user, said], rejected_response: 'b' }],
+    ['ms-swift', { query: 'q', response: 'a' }],
+    [
+      'ultrafeedback',
+      {
+        instruction: 'q',
+        completions: [
+          { response: 'a', overall_score: 4, model: 'm' },
+          { response: 'b', overall_score: 8.5, model: 'n' },
+        ],
+      },
+    ],
+    ['rankings', { prompt: 'q', completions: ['a', 'b'], ranks: [2, 1] }],
+  ] as const)('detected as %s, and made TRL: %j', (layout, row) => {
+    expect(detectLayout(row as never)).toBe(layout);
+    const made = toTrl(row as never);
+    if ('completions' in made) validateRatings(made);
+    else expect(() => validateRow(made, detectFormat(made).format)).not.toThrow();
+  });
+
+  test('pairs of rated answers: the best against the worst, or all; ties are none', async () => {
+    const rows = [
+      { prompt: 'p', completions: ['a', 'b', 'c', 'b'], ratings: [1, 3, 2, 3], id: 7 },
+      { prompt: 'p', completions: ['a', 'b'], ratings: [2, 2] },
+    ];
+    const one = pipeline(rows, [ratedPairs()]);
+    expect(await one.collect()).toEqual([
+      { prompt: 'p', chosen: 'b', rejected: 'a', margin: 2, answers: [1, 0], id: 7 },
+    ]);
+    expect(one.report()[0]).toMatchObject({ kept: 1, reasons: { 'no answer is better than another': 1 } });
+    const all = await pipeline(rows, [ratedPairs({ pairs: 'all', minMargin: 2 })]).collect();
+    expect(all.map(({ answers }) => answers)).toEqual([
+      [1, 0],
+      [3, 0],
+    ]);
+    expect(() => validateRatings({ prompt: 'p', completions: ['a', 'b'], ratings: [1] }, 2)).toThrow(
+      /row 2.*2 numbers/,
+    );
   });
 });

@@ -2,6 +2,7 @@ import { access, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FileError, writeAtomically } from '@posttrain/interfaces/node';
 import { assertPath, DataFileError, messageOf } from '../errors.js';
+import { compressed } from './compression.js';
 
 const FLUSH_BYTES = 1 << 20;
 
@@ -13,7 +14,7 @@ export interface WriteSummary {
 
 /**
  * Writes a file whole or not at all. When anything fails - the disk, or the source of the chunks - what was at `path` before
- * is still there, and nothing else is. Returns the number of bytes written.
+ * is still there, and nothing else is. A name that ends in `.gz` or `.zst` has it compressed. Returns the number of bytes of the file.
  *
  * @throws DataFileError where the file cannot be written
  */
@@ -24,8 +25,6 @@ export async function writeFileAtomically(
   assertPath(given);
   // Through a link its target is written.
   const path = await realpath(given).catch(() => given);
-  if (path.endsWith('.gz'))
-    throw new DataFileError({ path }, 'compressed files are only read, not written; drop the .gz.');
   let bytes = 0;
   await access(dirname(path)).catch((cause: unknown) => {
     throw new DataFileError({ path }, `cannot be written: ${messageOf(cause)}`, { cause });
@@ -33,7 +32,7 @@ export async function writeFileAtomically(
   try {
     await writeAtomically((files) =>
       files.stage(path, async (write) => {
-        for await (const block of blocksOf(chunks)) {
+        for await (const block of compressed(path, blocksOf(chunks))) {
           await write(block);
           bytes += block.byteLength;
         }
@@ -62,7 +61,7 @@ async function* blocksOf(
     yield Buffer.concat(pending);
     [pending, size] = [[], 0];
   }
-  yield Buffer.concat(pending);
+  if (size > 0) yield Buffer.concat(pending);
 }
 
 function isSystemError(error: unknown): boolean {

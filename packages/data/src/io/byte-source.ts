@@ -1,8 +1,7 @@
 import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream';
-import { createGunzip } from 'node:zlib';
 import { integer } from '@posttrain/interfaces';
 import { assertPath, DataFileError, messageOf } from '../errors.js';
+import { decompressed } from './compression.js';
 
 const MAX_TEXT = 500 * 2 ** 20;
 
@@ -21,21 +20,19 @@ export function tooLong(maxRowBytes: number): string {
 }
 
 /**
- * The bytes of a file in chunks, decompressed when its name ends in `.gz`. The file is closed when reading stops.
+ * The bytes of a file in chunks, decompressed when its name ends in `.gz` or `.zst`. The file is closed when reading stops.
  *
  * @param start where in the file; of a file that is not compressed
  */
 export async function* readBytes(path: string, start = 0): AsyncGenerator<Uint8Array> {
   assertPath(path);
   const file = createReadStream(path, { start });
-  const stream = path.endsWith('.gz') ? pipeline(file, createGunzip(), () => {}) : file;
   try {
-    for await (const chunk of stream) yield chunk as Uint8Array;
+    yield* decompressed(path, file);
   } catch (error) {
     throw new DataFileError({ path }, `cannot be read: ${messageOf(error)}`, { cause: error });
   } finally {
     file.destroy();
-    stream.destroy();
   }
 }
 

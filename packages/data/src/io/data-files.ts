@@ -1,13 +1,16 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join, relative, sep } from 'node:path';
-import { type Given, oneOf, options } from '@posttrain/interfaces';
+import { type Given, options, text } from '@posttrain/interfaces';
 import { assertPath, DataFileError } from '../errors.js';
 import type { Row } from '../rows.js';
-import { isReadable, readRows } from './files.js';
+import { type CardConfig, chosenConfig, readCardConfigs } from './dataset-card.js';
+import { isReadable, isRowFile, isTextFile, readRows } from './files.js';
 
 const dataFilesOptions = options('dataFiles', {
-  /** Which part of the data set, as names of its files and folders say. Default `train`. */
-  split: oneOf(['train', 'validation', 'test'], { default: 'train' }),
+  /** Which part of the data set, as its README.md says, or else the names of its files and folders. Default `train`. */
+  split: text({ default: 'train' }),
+  /** Which configuration of its README.md. Default: that called `default`, or marked so, or the only one. */
+  config: text({ optional: true }),
 });
 /** Options of `dataFiles` and `readDataset`. */
 export type DataFilesOptions = Given<typeof dataFilesOptions>;
@@ -81,12 +84,13 @@ async function globbed(glob: string): Promise<string[]> {
 /**
  * The files of a data set, sorted: of a file itself, of a glob (`shards/*.jsonl.gz`, `data/**`) all that it matches, of a folder
  * those of the split. A folder is laid out as the `datasets` library has it (a download of the hub, `data/train-00000-of-00002.parquet`):
- * the split is a word in the name of a file or of its folder, and files without one are of `train`.
+ * `configs` in the front matter of its README.md name the files of each split; without them the split is a word in the name of a file or
+ * of its folder, and files without one are of `train`.
  *
  * @throws DataFileError where nothing is found, which says what there is; OptionError
  */
 export async function dataFiles(source: string, given: DataFilesOptions = {}): Promise<string[]> {
-  const { split } = dataFilesOptions.read(given);
+  const { split, config } = dataFilesOptions.read(given);
   assertPath(source);
   const found = await stat(source).catch(() => undefined);
   if (found?.isFile()) return [source];
@@ -97,7 +101,40 @@ export async function dataFiles(source: string, given: DataFilesOptions = {}): P
       : '';
     throw new DataFileError({ path: source }, `there is no such file or folder.${hint}`);
   }
-  const all = (await filesBelow(source)).filter((path) => isReadable(path) && !isHidden(path) && !isMetadata(path));
+  const all = (await filesBelow(source)).filter((path) => !isHidden(path) && !isMetadata(path));
+  const chosen = chosenConfig(source, await readCardConfigs(source), config);
+  if (chosen?.splits !== undefined) return filesOfCard(source, all, chosen, split);
+  const below = chosen?.folder === undefined ? '' : `${chosen.folder.replace(/^\.?\/|\/$/g, '')}/`;
+  const rowFiles = all.filter((path) => isRowFile(path) && path.startsWith(below));
+  // Texts beside other files are notes on them.
+  const others = rowFiles.filter((path) => !isTextFile(path));
+  return filesOfWords(source, others.length > 0 ? others : rowFiles, split);
+}
+
+/** The files that a configuration names. */
+function filesOfCard(source: string, all: readonly string[], { name, splits }: CardConfig, split: string): string[] {
+  const patterns = splits!.get(split);
+  if (patterns === undefined) {
+    const there = [...splits!.keys()].join(', ');
+    throw new DataFileError(
+      { path: source },
+      `has no split "${split}" in the configuration "${name}". It has ${there}.`,
+    );
+  }
+  const files = patterns.flatMap((pattern) => {
+    const matches = patternOf(pattern.replace(/^\.\//, ''));
+    const found = all.filter((path) => matches.test(path));
+    const other = found.find((path) => !isReadable(path));
+    if (other !== undefined)
+      throw new DataFileError({ path: join(source, other) }, 'is named by README.md, but is no file of rows.');
+    if (found.length > 0) return found;
+    throw new DataFileError({ path: source }, `README.md names "${pattern}", but no such file is there.`);
+  });
+  return [...new Set(files)].map((path) => join(source, path));
+}
+
+/** The files whose names say the split. */
+function filesOfWords(source: string, all: readonly string[], split: string): string[] {
   const files = all.filter((path) => (splitOf(path) ?? 'train') === split);
   if (files.length > 0) return files.map((path) => join(source, path));
   const splits = [...new Set(all.map((path) => splitOf(path) ?? 'train'))].sort();

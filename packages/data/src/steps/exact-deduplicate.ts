@@ -3,18 +3,26 @@ import { custom, type Given, oneOf, options } from '@posttrain/interfaces';
 import { strip } from '@posttrain/interfaces/python';
 import { columnOf, columnOption } from '../filters/text-filter.js';
 import type { Row } from '../rows.js';
-import type { DataStep } from '../step.js';
+import type { DataStep, StepContext } from '../step.js';
 import { type RepeatedParts, repeatedParts, spillMemory } from './repeated-parts.js';
+
+/** What texts are compared by. */
+export const byOption = oneOf(['document', 'paragraph', 'line'], { default: 'document' });
+
+/** What a text is compared as. */
+export const normalizeOption = custom<(text: string) => string>()(
+  'a function of a text',
+  (value) => typeof value === 'function',
+  { default: strip },
+);
 
 const exactDeduplicateOptions = options('exactDeduplicate', {
   /** Column of the text. Default `"text"`. */
   text: columnOption,
   /** What is compared: whole texts, their paragraphs (apart by empty lines), or their lines. Default `document`. */
-  by: oneOf(['document', 'paragraph', 'line'], { default: 'document' }),
+  by: byOption,
   /** What a text or a part of it is compared as; an empty one is compared with nothing. Default: without the white space around it. */
-  normalize: custom<(text: string) => string>()('a function of a text', (value) => typeof value === 'function', {
-    default: strip,
-  }),
+  normalize: normalizeOption,
   ...spillMemory,
 });
 /** Options of `exactDeduplicate`. */
@@ -33,34 +41,47 @@ export function exactDeduplicate<R extends object = Row>(
   given: ExactDeduplicateOptions = {},
 ): DataStep<R, R, RepeatedParts> {
   const { text: column, by, normalize, memoryBytes } = exactDeduplicateOptions.read(given);
-  const separator = SEPARATORS[by];
-  const partsOf = (text: string) =>
-    separator === undefined ? [text] : text.split(separator).filter((_, i) => i % 2 === 0);
   return {
     name: 'exact deduplicate',
     version: JSON.stringify(exactDeduplicateOptions.settings(given)),
     plan: (rows, context) =>
       repeatedParts(rows, context, memoryBytes, (row, rowNumber) =>
-        partsOf(columnOf(row, column, rowNumber)).map((part) => {
+        partsOf(columnOf(row, column, rowNumber), by).map((part) => {
           const compared = normalize(part);
           return compared === '' ? undefined : createHash('sha256').update(compared).digest();
         }),
       ),
-    async *apply(rows, context, { repeated }) {
-      let rowNumber = 0;
-      for await (const row of rows) {
-        const text = columnOf(row, column, ++rowNumber);
-        const again = repeated.get(context.keyOf(row).id);
-        if (again === undefined) {
-          yield row;
-          continue;
-        }
-        const left = separator === undefined ? '' : withoutParts(text.split(separator), new Set(again));
-        if (strip(left) === '') context.drop(row, by === 'document' ? 'duplicate' : `every ${by} was there before`);
-        else yield context.derive({ ...row, [column]: left }, row);
-      }
-    },
+    apply: (rows, context, plan) => withoutRepeated(rows, context, plan, column, by),
   };
+}
+
+/** The texts that are compared: a text itself, or its parts. */
+export function partsOf(text: string, by: keyof typeof SEPARATORS): readonly string[] {
+  const separator = SEPARATORS[by];
+  return separator === undefined ? [text] : text.split(separator).filter((_, i) => i % 2 === 0);
+}
+
+/** Rows without the parts that were there before; those of which nothing is left are dropped. */
+export async function* withoutRepeated<R extends object>(
+  rows: AsyncIterable<R>,
+  context: StepContext<R>,
+  { repeated }: RepeatedParts,
+  column: string,
+  by: keyof typeof SEPARATORS,
+): AsyncGenerator<R> {
+  const separator = SEPARATORS[by];
+  let rowNumber = 0;
+  for await (const row of rows) {
+    const text = columnOf(row, column, ++rowNumber);
+    const again = repeated.get(context.keyOf(row).id);
+    if (again === undefined) {
+      yield row;
+      continue;
+    }
+    const left = separator === undefined ? '' : withoutParts(text.split(separator), new Set(again));
+    if (strip(left) === '') context.drop(row, by === 'document' ? 'duplicate' : `every ${by} was there before`);
+    else yield context.derive({ ...row, [column]: left }, row);
+  }
 }
 
 /** Parts and separators in turn, without some parts; a part takes the separator before it along, the first one the separator behind it. */

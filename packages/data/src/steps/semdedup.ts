@@ -1,18 +1,14 @@
 import { setImmediate } from 'node:timers/promises';
-import { custom, type Embedder, type Given, integer, number, oneOf, options } from '@posttrain/interfaces';
-import { innerProduct, normalized, sphericalKMeans } from '../dedup/spherical-k-means.js';
-import { DataStepError } from '../errors.js';
+import { type Given, integer, number, oneOf, options } from '@posttrain/interfaces';
+import { innerProduct, sphericalKMeans } from '../dedup/spherical-k-means.js';
 import type { Row } from '../rows.js';
+import { embedderOption, unitVectors } from '../selection/embeddings.js';
 import type { DataStep } from '../step.js';
 import { assertDistinct, type DuplicatePlan, textOf, textOption } from './minhash-deduplicate.js';
 
 const semDeDupOptions = options('semDeDup', {
   /** What maps texts to vectors; a finished stage is known again by its name. */
-  embedder: custom<Embedder>()(
-    'an Embedder: an object with a name and embed(texts)',
-    (value) => typeof (value as Partial<Embedder> | null)?.embed === 'function',
-    { settings: ({ name }) => name },
-  ),
+  embedder: embedderOption,
   /** Column of the text, or a function of the row. Default `"text"`. */
   text: textOption,
   /** ε: texts of a cluster with a cosine similarity above 1 − ε are duplicates. Default 0.05. */
@@ -56,7 +52,10 @@ export function semDeDup<R extends object = Row>(
       const vectors: Float32Array[] = [];
       let waiting: string[] = [];
       const embed = async (): Promise<void> => {
-        if (waiting.length > 0) vectors.push(...checked(name, await embedder.embed(waiting), waiting.length, vectors));
+        if (waiting.length > 0)
+          vectors.push(
+            ...unitVectors(name, await embedder.embed(waiting), waiting.length, vectors.length, vectors[0]?.length),
+          );
         waiting = [];
         context.signal.throwIfAborted();
         context.onProgress({ stage: `${name}: embeddings`, done: vectors.length });
@@ -96,23 +95,4 @@ export function semDeDup<R extends object = Row>(
       }
     },
   };
-}
-
-/** Embeddings at length 1; throws where the embedder has not kept its contract. */
-function checked(step: string, given: unknown, count: number, before: readonly Float32Array[]): Float32Array[] {
-  const wrong = (what: string) => new DataStepError(step, before.length + 1, `the embedder ${what}.`);
-  if (!Array.isArray(given) || given.length !== count) {
-    throw wrong(`gave ${Array.isArray(given) ? `${given.length} vectors` : 'no list'} for ${count} texts`);
-  }
-  const isVector = (value: unknown) => Array.isArray(value) || ArrayBuffer.isView(value);
-  if (!given.every(isVector)) throw wrong('gave something that is no vector');
-  const { length } = before[0] ?? (given[0] as Float32Array);
-  if (length === 0) throw wrong('gave vectors without numbers');
-  return (given as Float32Array[]).map((vector) => {
-    if (vector.length !== length) throw wrong(`gave vectors of ${length} and of ${vector.length} numbers`);
-    if (!vector.every((x) => Number.isFinite(Math.fround(x)))) {
-      throw wrong('gave a vector with something in it that is no number of float32');
-    }
-    return normalized(vector);
-  });
 }

@@ -100,7 +100,7 @@ function snappy(input: Uint8Array, size: number): Uint8Array {
 }
 
 /** An LZ4 block: sequences of literals and a copy; the last has literals only. */
-function lz4(input: Uint8Array, size: number): Uint8Array {
+export function lz4(input: Uint8Array, size: number): Uint8Array {
   const broken = () => damaged('a page is no LZ4 block');
   const output = new Uint8Array(size);
   let from = 0;

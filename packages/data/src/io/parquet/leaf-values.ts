@@ -1,7 +1,7 @@
 import { parseExactly } from '../parse-row.js';
 import type { PhysicalValues } from './decode-page.js';
 import { damaged, ParquetProblem } from './problem.js';
-import type { Meaning, SchemaNode } from './schema-tree.js';
+import type { SchemaNode } from './schema-tree.js';
 
 /** Decimals of so many digits are numbers: a double gives back each of them as written. Longer ones are texts. */
 const NUMBER_DIGITS = 15;
@@ -66,12 +66,12 @@ function json(bytes: Uint8Array): unknown {
 }
 
 /** A number where that is exact. */
-function narrow(value: bigint): number | bigint {
+export function narrow(value: bigint): number | bigint {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;
 }
 
-function date(milliseconds: bigint): Date {
+export function date(milliseconds: bigint): Date {
   const number = Number(milliseconds);
   if (Math.abs(number) > MAX_DATE) {
     throw new ParquetProblem(
@@ -96,7 +96,7 @@ function float16(bytes: Uint8Array): number {
 }
 
 /** Big-endian two's complement, or an integer, times 10^-scale. */
-function decimal({ precision, scale }: Extract<Meaning, { kind: 'decimal' }>) {
+export function decimal({ precision, scale }: { readonly precision: number; readonly scale: number }) {
   const limit = 10n ** BigInt(precision);
   return (stored: number | bigint | Uint8Array): number | string => {
     const value = stored instanceof Uint8Array ? BigInt.asIntN(8 * stored.length, bigEndian(stored)) : BigInt(stored);
@@ -117,7 +117,7 @@ function decimalText(value: bigint, scale: number): string {
 }
 
 /** `HH:MM:SS` with as many digits of a second as the column has. */
-function time({ perSecond }: { readonly perSecond: number }) {
+export function time({ perSecond }: { readonly perSecond: number }) {
   return (value: number | bigint): string => {
     const total = BigInt(value);
     if (total < 0n || total >= 86_400n * BigInt(perSecond)) throw damaged('a time lies outside the day');
@@ -133,7 +133,7 @@ function clock(total: bigint, perSecond: number): string {
 }
 
 /** A Date where whole milliseconds are exact; else ISO 8601 with all digits, with a Z where the column is in UTC. */
-function timestamp({ perSecond, utc }: { readonly perSecond: number; readonly utc: boolean }) {
+export function timestamp({ perSecond, utc }: { readonly perSecond: number; readonly utc: boolean }) {
   const perMillisecond = BigInt(perSecond / 1000);
   const perDay = 86_400n * BigInt(perSecond);
   return (value: bigint): Date | string => {

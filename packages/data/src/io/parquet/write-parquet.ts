@@ -3,6 +3,7 @@ import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { DataOptionError } from '../../errors.js';
 import { eachRow, isPlainObject, type RowSource } from '../../rows.js';
 import { type WriteSummary, writeFileAtomically } from '../atomic-file.js';
+import { assertNotCompressed } from '../compression.js';
 import { addChecksums } from './add-checksums.js';
 import { inferParquetSchema, type ParquetSchema, toParquetValues, toSchemaElements } from './write-schema.js';
 
@@ -25,6 +26,7 @@ export async function writeParquet(
   rows: RowSource<object>,
   given: WriteParquetOptions = {},
 ): Promise<WriteSummary> {
+  assertNotCompressed(path, 'Parquet');
   const settings = writeParquetOptions.read(given);
   const { rowGroupSize } = settings;
   let count = 0;
@@ -43,7 +45,7 @@ export async function writeParquet(
       bytes.index = 0;
       return taken;
     };
-    for await (const group of inGroups(rows, rowGroupSize)) {
+    for await (const group of inGroups('writeParquet', rows, rowGroupSize)) {
       const started = begin(group);
       const values = group.map((row) => toParquetValues(row, started.schema, ++count));
       const columnData = Object.keys(started.schema).map((name, i) => {
@@ -70,9 +72,9 @@ function hasNegativeZero(value: unknown): boolean {
   return isPlainObject(value) && Object.values(value).some(hasNegativeZero);
 }
 
-async function* inGroups(rows: RowSource<object>, size: number): AsyncGenerator<object[]> {
+export async function* inGroups(where: string, rows: RowSource<object>, size: number): AsyncGenerator<object[]> {
   let group: object[] = [];
-  for await (const row of eachRow('writeParquet', rows)) {
+  for await (const row of eachRow(where, rows)) {
     group.push(row);
     if (group.length < size) continue;
     yield group;
