@@ -17,6 +17,7 @@ import torch  # noqa: E402
 from peft import LoraConfig, get_peft_model  # noqa: E402
 from peft.utils import constants  # noqa: E402
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, GenerationConfig  # noqa: E402
+from transformers.core_model_loading import revert_weight_conversion  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
 
@@ -67,7 +68,13 @@ FAMILIES = {
     "falcon-new": ("falcon", SIZES | {"num_attention_heads": 4, "num_kv_heads": 2, "max_position_embeddings": 64, "ffn_hidden_size": 24, "new_decoder_architecture": True, "bias": True} | ROPE),
     "opt": ("opt", SIZES | {"ffn_dim": 24, "num_attention_heads": 2, "max_position_embeddings": 64, "word_embed_proj_dim": 16, "dropout": 0.0}),
     "bloom": ("bloom", {"hidden_size": 16, "n_layer": 2, "n_head": 2, "vocab_size": 64} | TOKENS),
+    "qwen2-moe": ("qwen2_moe", DECODER | ROPE | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "shared_expert_intermediate_size": 20, "mlp_only_layers": [1], "use_sliding_window": True, "sliding_window": 5}),
+    "olmoe": ("olmoe", DECODER | ROPE | {"intermediate_size": 12, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": True, "clip_qkv": 1.2}),
+    "granite-moe": ("granitemoe", DECODER | ROPE | {"intermediate_size": 12, "num_local_experts": 4, "embedding_multiplier": 3.0, "residual_multiplier": 0.6, "attention_multiplier": 0.2, "logits_scaling": 1.5}),
+    "phimoe": ("phimoe", DECODER | ROPE | {"intermediate_size": 12, "num_local_experts": 4, "router_jitter_noise": 0.3, "lm_head_bias": True, "attention_bias": True}),
 }
+# What a LoRA targets where PEFT has no default and "all-linear" would enter a router or experts, which are no linear layers.
+TARGETS = {"phimoe": ["q_proj", "v_proj"], "olmoe": ["q_proj", "k_proj", "v_proj", "o_proj"]}
 keys.SIZED += ["ffn_dim", "ffn_hidden_size", "n_head", "num_kv_heads", "word_embed_proj_dim"]
 keys.VALUES |= {
     "no_rope_layers": [[0, 1], [1, 1], [0, 0], None],
@@ -108,6 +115,22 @@ def marks(gradient: torch.Tensor) -> list[float]:
     return [flat.norm().item(), (flat * torch.arange(flat.numel()).double().cos()).sum().item()]
 
 
+def stored_gradients(model) -> dict:
+    """Gradients by the names that files have for their parameters, with those of each expert apart."""
+    in_memory = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+    found = {}
+    for key, gradient in revert_weight_conversion(model, in_memory).items():
+        place, _, last = key.rpartition(".block_sparse_moe.")
+        if last == "input_linear.weight":
+            for i, (gate, up) in enumerate(zip(*gradient.chunk(2, dim=1))):
+                found |= {f"{place}.block_sparse_moe.experts.{i}.gate_proj.weight": gate, f"{place}.block_sparse_moe.experts.{i}.up_proj.weight": up}
+        elif last == "output_linear.weight":
+            found |= {f"{place}.block_sparse_moe.experts.{i}.down_proj.weight": one for i, one in enumerate(gradient)}
+        else:
+            found[key] = gradient
+    return {key: marks(gradient) for key, gradient in found.items()}
+
+
 def greedy(model, prompts: list[list[int]]) -> tuple[list[list[int]], float]:
     """Continuations with a cache in a batch padded on the left, and the smallest gap between the best two logits met on the way."""
     rows, gap = [], float("inf")
@@ -131,7 +154,7 @@ def greedy(model, prompts: list[list[int]]) -> tuple[list[list[int]], float]:
 def lora(folder: Path, ids: torch.Tensor, model_type: str, generator: torch.Generator) -> tuple[dict, dict]:
     """A LoRA of PEFT's default targets (all linear layers where it has none): its weights, the loss and its gradients."""
     model = load(folder)
-    targets = constants.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model_type)
+    targets = constants.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model_type, TARGETS.get(model_type))
     model = get_peft_model(model, LoraConfig(r=2, lora_alpha=3, target_modules=targets or "all-linear"))
     tensors = {}
     own = {name: p for name, p in model.named_parameters() if "lora_" in name}
@@ -201,7 +224,7 @@ def family(folder: Path, name: str, seed: int) -> None:
     ids = torch.randint(4, 64, (2, 10), generator=generator)
     output = model(input_ids=ids, labels=ids)
     output.loss.backward()
-    gradients = {key: marks(p.grad) for key, p in model.named_parameters() if p.grad is not None}
+    gradients = stored_gradients(model)
     tensors = {"input_ids": ids.int(), "logits": output.logits}
     scalars = {"loss": output.loss.item(), "gradients": gradients}
     model.zero_grad()

@@ -1,5 +1,6 @@
 import type { JsonObject } from '../files.js';
 import type { CommonConfig, HeadSizes, LayerType } from './common-config.js';
+import type { ExpertNames, ExpertsConfig } from './experts-config.js';
 import type { RopeConfig } from './rope-config.js';
 
 /** The `model_type`s of `decoders`. */
@@ -17,6 +18,7 @@ export const DECODER_TYPES = [
     'opt',
     'bloom',
   ] as const),
+  ...(['qwen2_moe', 'olmoe', 'granitemoe', 'phimoe'] as const),
 ] as const;
 /** The `model_type` of a family of `decoders`. */
 export type DecoderType = (typeof DECODER_TYPES)[number];
@@ -84,6 +86,8 @@ export interface DecoderNames {
   readonly gateUp?: string;
   readonly up: string;
   readonly down: string;
+  /** In the place of the MLP, in the layers that have experts. */
+  readonly experts?: ExpertNames;
   /** What files call the output layer, which is `lm_head` here. Left out: that. */
   readonly storedHead?: string;
   readonly beforeAttention?: string;
@@ -117,7 +121,7 @@ export interface DecoderShape {
    */
   readonly joined: 'groups' | 'parts';
   readonly queryKeyNorm?: QueryKeyNorm;
-  /** Queries, keys and values are cut off at ± this. */
+  /** Queries and keys, normalised where they are, and values are cut off at ± this. */
   readonly clip?: number;
   /**
    * `sequential`: the MLP reads what attention has been added to. `parallel` (arXiv 2204.02311): it reads what attention reads,
@@ -133,6 +137,8 @@ export interface DecoderShape {
     /** Of virtual tokens, before that of embeddings: see `ModelFamily.virtualTokenFactor`. Left out: 1. */
     readonly virtualTokens?: number;
   };
+  /** Of a mixture of experts. */
+  readonly experts?: ExpertsConfig;
   readonly scoreCap?: number;
   readonly logitCap?: number;
   readonly names: DecoderNames;

@@ -9,7 +9,7 @@ export type {
   QueryKeyNorm,
   RotaryConfig,
 } from './decoder-config.js';
-export type { ExpertsConfig } from './experts-config.js';
+export type { ExpertNames, ExpertsConfig, FusedExperts, Routing } from './experts-config.js';
 export type { GemmaConfig } from './gemma-config.js';
 export type { GenerationConfig } from './generation-config.js';
 export {

@@ -13,7 +13,13 @@ import {
   splitHeads,
 } from './family.js';
 import type { ModuleInfo } from './layers.js';
+import { expertsProjections, type Mixture, mixtureOfExperts } from './mixture-of-experts.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
+
+/** The mixture of a layer; undefined where it has one MLP. */
+function mixtureOf({ experts, names, ...sizes }: DecoderConfig, layer: number): Mixture | undefined {
+  return experts?.sparseLayers[layer] && names.experts ? { ...sizes, experts, names: names.experts } : undefined;
+}
 
 /** The linear layers of a block, in the order in which they compute. */
 function projections(config: DecoderConfig, layer: number): Projection[] {
@@ -27,13 +33,15 @@ function projections(config: DecoderConfig, layer: number): Projection[] {
   const { queryKeyValue, gate, gateUp } = names;
   const joined = queryKeyValue && { name: queryKeyValue, in: width, out: q + 2 * kv, bias: biases.qkv };
   const inward = (name: string, out = inner): Projection => ({ name, in: width, out, bias: biases.mlp });
-  const block: Projection[] = [
-    ...(joined ? [joined] : separate),
-    { name: names.output, in: q, out: width, bias: biases.output },
+  const attention = [...(joined ? [joined] : separate), { name: names.output, in: q, out: width, bias: biases.output }];
+  const mlp = [
     ...(gateUp ? [inward(gateUp, 2 * inner)] : [...(gate ? [inward(gate)] : []), inward(names.up)]),
     { name: names.down, in: inner, out: width, bias: biases.mlp },
   ];
-  return block.map((projection) => ({ ...projection, name: `${names.blocks}.${layer}.${projection.name}` }));
+  const block = `${names.blocks}.${layer}`;
+  const inside = (some: readonly Projection[]) => some.map((one) => ({ ...one, name: `${block}.${one.name}` }));
+  const mixture = mixtureOf(config, layer);
+  return [...inside(attention), ...(mixture ? expertsProjections(mixture, block) : inside(mlp))];
 }
 
 /** Weight and bias of a normalisation. */
@@ -140,7 +148,9 @@ export const decoder: ModelFamily<DecoderConfig> = {
       const y = layers.residual(x, scaled(attended, factors.residual), layer, 'attention');
       const isParallel = config.residual === 'parallel';
       const own = isParallel && names.beforeMlp === undefined ? read : maybe(isParallel ? x : y, names.beforeMlp);
-      const transformed = maybe(feedForward(config, layers, own, name), names.afterMlp);
+      const mixture = mixtureOf(config, layer);
+      const fed = mixture ? mixtureOfExperts(mixture, layers, own, name) : feedForward(config, layers, own, name);
+      const transformed = maybe(fed, names.afterMlp);
       return layers.residual(y, scaled(transformed, factors.residual), layer, 'mlp', isParallel ? x : y);
     };
     const start = names.embeddingNorm === undefined ? placed : norm(placed, names.embeddingNorm);
@@ -202,17 +212,17 @@ function attentionOf(config: DecoderConfig, layers: BoundLayers, input: ForwardI
     const clipped = (y: Tensor) => (clip === undefined ? y : y.clamp(-clip, clip));
     const joined = names.queryKeyValue && clipped(layers.linear(x, `${block}.${names.queryKeyValue}`));
     const parts = joined ? splitJoined(config, joined) : undefined;
-    const flat = (name: string) => clipped(layers.linear(x, `${block}.${name}`));
+    const flat = (name: string) => layers.linear(x, `${block}.${name}`);
     const normed = (name: string, normName: string, count: number): Tensor => {
-      if (!queryKeyNorm) return splitHeads(flat(name), count);
+      if (!queryKeyNorm) return splitHeads(clipped(flat(name)), count);
       const { norm, over } = queryKeyNorm;
       const path = `${block}.${normName}`;
-      if (over === 'all') return splitHeads(normalized(layers, flat(name), path, norm), count);
-      return normalized(layers, splitHeads(flat(name), count), path, norm);
+      if (over === 'all') return splitHeads(clipped(normalized(layers, flat(name), path, norm)), count);
+      return clipped(normalized(layers, splitHeads(flat(name), count), path, norm));
     };
     const q = parts?.[0] ?? normed(names.query, names.queryNorm, heads);
     const k = parts?.[1] ?? normed(names.key, names.keyNorm, kvHeads);
-    const v = parts?.[2] ?? splitHeads(flat(names.value), kvHeads);
+    const v = parts?.[2] ?? splitHeads(clipped(flat(names.value)), kvHeads);
     return nameScope(`${block}.${names.output.split('.')[0]}`, () => {
       const isTurned = turn && turning.layers[layer];
       const [queries, keys] = isTurned ? [turn(q, layer), turn(k, layer)] : [q, k];

@@ -8,12 +8,16 @@ import { gemma } from './gemma.js';
 import { glm, glm4 } from './glm.js';
 import { gptNeox } from './gpt-neox.js';
 import { granite } from './granite.js';
+import { graniteMoe } from './granite-moe.js';
 import { internlm3 } from './internlm3.js';
 import { ministral, ministral3 } from './ministral.js';
 import { olmo } from './olmo.js';
 import { olmo3 } from './olmo3.js';
+import { olmoe } from './olmoe.js';
 import { opt } from './opt.js';
 import { phi } from './phi.js';
+import { phimoe } from './phimoe.js';
+import { qwen2Moe } from './qwen2-moe.js';
 import { smollm3 } from './smollm3.js';
 import { stablelm } from './stablelm.js';
 import { starcoder2 } from './starcoder2.js';
@@ -22,4 +26,5 @@ import { starcoder2 } from './starcoder2.js';
 export const DECODERS: Readonly<Record<DecoderType, DecoderFamily>> = {
   ...{ smollm3, gemma, granite, glm, glm4, olmo, olmo3, cohere, cohere2, stablelm, starcoder2, ministral, ministral3 },
   ...{ exaone4, internlm3, phi, gpt_neox: gptNeox, falcon, opt, bloom },
+  ...{ qwen2_moe: qwen2Moe, olmoe, granitemoe: graniteMoe, phimoe },
 };
