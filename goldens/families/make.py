@@ -18,6 +18,8 @@ from peft import LoraConfig, get_peft_model  # noqa: E402
 from peft.utils import constants  # noqa: E402
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, GenerationConfig  # noqa: E402
 from transformers.core_model_loading import revert_weight_conversion  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
 
@@ -72,6 +74,7 @@ FAMILIES = {
     "olmoe": ("olmoe", DECODER | ROPE | {"intermediate_size": 12, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": True, "clip_qkv": 1.2}),
     "granite-moe": ("granitemoe", DECODER | ROPE | {"intermediate_size": 12, "num_local_experts": 4, "embedding_multiplier": 3.0, "residual_multiplier": 0.6, "attention_multiplier": 0.2, "logits_scaling": 1.5}),
     "phimoe": ("phimoe", DECODER | ROPE | {"intermediate_size": 12, "num_local_experts": 4, "router_jitter_noise": 0.3, "lm_head_bias": True, "attention_bias": True}),
+    "gpt-oss": ("gpt_oss", DECODER | {"intermediate_size": 12, "num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8, "sliding_window": 5, "swiglu_limit": 0.9, "rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False, "original_max_position_embeddings": 16}}),
 }
 # What a LoRA targets where PEFT has no default and "all-linear" would enter a router or experts, which are no linear layers.
 TARGETS = {"phimoe": ["q_proj", "v_proj"], "olmoe": ["q_proj", "k_proj", "v_proj", "o_proj"]}
@@ -126,6 +129,14 @@ def stored_gradients(model) -> dict:
                 found |= {f"{place}.block_sparse_moe.experts.{i}.gate_proj.weight": gate, f"{place}.block_sparse_moe.experts.{i}.up_proj.weight": up}
         elif last == "output_linear.weight":
             found |= {f"{place}.block_sparse_moe.experts.{i}.down_proj.weight": one for i, one in enumerate(gradient)}
+        elif ".experts.gate_up_proj" in key:
+            place, last = key.split("gate_up_proj")
+            for i, one in enumerate(gradient):
+                kind = "bias" if last else "weight"
+                found |= {f"{place}{i}.gate_proj.{kind}": one[..., ::2].T, f"{place}{i}.up_proj.{kind}": one[..., 1::2].T}
+        elif ".experts.down_proj" in key:
+            place, last = key.split("down_proj")
+            found |= {f"{place}{i}.down_proj.{'bias' if last else 'weight'}": one.T for i, one in enumerate(gradient)}
         else:
             found[key] = gradient
     return {key: marks(gradient) for key, gradient in found.items()}
@@ -249,6 +260,32 @@ def family(folder: Path, name: str, seed: int) -> None:
     print(name, f"loss {scalars['loss']:.3f} gap {gap:.3f}", {kind: len(table[kind]) for kind in ("same", "changed", "refused")}, *dict.fromkeys(key for patch in table["changed"] for key in [*patch.get("set", {}), *patch.get("drop", [])]), flush=True)
 
 
+def mxfp4(folder: Path) -> None:
+    """A gpt-oss whose experts are in MXFP4, and the logits of the model that transformers makes of it."""
+    generator = torch.Generator().manual_seed(77)
+    given = DECODER | {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8, "sliding_window": 5}
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING["gpt_oss"](**given), attn_implementation="eager", dtype=torch.float32)
+    randomise(model, generator)
+    model.to(torch.bfloat16)
+    tensors = {key: p.detach().clone() for key, p in model.state_dict().items()}
+    for part in ["gate_up_proj", "down_proj"]:
+        key = f"model.layers.0.mlp.experts.{part}"
+        experts, inputs, out = tensors.pop(key).shape
+        blocks = torch.randint(0, 256, (experts, out, inputs // 32, 16), generator=generator).to(torch.uint8)
+        scales = torch.randint(123, 127, (experts, out, inputs // 32), generator=generator).to(torch.uint8)
+        tensors |= {f"{key}_blocks": blocks, f"{key}_scales": scales}
+        model.state_dict()[key].copy_(convert_moe_packed_tensors(blocks, scales))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    config = json.loads(model.config.to_json_string()) | {"quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}}
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    ids = torch.randint(4, 64, (2, 10), generator=generator)
+    with tempfile.TemporaryDirectory() as work:
+        model.save_pretrained(work)
+        write_tensors(folder / "expected.safetensors", {"input_ids": ids.int(), "logits": load(Path(work))(ids).logits})
+
+
 # By the `peft_type` of the methods here.
 METHODS = ["LORA", "ADALORA", "VBLORA", "VERA", "SHIRA", "FOURIERFT", "C3A", "WAVEFT", "HRA", "OFT", "BOFT", "LOHA", "LOKR", "MISS", "ROAD", "RANDLORA", "IA3", "LNTUNING", "OSF"]
 
@@ -265,6 +302,8 @@ def main() -> None:
     sys.argv = [arg for arg in sys.argv if arg not in FAMILIES]
     out = output_folder(__file__)
     write_lines(out / "targets.json", default_targets())
+    if not only or "gpt-oss" in only:
+        mxfp4(out / "gpt-oss-mxfp4")
     for i, name in enumerate(FAMILIES):
         if not only or name in only:
             family(out / name, name, 5000 + i)

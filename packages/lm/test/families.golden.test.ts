@@ -90,6 +90,23 @@ async function expectMarks(got: Readonly<Record<string, Tensor>>, want: Expected
   }
 }
 
+it('reads the experts of a gpt-oss in MXFP4 as transformers does, and saves what they stand for', () =>
+  onEngine(referenceEngine(), async () => {
+    const model = await loadWeights(folderOf('gpt-oss-mxfp4'));
+    const file = await openSafetensors(join(folderOf('gpt-oss-mxfp4'), 'expected.safetensors'));
+    const read = async (key: string) => {
+      const { data, shape, dtype } = await file.read(key);
+      return tensor(data, shape, dtype);
+    };
+    const [tokens, logits] = [await read('input_ids'), await (await read('logits')).toArray()];
+    await file.close();
+    expect(largestDifference(await logitsOf(model, tokens).toArray(), logits)).toBeLessThan(1e-4);
+    const folder = await temporaryFolder();
+    await saveWeights(folder, model.config, model.weights);
+    expect(readFileSync(join(folder, 'config.json'), 'utf8')).not.toMatch(/mxfp4/);
+    expect(largestDifference(await logitsOf(await loadWeights(folder), tokens).toArray(), logits)).toBeLessThan(1e-4);
+  }));
+
 describe.each(FAMILY_TABLES)('%s', (name) => {
   const expected = expectedOf(name);
   let model: Model;

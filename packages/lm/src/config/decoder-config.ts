@@ -18,7 +18,7 @@ export const DECODER_TYPES = [
     'opt',
     'bloom',
   ] as const),
-  ...(['qwen2_moe', 'olmoe', 'granitemoe', 'phimoe'] as const),
+  ...(['qwen2_moe', 'olmoe', 'granitemoe', 'phimoe', 'gpt_oss'] as const),
 ] as const;
 /** The `model_type` of a family of `decoders`. */
 export type DecoderType = (typeof DECODER_TYPES)[number];
@@ -79,6 +79,8 @@ export interface DecoderNames {
   /** In the place of these three. */
   readonly queryKeyValue?: string;
   readonly output: string;
+  /** The logits of attention sinks, [heads]: see `AttentionOptions`. Left out: there are none. */
+  readonly sinks?: string;
   readonly queryNorm: string;
   readonly keyNorm: string;
   /** The gate of a gated MLP; left out in one that is not. With `gateUp`, gate and up are one projection of that name. */

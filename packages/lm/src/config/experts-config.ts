@@ -54,6 +54,10 @@ export interface ExpertsConfig {
   readonly routing?: Routing;
   /** Width inside the MLP that every token goes to. Left out: there is none. */
   readonly sharedSize?: number;
+  /** Whether routers and experts have biases. Left out: they have none. */
+  readonly biases?: boolean;
+  /** In the place of act(gate) · up: see `clampedSwiglu`. */
+  readonly clamped?: { readonly alpha: number; readonly limit: number };
   /** For each layer, whether it has experts instead of one MLP. */
   readonly sparseLayers: readonly boolean[];
   /** What training adds of `loadBalancingLoss` where `outputRouterLogits` says so. */

@@ -80,6 +80,9 @@ export const decoder: ModelFamily<DecoderConfig> = {
       return [
         ...linearParameters(projections(config, layer)),
         ...queryKeyNormParameters(config, inside),
+        ...(names.sinks
+          ? [{ name: `${inside}.${names.sinks}`, shape: [config.numAttentionHeads], init: 'normal' as const }]
+          : []),
         ...own.flatMap((name) => (name === undefined ? [] : normed(`${inside}.${name}`))),
       ];
     };
@@ -227,7 +230,8 @@ function attentionOf(config: DecoderConfig, layers: BoundLayers, input: ForwardI
       const isTurned = turn && turning.layers[layer];
       const [queries, keys] = isTurned ? [turn(q, layer), turn(k, layer)] : [q, k];
       const grown = turning?.growth ? queries.mul(growthOf(turning.growth, input.positions, queries)) : queries;
-      return joinHeads(input.attend(layer, grown, keys, v));
+      const sinks = names.sinks && layers.parameter(`${block}.${names.sinks}`);
+      return joinHeads(input.attend(layer, grown, keys, v, ...(sinks ? [sinks] : [])));
     });
   };
 

@@ -26,13 +26,14 @@ function moduleNames({ experts: { count }, names }: Mixture, block: string) {
 export function expertsProjections(mixture: Mixture, block: string): Projection[] {
   const names = moduleNames(mixture, block);
   const { hiddenSize: width, experts } = mixture;
+  const bias = experts.biases ?? false;
   const gated = (inner: number, [gate, up, down]: readonly (readonly string[])[]): Projection[] => [
-    ...[...gate!, ...up!].map((name) => ({ name, in: width, out: inner })),
-    ...down!.map((name) => ({ name, in: inner, out: width })),
+    ...[...gate!, ...up!].map((name) => ({ name, in: width, out: inner, bias })),
+    ...down!.map((name) => ({ name, in: inner, out: width, bias })),
   ];
   const ofShared = ['gate_proj', 'up_proj', 'down_proj'].map((name) => [`${names.shared}.${name}`]);
   return [
-    { name: names.router, in: width, out: experts.count, kind: 'router' },
+    { name: names.router, in: width, out: experts.count, bias, kind: 'router' },
     ...gated(experts.intermediateSize, [names.gate, names.up, names.down]),
     ...(experts.sharedSize === undefined ? [] : gated(experts.sharedSize, ofShared)),
     ...(names.sharedGate ? [{ name: names.sharedGate, in: width, out: 1 }] : []),
@@ -71,13 +72,25 @@ export function mixtureOfExperts(mixture: Mixture, layers: BoundLayers, x: Tenso
       .gather(sources);
     const each = (input: Tensor, modules: readonly string[]) => layers.groupedLinear(input, counts, batchRows, modules);
     const [gate, up] = [each(rows, names.gate), each(rows, names.up)];
-    const out = each(gated(gate, up, hiddenAct, names.name), names.down);
+    const active = experts.clamped
+      ? clampedSwiglu(gate, up, experts.clamped)
+      : gated(gate, up, hiddenAct, names.name);
+    const out = each(active, names.down);
     const rowWeights = takeRows(weights.cast(x.dtype).reshape([pairs, 1]), sources, places.reshape([pairs, 1]));
     const mixed = sumRows(out.mul(rowWeights), places, tokenOfRow).reshape(x.shape);
     if (experts.sharedSize === undefined) return mixed;
     const shared = gatedMlp(layers, x, names.shared, hiddenAct);
     return mixed.add(names.sharedGate ? shared.mul(layers.linear(x, names.sharedGate).sigmoid()) : shared);
   });
+}
+
+/**
+ * g · sigmoid(alpha · g) · (u + 1) with g = min(gate, limit) and u = up within ± limit: the experts of gpt-oss (arXiv 2508.10925).
+ * A gradient ends at what is cut off.
+ */
+function clampedSwiglu(gate: Tensor, up: Tensor, { alpha, limit }: NonNullable<ExpertsConfig['clamped']>): Tensor {
+  const g = gate.minimum(limit);
+  return g.mul(g.mul(alpha).sigmoid()).mul(up.clamp(-limit, limit).add(1));
 }
 
 /** The experts of each token, int32 [tokens, perToken], and their weights: of the router's logits [tokens, experts]. */

@@ -23,7 +23,7 @@ import type { KeyValuePrefix, LayerHooks, ModuleInfo, NormInfo, PassInfo, Weight
 import { olmo2 } from './olmo2.js';
 import { bindOutputLayer, HEAD_BIAS, headMatrix, type OutputLayer } from './output-layer.js';
 import { phi3 } from './phi3.js';
-import { attendBehind, prefixesOf, prefixOf, refuseEarlierPass, virtualPass } from './prefix.js';
+import { type Attended, attendBehind, prefixesOf, prefixOf, refuseEarlierPass, virtualPass } from './prefix.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
 /** By `modelType`. A family is only ever given the configs of its own. */
@@ -210,7 +210,7 @@ export function networkOf(
   type Extension = Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'tree' | 'innerLayers'>;
   type AttendTo = (
     past: { readonly keys: Tensor; readonly values: Tensor },
-    qkv: { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
+    qkv: Attended,
     how: LayerAttention,
   ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor };
   const extendOnce = (
@@ -238,9 +238,9 @@ export function networkOf(
         states.push(x);
         return nameScope(name, () => run(x));
       },
-      attend(layer, q, k, v) {
+      attend(layer, q, k, v, sinks) {
         const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
-        const out = to(past, { q, k, v }, attention[layer]!);
+        const out = to(past, { q, k, v, ...(sinks && { sinks }) }, attention[layer]!);
         keys.push(out.keys);
         values.push(out.values);
         return out.output;
@@ -294,10 +294,12 @@ export function networkOf(
         states.push(x);
         return nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x)));
       },
-      attend: (layer, q, k, v) =>
-        prefix
-          ? attendBehind(prefix, { layer, q, k, v }, attention[layer]!, { segments, ...pass })
-          : selfAttention(q, k, v, { ...attention[layer]!, segments }),
+      attend(layer, q, k, v, sinks) {
+        const own = sinks && { sinks };
+        return prefix
+          ? attendBehind(prefix, { layer, q, k, v, ...own }, attention[layer]!, { segments, ...pass })
+          : selfAttention(q, k, v, { ...attention[layer]!, ...own, segments });
+      },
     });
   };
 

@@ -31,6 +31,14 @@ interface PrefixNetwork {
   readonly attention: readonly LayerAttention[];
 }
 
+/** What a layer's attention is given: see `ForwardInput.attend`. */
+export interface Attended {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly sinks?: Tensor;
+}
+
 /** What stands before the sequences of a pass. */
 export interface Prefixes {
   /** By layer; where there are kinds, those of all one after the other: [kv heads, kinds · v, head width]. */
@@ -124,9 +132,9 @@ export function virtualPass(
     tokens,
     positions,
     block: (_, run, x) => run(x),
-    attend(layer, q, k, v) {
+    attend(layer, q, k, v, sinks) {
       prefix.push({ keys: together(k), values: together(v) });
-      return selfAttention(q, k, v, how[layer]!);
+      return selfAttention(q, k, v, { ...how[layer]!, ...(sinks && { sinks }) });
     },
   });
   return { layers: prefix, count, hidden, ...(kindOf !== undefined && { kindOf }) };
@@ -141,7 +149,7 @@ export function virtualPass(
  */
 export function attendBehind(
   { layers, count, kindOf }: Prefixes,
-  { layer, q, k, v }: { readonly layer: number; readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
+  { layer, q, k, v, sinks }: { readonly layer: number } & Attended,
   { slidingWindow, alibi, ...how }: LayerAttention,
   { segments, positions, inputs }: { readonly segments: Tensor } & PassInfo,
 ): Tensor {
@@ -172,7 +180,7 @@ export function attendBehind(
     ? bias.add(distances(positions, all, count).mul(alibiSlopes(q.shape[1]!).reshape([1, q.shape[1]!, 1, 1])))
     : bias;
   const masked = q.dtype === 'float16' ? placed.maximum(-3e4).cast('float16') : placed;
-  return attention(q, behind(keys, k), behind(values, v), masked, how);
+  return attention(q, behind(keys, k), behind(values, v), masked, { ...how, ...(sinks && { sinks }) });
 }
 
 /** How far what a token sees is before it, [b, 1, s, all + s] in float32 and negative: a prefix of `count` places, then the row itself. */

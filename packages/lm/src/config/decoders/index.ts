@@ -8,6 +8,7 @@ import { gemma } from './gemma.js';
 import { glm, glm4 } from './glm.js';
 import { gptNeox } from './gpt-neox.js';
 import { granite } from './granite.js';
+import { gptOss } from './gpt-oss.js';
 import { graniteMoe } from './granite-moe.js';
 import { internlm3 } from './internlm3.js';
 import { ministral, ministral3 } from './ministral.js';
@@ -26,5 +27,5 @@ import { starcoder2 } from './starcoder2.js';
 export const DECODERS: Readonly<Record<DecoderType, DecoderFamily>> = {
   ...{ smollm3, gemma, granite, glm, glm4, olmo, olmo3, cohere, cohere2, stablelm, starcoder2, ministral, ministral3 },
   ...{ exaone4, internlm3, phi, gpt_neox: gptNeox, falcon, opt, bloom },
-  ...{ qwen2_moe: qwen2Moe, olmoe, granitemoe: graniteMoe, phimoe },
+  ...{ qwen2_moe: qwen2Moe, olmoe, granitemoe: graniteMoe, phimoe, gpt_oss: gptOss },
 };
