@@ -47,6 +47,8 @@ DECODER = SIZES | {"intermediate_size": 24, "num_attention_heads": 2, "num_key_v
 ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
 PARTIAL = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}
 HYBRID = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}
+MLA = {"q_lora_rank": 12, "kv_lora_rank": 10, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 8, "num_key_value_heads": 2}
+YARN = {"rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "mscale": 1.0, "mscale_all_dim": 0.7, "original_max_position_embeddings": 16}}
 # Folder name: model type, and the config.
 FAMILIES = {
     "smollm3": ("smollm3", DECODER | ROPE | {"no_rope_layers": [1, 0], "use_sliding_window": True, "sliding_window": 5, "attention_bias": True, "mlp_bias": True}),
@@ -75,9 +77,14 @@ FAMILIES = {
     "granite-moe": ("granitemoe", DECODER | ROPE | {"intermediate_size": 12, "num_local_experts": 4, "embedding_multiplier": 3.0, "residual_multiplier": 0.6, "attention_multiplier": 0.2, "logits_scaling": 1.5}),
     "phimoe": ("phimoe", DECODER | ROPE | {"intermediate_size": 12, "num_local_experts": 4, "router_jitter_noise": 0.3, "lm_head_bias": True, "attention_bias": True}),
     "gpt-oss": ("gpt_oss", DECODER | {"intermediate_size": 12, "num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8, "sliding_window": 5, "swiglu_limit": 0.9, "rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False, "original_max_position_embeddings": 16}}),
+    "deepseek-v2": ("deepseek_v2", DECODER | MLA | YARN | {"intermediate_size": 20, "moe_intermediate_size": 12, "n_routed_experts": 4, "n_shared_experts": 2, "num_experts_per_tok": 2, "first_k_dense_replace": 1, "topk_method": "group_limited_greedy", "n_group": 2, "topk_group": 1, "routed_scaling_factor": 1.7}),
+    "deepseek-v2-lite": ("deepseek_v2", DECODER | MLA | ROPE | {"q_lora_rank": None, "v_head_dim": 12, "num_hidden_layers": 1, "intermediate_size": 20, "moe_intermediate_size": 12, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}),
+    "deepseek-v3": ("deepseek_v3", DECODER | MLA | YARN | {"intermediate_size": 20, "moe_intermediate_size": 12, "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 3, "first_k_dense_replace": 1, "n_group": 4, "topk_group": 2, "attention_bias": True}),
+    "minicpm3": ("minicpm3", DECODER | MLA | ROPE | {"scale_emb": 3, "dim_model_base": 12, "tie_word_embeddings": False}),
 }
 # What a LoRA targets where PEFT has no default and "all-linear" would enter a router or experts, which are no linear layers.
-TARGETS = {"phimoe": ["q_proj", "v_proj"], "olmoe": ["q_proj", "k_proj", "v_proj", "o_proj"]}
+TARGETS = {"phimoe": ["q_proj", "v_proj"], "olmoe": ["q_proj", "k_proj", "v_proj", "o_proj"]} | dict.fromkeys(["deepseek_v2", "deepseek_v3"], ["q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"])
+keys.SIZED += ["q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "n_routed_experts", "n_shared_experts"]
 keys.SIZED += ["ffn_dim", "ffn_hidden_size", "n_head", "num_kv_heads", "word_embed_proj_dim"]
 keys.VALUES |= {
     "no_rope_layers": [[0, 1], [1, 1], [0, 0], None],
@@ -88,6 +95,10 @@ keys.VALUES |= {
     "num_ln_in_parallel_attn": [1, 2],
     "sliding_window_pattern": [1, 2, "LG", None],
     "_sliding_window_pattern": [1],
+    "topk_method": ["greedy", "noaux_tc"],
+    "n_group": [1, 2, 4],
+    "topk_group": [1, 2],
+    "first_k_dense_replace": [0, 2],
     # Only what can change what is computed: others are tried with the families of config-keys.
     "sliding_window": [2, None],
 }
@@ -97,6 +108,9 @@ def randomise(model, generator: torch.Generator) -> None:
     """Weights that show mistakes: norms away from 1, biases away from 0, activations of order 1."""
     shift = 0.0 if model.config.model_type == "gemma" else 1.0
     with torch.no_grad():
+        for name, buffer in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             is_norm = name.endswith("weight") and ("norm" in name or ".ln_" in name)

@@ -68,7 +68,11 @@ export function pagedAttention(
   ];
   // One new token is what engines have a fused kernel for; it writes the token once more, into the copy.
   if (s === 1)
-    return { output: cachedAttention({ q, k, v, pastKeys, pastValues, lengths, ...sunk }, config).output, keys, values };
+    return {
+      output: cachedAttention({ q, k, v, pastKeys, pastValues, lengths, ...sunk }, config).output,
+      keys,
+      values,
+    };
   const added = slots.greaterEqual(blockSize).cast('int32').sum(1);
   const own = (past: Tensor) => onlyFirst(past, lengths.add(added));
   const { distance, seen } = inputs.tree

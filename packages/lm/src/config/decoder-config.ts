@@ -19,6 +19,7 @@ export const DECODER_TYPES = [
     'bloom',
   ] as const),
   ...(['qwen2_moe', 'olmoe', 'granitemoe', 'phimoe', 'gpt_oss'] as const),
+  ...(['deepseek_v2', 'deepseek_v3', 'minicpm3'] as const),
 ] as const;
 /** The `model_type` of a family of `decoders`. */
 export type DecoderType = (typeof DECODER_TYPES)[number];
@@ -53,6 +54,27 @@ export interface RotaryConfig {
   readonly layers: readonly boolean[];
   /** Queries at position m are multiplied by 1 + beta · ln(1 + ⌊m / length⌋), as in Llama 4 and Ministral 3. */
   readonly growth?: { readonly beta: number; readonly length: number };
+}
+
+/**
+ * Multi-head latent attention (arXiv 2405.04434): keys and values, and queries where they have a rank, come out of a vector of few
+ * components, normalised. Of a head's query and key the last `turned` components turn, and all heads have those of the key in common.
+ */
+export interface LatentAttention {
+  /** Of queries; left out where they are projected at once. */
+  readonly queryRank?: number;
+  readonly keyValueRank: number;
+  /** Components of a head's query and key that do not turn, and those that do. */
+  readonly still: number;
+  readonly turned: number;
+  /** Components of a head's value. */
+  readonly value: number;
+  /** Of the norms of the latents, which is not that of the others. */
+  readonly epsilon: number;
+  /** Biases of the projections into latents and of the output. */
+  readonly bias: boolean;
+  /** What the file says as `mscale_all_dim`. */
+  readonly mscaleAllDim?: number;
 }
 
 /** How queries and keys are normalised before they turn. */
@@ -123,6 +145,8 @@ export interface DecoderShape {
    */
   readonly joined: 'groups' | 'parts';
   readonly queryKeyNorm?: QueryKeyNorm;
+  /** In the place of projections of queries, keys and values. */
+  readonly latent?: LatentAttention;
   /** Queries and keys, normalised where they are, and values are cut off at ± this. */
   readonly clip?: number;
   /**

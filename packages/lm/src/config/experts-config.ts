@@ -6,6 +6,8 @@ export interface ExpertNames {
   readonly module: string;
   /** In `module`. */
   readonly router: string;
+  /** What is added to scores to choose experts by, [experts], in `module`. Left out: nothing. */
+  readonly bias?: string;
   readonly gate: string;
   readonly up: string;
   readonly down: string;
@@ -66,10 +68,21 @@ export interface ExpertsConfig {
   readonly outputRouterLogits: boolean;
 }
 
-/** `sparsemixer`: two experts, each with the softmax of what is within 2 · `noise` of the best of those that are left (arXiv 2409.12136). */
-export interface Routing {
-  readonly type: 'sparsemixer';
-  readonly noise: number;
+/** How experts are chosen. `sparsemixer`: two experts, each with the softmax of what is within 2 · `noise` of the best of those that are left (arXiv 2409.12136). */
+export type Routing = { readonly type: 'sparsemixer'; readonly noise: number } | GroupedRouting;
+
+/**
+ * `grouped` (arXiv 2405.04434, arXiv 2412.19437): the experts are in `groups` alike, and a token's are of the `chosen` best of them,
+ * a group being as good as the sum of its `best` best scores. Scores are the softmax or the sigmoid of the logits, to which `names.bias`
+ * is added to choose by; weights are the scores, normalised where `normalizeWeights` says so, times `factor`.
+ */
+export interface GroupedRouting {
+  readonly type: 'grouped';
+  readonly scores: 'softmax' | 'sigmoid';
+  readonly groups: number;
+  readonly chosen: number;
+  readonly best: number;
+  readonly factor: number;
 }
 
 /** Of one layer, many times what any model has. */

@@ -5,11 +5,12 @@ export type {
   DecoderNames,
   DecoderShape,
   DecoderType,
+  LatentAttention,
   NormConfig,
   QueryKeyNorm,
   RotaryConfig,
 } from './decoder-config.js';
-export type { ExpertNames, ExpertsConfig, FusedExperts, Routing } from './experts-config.js';
+export type { ExpertNames, ExpertsConfig, FusedExperts, GroupedRouting, Routing } from './experts-config.js';
 export type { GemmaConfig } from './gemma-config.js';
 export type { GenerationConfig } from './generation-config.js';
 export {

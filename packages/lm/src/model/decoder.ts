@@ -12,6 +12,7 @@ import {
   type ParameterInfo,
   splitHeads,
 } from './family.js';
+import { latentAttention, latentNorms, latentProjections } from './latent-attention.js';
 import type { ModuleInfo } from './layers.js';
 import { expertsProjections, type Mixture, mixtureOfExperts } from './mixture-of-experts.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
@@ -31,6 +32,7 @@ function projections(config: DecoderConfig, layer: number): Projection[] {
     { name: names.value, in: width, out: kv, bias: biases.qkv },
   ];
   const { queryKeyValue, gate, gateUp } = names;
+  const { latent } = config;
   const joined = queryKeyValue && { name: queryKeyValue, in: width, out: q + 2 * kv, bias: biases.qkv };
   const inward = (name: string, out = inner): Projection => ({ name, in: width, out, bias: biases.mlp });
   const attention = [...(joined ? [joined] : separate), { name: names.output, in: q, out: width, bias: biases.output }];
@@ -41,7 +43,8 @@ function projections(config: DecoderConfig, layer: number): Projection[] {
   const block = `${names.blocks}.${layer}`;
   const inside = (some: readonly Projection[]) => some.map((one) => ({ ...one, name: `${block}.${one.name}` }));
   const mixture = mixtureOf(config, layer);
-  return [...inside(attention), ...(mixture ? expertsProjections(mixture, block) : inside(mlp))];
+  const attending = latent ? latentProjections(config, latent, block) : inside(attention);
+  return [...attending, ...(mixture ? expertsProjections(mixture, block) : inside(mlp))];
 }
 
 /** Weight and bias of a normalisation. */
@@ -74,12 +77,22 @@ export const decoder: ModelFamily<DecoderConfig> = {
     const normed = (name: string | undefined) => (name === undefined ? [] : normParameters(name, [width], norm));
     const rows = config.maxPositionEmbeddings + config.positionOffset;
     const zeroRow = config.padTokenId === undefined ? {} : { zeroRow: config.padTokenId };
+    const isSparse = (layer: number) => config.experts?.sparseLayers[layer] ?? false;
     const block = (layer: number): ParameterInfo[] => {
       const inside = `${names.blocks}.${layer}`;
       const own = [names.beforeAttention, names.afterAttention, names.beforeMlp, names.afterMlp];
       return [
         ...linearParameters(projections(config, layer)),
-        ...queryKeyNormParameters(config, inside),
+        ...(config.latent ? latentNorms(config.latent, inside) : queryKeyNormParameters(config, inside)),
+        ...(isSparse(layer) && names.experts?.bias
+          ? [
+              {
+                name: `${inside}.${names.experts.module}.${names.experts.bias}`,
+                shape: [config.experts!.count],
+                init: 'zeros' as const,
+              },
+            ]
+          : []),
         ...(names.sinks
           ? [{ name: `${inside}.${names.sinks}`, shape: [config.numAttentionHeads], init: 'normal' as const }]
           : []),
@@ -210,6 +223,7 @@ function attentionOf(config: DecoderConfig, layers: BoundLayers, input: ForwardI
   const { names, rotary: turning, queryKeyNorm, clip } = config;
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = config;
   const turn = turning && rotationsOf(config, turning, input.positions, like);
+  if (config.latent) return latentAttention(config, config.latent, layers, input, turn!);
 
   return (x: Tensor, layer: number, block: string): Tensor => {
     const clipped = (y: Tensor) => (clip === undefined ? y : y.clamp(-clip, clip));
@@ -266,7 +280,8 @@ function rotationsOf(config: DecoderConfig, turning: RotaryConfig, positions: Te
 
   return (x: Tensor, layer: number): Tensor => {
     const [cos, sin] = config.layerTypes[layer] === 'sliding_attention' ? sliding : full;
-    const first = width === config.headDim ? x : x.slice(3, 0, width);
+    const isWhole = width === x.shape[3];
+    const first = isWhole ? x : x.slice(3, 0, width);
     const [b, heads, s] = x.shape as [number, number, number];
     const sorted = (y: Tensor, [rows, columns]: readonly [number, number]) =>
       y.reshape([b, heads, s, rows, columns]).transpose([0, 1, 2, 4, 3]).reshape([b, heads, s, width]);
@@ -274,6 +289,6 @@ function rotationsOf(config: DecoderConfig, turning: RotaryConfig, positions: Te
       pairs === 'halves'
         ? rotary(first, cos, sin)
         : sorted(rotary(sorted(first, [width / 2, 2]), cos, sin), [2, width / 2]);
-    return width === config.headDim ? turned : concat([turned, x.slice(3, width)], 3);
+    return isWhole ? turned : concat([turned, x.slice(3, width)], 3);
   };
 }

@@ -1,5 +1,5 @@
 import { concat, defineOp, iota, nameScope, ones, softmax, type Tensor, where, zeros } from '@posttrain/core-tensor';
-import type { ExpertNames, ExpertsConfig, HiddenActivation } from '../config/index.js';
+import type { ExpertNames, ExpertsConfig, GroupedRouting, HiddenActivation } from '../config/index.js';
 import { gated, gatedMlp, type Projection } from './decoder-layers.js';
 import type { BoundLayers } from './family.js';
 import type { LayerHooks } from './layers.js';
@@ -59,7 +59,8 @@ export function mixtureOfExperts(mixture: Mixture, layers: BoundLayers, x: Tenso
   const tokens = x.size / width;
   return nameScope(names.name, () => {
     const logits = layers.linear(x, names.router).cast('float32').reshape([tokens, count]);
-    const { weights, indices } = routed(experts, logits);
+    const bias = mixture.names.bias && layers.parameter(`${names.name}.${mixture.names.bias}`);
+    const { weights, indices } = routed(experts, logits, bias || undefined);
     const { counts, sources, places } = sortByExpert(indices, count);
     const tokenOfRow = iota([tokens, perToken], 0)
       .reshape([tokens * perToken])
@@ -72,9 +73,7 @@ export function mixtureOfExperts(mixture: Mixture, layers: BoundLayers, x: Tenso
       .gather(sources);
     const each = (input: Tensor, modules: readonly string[]) => layers.groupedLinear(input, counts, batchRows, modules);
     const [gate, up] = [each(rows, names.gate), each(rows, names.up)];
-    const active = experts.clamped
-      ? clampedSwiglu(gate, up, experts.clamped)
-      : gated(gate, up, hiddenAct, names.name);
+    const active = experts.clamped ? clampedSwiglu(gate, up, experts.clamped) : gated(gate, up, hiddenAct, names.name);
     const out = each(active, names.down);
     const rowWeights = takeRows(weights.cast(x.dtype).reshape([pairs, 1]), sources, places.reshape([pairs, 1]));
     const mixed = sumRows(out.mul(rowWeights), places, tokenOfRow).reshape(x.shape);
@@ -94,14 +93,41 @@ function clampedSwiglu(gate: Tensor, up: Tensor, { alpha, limit }: NonNullable<E
 }
 
 /** The experts of each token, int32 [tokens, perToken], and their weights: of the router's logits [tokens, experts]. */
-function routed({ perToken, normalizeWeights, routing }: ExpertsConfig, logits: Tensor) {
+function routed(experts: ExpertsConfig, logits: Tensor, bias: Tensor | undefined) {
+  const { perToken, normalizeWeights, routing } = experts;
   if (routing?.type === 'sparsemixer') return sparseMixer(logits, routing.noise);
+  if (routing?.type === 'grouped') return grouped(experts, routing, logits, bias);
   const { values, indices } = softmax(logits).topK(perToken);
   return { weights: normalizeWeights ? values.div(values.sum(1, { keepDims: true })) : values, indices };
 }
 
 /** What a logit becomes that does not count: far below any. */
 const AWAY = -1e30;
+
+/** See `GroupedRouting`. */
+function grouped(
+  { perToken, normalizeWeights, count }: ExpertsConfig,
+  { scores: kind, groups, chosen, best, factor }: GroupedRouting,
+  logits: Tensor,
+  bias: Tensor | undefined,
+) {
+  const tokens = logits.shape[0]!;
+  const scores = kind === 'softmax' ? softmax(logits) : logits.sigmoid();
+  const by = bias ? scores.add(bias) : scores;
+  const inGroups = by.reshape([tokens, groups, count / groups]);
+  const taken = inGroups.topK(best).values.sum(2).topK(chosen).indices.reshape([tokens, chosen, 1]);
+  const isTaken = taken
+    .equal(iota([1, 1, groups], 2))
+    .cast('int32')
+    .sum(1)
+    .greater(0)
+    .reshape([tokens, groups, 1]);
+  const left = chosen === groups ? by : where(isTaken, inGroups, AWAY).reshape([tokens, count]);
+  const { indices } = left.topK(perToken);
+  const own = scores.takeAlongAxis(indices, 1);
+  const weights = normalizeWeights ? own.div(own.sum(1, { keepDims: true }).add(1e-20)) : own;
+  return { weights: weights.mul(factor), indices };
+}
 
 /**
  * SparseMixer-v2 as in evaluation (arXiv 2409.12136): the two largest logits, each with its softmax among those that are no

@@ -35,6 +35,16 @@ export function storedName(name: string, found: { has(name: string): boolean }):
   return [...names, ...names.map(packedName), ...names.map(groupedName)].find((candidate) => found.has(candidate));
 }
 
+/**
+ * Whether a tensor is of a layer behind the last one, which DeepSeek V3's files have to predict further tokens by (arXiv 2412.19437,
+ * section 2.2): transformers passes over it, too.
+ */
+function isBehind(name: string, config: ModelConfig): boolean {
+  if (config.modelType !== 'deepseek_v3') return false;
+  const layer = /^model\.layers\.(\d+)\./.exec(name)?.[1];
+  return layer !== undefined && Number(layer) >= config.numHiddenLayers;
+}
+
 /** The name in the file of every parameter. */
 export function resolveNames(
   folder: string,
@@ -67,6 +77,7 @@ export function resolveNames(
   const isPart = [...used].some((name) => [LANGUAGE_MODEL, INNER_LANGUAGE_MODEL].some((part) => name.startsWith(part)));
   const allowed = (name: string) =>
     used.has(name) ||
+    isBehind(name, config) ||
     (isPart && BESIDE_LANGUAGE_MODEL.some((prefix) => name.startsWith(prefix))) ||
     IGNORED_SUFFIXES.some((suffix) => `.${name}`.endsWith(suffix)) ||
     (config.tieWordEmbeddings && [OUTPUT_LAYER, LANGUAGE_MODEL + OUTPUT_LAYER, outputLayerIn(config)].includes(name));
