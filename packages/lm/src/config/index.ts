@@ -1,4 +1,4 @@
-export { type BertConfig, loadBertConfig, parseBertConfig } from './bert-config.js';
+export { type BertConfig, ENCODER_TYPES, loadBertConfig, parseBertConfig } from './bert-config.js';
 export type { HeadSizes, HiddenActivation, LayerType, WeightDType } from './common-config.js';
 export type {
   DecoderConfig,
