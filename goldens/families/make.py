@@ -81,6 +81,7 @@ FAMILIES = {
     "deepseek-v2-lite": ("deepseek_v2", DECODER | MLA | ROPE | {"q_lora_rank": None, "v_head_dim": 12, "num_hidden_layers": 1, "intermediate_size": 20, "moe_intermediate_size": 12, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}),
     "deepseek-v3": ("deepseek_v3", DECODER | MLA | YARN | {"intermediate_size": 20, "moe_intermediate_size": 12, "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 3, "first_k_dense_replace": 1, "n_group": 4, "topk_group": 2, "attention_bias": True}),
     "minicpm3": ("minicpm3", DECODER | MLA | ROPE | {"scale_emb": 3, "dim_model_base": 12, "tie_word_embeddings": False}),
+    "lfm2": ("lfm2", DECODER | ROPE | {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3, "conv_bias": True, "block_multiple_of": 8, "tie_word_embeddings": False}),
 }
 # What a LoRA targets where PEFT has no default and "all-linear" would enter a router or experts, which are no linear layers.
 TARGETS = {"phimoe": ["q_proj", "v_proj"], "olmoe": ["q_proj", "k_proj", "v_proj", "o_proj"]} | dict.fromkeys(["deepseek_v2", "deepseek_v3"], ["q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"])
@@ -98,6 +99,9 @@ keys.VALUES |= {
     "topk_method": ["greedy", "noaux_tc"],
     "n_group": [1, 2, 4],
     "topk_group": [1, 2],
+    "block_multiple_of": [4, 16],
+    "conv_L_cache": [2],
+    "conv_bias": [False],
     "first_k_dense_replace": [0, 2],
     # Only what can change what is computed: others are tried with the families of config-keys.
     "sliding_window": [2, None],
@@ -259,6 +263,11 @@ def family(folder: Path, name: str, seed: int) -> None:
         padded = torch.randint(4, 64, (3, 12), generator=generator).masked_fill(mask == 0, 0)
         positions = {} if model_type == "bloom" else {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
         found = log_probs(model(input_ids=padded, attention_mask=mask, **positions).logits, padded)
+        if given.get("conv_bias"):
+            # A bias makes transformers' convolutions read padding: rows are scored alone.
+            found = torch.zeros_like(found)
+            for i, n in enumerate(lengths):
+                found[i, 12 - n :] = log_probs(model(input_ids=padded[i : i + 1, 12 - n :]).logits, padded[i : i + 1, 12 - n :])[0]
         scalars["rows"] = [padded[i, 12 - n :].tolist() for i, n in enumerate(lengths)]
         scalars["log_probs"] = [found[i, 12 - n :].tolist() for i, n in enumerate(lengths)]
         gap = 0.0

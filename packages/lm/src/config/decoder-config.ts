@@ -19,7 +19,7 @@ export const DECODER_TYPES = [
     'bloom',
   ] as const),
   ...(['qwen2_moe', 'olmoe', 'granitemoe', 'phimoe', 'gpt_oss'] as const),
-  ...(['deepseek_v2', 'deepseek_v3', 'minicpm3'] as const),
+  ...(['deepseek_v2', 'deepseek_v3', 'minicpm3', 'lfm2'] as const),
 ] as const;
 /** The `model_type` of a family of `decoders`. */
 export type DecoderType = (typeof DECODER_TYPES)[number];
@@ -75,6 +75,17 @@ export interface LatentAttention {
   readonly bias: boolean;
   /** What the file says as `mscale_all_dim`. */
   readonly mscaleAllDim?: number;
+}
+
+/**
+ * Gated short convolutions (LFM2, arXiv 2511.23404) in the place of attention: with (b, c, v) = in(x), y = out(c · conv(b · v)), each feature
+ * over the last `taps` tokens.
+ */
+export interface ShortConvolution {
+  /** Which layers have one. */
+  readonly layers: readonly boolean[];
+  readonly taps: number;
+  readonly bias: boolean;
 }
 
 /** How queries and keys are normalised before they turn. */
@@ -145,6 +156,7 @@ export interface DecoderShape {
    */
   readonly joined: 'groups' | 'parts';
   readonly queryKeyNorm?: QueryKeyNorm;
+  readonly convolution?: ShortConvolution;
   /** In the place of projections of queries, keys and values. */
   readonly latent?: LatentAttention;
   /** Queries and keys, normalised where they are, and values are cut off at ± this. */

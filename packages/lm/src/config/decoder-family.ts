@@ -99,6 +99,8 @@ export interface Differences
     Pick<DecoderShape, 'norm'>,
     Partial<Pick<CommonConfig, 'hiddenAct' | 'intermediateSize'>>,
     Partial<Pick<HeadSizes, 'numKeyValueHeads'>> {
+  /** Keys that are written with other values than were read. */
+  readonly written?: JsonObject;
   readonly names?: { readonly [Name in keyof DecoderNames]?: DecoderNames[Name] | undefined };
 }
 

@@ -9,6 +9,7 @@ export type {
   NormConfig,
   QueryKeyNorm,
   RotaryConfig,
+  ShortConvolution,
 } from './decoder-config.js';
 export type { ExpertNames, ExpertsConfig, FusedExperts, GroupedRouting, Routing } from './experts-config.js';
 export type { GemmaConfig } from './gemma-config.js';

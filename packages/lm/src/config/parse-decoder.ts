@@ -15,7 +15,7 @@ export function parseDecoder(path: string, json: JsonObject, modelType: DecoderT
   const layers = parseLayers(fields);
   const maxPositionEmbeddings = fields.size('max_position_embeddings');
   const sizes = { ...heads, layers, maxPositionEmbeddings };
-  const { names = {}, hiddenAct, intermediateSize, ...shape } = family.read(fields, sizes);
+  const { names = {}, hiddenAct, intermediateSize, written, ...shape } = family.read(fields, sizes);
   if (!shape.latent) {
     const said = fields.optionalSize('head_dim') ?? heads.headDim;
     // Some of transformers' code takes it all the same.
@@ -41,7 +41,7 @@ export function parseDecoder(path: string, json: JsonObject, modelType: DecoderT
     factors: { ...FACTORS, scores: 1 / Math.sqrt(headDim) },
     ...shape,
     names: present({ ...NAMES, ...names }),
-    keys: fields.seen,
+    keys: { ...fields.seen, ...written },
   };
 }
 

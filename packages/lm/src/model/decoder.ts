@@ -16,6 +16,7 @@ import { latentAttention, latentNorms, latentProjections } from './latent-attent
 import type { ModuleInfo } from './layers.js';
 import { expertsProjections, type Mixture, mixtureOfExperts } from './mixture-of-experts.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
+import { convolutionParameters, convolutionProjections, shortConvolution } from './short-convolution.js';
 
 /** The mixture of a layer; undefined where it has one MLP. */
 function mixtureOf({ experts, names, ...sizes }: DecoderConfig, layer: number): Mixture | undefined {
@@ -43,6 +44,8 @@ function projections(config: DecoderConfig, layer: number): Projection[] {
   const block = `${names.blocks}.${layer}`;
   const inside = (some: readonly Projection[]) => some.map((one) => ({ ...one, name: `${block}.${one.name}` }));
   const mixture = mixtureOf(config, layer);
+  const { convolution } = config;
+  if (convolution?.layers[layer]) return [...convolutionProjections(config, convolution, block), ...inside(mlp)];
   const attending = latent ? latentProjections(config, latent, block) : inside(attention);
   return [...attending, ...(mixture ? expertsProjections(mixture, block) : inside(mlp))];
 }
@@ -80,10 +83,15 @@ export const decoder: ModelFamily<DecoderConfig> = {
     const isSparse = (layer: number) => config.experts?.sparseLayers[layer] ?? false;
     const block = (layer: number): ParameterInfo[] => {
       const inside = `${names.blocks}.${layer}`;
+      const convolves = config.convolution?.layers[layer] ? config.convolution : undefined;
       const own = [names.beforeAttention, names.afterAttention, names.beforeMlp, names.afterMlp];
       return [
         ...linearParameters(projections(config, layer)),
-        ...(config.latent ? latentNorms(config.latent, inside) : queryKeyNormParameters(config, inside)),
+        ...(convolves
+          ? convolutionParameters(config, convolves, inside)
+          : config.latent
+            ? latentNorms(config.latent, inside)
+            : queryKeyNormParameters(config, inside)),
         ...(isSparse(layer) && names.experts?.bias
           ? [
               {
@@ -133,7 +141,15 @@ export const decoder: ModelFamily<DecoderConfig> = {
     ];
   },
 
-  cacheShape: keyValueCacheShape,
+  cacheShape(config) {
+    const shape = keyValueCacheShape(config);
+    const { convolution, hiddenSize } = config;
+    const width = hiddenSize / (2 * shape.kvHeads);
+    return {
+      ...shape,
+      ...(convolution && { widths: convolution.layers.map((convolves) => (convolves ? width : shape.headDim)) }),
+    };
+  },
 
   attention: (config, layer) => ({
     scale: config.factors.scores,
@@ -160,7 +176,10 @@ export const decoder: ModelFamily<DecoderConfig> = {
       const part = (module: string) => `${name}.${module}`;
       const maybe = (y: Tensor, module: string | undefined) => (module === undefined ? y : norm(y, part(module)));
       const read = maybe(x, names.beforeAttention);
-      const attended = maybe(layers.linear(attend(read, layer, name), part(names.output)), names.afterAttention);
+      const mixed = config.convolution?.layers[layer]
+        ? shortConvolution(config.convolution, layers, input, read, { layer, block: name })
+        : layers.linear(attend(read, layer, name), part(names.output));
+      const attended = maybe(mixed, names.afterAttention);
       const y = layers.residual(x, scaled(attended, factors.residual), layer, 'attention');
       const isParallel = config.residual === 'parallel';
       const own = isParallel && names.beforeMlp === undefined ? read : maybe(isParallel ? x : y, names.beforeMlp);

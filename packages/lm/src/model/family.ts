@@ -24,6 +24,11 @@ export interface ForwardInput {
    * `AttentionOptions`. Whether it reads a cache or the tokens of this pass only is the caller's choice.
    */
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor, sinks?: Tensor): Tensor;
+  /**
+   * Of x [b, s, width] of layer `layer`, which does not attend, at each distance below `taps` the rows [b, s, width] of the tokens so far before
+   * each; zeros where a sequence has not begun.
+   */
+  recent(layer: number, x: Tensor, taps: number): Tensor[];
   /** Runs a transformer block, `name` being its module path. The caller decides on gradient checkpointing. */
   block(name: string, run: (x: Tensor) => Tensor, x: Tensor): Tensor;
 }
@@ -57,7 +62,13 @@ export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
   parameters(config: Config): ParameterInfo[];
   modules(config: Config): ModuleInfo[];
   /** Width of one attention head and the number of key/value heads: the shape of the cache. */
-  cacheShape(config: Config): { readonly layers: number; readonly kvHeads: number; readonly headDim: number };
+  cacheShape(config: Config): {
+    readonly layers: number;
+    readonly kvHeads: number;
+    readonly headDim: number;
+    /** The width by layer, where layers differ: those that call `recent` have half of what they give by head. Left out: `headDim`. */
+    readonly widths?: readonly number[];
+  };
   attention(config: Config, layer: number): LayerAttention;
   /** Logits become cap · tanh(logits / cap). Left out, or undefined: they stay as they are. */
   logitSoftCap?(config: Config): number | undefined;

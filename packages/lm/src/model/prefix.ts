@@ -12,6 +12,7 @@ import { PosttrainError } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
 import { type BoundLayers, bindLayers, type LayerAttention, type ModelFamily } from './family.js';
 import type { KeyValuePrefix, LayerHooks, ModuleInfo, PassInfo, Weights } from './layers.js';
+import { asPrefix, prefixRows, recentOfRows } from './recent-tokens.js';
 
 /** @throws PosttrainError for hooks that depend on another pass, where there is no cache for it */
 export function refuseEarlierPass({ earlier }: LayerHooks): void {
@@ -89,6 +90,12 @@ export function prefixesOf(network: PrefixNetwork, weights: Weights, hooks: Laye
   const { attention: how } = network;
   if (hooks.prefix) {
     if (virtualTokens) throw new PosttrainError('PREFIX', 'hooks have a prefix and virtual tokens; one of them');
+    if (network.family.cacheShape(network.config).widths) {
+      throw new PosttrainError(
+        'PREFIX',
+        'this model has layers that do not attend, and no prefix of keys and values for them',
+      );
+    }
     const prefix = how.map((_, layer) => hooks.prefix!(layer));
     const counts = new Set(prefix.flatMap(({ keys, values }) => [keys.shape[1], values.shape[1]]));
     if (counts.size > 1)
@@ -132,12 +139,26 @@ export function virtualPass(
     tokens,
     positions,
     block: (_, run, x) => run(x),
+    recent(_layer, x, taps) {
+      prefix.push(asPrefix(x, family.cacheShape(config).kvHeads));
+      return recentOfRows(x, taps, positions);
+    },
     attend(layer, q, k, v, sinks) {
       prefix.push({ keys: together(k), values: together(v) });
       return selfAttention(q, k, v, { ...how[layer]!, ...(sinks && { sinks }) });
     },
   });
   return { layers: prefix, count, hidden, ...(kindOf !== undefined && { kindOf }) };
+}
+
+/** `ForwardInput.recent` of whole rows with prefixes: see `attendBehind`. */
+export function recentBehind(
+  prefixes: Prefixes,
+  { layer, x, taps }: { readonly layer: number; readonly x: Tensor; readonly taps: number },
+  { positions, inputs }: PassInfo,
+): Tensor[] {
+  const kind = prefixes.kindOf === undefined ? positions.mul(0) : kindIn(inputs, prefixes.kindOf);
+  return recentOfRows(x, taps, positions, prefixRows(prefixes, layer, kind));
 }
 
 /**

@@ -26,6 +26,16 @@ const parsed = (name: string) => parseModelConfig(saved[name]!);
 const layers = (types: string): LayerType[] =>
   [...types].map((type) => (type === 's' ? 'sliding_attention' : 'full_attention'));
 
+it('reads the width of an LFM2’s MLP as transformers does, and writes it so that it is read again', () => {
+  const lfm2 = parseModelConfig({
+    ...{ model_type: 'lfm2', vocab_size: 65536, hidden_size: 2048, num_hidden_layers: 3, num_attention_heads: 32 },
+    ...{ num_key_value_heads: 8, block_ff_dim: 12288, intermediate_size: 12288, block_auto_adjust_ff_dim: true },
+    ...{ block_multiple_of: 256, full_attn_idxs: [1], tie_embedding: true, norm_eps: 1e-5, rope_theta: 1e6 },
+  });
+  expect(lfm2).toMatchObject({ intermediateSize: 8192, convolution: { layers: [true, false, true], taps: 3 } });
+  expect(parseModelConfig(JSON.parse(JSON.stringify(modelConfigToJson(lfm2))) as Json)).toEqual(lfm2);
+});
+
 describe('config.json as transformers 5 saves it', () => {
   it('Gemma 2', () => {
     const rope = { type: 'default', theta: 10000 };

@@ -12,6 +12,7 @@ import { gptOss } from './gpt-oss.js';
 import { granite } from './granite.js';
 import { graniteMoe } from './granite-moe.js';
 import { internlm3 } from './internlm3.js';
+import { lfm2 } from './lfm2.js';
 import { minicpm3 } from './minicpm3.js';
 import { ministral, ministral3 } from './ministral.js';
 import { olmo } from './olmo.js';
@@ -30,5 +31,5 @@ export const DECODERS: Readonly<Record<DecoderType, DecoderFamily>> = {
   ...{ smollm3, gemma, granite, glm, glm4, olmo, olmo3, cohere, cohere2, stablelm, starcoder2, ministral, ministral3 },
   ...{ exaone4, internlm3, phi, gpt_neox: gptNeox, falcon, opt, bloom },
   ...{ qwen2_moe: qwen2Moe, olmoe, granitemoe: graniteMoe, phimoe, gpt_oss: gptOss },
-  ...{ deepseek_v2: deepseekV2, deepseek_v3: deepseekV3, minicpm3 },
+  ...{ deepseek_v2: deepseekV2, deepseek_v3: deepseekV3, minicpm3, lfm2 },
 };
