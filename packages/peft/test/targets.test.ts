@@ -46,6 +46,8 @@ describe('matchTargets', () => {
     expect(found('mixtral').some(({ name }) => name === expert.name)).toBe(true);
     const all = lora.options.read({ targetModules: 'all-linear' });
     expect(() => lora.complete!(all, 'deepseek_v3')).toThrow(/"all-linear" is not known for deepseek_v3/);
+    const parameters = lora.options.read({ targetParameters: ['experts.gate_up_proj'] });
+    expect(() => lora.complete!(parameters, 'gpt_oss')).toThrow(/targetParameters is not known for gpt_oss/);
     expect(lora.complete!(all, 'olmoe')).toMatchObject({
       targetParameters: ['gate.weight', 'gate_up_proj', 'down_proj'],
     });

@@ -95,6 +95,8 @@ function fusedParameters(modules: Iterable<ModuleInfo>): readonly FusedParameter
 
 /** Model types whose experts are one parameter a layer in transformers 5, of which PEFT knows it. */
 const MIXTURES: readonly string[] = ['mixtral', 'qwen3_moe', 'olmoe'];
+/** Model types whose parameters of experts or routers are others than `fusedParameters` says. */
+const OTHERWISE_FUSED: readonly string[] = ['gpt_oss', 'phimoe', 'granitemoe'];
 /** Model types of which PEFT takes the names of other MLPs for those of experts. */
 const UNEVEN: readonly string[] = ['deepseek_v2', 'deepseek_v3'];
 const ATTENTION = ['q_proj', 'k_proj', 'v_proj', 'o_proj'];
@@ -116,6 +118,11 @@ interface MixtureConfig {
 export function allLinearOfMixture<Config extends MixtureConfig>(config: Config, modelType: string): Config {
   const { targetModules, targetParameters, r, loraAlpha, rankPattern, alphaPattern } = config;
   const isAll = typeof targetModules === 'string' && targetModules.toLowerCase() === 'all-linear';
+  if ((targetParameters ?? []).length > 0 && OTHERWISE_FUSED.includes(modelType)) {
+    throw new AdapterConfigError(
+      `targetParameters is not known for ${modelType}, whose experts and routers PEFT has in another order or under other names. Name linear layers in targetModules.`,
+    );
+  }
   if (isAll && UNEVEN.includes(modelType)) {
     throw new AdapterConfigError(
       `targetModules "all-linear" is not known for ${modelType}: of it, PEFT enters the experts and not the MLPs beside them. Name the layers.`,
