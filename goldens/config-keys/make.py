@@ -48,9 +48,11 @@ FAMILIES = {
     "bert": ("bert", SIZES | {"max_position_embeddings": 64, "type_vocab_size": 2}),
     "llama-classifier": ("llama", DECODER | ROPE),
     "gpt2-tokens": ("gpt2", {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64, "vocab_size": 40, "pad_token_id": 0}),
+    "roberta": ("roberta", SIZES | {"max_position_embeddings": 30, "type_vocab_size": 1, "pad_token_id": 13}),
+    "xlm-roberta": ("xlm-roberta", SIZES | {"max_position_embeddings": 30, "type_vocab_size": 1}),
 }
 CLASSES = {
-    "bert": AutoModel,
+    **dict.fromkeys(["bert", "roberta", "xlm-roberta"], AutoModel),
     "llama-classifier": AutoModelForSequenceClassification,
     "gpt2-tokens": AutoModelForTokenClassification,
 }
@@ -301,9 +303,12 @@ def family(out: Path, name: str, seed: int) -> None:
 
 
 def main() -> None:
+    only = [name for name in sys.argv[1:] if name in FAMILIES]
+    sys.argv = [arg for arg in sys.argv if arg not in FAMILIES]
     out = output_folder(__file__)
     for i, name in enumerate(FAMILIES):
-        family(out, name, 4000 + i)
+        if not only or name in only:
+            family(out, name, 4000 + i)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ import torch  # noqa: E402
 from peft import LoraConfig, get_peft_model  # noqa: E402
 from peft.utils import constants  # noqa: E402
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, GenerationConfig  # noqa: E402
+from transformers.core_model_loading import revert_weight_conversion  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 
 
@@ -44,6 +47,8 @@ DECODER = SIZES | {"intermediate_size": 24, "num_attention_heads": 2, "num_key_v
 ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
 PARTIAL = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}
 HYBRID = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}
+MLA = {"q_lora_rank": 12, "kv_lora_rank": 10, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 8, "num_key_value_heads": 2}
+YARN = {"rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "mscale": 1.0, "mscale_all_dim": 0.7, "original_max_position_embeddings": 16}}
 # Folder name: model type, and the config.
 FAMILIES = {
     "smollm3": ("smollm3", DECODER | ROPE | {"no_rope_layers": [1, 0], "use_sliding_window": True, "sliding_window": 5, "attention_bias": True, "mlp_bias": True}),
@@ -67,7 +72,20 @@ FAMILIES = {
     "falcon-new": ("falcon", SIZES | {"num_attention_heads": 4, "num_kv_heads": 2, "max_position_embeddings": 64, "ffn_hidden_size": 24, "new_decoder_architecture": True, "bias": True} | ROPE),
     "opt": ("opt", SIZES | {"ffn_dim": 24, "num_attention_heads": 2, "max_position_embeddings": 64, "word_embed_proj_dim": 16, "dropout": 0.0}),
     "bloom": ("bloom", {"hidden_size": 16, "n_layer": 2, "n_head": 2, "vocab_size": 64} | TOKENS),
+    "qwen2-moe": ("qwen2_moe", DECODER | ROPE | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "shared_expert_intermediate_size": 20, "mlp_only_layers": [1], "use_sliding_window": True, "sliding_window": 5}),
+    "olmoe": ("olmoe", DECODER | ROPE | {"intermediate_size": 12, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": True, "clip_qkv": 1.2}),
+    "granite-moe": ("granitemoe", DECODER | ROPE | {"intermediate_size": 12, "num_local_experts": 4, "embedding_multiplier": 3.0, "residual_multiplier": 0.6, "attention_multiplier": 0.2, "logits_scaling": 1.5}),
+    "phimoe": ("phimoe", DECODER | ROPE | {"intermediate_size": 12, "num_local_experts": 4, "router_jitter_noise": 0.3, "lm_head_bias": True, "attention_bias": True}),
+    "gpt-oss": ("gpt_oss", DECODER | {"intermediate_size": 12, "num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8, "sliding_window": 5, "swiglu_limit": 0.9, "rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False, "original_max_position_embeddings": 16}}),
+    "deepseek-v2": ("deepseek_v2", DECODER | MLA | YARN | {"intermediate_size": 20, "moe_intermediate_size": 12, "n_routed_experts": 4, "n_shared_experts": 2, "num_experts_per_tok": 2, "first_k_dense_replace": 1, "topk_method": "group_limited_greedy", "n_group": 2, "topk_group": 1, "routed_scaling_factor": 1.7}),
+    "deepseek-v2-lite": ("deepseek_v2", DECODER | MLA | ROPE | {"q_lora_rank": None, "v_head_dim": 12, "num_hidden_layers": 1, "intermediate_size": 20, "moe_intermediate_size": 12, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}),
+    "deepseek-v3": ("deepseek_v3", DECODER | MLA | YARN | {"intermediate_size": 20, "moe_intermediate_size": 12, "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 3, "first_k_dense_replace": 1, "n_group": 4, "topk_group": 2, "attention_bias": True}),
+    "minicpm3": ("minicpm3", DECODER | MLA | ROPE | {"scale_emb": 3, "dim_model_base": 12, "tie_word_embeddings": False}),
+    "lfm2": ("lfm2", DECODER | ROPE | {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3, "conv_bias": True, "block_multiple_of": 8, "tie_word_embeddings": False}),
 }
+# What a LoRA targets where PEFT has no default and "all-linear" would enter a router or experts, which are no linear layers.
+TARGETS = {"phimoe": ["q_proj", "v_proj"], "olmoe": ["q_proj", "k_proj", "v_proj", "o_proj"]} | dict.fromkeys(["deepseek_v2", "deepseek_v3"], ["q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"])
+keys.SIZED += ["q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "n_routed_experts", "n_shared_experts"]
 keys.SIZED += ["ffn_dim", "ffn_hidden_size", "n_head", "num_kv_heads", "word_embed_proj_dim"]
 keys.VALUES |= {
     "no_rope_layers": [[0, 1], [1, 1], [0, 0], None],
@@ -78,6 +96,13 @@ keys.VALUES |= {
     "num_ln_in_parallel_attn": [1, 2],
     "sliding_window_pattern": [1, 2, "LG", None],
     "_sliding_window_pattern": [1],
+    "topk_method": ["greedy", "noaux_tc"],
+    "n_group": [1, 2, 4],
+    "topk_group": [1, 2],
+    "block_multiple_of": [4, 16],
+    "conv_L_cache": [2],
+    "conv_bias": [False],
+    "first_k_dense_replace": [0, 2],
     # Only what can change what is computed: others are tried with the families of config-keys.
     "sliding_window": [2, None],
 }
@@ -87,6 +112,9 @@ def randomise(model, generator: torch.Generator) -> None:
     """Weights that show mistakes: norms away from 1, biases away from 0, activations of order 1."""
     shift = 0.0 if model.config.model_type == "gemma" else 1.0
     with torch.no_grad():
+        for name, buffer in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             is_norm = name.endswith("weight") and ("norm" in name or ".ln_" in name)
@@ -106,6 +134,30 @@ def marks(gradient: torch.Tensor) -> list[float]:
     """Norm, and product with cos(i): two numbers that few wrong gradients have."""
     flat = gradient.flatten().double()
     return [flat.norm().item(), (flat * torch.arange(flat.numel()).double().cos()).sum().item()]
+
+
+def stored_gradients(model) -> dict:
+    """Gradients by the names that files have for their parameters, with those of each expert apart."""
+    in_memory = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+    found = {}
+    for key, gradient in revert_weight_conversion(model, in_memory).items():
+        place, _, last = key.rpartition(".block_sparse_moe.")
+        if last == "input_linear.weight":
+            for i, (gate, up) in enumerate(zip(*gradient.chunk(2, dim=1))):
+                found |= {f"{place}.block_sparse_moe.experts.{i}.gate_proj.weight": gate, f"{place}.block_sparse_moe.experts.{i}.up_proj.weight": up}
+        elif last == "output_linear.weight":
+            found |= {f"{place}.block_sparse_moe.experts.{i}.down_proj.weight": one for i, one in enumerate(gradient)}
+        elif ".experts.gate_up_proj" in key:
+            place, last = key.split("gate_up_proj")
+            for i, one in enumerate(gradient):
+                kind = "bias" if last else "weight"
+                found |= {f"{place}{i}.gate_proj.{kind}": one[..., ::2].T, f"{place}{i}.up_proj.{kind}": one[..., 1::2].T}
+        elif ".experts.down_proj" in key:
+            place, last = key.split("down_proj")
+            found |= {f"{place}{i}.down_proj.{'bias' if last else 'weight'}": one.T for i, one in enumerate(gradient)}
+        else:
+            found[key] = gradient
+    return {key: marks(gradient) for key, gradient in found.items()}
 
 
 def greedy(model, prompts: list[list[int]]) -> tuple[list[list[int]], float]:
@@ -131,7 +183,7 @@ def greedy(model, prompts: list[list[int]]) -> tuple[list[list[int]], float]:
 def lora(folder: Path, ids: torch.Tensor, model_type: str, generator: torch.Generator) -> tuple[dict, dict]:
     """A LoRA of PEFT's default targets (all linear layers where it has none): its weights, the loss and its gradients."""
     model = load(folder)
-    targets = constants.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model_type)
+    targets = constants.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model_type, TARGETS.get(model_type))
     model = get_peft_model(model, LoraConfig(r=2, lora_alpha=3, target_modules=targets or "all-linear"))
     tensors = {}
     own = {name: p for name, p in model.named_parameters() if "lora_" in name}
@@ -201,7 +253,7 @@ def family(folder: Path, name: str, seed: int) -> None:
     ids = torch.randint(4, 64, (2, 10), generator=generator)
     output = model(input_ids=ids, labels=ids)
     output.loss.backward()
-    gradients = {key: marks(p.grad) for key, p in model.named_parameters() if p.grad is not None}
+    gradients = stored_gradients(model)
     tensors = {"input_ids": ids.int(), "logits": output.logits}
     scalars = {"loss": output.loss.item(), "gradients": gradients}
     model.zero_grad()
@@ -211,6 +263,11 @@ def family(folder: Path, name: str, seed: int) -> None:
         padded = torch.randint(4, 64, (3, 12), generator=generator).masked_fill(mask == 0, 0)
         positions = {} if model_type == "bloom" else {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
         found = log_probs(model(input_ids=padded, attention_mask=mask, **positions).logits, padded)
+        if given.get("conv_bias"):
+            # A bias makes transformers' convolutions read padding: rows are scored alone.
+            found = torch.zeros_like(found)
+            for i, n in enumerate(lengths):
+                found[i, 12 - n :] = log_probs(model(input_ids=padded[i : i + 1, 12 - n :]).logits, padded[i : i + 1, 12 - n :])[0]
         scalars["rows"] = [padded[i, 12 - n :].tolist() for i, n in enumerate(lengths)]
         scalars["log_probs"] = [found[i, 12 - n :].tolist() for i, n in enumerate(lengths)]
         gap = 0.0
@@ -224,6 +281,32 @@ def family(folder: Path, name: str, seed: int) -> None:
     table = key_table(folder, seed)
     write_lines(folder / "keys.json", table)
     print(name, f"loss {scalars['loss']:.3f} gap {gap:.3f}", {kind: len(table[kind]) for kind in ("same", "changed", "refused")}, *dict.fromkeys(key for patch in table["changed"] for key in [*patch.get("set", {}), *patch.get("drop", [])]), flush=True)
+
+
+def mxfp4(folder: Path) -> None:
+    """A gpt-oss whose experts are in MXFP4, and the logits of the model that transformers makes of it."""
+    generator = torch.Generator().manual_seed(77)
+    given = DECODER | {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8, "sliding_window": 5}
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING["gpt_oss"](**given), attn_implementation="eager", dtype=torch.float32)
+    randomise(model, generator)
+    model.to(torch.bfloat16)
+    tensors = {key: p.detach().clone() for key, p in model.state_dict().items()}
+    for part in ["gate_up_proj", "down_proj"]:
+        key = f"model.layers.0.mlp.experts.{part}"
+        experts, inputs, out = tensors.pop(key).shape
+        blocks = torch.randint(0, 256, (experts, out, inputs // 32, 16), generator=generator).to(torch.uint8)
+        scales = torch.randint(123, 127, (experts, out, inputs // 32), generator=generator).to(torch.uint8)
+        tensors |= {f"{key}_blocks": blocks, f"{key}_scales": scales}
+        model.state_dict()[key].copy_(convert_moe_packed_tensors(blocks, scales))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    config = json.loads(model.config.to_json_string()) | {"quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}}
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    ids = torch.randint(4, 64, (2, 10), generator=generator)
+    with tempfile.TemporaryDirectory() as work:
+        model.save_pretrained(work)
+        write_tensors(folder / "expected.safetensors", {"input_ids": ids.int(), "logits": load(Path(work))(ids).logits})
 
 
 # By the `peft_type` of the methods here.
@@ -242,6 +325,8 @@ def main() -> None:
     sys.argv = [arg for arg in sys.argv if arg not in FAMILIES]
     out = output_folder(__file__)
     write_lines(out / "targets.json", default_targets())
+    if not only or "gpt-oss" in only:
+        mxfp4(out / "gpt-oss-mxfp4")
     for i, name in enumerate(FAMILIES):
         if not only or name in only:
             family(out / name, name, 5000 + i)

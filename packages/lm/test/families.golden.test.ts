@@ -26,7 +26,9 @@ import {
 } from '../src/index.js';
 import { matrixOf } from '../src/model/calibration.js';
 import { fold, foldGroups } from '../src/model/folding.js';
+import type { PagedInput } from '../src/model/network.js';
 import { floatWeight } from '../src/model/quantized-layer.js';
+import { recentOfBlocks } from '../src/model/recent-tokens.js';
 import { FAMILY_TABLES, lostInWriting, passedOver, readKeyTable } from './config/key-table.js';
 import { decodeAll, goldenFolder, largestDifference, rowOf, temporaryFolder } from './support.js';
 
@@ -89,6 +91,67 @@ async function expectMarks(got: Readonly<Record<string, Tensor>>, want: Expected
     expect(Math.abs(found[1] - product), name).toBeLessThan(1e-4 * (1 + norm));
   }
 }
+
+it('reads the experts of a gpt-oss in MXFP4 as transformers does, and saves what they stand for', () =>
+  onEngine(referenceEngine(), async () => {
+    const model = await loadWeights(folderOf('gpt-oss-mxfp4'));
+    const file = await openSafetensors(join(folderOf('gpt-oss-mxfp4'), 'expected.safetensors'));
+    const read = async (key: string) => {
+      const { data, shape, dtype } = await file.read(key);
+      return tensor(data, shape, dtype);
+    };
+    const [tokens, logits] = [await read('input_ids'), await (await read('logits')).toArray()];
+    await file.close();
+    expect(largestDifference(await logitsOf(model, tokens).toArray(), logits)).toBeLessThan(1e-4);
+    const folder = await temporaryFolder();
+    await saveWeights(folder, model.config, model.weights);
+    expect(readFileSync(join(folder, 'config.json'), 'utf8')).not.toMatch(/mxfp4/);
+    expect(largestDifference(await logitsOf(await loadWeights(folder), tokens).toArray(), logits)).toBeLessThan(1e-4);
+  }));
+
+it('finds the tokens before each new one of a tree, in the cache and among the new ones', () =>
+  onEngine(referenceEngine(), async () => {
+    const int = (values: readonly number[], shape: readonly number[]) =>
+      tensor(Int32Array.from(values), shape, 'int32');
+    // Three tokens of a row are in block 1; two new ones follow the first new one, and a third one of them.
+    const cached = [10, 11, 12];
+    const blocks = 3 * 4;
+    const past = Float32Array.from({ length: blocks * 2 }, (_, i) => cached[Math.floor(i / 2) - 4] ?? Number.NaN);
+    const pool = () => tensor(past, [blocks, 2]);
+    const x = tensor(Float32Array.from([1, 2, 3, 4].flatMap((value) => [value, value, value, value])), [1, 4, 4]);
+    const paged = {
+      ...{ tokens: int([0, 0, 0, 0], [1, 4]), lengths: int([3], [1]), table: int([1, 2], [1, 2]), blockSize: 4 },
+      ...{ slots: int([7, 8, 9, 10], [1, 4]), cache: { keys: [], values: [] } },
+    };
+    const tree = {
+      depths: int([0, 1, 1, 2], [1, 4]),
+      visible: int([1, 0, 0, 0, 1, 1, 0, 0, 1, 0, 1, 0, 1, 1, 0, 1], [1, 4, 4]),
+    };
+    const found = async (input: PagedInput, taps = 6) =>
+      Promise.all(
+        recentOfBlocks(x, taps, { keys: pool(), values: pool() }, input, 1).found.map(async (rows) =>
+          (await rows.toArray()).filter((_, i) => i % 4 === 0),
+        ),
+      );
+    const inTree = [
+      [1, 2, 3, 4],
+      [12, 1, 1, 2],
+      [11, 12, 12, 1],
+      [10, 11, 11, 12],
+      [0, 10, 10, 11],
+      [0, 0, 0, 10],
+    ];
+    expect(await found({ ...paged, tree })).toEqual(inTree);
+    const inRow = [
+      [1, 2, 3, 4],
+      [12, 1, 2, 3],
+      [11, 12, 1, 2],
+      [10, 11, 12, 1],
+      [0, 10, 11, 12],
+      [0, 0, 10, 11],
+    ];
+    expect(await found(paged)).toEqual(inRow);
+  }));
 
 describe.each(FAMILY_TABLES)('%s', (name) => {
   const expected = expectedOf(name);

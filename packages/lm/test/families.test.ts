@@ -67,6 +67,14 @@ describe('every family with rotary positions', () => {
   });
 });
 
+it('refuses a prefix of keys and values for layers that do not attend', async () => {
+  const { network, weights } = await tiny({ model_type: 'lfm2', full_attn_idxs: [1], intermediate_size: 384 });
+  const input = { tokens: tensor(Int32Array.from([3]), [1, 1], 'int32'), positions: zeros([1, 1], 'int32') };
+  const prefix = () => ({ keys: zeros([1, 2, 8]), values: zeros([1, 2, 8]) });
+  const pass = () => network.hidden(weights, { ...input, segments: input.positions }, { prefix });
+  expect(pass).toThrow(/layers that do not attend/);
+});
+
 describe('Gemma', () => {
   it('caps logits: never beyond the cap, and as they were where the cap is far away', async () => {
     const model = await tiny({ ...GEMMA2, final_logit_softcapping: 3 });

@@ -38,6 +38,21 @@ describe('matchTargets', () => {
     expect(() => names({ targetModules: 'q_proj(' })).toThrow(/cannot be used here/);
   });
 
+  it('takes no experts for linear layers, which they are not in transformers 5', () => {
+    const expert: ModuleInfo = { ...modules[1]!, name: 'model.layers.0.mlp.experts.0.up_proj' };
+    const found = (modelType: string) =>
+      matchTargets([...modules, expert], modelType, { ...lora.options.read({}), targetModules: 'all-linear' }).matched;
+    expect(found('gpt_oss').some(({ name }) => name === expert.name)).toBe(false);
+    expect(found('mixtral').some(({ name }) => name === expert.name)).toBe(true);
+    const all = lora.options.read({ targetModules: 'all-linear' });
+    expect(() => lora.complete!(all, 'deepseek_v3')).toThrow(/"all-linear" is not known for deepseek_v3/);
+    const parameters = lora.options.read({ targetParameters: ['experts.gate_up_proj'] });
+    expect(() => lora.complete!(parameters, 'gpt_oss')).toThrow(/targetParameters is not known for gpt_oss/);
+    expect(lora.complete!(all, 'olmoe')).toMatchObject({
+      targetParameters: ['gate.weight', 'gate_up_proj', 'down_proj'],
+    });
+  });
+
   it('takes "all-linear" for everything but embedding and head, and PEFT’s defaults for null', () => {
     expect(names({ targetModules: 'all-linear' })).toHaveLength(9);
     expect(match({ targetModules: 'All-Linear' }).targetModules).toHaveLength(9);

@@ -32,6 +32,8 @@ export interface PagedAttentionInputs {
   readonly slots: Tensor;
   /** New tokens that are a tree (tree attention, arXiv 2305.09781) and no sequence. Default: each sees those before it. */
   readonly tree?: TokenTree;
+  /** [h]: see `AttentionOptions`. Default: none. */
+  readonly sinks?: Tensor;
 }
 
 /** New tokens of which several may follow the same one. */
@@ -55,7 +57,8 @@ export function pagedAttention(
   assertKnownOptions('pagedAttention', options, ['scale', 'softCap', 'slidingWindow', 'alibi', 'blockSize']);
   const { blockSize, ...config } = options;
   checkPaged(inputs, options);
-  const { q, k, v, table, lengths, slots } = inputs;
+  const { q, k, v, table, lengths, slots, sinks } = inputs;
+  const sunk = sinks && { sinks };
   const [b, heads, s] = k.shape as [number, number, number, number];
   const capacity = table.shape[1]! * blockSize;
   const [keys, values] = [writeBlocks(inputs.keys, k, slots), writeBlocks(inputs.values, v, slots)];
@@ -65,7 +68,11 @@ export function pagedAttention(
   ];
   // One new token is what engines have a fused kernel for; it writes the token once more, into the copy.
   if (s === 1)
-    return { output: cachedAttention({ q, k, v, pastKeys, pastValues, lengths }, config).output, keys, values };
+    return {
+      output: cachedAttention({ q, k, v, pastKeys, pastValues, lengths, ...sunk }, config).output,
+      keys,
+      values,
+    };
   const added = slots.greaterEqual(blockSize).cast('int32').sum(1);
   const own = (past: Tensor) => onlyFirst(past, lengths.add(added));
   const { distance, seen } = inputs.tree
@@ -75,7 +82,7 @@ export function pagedAttention(
   const visible = slidingWindow === undefined ? seen : seen.and(distance.less(slidingWindow));
   const mask = biasOf(visible, q.dtype).reshape([b, 1, s, capacity]);
   const bias = alibi ? mask.sub(fallOf(distance.reshape([b, 1, s, capacity]), q)) : mask;
-  return { output: attention(q, own(pastKeys), own(pastValues), bias, rest), keys, values };
+  return { output: attention(q, own(pastKeys), own(pastValues), bias, { ...rest, ...sunk }), keys, values };
 }
 
 /** What ALiBi takes off scores at these distances [b, 1, s, capacity], by head. */

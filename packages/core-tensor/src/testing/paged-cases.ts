@@ -1,3 +1,4 @@
+import { tensor } from '../create.js';
 import { copyBlocks, pagedAttention } from '../kernels/paged-attention.js';
 import { putRows } from '../kernels/put-rows.js';
 import { type ConformanceCase, defineCase, given, sample } from './case.js';
@@ -8,9 +9,10 @@ function pagedCase(
   keyValueHeads: number,
   newTokens: number,
   lengths: readonly number[],
-  options: { readonly slidingWindow?: number; readonly softCap?: number } = {},
+  how: { readonly slidingWindow?: number; readonly softCap?: number; readonly sinks?: readonly number[] } = {},
   parents?: readonly (readonly number[])[],
 ): ConformanceCase {
+  const { sinks, ...options } = how;
   const d = 8;
   const table = [
     [3, 1],
@@ -52,12 +54,13 @@ function pagedCase(
         {
           ...{ q: q!, k: k!, v: v!, keys: keys!, values: values!, table: table!, lengths: lengths!, slots: slots! },
           ...(depths && visible && { tree: { depths, visible } }),
+          ...(sinks && { sinks: tensor(Float32Array.from(sinks)) }),
         },
         { scale: 0.3, blockSize: 4, ...options },
       );
       return [result.output, result.keys, result.values];
     },
-    { note: `lengths ${lengths} ${JSON.stringify(options)}${parents ? ` tree ${JSON.stringify(parents)}` : ''}` },
+    { note: `lengths ${lengths} ${JSON.stringify(how)}${parents ? ` tree ${JSON.stringify(parents)}` : ''}` },
   );
 }
 
@@ -77,6 +80,8 @@ export const pagedCases = {
     pagedCase(2, 2, 1, [0, 7]),
     pagedCase(4, 2, 3, [5, 2]),
     pagedCase(4, 2, 1, [1, 6], { slidingWindow: 3, softCap: 1.5 }),
+    pagedCase(4, 2, 1, [3, 6], { sinks: [0.3, -0.7, 1.2, 0] }),
+    pagedCase(2, 2, 3, [4, 2], { slidingWindow: 2, sinks: [0.5, -1] }),
     pagedCase(2, 2, 2, [6, 3], { slidingWindow: 3, softCap: 1.5 }),
     pagedCase(4, 2, 4, [4, 2], {}, [
       [-1, 0, 0, 2],

@@ -1,5 +1,6 @@
 import type { JsonObject } from '../files.js';
 import type { CommonConfig, HeadSizes, LayerType } from './common-config.js';
+import type { ExpertNames, ExpertsConfig } from './experts-config.js';
 import type { RopeConfig } from './rope-config.js';
 
 /** The `model_type`s of `decoders`. */
@@ -17,6 +18,8 @@ export const DECODER_TYPES = [
     'opt',
     'bloom',
   ] as const),
+  ...(['qwen2_moe', 'olmoe', 'granitemoe', 'phimoe', 'gpt_oss'] as const),
+  ...(['deepseek_v2', 'deepseek_v3', 'minicpm3', 'lfm2'] as const),
 ] as const;
 /** The `model_type` of a family of `decoders`. */
 export type DecoderType = (typeof DECODER_TYPES)[number];
@@ -53,6 +56,38 @@ export interface RotaryConfig {
   readonly growth?: { readonly beta: number; readonly length: number };
 }
 
+/**
+ * Multi-head latent attention (arXiv 2405.04434): keys and values, and queries where they have a rank, come out of a vector of few
+ * components, normalised. Of a head's query and key the last `turned` components turn, and all heads have those of the key in common.
+ */
+export interface LatentAttention {
+  /** Of queries; left out where they are projected at once. */
+  readonly queryRank?: number;
+  readonly keyValueRank: number;
+  /** Components of a head's query and key that do not turn, and those that do. */
+  readonly still: number;
+  readonly turned: number;
+  /** Components of a head's value. */
+  readonly value: number;
+  /** Of the norms of the latents, which is not that of the others. */
+  readonly epsilon: number;
+  /** Biases of the projections into latents and of the output. */
+  readonly bias: boolean;
+  /** What the file says as `mscale_all_dim`. */
+  readonly mscaleAllDim?: number;
+}
+
+/**
+ * Gated short convolutions (LFM2, arXiv 2511.23404) in the place of attention: with (b, c, v) = in(x), y = out(c · conv(b · v)), each feature
+ * over the last `taps` tokens.
+ */
+export interface ShortConvolution {
+  /** Which layers have one. */
+  readonly layers: readonly boolean[];
+  readonly taps: number;
+  readonly bias: boolean;
+}
+
 /** How queries and keys are normalised before they turn. */
 export interface QueryKeyNorm {
   readonly norm: NormConfig;
@@ -77,6 +112,8 @@ export interface DecoderNames {
   /** In the place of these three. */
   readonly queryKeyValue?: string;
   readonly output: string;
+  /** The logits of attention sinks, [heads]: see `AttentionOptions`. Left out: there are none. */
+  readonly sinks?: string;
   readonly queryNorm: string;
   readonly keyNorm: string;
   /** The gate of a gated MLP; left out in one that is not. With `gateUp`, gate and up are one projection of that name. */
@@ -84,6 +121,8 @@ export interface DecoderNames {
   readonly gateUp?: string;
   readonly up: string;
   readonly down: string;
+  /** In the place of the MLP, in the layers that have experts. */
+  readonly experts?: ExpertNames;
   /** What files call the output layer, which is `lm_head` here. Left out: that. */
   readonly storedHead?: string;
   readonly beforeAttention?: string;
@@ -117,7 +156,10 @@ export interface DecoderShape {
    */
   readonly joined: 'groups' | 'parts';
   readonly queryKeyNorm?: QueryKeyNorm;
-  /** Queries, keys and values are cut off at ± this. */
+  readonly convolution?: ShortConvolution;
+  /** In the place of projections of queries, keys and values. */
+  readonly latent?: LatentAttention;
+  /** Queries and keys, normalised where they are, and values are cut off at ± this. */
   readonly clip?: number;
   /**
    * `sequential`: the MLP reads what attention has been added to. `parallel` (arXiv 2204.02311): it reads what attention reads,
@@ -133,6 +175,8 @@ export interface DecoderShape {
     /** Of virtual tokens, before that of embeddings: see `ModelFamily.virtualTokenFactor`. Left out: 1. */
     readonly virtualTokens?: number;
   };
+  /** Of a mixture of experts. */
+  readonly experts?: ExpertsConfig;
   readonly scoreCap?: number;
   readonly logitCap?: number;
   readonly names: DecoderNames;

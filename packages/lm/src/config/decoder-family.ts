@@ -1,6 +1,6 @@
 import type { JsonObject } from '../files.js';
 import { type CommonConfig, type HeadSizes, type LayerType, parseLayerTypes } from './common-config.js';
-import type { DecoderNames, DecoderShape, NormConfig, RotaryConfig } from './decoder-config.js';
+import type { DecoderNames, DecoderShape, LatentAttention, NormConfig, RotaryConfig } from './decoder-config.js';
 import { Fields } from './fields.js';
 import { parseRopeConfig, type RopeConfig, readRope } from './rope-config.js';
 
@@ -99,6 +99,8 @@ export interface Differences
     Pick<DecoderShape, 'norm'>,
     Partial<Pick<CommonConfig, 'hiddenAct' | 'intermediateSize'>>,
     Partial<Pick<HeadSizes, 'numKeyValueHeads'>> {
+  /** Keys that are written with other values than were read. */
+  readonly written?: JsonObject;
   readonly names?: { readonly [Name in keyof DecoderNames]?: DecoderNames[Name] | undefined };
 }
 
@@ -170,6 +172,38 @@ function turnedWidth(fields: Fields, headDim: number, otherwise: number): number
   const width = Math.trunc(headDim * share);
   if (width >= 2 && width <= headDim && width % 2 === 0) return width;
   return rope.fail('partial_rotary_factor', `such that an even number of the ${headDim} components of a head turn`);
+}
+
+/**
+ * Multi-head latent attention in the keys of DeepSeek, its rotary positions, and the factor of its scores: 1 / √(components of a query),
+ * times the square of 0.1 · mscale_all_dim · ln(factor) + 1 where the file says that (arXiv 2405.04434, section 3.1.4).
+ */
+export function latentAttention(fields: DecoderFields, sizes: DecoderSizes, pairs: RotaryConfig['pairs']) {
+  const queryRank = fields.optionalSize('q_lora_rank');
+  const turned = fields.size('qk_rope_head_dim');
+  const still = fields.size('qk_nope_head_dim');
+  if (turned % 2 !== 0) fields.fail('qk_rope_head_dim', 'even, since rotary embeddings rotate pairs');
+  if (sizes.numKeyValueHeads !== sizes.numAttentionHeads) {
+    fields.fail('num_key_value_heads', `num_attention_heads (${sizes.numAttentionHeads})`);
+  }
+  const turning = rotary(fields, { ...sizes, headDim: turned }, { pairs });
+  const object = fields.object('rope_scaling') ?? fields.object('rope_parameters') ?? {};
+  const rope = new Fields(`${fields.path} (rope parameters)`, object);
+  const mscaleAllDim = turning.rope.type === 'default' ? 0 : rope.number('mscale_all_dim', 0);
+  const factor = mscaleAllDim === 0 ? 1 : rope.positive('factor');
+  const grown = factor <= 1 ? 1 : 0.1 * mscaleAllDim * Math.log(factor) + 1;
+  const latent: LatentAttention = {
+    ...(queryRank !== undefined && { queryRank }),
+    keyValueRank: fields.size('kv_lora_rank'),
+    ...{ still, turned },
+    value: fields.size('v_head_dim', sizes.hiddenSize / sizes.numAttentionHeads),
+    // transformers gives these norms no other.
+    epsilon: 1e-6,
+    bias: fields.boolean('attention_bias', false),
+    ...(mscaleAllDim !== 0 && { mscaleAllDim }),
+  };
+  const scores = grown ** 2 / Math.sqrt(still + turned);
+  return { latent, rotary: turning, factors: { ...FACTORS, scores } };
 }
 
 /** Rotary positions of which layers with a sliding window have their own. */

@@ -1,15 +1,17 @@
-export { type BertConfig, loadBertConfig, parseBertConfig } from './bert-config.js';
+export { type BertConfig, ENCODER_TYPES, loadBertConfig, parseBertConfig } from './bert-config.js';
 export type { HeadSizes, HiddenActivation, LayerType, WeightDType } from './common-config.js';
 export type {
   DecoderConfig,
   DecoderNames,
   DecoderShape,
   DecoderType,
+  LatentAttention,
   NormConfig,
   QueryKeyNorm,
   RotaryConfig,
+  ShortConvolution,
 } from './decoder-config.js';
-export type { ExpertsConfig } from './experts-config.js';
+export type { ExpertNames, ExpertsConfig, FusedExperts, GroupedRouting, Routing } from './experts-config.js';
 export type { GemmaConfig } from './gemma-config.js';
 export type { GenerationConfig } from './generation-config.js';
 export {

@@ -1,6 +1,6 @@
 import type { JsonObject } from '../files.js';
 import { ACTIVATIONS, parseCommon, parseHeads, parseLayers } from './common-config.js';
-import type { DecoderConfig, DecoderNames, DecoderType, RotaryConfig } from './decoder-config.js';
+import type { DecoderConfig, DecoderNames, DecoderType, LatentAttention, RotaryConfig } from './decoder-config.js';
 import { DecoderFields, FACTORS, NAMES } from './decoder-family.js';
 import { DECODERS } from './decoders/index.js';
 import { type RopeConfig, ropeConfigToJson, ropeToJson } from './rope-config.js';
@@ -12,19 +12,22 @@ export function parseDecoder(path: string, json: JsonObject, modelType: DecoderT
   const renamed = Object.entries(json).map(([name, value]) => [aliases[name] ?? name, value] as const);
   const fields = new DecoderFields(path, { ...defaults, ...Object.fromEntries(renamed) }, keys);
   const heads = parseHeads(fields, {}, { headDim: true, keyValueHeads: true, ...says });
-  const said = fields.optionalSize('head_dim') ?? heads.headDim;
-  // Some of transformers' code takes it all the same.
-  if (said !== heads.headDim) fields.fail('head_dim', `${heads.headDim}, or left out`);
   const layers = parseLayers(fields);
   const maxPositionEmbeddings = fields.size('max_position_embeddings');
   const sizes = { ...heads, layers, maxPositionEmbeddings };
-  const { names = {}, hiddenAct, intermediateSize, ...shape } = family.read(fields, sizes);
-  const { headDim } = heads;
+  const { names = {}, hiddenAct, intermediateSize, written, ...shape } = family.read(fields, sizes);
+  if (!shape.latent) {
+    const said = fields.optionalSize('head_dim') ?? heads.headDim;
+    // Some of transformers' code takes it all the same.
+    if (said !== heads.headDim) fields.fail('head_dim', `${heads.headDim}, or left out`);
+  }
+  const headDim = shape.latent ? latentHeadDim(shape.latent) : heads.headDim;
   const common = parseCommon(fields, { ...heads, numHiddenLayers: layers, maxPositionEmbeddings });
   return {
     modelType,
     ...common,
     ...heads,
+    headDim,
     intermediateSize: intermediateSize ?? fields.size('intermediate_size', 4 * heads.hiddenSize),
     hiddenAct: hiddenAct ?? fields.oneOf('hidden_act', ACTIVATIONS),
     tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
@@ -38,9 +41,12 @@ export function parseDecoder(path: string, json: JsonObject, modelType: DecoderT
     factors: { ...FACTORS, scores: 1 / Math.sqrt(headDim) },
     ...shape,
     names: present({ ...NAMES, ...names }),
-    keys: fields.seen,
+    keys: { ...fields.seen, ...written },
   };
 }
+
+/** Of the cache, which has keys and values of one width: the narrower ones end in zeros. */
+const latentHeadDim = ({ still, turned, value }: LatentAttention): number => Math.max(still + turned, value);
 
 const present = (names: object): DecoderNames =>
   Object.fromEntries(Object.entries(names).filter(([, name]) => name !== undefined)) as unknown as DecoderNames;
@@ -68,18 +74,21 @@ export function decoderConfigToJson(config: DecoderConfig): JsonObject {
 }
 
 function rotaryToJson(
-  { headDim }: DecoderConfig,
+  { headDim, latent }: DecoderConfig,
   { rope, slidingRope, width, isPartial, growth, byType }: RotaryConfig,
   keys: Readonly<Record<string, string>>,
 ): JsonObject {
   const share = isPartial ? { partial_rotary_factor: width / headDim } : {};
   const grows = growth && { llama_4_scaling_beta: growth.beta, original_max_position_embeddings: growth.length };
+  const all = latent?.mscaleAllDim === undefined ? {} : { mscale_all_dim: latent.mscaleAllDim };
   const { rope_theta, rope_scaling } = ropeConfigToJson(rope);
-  const of = (one: RopeConfig): JsonObject => ({ ...ropeToJson(one), ...share, ...grows });
+  const of = (one: RopeConfig): JsonObject => ({ ...ropeToJson(one), ...share, ...grows, ...all });
   return {
     [keys.rope_theta ?? 'rope_theta']: rope_theta,
     ...(isPartial && { [keys.partial_rotary_factor ?? 'partial_rotary_factor']: width / headDim }),
-    ...(rope_scaling !== undefined && { rope_scaling: { ...(rope_scaling as JsonObject), ...share, ...grows } }),
+    ...(rope_scaling !== undefined && {
+      rope_scaling: { ...(rope_scaling as JsonObject), ...share, ...grows, ...all },
+    }),
     rope_parameters: !byType ? of(rope) : { full_attention: of(rope), sliding_attention: of(slidingRope) },
   };
 }

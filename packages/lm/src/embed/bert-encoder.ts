@@ -4,7 +4,7 @@ import { assertArgument, PosttrainError } from '@posttrain/interfaces';
 import { type BertConfig, loadBertConfig } from '../config/index.js';
 import { bertNetwork, type EncoderNetwork } from '../model/bert.js';
 import { isWeights, WEIGHTS, type Weights } from '../model/layers.js';
-import { WeightMismatchError } from '../model/weights.js';
+import { WeightMismatchError } from '../model/stored-names.js';
 import { assertModelFolder } from '../model-folder.js';
 import { Tokenizer } from '../tokenizer/index.js';
 
@@ -17,7 +17,7 @@ export interface BertEncoderParts {
   readonly name: string;
 }
 
-/** A BERT encoder with its tokenizer. Immutable, as `CausalLM`. */
+/** A BERT, RoBERTa or XLM-RoBERTa encoder with its tokenizer. Immutable, as `CausalLM`. */
 export class BertEncoder {
   readonly name: string;
   readonly config: BertConfig;
@@ -62,12 +62,12 @@ export class BertEncoder {
 }
 
 /** What checkpoints carry beside the encoder: the pooler and the heads of pre-training, and a buffer. */
-const NOT_READ = /^(bert\.)?(pooler\.|embeddings\.position_ids$)|^(cls|classifier)\./;
+const NOT_READ = /^(?:bert\.|roberta\.)?(?:pooler\.|embeddings\.position_ids$)|^(?:cls|classifier|lm_head)\./;
 
 /** Names that a parameter has had: with the prefix of models with a head, and LayerNorm's in the oldest checkpoints. */
 function storedNames(name: string): string[] {
   const old = name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta');
-  return [name, old].flatMap((candidate) => [candidate, `bert.${candidate}`]);
+  return [name, old].flatMap((candidate) => [candidate, `bert.${candidate}`, `roberta.${candidate}`]);
 }
 
 /** Reads the weights as float32, strict both ways. @throws WeightMismatchError */
@@ -89,7 +89,8 @@ export async function loadBertWeights(folder: string, network: EncoderNetwork): 
       }
     }
     for (const name of source.tensors.keys()) {
-      if (!used.has(name) && !NOT_READ.test(name)) problems.push(`${name} has no place in a bert encoder`);
+      if (!used.has(name) && !NOT_READ.test(name))
+        problems.push(`${name} has no place in a ${network.config.modelType} encoder`);
     }
     if (problems.length > 0) throw new WeightMismatchError(folder, problems);
     return weights;

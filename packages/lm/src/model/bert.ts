@@ -1,4 +1,12 @@
-import { currentEngine, type Engine, layerNorm, nameScope, selfAttention, type Tensor } from '@posttrain/core-tensor';
+import {
+  currentEngine,
+  type Engine,
+  iota,
+  layerNorm,
+  nameScope,
+  selfAttention,
+  type Tensor,
+} from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import type { BertConfig } from '../config/index.js';
 import { activations } from './activations.js';
@@ -9,9 +17,9 @@ import type { SequenceInput } from './network.js';
 
 const TABLES = ['word', 'position', 'token_type'] as const;
 
-const tableSizes = ({ vocabSize, maxPositionEmbeddings, typeVocabSize }: BertConfig) => ({
+const tableSizes = ({ vocabSize, maxPositionEmbeddings, typeVocabSize, paddedFrom = -1 }: BertConfig) => ({
   word: vocabSize,
-  position: maxPositionEmbeddings,
+  position: maxPositionEmbeddings + paddedFrom + 1,
   token_type: typeVocabSize,
 });
 
@@ -53,7 +61,7 @@ export interface EncoderNetwork {
  *
  *     y = LayerNorm(x + attention(x)),   x' = LayerNorm(y + down(act(up(y))))
  *
- * Every token is of token type 0. There is no pooler: sentence embeddings do not use it.
+ * RoBERTa (arXiv 1907.11692) and XLM-RoBERTa (arXiv 1911.02116) differ in where positions begin: see `rowsBehind`. Every token is of token type 0. There is no pooler: sentence embeddings do not use it.
  */
 export function bertNetwork(config: BertConfig, engine: Engine = currentEngine()): EncoderNetwork {
   const { hiddenSize: width, numAttentionHeads: heads } = config;
@@ -87,7 +95,8 @@ export function bertNetwork(config: BertConfig, engine: Engine = currentEngine()
           layerNorm(states, weight, bias!, { epsilon: config.layerNormEps }),
         );
       const scale = 1 / Math.sqrt(width / heads);
-      const indices = { word: tokens, position: positions, token_type: tokens.mul(0) };
+      const rows = config.paddedFrom === undefined ? positions : rowsBehind(config.paddedFrom, tokens, positions);
+      const indices = { word: tokens, position: rows, token_type: tokens.mul(0) };
       const embedded = TABLES.map((table) => embedding(indices[table], tableName(table))).reduce((a, b) => a.add(b));
       return blockIndices(config).reduce(
         (x, layer) => {
@@ -106,6 +115,18 @@ export function bertNetwork(config: BertConfig, engine: Engine = currentEngine()
       );
     },
   };
+}
+
+/**
+ * RoBERTa's rows in the table of positions, int32 [b, s]: padding + 1 for the first token of a text that is no padding, one more for each after
+ * it; the padding itself has row `padding`. `positions` restart where texts meet in a row.
+ */
+function rowsBehind(padding: number, tokens: Tensor, positions: Tensor): Tensor {
+  const isText = tokens.notEqual(padding).cast('int32');
+  const counted = isText.cumsum(1);
+  const starts = iota(tokens.shape, 1).sub(positions);
+  const before = counted.sub(isText).takeAlongAxis(starts, 1);
+  return counted.sub(before).mul(isText).add(padding);
 }
 
 function bertParameters(config: BertConfig): ParameterInfo[] {

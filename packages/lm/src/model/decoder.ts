@@ -12,8 +12,16 @@ import {
   type ParameterInfo,
   splitHeads,
 } from './family.js';
+import { latentAttention, latentNorms, latentProjections } from './latent-attention.js';
 import type { ModuleInfo } from './layers.js';
+import { expertsProjections, type Mixture, mixtureOfExperts } from './mixture-of-experts.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
+import { convolutionParameters, convolutionProjections, shortConvolution } from './short-convolution.js';
+
+/** The mixture of a layer; undefined where it has one MLP. */
+function mixtureOf({ experts, names, ...sizes }: DecoderConfig, layer: number): Mixture | undefined {
+  return experts?.sparseLayers[layer] && names.experts ? { ...sizes, experts, names: names.experts } : undefined;
+}
 
 /** The linear layers of a block, in the order in which they compute. */
 function projections(config: DecoderConfig, layer: number): Projection[] {
@@ -25,15 +33,21 @@ function projections(config: DecoderConfig, layer: number): Projection[] {
     { name: names.value, in: width, out: kv, bias: biases.qkv },
   ];
   const { queryKeyValue, gate, gateUp } = names;
+  const { latent } = config;
   const joined = queryKeyValue && { name: queryKeyValue, in: width, out: q + 2 * kv, bias: biases.qkv };
   const inward = (name: string, out = inner): Projection => ({ name, in: width, out, bias: biases.mlp });
-  const block: Projection[] = [
-    ...(joined ? [joined] : separate),
-    { name: names.output, in: q, out: width, bias: biases.output },
+  const attention = [...(joined ? [joined] : separate), { name: names.output, in: q, out: width, bias: biases.output }];
+  const mlp = [
     ...(gateUp ? [inward(gateUp, 2 * inner)] : [...(gate ? [inward(gate)] : []), inward(names.up)]),
     { name: names.down, in: inner, out: width, bias: biases.mlp },
   ];
-  return block.map((projection) => ({ ...projection, name: `${names.blocks}.${layer}.${projection.name}` }));
+  const block = `${names.blocks}.${layer}`;
+  const inside = (some: readonly Projection[]) => some.map((one) => ({ ...one, name: `${block}.${one.name}` }));
+  const mixture = mixtureOf(config, layer);
+  const { convolution } = config;
+  if (convolution?.layers[layer]) return [...convolutionProjections(config, convolution, block), ...inside(mlp)];
+  const attending = latent ? latentProjections(config, latent, block) : inside(attention);
+  return [...attending, ...(mixture ? expertsProjections(mixture, block) : inside(mlp))];
 }
 
 /** Weight and bias of a normalisation. */
@@ -66,12 +80,30 @@ export const decoder: ModelFamily<DecoderConfig> = {
     const normed = (name: string | undefined) => (name === undefined ? [] : normParameters(name, [width], norm));
     const rows = config.maxPositionEmbeddings + config.positionOffset;
     const zeroRow = config.padTokenId === undefined ? {} : { zeroRow: config.padTokenId };
+    const isSparse = (layer: number) => config.experts?.sparseLayers[layer] ?? false;
     const block = (layer: number): ParameterInfo[] => {
       const inside = `${names.blocks}.${layer}`;
+      const convolves = config.convolution?.layers[layer] ? config.convolution : undefined;
       const own = [names.beforeAttention, names.afterAttention, names.beforeMlp, names.afterMlp];
       return [
         ...linearParameters(projections(config, layer)),
-        ...queryKeyNormParameters(config, inside),
+        ...(convolves
+          ? convolutionParameters(config, convolves, inside)
+          : config.latent
+            ? latentNorms(config.latent, inside)
+            : queryKeyNormParameters(config, inside)),
+        ...(isSparse(layer) && names.experts?.bias
+          ? [
+              {
+                name: `${inside}.${names.experts.module}.${names.experts.bias}`,
+                shape: [config.experts!.count],
+                init: 'zeros' as const,
+              },
+            ]
+          : []),
+        ...(names.sinks
+          ? [{ name: `${inside}.${names.sinks}`, shape: [config.numAttentionHeads], init: 'normal' as const }]
+          : []),
         ...own.flatMap((name) => (name === undefined ? [] : normed(`${inside}.${name}`))),
       ];
     };
@@ -109,7 +141,15 @@ export const decoder: ModelFamily<DecoderConfig> = {
     ];
   },
 
-  cacheShape: keyValueCacheShape,
+  cacheShape(config) {
+    const shape = keyValueCacheShape(config);
+    const { convolution, hiddenSize } = config;
+    const width = hiddenSize / (2 * shape.kvHeads);
+    return {
+      ...shape,
+      ...(convolution && { widths: convolution.layers.map((convolves) => (convolves ? width : shape.headDim)) }),
+    };
+  },
 
   attention: (config, layer) => ({
     scale: config.factors.scores,
@@ -136,11 +176,16 @@ export const decoder: ModelFamily<DecoderConfig> = {
       const part = (module: string) => `${name}.${module}`;
       const maybe = (y: Tensor, module: string | undefined) => (module === undefined ? y : norm(y, part(module)));
       const read = maybe(x, names.beforeAttention);
-      const attended = maybe(layers.linear(attend(read, layer, name), part(names.output)), names.afterAttention);
+      const mixed = config.convolution?.layers[layer]
+        ? shortConvolution(config.convolution, layers, input, read, { layer, block: name })
+        : layers.linear(attend(read, layer, name), part(names.output));
+      const attended = maybe(mixed, names.afterAttention);
       const y = layers.residual(x, scaled(attended, factors.residual), layer, 'attention');
       const isParallel = config.residual === 'parallel';
       const own = isParallel && names.beforeMlp === undefined ? read : maybe(isParallel ? x : y, names.beforeMlp);
-      const transformed = maybe(feedForward(config, layers, own, name), names.afterMlp);
+      const mixture = mixtureOf(config, layer);
+      const fed = mixture ? mixtureOfExperts(mixture, layers, own, name) : feedForward(config, layers, own, name);
+      const transformed = maybe(fed, names.afterMlp);
       return layers.residual(y, scaled(transformed, factors.residual), layer, 'mlp', isParallel ? x : y);
     };
     const start = names.embeddingNorm === undefined ? placed : norm(placed, names.embeddingNorm);
@@ -197,27 +242,29 @@ function attentionOf(config: DecoderConfig, layers: BoundLayers, input: ForwardI
   const { names, rotary: turning, queryKeyNorm, clip } = config;
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = config;
   const turn = turning && rotationsOf(config, turning, input.positions, like);
+  if (config.latent) return latentAttention(config, config.latent, layers, input, turn!);
 
   return (x: Tensor, layer: number, block: string): Tensor => {
     const clipped = (y: Tensor) => (clip === undefined ? y : y.clamp(-clip, clip));
     const joined = names.queryKeyValue && clipped(layers.linear(x, `${block}.${names.queryKeyValue}`));
     const parts = joined ? splitJoined(config, joined) : undefined;
-    const flat = (name: string) => clipped(layers.linear(x, `${block}.${name}`));
+    const flat = (name: string) => layers.linear(x, `${block}.${name}`);
     const normed = (name: string, normName: string, count: number): Tensor => {
-      if (!queryKeyNorm) return splitHeads(flat(name), count);
+      if (!queryKeyNorm) return splitHeads(clipped(flat(name)), count);
       const { norm, over } = queryKeyNorm;
       const path = `${block}.${normName}`;
-      if (over === 'all') return splitHeads(normalized(layers, flat(name), path, norm), count);
-      return normalized(layers, splitHeads(flat(name), count), path, norm);
+      if (over === 'all') return splitHeads(clipped(normalized(layers, flat(name), path, norm)), count);
+      return clipped(normalized(layers, splitHeads(flat(name), count), path, norm));
     };
     const q = parts?.[0] ?? normed(names.query, names.queryNorm, heads);
     const k = parts?.[1] ?? normed(names.key, names.keyNorm, kvHeads);
-    const v = parts?.[2] ?? splitHeads(flat(names.value), kvHeads);
+    const v = parts?.[2] ?? splitHeads(clipped(flat(names.value)), kvHeads);
     return nameScope(`${block}.${names.output.split('.')[0]}`, () => {
       const isTurned = turn && turning.layers[layer];
       const [queries, keys] = isTurned ? [turn(q, layer), turn(k, layer)] : [q, k];
       const grown = turning?.growth ? queries.mul(growthOf(turning.growth, input.positions, queries)) : queries;
-      return joinHeads(input.attend(layer, grown, keys, v));
+      const sinks = names.sinks && layers.parameter(`${block}.${names.sinks}`);
+      return joinHeads(input.attend(layer, grown, keys, v, ...(sinks ? [sinks] : [])));
     });
   };
 
@@ -252,7 +299,8 @@ function rotationsOf(config: DecoderConfig, turning: RotaryConfig, positions: Te
 
   return (x: Tensor, layer: number): Tensor => {
     const [cos, sin] = config.layerTypes[layer] === 'sliding_attention' ? sliding : full;
-    const first = width === config.headDim ? x : x.slice(3, 0, width);
+    const isWhole = width === x.shape[3];
+    const first = isWhole ? x : x.slice(3, 0, width);
     const [b, heads, s] = x.shape as [number, number, number];
     const sorted = (y: Tensor, [rows, columns]: readonly [number, number]) =>
       y.reshape([b, heads, s, rows, columns]).transpose([0, 1, 2, 4, 3]).reshape([b, heads, s, width]);
@@ -260,6 +308,6 @@ function rotationsOf(config: DecoderConfig, turning: RotaryConfig, positions: Te
       pairs === 'halves'
         ? rotary(first, cos, sin)
         : sorted(rotary(sorted(first, [width / 2, 2]), cos, sin), [2, width / 2]);
-    return width === config.headDim ? turned : concat([turned, x.slice(3, width)], 3);
+    return isWhole ? turned : concat([turned, x.slice(3, width)], 3);
   };
 }

@@ -1,4 +1,4 @@
-import { nameScope, type Tensor, where } from '@posttrain/core-tensor';
+import { concat, iota, nameScope, type Tensor, where } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
 import { groupedMatmul, groupMasks } from './grouped-matmul.js';
 import {
@@ -20,10 +20,15 @@ export interface ForwardInput {
   /** int32 [b, s]: the position of each token in its own sequence. */
   readonly positions: Tensor;
   /**
-   * Attention of layer `layer`: q [b, h, s, d], k and v [b, kv, s, d], rotated already → [b, h, s, d]. Whether it
-   * reads a cache or the tokens of this pass only is the caller's choice.
+   * Attention of layer `layer`: q [b, h, s, d], k and v [b, kv, s, d], rotated already → [b, h, s, d]. `sinks` [h]: see
+   * `AttentionOptions`. Whether it reads a cache or the tokens of this pass only is the caller's choice.
    */
-  attend(layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor;
+  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, sinks?: Tensor): Tensor;
+  /**
+   * Of x [b, s, width] of layer `layer`, which does not attend, at each distance below `taps` the rows [b, s, width] of the tokens so far before
+   * each; zeros where a sequence has not begun.
+   */
+  recent(layer: number, x: Tensor, taps: number): Tensor[];
   /** Runs a transformer block, `name` being its module path. The caller decides on gradient checkpointing. */
   block(name: string, run: (x: Tensor) => Tensor, x: Tensor): Tensor;
 }
@@ -57,7 +62,13 @@ export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
   parameters(config: Config): ParameterInfo[];
   modules(config: Config): ModuleInfo[];
   /** Width of one attention head and the number of key/value heads: the shape of the cache. */
-  cacheShape(config: Config): { readonly layers: number; readonly kvHeads: number; readonly headDim: number };
+  cacheShape(config: Config): {
+    readonly layers: number;
+    readonly kvHeads: number;
+    readonly headDim: number;
+    /** The width by layer, where layers differ: those that call `recent` have half of what they give by head. Left out: `headDim`. */
+    readonly widths?: readonly number[];
+  };
   attention(config: Config, layer: number): LayerAttention;
   /** Logits become cap · tanh(logits / cap). Left out, or undefined: they stay as they are. */
   logitSoftCap?(config: Config): number | undefined;
@@ -75,8 +86,10 @@ export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
 /** The model's layers with weights and hooks bound: what a family's `hidden` is written in. */
 export interface BoundLayers {
   linear(x: Tensor, module: string): Tensor;
+  /** A parameter that belongs to no module, by its name. */
+  parameter(name: string): Tensor;
   /**
-   * One linear layer without bias for each group of rows: x [n, in], of which the first counts[0] rows belong to
+   * One linear layer for each group of rows, with a bias or all without: x [n, in], of which the first counts[0] rows belong to
    * modules[0], and so on. `rows` int32 [n] says which row of the batch each of them is of. A hook sees all of x, but what it gives counts for the rows of its module only; it costs
    * nothing where it gives what `apply` gave.
    */
@@ -96,6 +109,7 @@ export function bindLayers(
 ): BoundLayers {
   const weight = (name: string): Tensor => weights[name]!;
   return {
+    parameter: weight,
     linear(x, name) {
       const info = modules.get(name)!;
       const bias = weights[`${name}.bias`];
@@ -112,13 +126,15 @@ export function bindLayers(
     groupedLinear(x, counts, rows, names) {
       const infos = names.map((name) => modules.get(name)!);
       const matrices = infos.map((info) => floatWeight(info, weights).cast(x.dtype));
-      const shared = groupedMatmul(x, counts, matrices, { transposeB: true });
+      const biases = names.map((name) => weights[`${name}.bias`]);
+      const products = groupedMatmul(x, counts, matrices, { transposeB: true });
+      const shared = biases[0] ? products.add(biasOfRows(x.shape[0]!, counts, biases as Tensor[])) : products;
       const { linear } = hooks;
       if (!linear) return shared;
       const changed = infos.map((info, i) => {
-        const weight = matrices[i]!;
-        const apply = (input: Tensor) => (input === x ? shared : applyLinear(input, weight, undefined, false));
-        return nameScope(info.name, () => linear(x, { ...info, weight, bias: undefined, rows, pass, apply }));
+        const [weight, bias] = [matrices[i]!, biases[i]];
+        const apply = (input: Tensor) => (input === x ? shared : applyLinear(input, weight, bias, false));
+        return nameScope(info.name, () => linear(x, { ...info, weight, bias, rows, pass, apply }));
       });
       if (changed.every((y) => y === shared)) return shared;
       const masks = groupMasks(x.shape[0]!, counts);
@@ -145,6 +161,16 @@ export function bindLayers(
       );
     },
   };
+}
+
+/** The bias [out] of the group that each row belongs to: [rows, out]. */
+function biasOfRows(rows: number, counts: Tensor, biases: readonly Tensor[]): Tensor {
+  const ends = counts.cumsum(0).reshape([1, biases.length]);
+  const group = iota([rows, 1], 0).greaterEqual(ends).cast('int32').sum(1);
+  return concat(
+    biases.map((bias) => bias.expandDims(0)),
+    0,
+  ).gather(group);
 }
 
 /** The normalisations among a model's parameters: weights with one axis that belong to no module. */

@@ -1,30 +1,43 @@
-import { concat, defineOp, iota, nameScope, ones, softmax, type Tensor, zeros } from '@posttrain/core-tensor';
-import type { ExpertsConfig, RotaryModelConfig } from '../config/index.js';
-import { gated, type Projection } from './decoder-layers.js';
+import { concat, defineOp, iota, nameScope, ones, softmax, type Tensor, where, zeros } from '@posttrain/core-tensor';
+import type { ExpertNames, ExpertsConfig, GroupedRouting, HiddenActivation } from '../config/index.js';
+import { gated, gatedMlp, type Projection } from './decoder-layers.js';
 import type { BoundLayers } from './family.js';
 import type { LayerHooks } from './layers.js';
 
-/** The experts of a layer; undefined where it has one MLP. */
-export const expertsOf = ({ experts }: RotaryModelConfig, layer: number): ExpertsConfig | undefined =>
-  experts?.sparseLayers[layer] ? experts : undefined;
-
-/** Module paths of a layer's router and of its experts' gate, up and down projections, as checkpoints name them. */
-function moduleNames({ modelType }: RotaryModelConfig, { count }: ExpertsConfig, block: string) {
-  const isMixtral = modelType === 'mixtral';
-  const name = `${block}.${isMixtral ? 'block_sparse_moe' : 'mlp'}`;
-  const each = (projection: string) =>
-    Array.from({ length: count }, (_, expert) => `${name}.experts.${expert}.${projection}`);
-  const [gate, up, down] = isMixtral ? ['w1', 'w3', 'w2'] : ['gate_proj', 'up_proj', 'down_proj'];
-  return { name, router: `${name}.gate`, gate: each(gate!), up: each(up!), down: each(down!) };
+/** What a mixture is computed from, of a config of any family. */
+export interface Mixture {
+  readonly experts: ExpertsConfig;
+  readonly names: ExpertNames;
+  readonly hiddenSize: number;
+  readonly hiddenAct: HiddenActivation;
 }
 
-/** The router and the linear layers of every expert. */
-export function expertsProjections(config: RotaryModelConfig, experts: ExpertsConfig, layer: number): Projection[] {
-  const names = moduleNames(config, experts, `model.layers.${layer}`);
-  const [width, inner] = [config.hiddenSize, experts.intermediateSize];
-  const inward = [...names.gate, ...names.up].map((name) => ({ name, in: width, out: inner }));
-  const outward = names.down.map((name) => ({ name, in: inner, out: width }));
-  return [{ name: names.router, in: width, out: experts.count, kind: 'router' }, ...inward, ...outward];
+/** Module paths of a layer's router and of its experts' gate, up and down projections, as checkpoints name them. */
+function moduleNames({ experts: { count }, names }: Mixture, block: string) {
+  const name = `${block}.${names.module}`;
+  const each = (projection: string) =>
+    Array.from({ length: count }, (_, expert) => `${name}.experts.${expert}.${projection}`);
+  const own = { router: `${name}.${names.router}`, shared: `${name}.${names.shared}` };
+  const sharedGate = names.sharedGate && `${name}.${names.sharedGate}`;
+  return { name, ...own, sharedGate, gate: each(names.gate), up: each(names.up), down: each(names.down) };
+}
+
+/** The router and the linear layers of every expert, and of the shared one. `block` is the module path of the block. */
+export function expertsProjections(mixture: Mixture, block: string): Projection[] {
+  const names = moduleNames(mixture, block);
+  const { hiddenSize: width, experts } = mixture;
+  const bias = experts.biases ?? false;
+  const gated = (inner: number, [gate, up, down]: readonly (readonly string[])[]): Projection[] => [
+    ...[...gate!, ...up!].map((name) => ({ name, in: width, out: inner, bias })),
+    ...down!.map((name) => ({ name, in: inner, out: width, bias })),
+  ];
+  const ofShared = ['gate_proj', 'up_proj', 'down_proj'].map((name) => [`${names.shared}.${name}`]);
+  return [
+    { name: names.router, in: width, out: experts.count, bias, kind: 'router' },
+    ...gated(experts.intermediateSize, [names.gate, names.up, names.down]),
+    ...(experts.sharedSize === undefined ? [] : gated(experts.sharedSize, ofShared)),
+    ...(names.sharedGate ? [{ name: names.sharedGate, in: width, out: 1 }] : []),
+  ];
 }
 
 /**
@@ -33,25 +46,21 @@ export function expertsProjections(config: RotaryModelConfig, experts: ExpertsCo
  *
  *     y = Σ_{e ∈ T} w_e · down_e(act(gate_e(x)) · up_e(x)),   w_e = p_e, or p_e / Σ_{T} p where weights are normalised
  *
- * for x [b, s, width]. Every pair of token and expert is a row; rows are put in the order of their experts, so that each
- * expert computes its own rows and no others, and nothing is dropped however uneven the load is. Equal probabilities go
- * to the expert with the lower index.
+ * for x [b, s, width]; `Routing` has other ways to choose T and w. Every pair of token and expert is a row; rows are put in the
+ * order of their experts, so that each expert computes its own rows and no others, and nothing is dropped however uneven the load
+ * is. Equal probabilities go to the expert with the lower index. A shared expert's output is added, times the sigmoid of its gate
+ * where it has one (arXiv 2401.06066).
  */
-export function mixtureOfExperts(
-  config: RotaryModelConfig,
-  experts: ExpertsConfig,
-  layers: BoundLayers,
-  x: Tensor,
-  block: string,
-): Tensor {
-  const names = moduleNames(config, experts, block);
+export function mixtureOfExperts(mixture: Mixture, layers: BoundLayers, x: Tensor, block: string): Tensor {
+  const names = moduleNames(mixture, block);
+  const { experts, hiddenAct } = mixture;
   const { perToken, count } = experts;
   const width = x.shape.at(-1)!;
   const tokens = x.size / width;
   return nameScope(names.name, () => {
-    const probabilities = softmax(layers.linear(x, names.router).cast('float32')).reshape([tokens, count]);
-    const { values, indices } = probabilities.topK(perToken);
-    const mixing = experts.normalizeWeights ? values.div(values.sum(1, { keepDims: true })) : values;
+    const logits = layers.linear(x, names.router).cast('float32').reshape([tokens, count]);
+    const bias = mixture.names.bias && layers.parameter(`${names.name}.${mixture.names.bias}`);
+    const { weights, indices } = routed(experts, logits, bias || undefined);
     const { counts, sources, places } = sortByExpert(indices, count);
     const tokenOfRow = iota([tokens, perToken], 0)
       .reshape([tokens * perToken])
@@ -64,10 +73,78 @@ export function mixtureOfExperts(
       .gather(sources);
     const each = (input: Tensor, modules: readonly string[]) => layers.groupedLinear(input, counts, batchRows, modules);
     const [gate, up] = [each(rows, names.gate), each(rows, names.up)];
-    const out = each(gated(gate, up, config.hiddenAct, names.name), names.down);
-    const rowWeights = takeRows(mixing.cast(x.dtype).reshape([pairs, 1]), sources, places.reshape([pairs, 1]));
-    return sumRows(out.mul(rowWeights), places, tokenOfRow).reshape(x.shape);
+    const active = experts.clamped ? clampedSwiglu(gate, up, experts.clamped) : gated(gate, up, hiddenAct, names.name);
+    const out = each(active, names.down);
+    const rowWeights = takeRows(weights.cast(x.dtype).reshape([pairs, 1]), sources, places.reshape([pairs, 1]));
+    const mixed = sumRows(out.mul(rowWeights), places, tokenOfRow).reshape(x.shape);
+    if (experts.sharedSize === undefined) return mixed;
+    const shared = gatedMlp(layers, x, names.shared, hiddenAct);
+    return mixed.add(names.sharedGate ? shared.mul(layers.linear(x, names.sharedGate).sigmoid()) : shared);
   });
+}
+
+/**
+ * g · sigmoid(alpha · g) · (u + 1) with g = min(gate, limit) and u = up within ± limit: the experts of gpt-oss (arXiv 2508.10925).
+ * A gradient ends at what is cut off.
+ */
+function clampedSwiglu(gate: Tensor, up: Tensor, { alpha, limit }: NonNullable<ExpertsConfig['clamped']>): Tensor {
+  const g = gate.minimum(limit);
+  return g.mul(g.mul(alpha).sigmoid()).mul(up.clamp(-limit, limit).add(1));
+}
+
+/** The experts of each token, int32 [tokens, perToken], and their weights: of the router's logits [tokens, experts]. */
+function routed(experts: ExpertsConfig, logits: Tensor, bias: Tensor | undefined) {
+  const { perToken, normalizeWeights, routing } = experts;
+  if (routing?.type === 'sparsemixer') return sparseMixer(logits, routing.noise);
+  if (routing?.type === 'grouped') return grouped(experts, routing, logits, bias);
+  const { values, indices } = softmax(logits).topK(perToken);
+  return { weights: normalizeWeights ? values.div(values.sum(1, { keepDims: true })) : values, indices };
+}
+
+/** What a logit becomes that does not count: far below any. */
+const AWAY = -1e30;
+
+/** See `GroupedRouting`. */
+function grouped(
+  { perToken, normalizeWeights, count }: ExpertsConfig,
+  { scores: kind, groups, chosen, best, factor }: GroupedRouting,
+  logits: Tensor,
+  bias: Tensor | undefined,
+) {
+  const tokens = logits.shape[0]!;
+  const scores = kind === 'softmax' ? softmax(logits) : logits.sigmoid();
+  const by = bias ? scores.add(bias) : scores;
+  const inGroups = by.reshape([tokens, groups, count / groups]);
+  const taken = inGroups.topK(best).values.sum(2).topK(chosen).indices.reshape([tokens, chosen, 1]);
+  const isTaken = taken
+    .equal(iota([1, 1, groups], 2))
+    .cast('int32')
+    .sum(1)
+    .greater(0)
+    .reshape([tokens, groups, 1]);
+  const left = chosen === groups ? by : where(isTaken, inGroups, AWAY).reshape([tokens, count]);
+  const { indices } = left.topK(perToken);
+  const own = scores.takeAlongAxis(indices, 1);
+  const weights = normalizeWeights ? own.div(own.sum(1, { keepDims: true }).add(1e-20)) : own;
+  return { weights: weights.mul(factor), indices };
+}
+
+/**
+ * SparseMixer-v2 as in evaluation (arXiv 2409.12136): the two largest logits, each with its softmax among those that are no
+ * further from it than (best − z) / max(|z|, best) ≤ 2 · noise; the first is left out of the softmax of the second.
+ */
+function sparseMixer(logits: Tensor, noise: number) {
+  const { values, indices } = logits.topK(2);
+  const weightOf = (rank: number, left: Tensor): Tensor => {
+    const best = values.slice(1, rank, rank + 1);
+    const isFar = best
+      .sub(logits)
+      .div(logits.abs().maximum(best))
+      .greater(2 * noise);
+    return softmax(where(isFar, AWAY, left)).takeAlongAxis(indices.slice(1, rank, rank + 1), 1);
+  };
+  const isFirst = indices.slice(1, 0, 1).equal(iota([1, logits.shape[1]!], 1));
+  return { weights: concat([weightOf(0, logits), weightOf(1, where(isFirst, AWAY, logits))], 1), indices };
 }
 
 interface ExpertOrder {

@@ -23,7 +23,16 @@ import type { KeyValuePrefix, LayerHooks, ModuleInfo, NormInfo, PassInfo, Weight
 import { olmo2 } from './olmo2.js';
 import { bindOutputLayer, HEAD_BIAS, headMatrix, type OutputLayer } from './output-layer.js';
 import { phi3 } from './phi3.js';
-import { attendBehind, prefixesOf, prefixOf, refuseEarlierPass, virtualPass } from './prefix.js';
+import {
+  type Attended,
+  attendBehind,
+  prefixesOf,
+  prefixOf,
+  recentBehind,
+  refuseEarlierPass,
+  virtualPass,
+} from './prefix.js';
+import { type RecentTokens, recentOfBlocks, recentOfCache, recentOfRows } from './recent-tokens.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
 /** By `modelType`. A family is only ever given the configs of its own. */
@@ -195,7 +204,9 @@ export function networkOf(
       return [module.name, quantization ? { ...module, quantization } : module];
     }),
   );
-  const { layers, kvHeads, headDim } = family.cacheShape(config);
+  const { layers, kvHeads, headDim, widths } = family.cacheShape(config);
+  const widthOf = (layer: number): number => widths?.[layer] ?? headDim;
+  const allWidths = Array.from({ length: layers }, (_, layer) => widthOf(layer));
   const attention = Array.from({ length: layers }, (_, layer) => family.attention(config, layer));
   const logitSoftCap = family.logitSoftCap?.(config);
   const logitFactor = family.logitFactor?.(config) ?? 1;
@@ -203,21 +214,27 @@ export function networkOf(
   const parameters = withHeadParameters(config, family.parameters(config));
   const ownParts = { config, family, modules, attention };
 
-  const zeroCache = (shape: readonly number[]): KvCache => {
-    const one = () => zerosBuffer(shape);
-    return { keys: Array.from({ length: layers }, one), values: Array.from({ length: layers }, one) };
+  const zeroCache = (...shape: readonly number[]): KvCache => {
+    const all = () => allWidths.map((width) => zerosBuffer([...shape, width]));
+    return { keys: all(), values: all() };
   };
   type Extension = Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'tree' | 'innerLayers'>;
+  type Past = { readonly keys: Tensor; readonly values: Tensor };
   type AttendTo = (
-    past: { readonly keys: Tensor; readonly values: Tensor },
-    qkv: { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
+    past: Past,
+    qkv: Attended,
     how: LayerAttention,
   ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor };
+  /** What a cache gives to new tokens, which are appended to it. */
+  interface Appending {
+    readonly attend: AttendTo;
+    recent(past: Past, x: Tensor, taps: number): RecentTokens;
+  }
   const extendOnce = (
     weights: Weights,
     { tokens, lengths, cache, tree, rowInputs, innerLayers = [] }: Extension,
     hooks: LayerHooks,
-    to: AttendTo,
+    to: Appending,
   ): ExtendedPass => {
     refuseEarlierPass(hooks);
     const [b, s] = tokens.shape as [number, number];
@@ -238,9 +255,15 @@ export function networkOf(
         states.push(x);
         return nameScope(name, () => run(x));
       },
-      attend(layer, q, k, v) {
+      recent(layer, x, taps) {
+        const out = to.recent({ keys: cache.keys[layer]!, values: cache.values[layer]! }, x, taps);
+        keys.push(out.keys);
+        values.push(out.values);
+        return out.found;
+      },
+      attend(layer, q, k, v, sinks) {
         const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
-        const out = to(past, { q, k, v }, attention[layer]!);
+        const out = to.attend(past, { q, k, v, ...(sinks && { sinks }) }, attention[layer]!);
         keys.push(out.keys);
         values.push(out.values);
         return out.output;
@@ -248,7 +271,7 @@ export function networkOf(
     });
     return { hidden, cache: { keys, values }, inner: innerLayers.map((layer) => states[layer]!) };
   };
-  const extendBy = (weights: Weights, input: Extension, hooks: LayerHooks = {}, to: AttendTo): ExtendedPass => {
+  const extendBy = (weights: Weights, input: Extension, hooks: LayerHooks = {}, to: Appending): ExtendedPass => {
     const { earlier } = hooks;
     const { keys, values } = input.cache;
     if (!earlier || keys.length === layers) return extendOnce(weights, input, hooks, to);
@@ -294,10 +317,14 @@ export function networkOf(
         states.push(x);
         return nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x)));
       },
-      attend: (layer, q, k, v) =>
-        prefix
-          ? attendBehind(prefix, { layer, q, k, v }, attention[layer]!, { segments, ...pass })
-          : selfAttention(q, k, v, { ...attention[layer]!, segments }),
+      recent: (layer, x, taps) =>
+        prefix ? recentBehind(prefix, { layer, x, taps }, pass) : recentOfRows(x, taps, positions),
+      attend(layer, q, k, v, sinks) {
+        const own = sinks && { sinks };
+        return prefix
+          ? attendBehind(prefix, { layer, q, k, v, ...own }, attention[layer]!, { segments, ...pass })
+          : selfAttention(q, k, v, { ...attention[layer]!, ...own, segments });
+      },
     });
   };
 
@@ -332,23 +359,28 @@ export function networkOf(
 
     extend(weights, input, hooks) {
       const { lengths } = input;
-      return extendBy(weights, input, hooks, (past, qkv, how) =>
-        cachedAttention({ ...qkv, pastKeys: past.keys, pastValues: past.values, lengths }, how),
-      );
+      return extendBy(weights, input, hooks, {
+        attend: (past, qkv, how) =>
+          cachedAttention({ ...qkv, pastKeys: past.keys, pastValues: past.values, lengths }, how),
+        recent: (past, x, taps) => recentOfCache(x, taps, past, lengths),
+      });
     },
 
-    extendPaged(weights, { table, slots, blockSize, ...rest }, hooks) {
+    extendPaged(weights, input, hooks) {
+      const { table, slots, blockSize, ...rest } = input;
       const { lengths, tree } = rest;
-      return extendBy(weights, rest, hooks, (past, qkv, how) =>
-        pagedAttention({ ...qkv, ...past, table, lengths, slots, ...(tree && { tree }) }, { ...how, blockSize }),
-      );
+      return extendBy(weights, rest, hooks, {
+        attend: (past, qkv, how) =>
+          pagedAttention({ ...qkv, ...past, table, lengths, slots, ...(tree && { tree }) }, { ...how, blockSize }),
+        recent: (past, x, taps) => recentOfBlocks(x, taps, past, input, kvHeads),
+      });
     },
 
     logits: (weights, hidden, hooks) => outputLayer(weights, hidden, hooks).logits(),
 
-    newCache: (batch, capacity) => zeroCache([batch, kvHeads, capacity, headDim]),
+    newCache: (batch, capacity) => zeroCache(batch, kvHeads, capacity),
     kvHeads,
-    newPools: (tokens) => zeroCache([kvHeads * tokens, headDim]),
-    cacheBytesPerToken: 2 * layers * kvHeads * headDim * 4,
+    newPools: (tokens) => zeroCache(kvHeads * tokens),
+    cacheBytesPerToken: 2 * kvHeads * 4 * allWidths.reduce((sum, width) => sum + width, 0),
   };
 }

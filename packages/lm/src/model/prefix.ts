@@ -12,6 +12,7 @@ import { PosttrainError } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
 import { type BoundLayers, bindLayers, type LayerAttention, type ModelFamily } from './family.js';
 import type { KeyValuePrefix, LayerHooks, ModuleInfo, PassInfo, Weights } from './layers.js';
+import { asPrefix, prefixRows, recentOfRows } from './recent-tokens.js';
 
 /** @throws PosttrainError for hooks that depend on another pass, where there is no cache for it */
 export function refuseEarlierPass({ earlier }: LayerHooks): void {
@@ -29,6 +30,14 @@ interface PrefixNetwork {
   readonly family: ModelFamily;
   readonly modules: ReadonlyMap<string, ModuleInfo>;
   readonly attention: readonly LayerAttention[];
+}
+
+/** What a layer's attention is given: see `ForwardInput.attend`. */
+export interface Attended {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly sinks?: Tensor;
 }
 
 /** What stands before the sequences of a pass. */
@@ -81,6 +90,12 @@ export function prefixesOf(network: PrefixNetwork, weights: Weights, hooks: Laye
   const { attention: how } = network;
   if (hooks.prefix) {
     if (virtualTokens) throw new PosttrainError('PREFIX', 'hooks have a prefix and virtual tokens; one of them');
+    if (network.family.cacheShape(network.config).widths) {
+      throw new PosttrainError(
+        'PREFIX',
+        'this model has layers that do not attend, and no prefix of keys and values for them',
+      );
+    }
     const prefix = how.map((_, layer) => hooks.prefix!(layer));
     const counts = new Set(prefix.flatMap(({ keys, values }) => [keys.shape[1], values.shape[1]]));
     if (counts.size > 1)
@@ -124,12 +139,26 @@ export function virtualPass(
     tokens,
     positions,
     block: (_, run, x) => run(x),
-    attend(layer, q, k, v) {
+    recent(_layer, x, taps) {
+      prefix.push(asPrefix(x, family.cacheShape(config).kvHeads));
+      return recentOfRows(x, taps, positions);
+    },
+    attend(layer, q, k, v, sinks) {
       prefix.push({ keys: together(k), values: together(v) });
-      return selfAttention(q, k, v, how[layer]!);
+      return selfAttention(q, k, v, { ...how[layer]!, ...(sinks && { sinks }) });
     },
   });
   return { layers: prefix, count, hidden, ...(kindOf !== undefined && { kindOf }) };
+}
+
+/** `ForwardInput.recent` of whole rows with prefixes: see `attendBehind`. */
+export function recentBehind(
+  prefixes: Prefixes,
+  { layer, x, taps }: { readonly layer: number; readonly x: Tensor; readonly taps: number },
+  { positions, inputs }: PassInfo,
+): Tensor[] {
+  const kind = prefixes.kindOf === undefined ? positions.mul(0) : kindIn(inputs, prefixes.kindOf);
+  return recentOfRows(x, taps, positions, prefixRows(prefixes, layer, kind));
 }
 
 /**
@@ -141,7 +170,7 @@ export function virtualPass(
  */
 export function attendBehind(
   { layers, count, kindOf }: Prefixes,
-  { layer, q, k, v }: { readonly layer: number; readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
+  { layer, q, k, v, sinks }: { readonly layer: number } & Attended,
   { slidingWindow, alibi, ...how }: LayerAttention,
   { segments, positions, inputs }: { readonly segments: Tensor } & PassInfo,
 ): Tensor {
@@ -172,7 +201,7 @@ export function attendBehind(
     ? bias.add(distances(positions, all, count).mul(alibiSlopes(q.shape[1]!).reshape([1, q.shape[1]!, 1, 1])))
     : bias;
   const masked = q.dtype === 'float16' ? placed.maximum(-3e4).cast('float16') : placed;
-  return attention(q, behind(keys, k), behind(values, v), masked, how);
+  return attention(q, behind(keys, k), behind(values, v), masked, { ...how, ...(sinks && { sinks }) });
 }
 
 /** How far what a token sees is before it, [b, 1, s, all + s] in float32 and negative: a prefix of `count` places, then the row itself. */

@@ -1,4 +1,5 @@
 import { nameScope, rotary } from '@posttrain/core-tensor';
+import { EXPERT_NAMES, MIXTRAL_NAMES } from '../config/experts-config.js';
 import type { RotaryModelConfig } from '../config/index.js';
 import {
   attentionProjections,
@@ -15,12 +16,18 @@ import {
   windowOf,
 } from './decoder-layers.js';
 import { joinHeads, type ModelFamily, splitHeads } from './family.js';
-import { expertsOf, expertsProjections, mixtureOfExperts } from './mixture-of-experts.js';
+import { expertsProjections, type Mixture, mixtureOfExperts } from './mixture-of-experts.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
 
+/** The mixture of a layer; undefined where it has one MLP. */
+function mixtureOf({ experts, modelType, ...sizes }: RotaryModelConfig, layer: number): Mixture | undefined {
+  if (!experts?.sparseLayers[layer]) return undefined;
+  return { ...sizes, experts, names: modelType === 'mixtral' ? MIXTRAL_NAMES : EXPERT_NAMES };
+}
+
 function feedForwardProjections(config: RotaryModelConfig, layer: number): Projection[] {
-  const experts = expertsOf(config, layer);
-  return experts ? expertsProjections(config, experts, layer) : mlpProjections(config, layer, config.mlpBias);
+  const mixture = mixtureOf(config, layer);
+  return mixture ? expertsProjections(mixture, `model.layers.${layer}`) : mlpProjections(config, layer, config.mlpBias);
 }
 
 const projections = (config: RotaryModelConfig, layer: number) => [
@@ -71,9 +78,9 @@ export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
       });
       const y = layers.residual(x, linear(joinHeads(mixed), `${attention}.o_proj`), layer, 'attention');
       const m = norm(y, `${name}.post_attention_layernorm`);
-      const experts = expertsOf(config, layer);
-      const transformed = experts
-        ? mixtureOfExperts(config, experts, layers, m, name)
+      const mixture = mixtureOf(config, layer);
+      const transformed = mixture
+        ? mixtureOfExperts(mixture, layers, m, name)
         : gatedMlp(layers, m, `${name}.mlp`, config.hiddenAct);
       return layers.residual(y, transformed, layer, 'mlp');
     });

@@ -6,6 +6,7 @@ import { onEngine } from '@posttrain/core-tensor/testing';
 import { PosttrainError } from '@posttrain/interfaces';
 import { parseBertConfig } from '../../src/config/index.js';
 import { loadBertWeights } from '../../src/embed/bert-encoder.js';
+import { isEncoder } from '../../src/embed/embedding-folder.js';
 import { modelConfigToJson, parseModelConfig } from '../../src/index.js';
 import { bertNetwork } from '../../src/model/bert.js';
 import { sequenceLogits, tokenLogits } from '../../src/model/head.js';
@@ -48,7 +49,7 @@ export const KEY_TABLES = [
     'olmo2',
     'bert',
   ],
-  ...['llama-classifier', 'gpt2-tokens'],
+  ...['roberta', 'xlm-roberta', 'llama-classifier', 'gpt2-tokens'],
 ];
 
 /** The families of `goldens/families`, whose tables are beside their weights. */
@@ -77,14 +78,14 @@ const patched = ({ config }: KeyTable, { set = {}, drop = [] }: Patch): Json => 
   ...set,
 });
 
-const parse = (config: Json) => (config.model_type === 'bert' ? parseBertConfig(config) : parseModelConfig(config));
+const parse = (config: Json) => (isEncoder(config.model_type) ? parseBertConfig(config) : parseModelConfig(config));
 
 /** The outputs at the last position of a folder's model. */
 async function outputs(folder: string, config: Json, ids: readonly number[]): Promise<number[]> {
   const pass = passesOf([ids], { longest: ids.length, maxTokens: ids.length })[0]!;
   const input = passInput(pass.tokens);
   const last = <T extends ArrayLike<number>>(all: T, width: number) => Array.from(all).slice(-width);
-  if (config.model_type === 'bert') {
+  if (isEncoder(config.model_type)) {
     const network = bertNetwork(parseBertConfig(config));
     const hidden = network.hidden(await loadBertWeights(folder, network), {
       ...input,

@@ -1,6 +1,6 @@
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { grad, iota, tensor } from '@posttrain/core-tensor';
+import { grad, iota, Key, tensor } from '@posttrain/core-tensor';
 import { openSafetensors, saveSafetensors } from '@posttrain/core-tensor/io';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -16,6 +16,8 @@ import {
   Tokenizer,
   type Weights,
 } from '../../src/index.js';
+import { bertNetwork } from '../../src/model/bert.js';
+import { readKeyTable, runPatches } from '../config/key-table.js';
 import {
   ENGINES,
   largestDifference,
@@ -148,6 +150,31 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
       }
     }));
 });
+
+it.each(['roberta', 'xlm-roberta'])(
+  '%s has the hidden states of transformers, with padding in a text and texts in a row',
+  async (name) => {
+    expect((await runPatches(name, ({ changed }) => changed)).wrong).toEqual([]);
+    const { config, ids } = readKeyTable(name);
+    const network = bertNetwork(parseBertConfig(config));
+    const weights = Object.fromEntries(
+      network.parameters.map(({ name, shape }, i) => {
+        const values = Key.fromSeed(i).normalHost(shape.reduce((a, b) => a * b, 1));
+        return [name, tensor(values, shape)];
+      }),
+    );
+    const row = (tokens: readonly number[], starts: readonly number[]) => {
+      const start = tokens.map((_, i) => Math.max(...starts.filter((at) => at <= i)));
+      const int = (of: (at: number, i: number) => number) =>
+        tensor(Int32Array.from(start, of), [1, tokens.length], 'int32');
+      return { tokens: int((_, i) => tokens[i]!), positions: int((at, i) => i - at), segments: int((at) => at) };
+    };
+    const hidden = (tokens: readonly number[], starts = [0]) => network.hidden(weights, row(tokens, starts)).toArray();
+    const texts = [ids.slice(0, 5), ids.slice(5)];
+    const apart = await Promise.all(texts.map((text) => hidden(text)));
+    expect(largestDifference(await hidden(ids, [0, 5]), apart.flat())).toBeLessThan(1e-5);
+  },
+);
 
 it('has the hidden states of transformers, and the gradients', async () => {
   const { read, names } = await readGolden(golden);
@@ -308,7 +335,9 @@ describe('folders', () => {
     ]) {
       expect(() => parseBertConfig({ ...bert, [key as string]: value })).toThrow(new RegExp(`"${key}" must be`));
     }
-    expect(() => parseBertConfig({ model_type: 'roberta' })).toThrow(/"model_type" must be one of bert/);
+    expect(parseBertConfig({ model_type: 'roberta' })).toMatchObject({ maxPositionEmbeddings: 510, paddedFrom: 1 });
+    expect(() => parseBertConfig({ model_type: 'xlm-roberta', pad_token_id: null })).toThrow(/"pad_token_id" must be/);
+    expect(() => parseBertConfig({ model_type: 'electra' })).toThrow(/"model_type" must be one of bert/);
   });
 
   it('reads the names of old checkpoints and of models with heads, and is strict otherwise', async () => {

@@ -22,7 +22,7 @@ export interface FusedParameter extends ModuleInfo {
   readonly members: readonly FusedMember[];
 }
 
-const EXPERT = /^(.*)\.(?:block_sparse_moe|mlp)\.experts\.(\d+)\.(\w+)$/;
+const EXPERT = /^(.*)\.(block_sparse_moe|mlp)\.experts\.(\d+)\.(\w+)$/;
 const ROUTER = /^(.*)\.(?:block_sparse_moe|mlp)\.gate$/;
 /** The parameter of transformers that a checkpoint's projection of an expert is a part of, in the order of its parts. */
 const PARAMETERS: Readonly<Record<string, readonly string[]>> = {
@@ -73,11 +73,13 @@ function fusedParameters(modules: Iterable<ModuleInfo>): readonly FusedParameter
   for (const module of modules) {
     const router = module.kind === 'router' ? ROUTER.exec(module.name) : null;
     if (router) put(`${router[1]}.mlp.gate.weight`, { module, expert: 0, part: 0 });
-    const [, block, expert, projection] = EXPERT.exec(module.name) ?? [];
+    const [, block, stored, expert, projection] = EXPERT.exec(module.name) ?? [];
     const parameter = Object.entries(PARAMETERS).find(([, names]) => names.includes(projection ?? ''));
     if (!parameter) continue;
     const [name, names] = parameter;
-    put(`${block}.mlp.experts.${name}`, { module, expert: Number(expert), part: names.indexOf(projection!) });
+    // Of Mixtral's names, transformers 5 has kept no part.
+    const place = projection!.startsWith('w') ? 'mlp' : stored;
+    put(`${block}.${place}.experts.${name}`, { module, expert: Number(expert), part: names.indexOf(projection!) });
   }
   return [...parts].map(([name, { place, members }]) => {
     const sorted = members.toSorted((a, b) => a.expert - b.expert || a.part - b.part);
@@ -92,7 +94,11 @@ function fusedParameters(modules: Iterable<ModuleInfo>): readonly FusedParameter
 }
 
 /** Model types whose experts are one parameter a layer in transformers 5, of which PEFT knows it. */
-const MIXTURES: readonly string[] = ['mixtral', 'qwen3_moe'];
+const MIXTURES: readonly string[] = ['mixtral', 'qwen3_moe', 'olmoe'];
+/** Model types whose parameters of experts or routers are others than `fusedParameters` says. */
+const OTHERWISE_FUSED: readonly string[] = ['gpt_oss', 'phimoe', 'granitemoe'];
+/** Model types of which PEFT takes the names of other MLPs for those of experts. */
+const UNEVEN: readonly string[] = ['deepseek_v2', 'deepseek_v3'];
 const ATTENTION = ['q_proj', 'k_proj', 'v_proj', 'o_proj'];
 
 /** What `allLinearOfMixture` reads and writes. */
@@ -112,6 +118,16 @@ interface MixtureConfig {
 export function allLinearOfMixture<Config extends MixtureConfig>(config: Config, modelType: string): Config {
   const { targetModules, targetParameters, r, loraAlpha, rankPattern, alphaPattern } = config;
   const isAll = typeof targetModules === 'string' && targetModules.toLowerCase() === 'all-linear';
+  if ((targetParameters ?? []).length > 0 && OTHERWISE_FUSED.includes(modelType)) {
+    throw new AdapterConfigError(
+      `targetParameters is not known for ${modelType}, whose experts and routers PEFT has in another order or under other names. Name linear layers in targetModules.`,
+    );
+  }
+  if (isAll && UNEVEN.includes(modelType)) {
+    throw new AdapterConfigError(
+      `targetModules "all-linear" is not known for ${modelType}: of it, PEFT enters the experts and not the MLPs beside them. Name the layers.`,
+    );
+  }
   if (!isAll || !MIXTURES.includes(modelType)) return config;
   const both = String.raw`.*\.gate_up_proj`;
   return {

@@ -149,6 +149,11 @@ function savedMatcher(
   return matcher('modulesToSave', withHeadLayers(modulesToSave ?? [], all), all, strictness);
 }
 
+/** Experts are parameters of one module in transformers 5, and no linear layers: "all-linear" leaves them out as PEFT's does. */
+const EXPERT = /\.experts\.\d+\./;
+/** Of these it names them: for LoRA as `allLinearOfMixture` says, for other methods each by itself. */
+const EXPERTS_APART: readonly string[] = ['mixtral', 'qwen3_moe'];
+
 function writtenOut(
   targetModules: TargetOptions['targetModules'],
   all: readonly TargetPlace[],
@@ -161,7 +166,8 @@ function writtenOut(
     throw new TargetModulesError(`there are no default targets for ${modelType}: set targetModules. ${available(all)}`);
   }
   if (typeof targetModules === 'string' && targetModules.toLowerCase() === 'all-linear') {
-    return all.filter(({ kind }) => kind === 'linear').map(({ name }) => name);
+    const isIn = ({ name }: TargetPlace) => EXPERTS_APART.includes(modelType) || !EXPERT.test(name);
+    return all.filter((place) => place.kind === 'linear' && isIn(place)).map(({ name }) => name);
   }
   return targetModules;
 }
