@@ -54,6 +54,7 @@ import {
   readQuantized,
 } from './quantized-files.js';
 import { isQuantized, weightEntries } from './quantized-layer.js';
+import { widened } from './small-float-source.js';
 
 /** Buffers that some checkpoints carry and no computation reads. */
 const IGNORED_SUFFIXES = ['.rotary_emb.inv_freq', '.attn.bias', '.attn.masked_bias'];
@@ -159,11 +160,12 @@ function chosenQuantization({ quantization }: LoadWeightsOptions): {
 
 /** `loadWeights` of a model that is open already; closes it. @param path named in errors */
 export async function readWeights(
-  { config: stored, source }: OpenModel,
+  opened: OpenModel,
   given: LoadWeightsOptions = {},
-  path: string = source.path,
+  path: string = opened.source.path,
 ): Promise<LoadedWeights> {
   try {
+    const { config: stored, source } = widened(opened);
     const options = loadOptions.read(given);
     const { engine = currentEngine(), longContext } = options;
     const described = longContext ? withLongContext(stored) : stored;
@@ -237,7 +239,7 @@ export async function readWeights(
     const full = quantization ? configQuantizedWith(read, modules.values(), quantization) : read;
     return { config: full, weights, network: networkOf(full, quantized, engine) };
   } finally {
-    await source.close();
+    await opened.source.close();
   }
 }
 
