@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { currentEngine, type Engine, realize, type Tensor, tensor } from '@posttrain/core-tensor';
 import {
+  isShardSize,
   openSafetensorsFolder,
+  SHARD_SIZE,
   stageSafetensorsFolder,
   type TensorSource,
   type TensorToWrite,
@@ -19,7 +21,6 @@ import {
   custom,
   type Given,
   nearestName,
-  number,
   oneOf,
   options,
   PosttrainError,
@@ -332,8 +333,8 @@ const saveOptions = options(
   {
     /** The dtype to store. Default float32. */
     dtype: oneOf(['float32', 'float16', 'bfloat16'], { default: 'float32' }, DTYPE_NAMES),
-    /** Most bytes of a file of weights; more are split over several. Default: as `saveSafetensorsFolder` has it. */
-    maxShardBytes: number({ optional: true, above: 0 }),
+    /** Most bytes of a file of weights, a number or a text like `'5GB'`; more are split over several as transformers does. Default 5e9. */
+    maxShardBytes: custom<number | string>()(SHARD_SIZE, isShardSize, { optional: true }),
   },
   {
     aliases: {
@@ -389,7 +390,9 @@ export async function saveWeights(
     const staging = await files.stageFolder(folder);
     await saveModelConfig(staging, { ...described, dtype });
     await writeOthers?.(staging);
-    await stageSafetensorsFolder(files, folder, tensors, maxShardBytes === undefined ? {} : { maxShardBytes });
+    const parameters = network.parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    const shards = { parameters, ...(maxShardBytes !== undefined && { maxShardBytes }) };
+    await stageSafetensorsFolder(files, folder, tensors, shards);
     if (writeOthers) for (const name of OPTIONAL_FILES) files.remove(join(folder, name));
   });
 }
