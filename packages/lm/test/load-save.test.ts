@@ -286,7 +286,7 @@ describe('a broken folder', () => {
     ['x', { dtype: 'bf16' }, /It is called "bfloat16" here\./],
     ['x', { dtype: 'int8' }, /dtype is "int8"; it must be one of "float32", "float16", "bfloat16"/],
     ['x', { max_shard_size: 1 }, /It is called "maxShardBytes" here/],
-    ['x', { maxShardBytes: '5 potatoes' }, /maxShardBytes is "5GB"; it must be a number above 0/],
+    ['x', { maxShardBytes: '5 potatoes' }, /maxShardBytes is "5 potatoes"; it must be a number of bytes above 0/],
   ])('save refuses %j with %j', async (name, options, message) => {
     const model = await CausalLM.load(await tokenized());
     const folder = name && join(await temporaryFolder(), name);
