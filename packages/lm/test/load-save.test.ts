@@ -8,12 +8,14 @@ import {
   CausalLM,
   ChatTemplate,
   loadWeights,
+  ModelMemoryError,
   networkOf,
   SequenceClassifier,
   saveWeights,
   sequenceLogProbs,
   Tokenizer,
 } from '../src/index.js';
+import { assertFits } from '../src/model/memory-need.js';
 import {
   EMPTY_GENERATION_CONFIG,
   ENGINES,
@@ -311,6 +313,43 @@ describe('weights of the base model without the language model’s prefix', () =
     const [ours] = await sequenceLogProbs({ network: networkOf(bare.config), weights: bare.weights }, sequences);
     const [theirs] = await sequenceLogProbs({ network: networkOf(full.config), weights: full.weights }, sequences);
     expect(largestDifference(ours!.logProbs, theirs!.logProbs)).toBe(0);
+  });
+});
+
+describe('a model that is larger than memory', () => {
+  /** A folder whose embedding has 2^30 rows, in a file that has no data on the disk. */
+  async function giant(): Promise<string> {
+    const folder = await folderOf('llama');
+    const config = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'));
+    const vocabulary = 2 ** 30;
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, vocab_size: vocabulary }));
+    const header: Record<string, unknown> = {};
+    let end = 0;
+    for (const { name, shape } of await tensorsOf(folder)) {
+      const whole = /embed_tokens|lm_head/.test(name) ? [vocabulary, config.hidden_size] : shape;
+      const start = end;
+      end += whole.reduce((a, b) => a * b, 1);
+      header[name] = { dtype: 'F8_E4M3', shape: whole, data_offsets: [start, end] };
+    }
+    const text = new TextEncoder().encode(JSON.stringify(header));
+    const length = new Uint8Array(BigUint64Array.of(BigInt(text.length)).buffer);
+    const path = join(folder, 'model.safetensors');
+    await writeFile(path, Buffer.concat([length, text]));
+    await truncate(path, 8 + text.length + end);
+    return folder;
+  }
+
+  it('says what it needs before it reads', async () => {
+    await expect(loadWeights(await giant())).rejects.toThrow(/its weights need \d+\.\d GB of memory .* are free/);
+    await expect(loadWeights(await giant())).rejects.toThrow(ModelMemoryError);
+  });
+
+  it('is told by what is held: float32, what is stored, what is quantised', () => {
+    const shape = [1000, 1000];
+    const kept = { name: 'w', dtype: 'U8', shape, byteOffset: 0, byteLength: 7e5 } as const;
+    const weights = [{ shape }, { shape, kept }, { shape, bitsPerWeight: 4 }];
+    expect(() => assertFits('m', weights, 5.2e6)).not.toThrow();
+    expect(() => assertFits('m', weights, 5.1e6)).toThrow(ModelMemoryError);
   });
 });
 

@@ -36,6 +36,7 @@ import type { ParameterInfo } from './family.js';
 import { tooLarge } from './implied-size.js';
 import type { ModuleInfo, Weights } from './layers.js';
 import { LOAD_HINTS } from './load-hints.js';
+import { assertFits } from './memory-need.js';
 import { type Network, networkOf } from './network.js';
 import {
   assertQuantization,
@@ -132,7 +133,7 @@ export interface OpenModel {
  * quantised, or compressed-tensors or the tools of GPTQ or AWQ packed, stay so. Strict both ways: a missing tensor, a tensor of another shape and a tensor that the
  * architecture has no place for are all errors.
  *
- * @throws WeightMismatchError, ModelQuantizationError, and what `openSafetensorsFolder` and `loadModelConfig` throw
+ * @throws WeightMismatchError, ModelQuantizationError, ModelMemoryError, and what `openSafetensorsFolder` and `loadModelConfig` throw
  */
 export async function loadWeights(folder: string, given: LoadWeightsOptions = {}): Promise<LoadedWeights> {
   const options = { engine: currentEngine(), ...given };
@@ -187,6 +188,16 @@ export async function readWeights(
     const { parameters, modules } = networkOf(config);
     const chosen = quantization ? modulesToQuantize(modules.values(), quantization) : [];
     const names = resolveNames(path, parameters, source.tensors, config);
+    assertFits(
+      path,
+      parameters.map(({ name, shape }) => {
+        const [module, tensor] = [modules.get(name.slice(0, -'.weight'.length)), names.get(name)!];
+        const isStored = companionNames(tensor, source.tensors).length > 0 || keep !== undefined;
+        const kept = isStored ? source.tensors.get(tensor) : undefined;
+        const bits = quantization?.method === 'int8' ? 8 : 4;
+        return { shape, kept, ...(module && chosen.includes(module) && { bitsPerWeight: bits }) };
+      }),
+    );
     const weights: Record<string, Tensor> = {};
     const quantized = new Map<string, QuantizedFormat>();
     const scattered: string[] = [];
