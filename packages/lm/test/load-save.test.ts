@@ -10,12 +10,14 @@ import {
   loadWeights,
   ModelMemoryError,
   networkOf,
+  parseModelConfig,
   SequenceClassifier,
   saveWeights,
   sequenceLogProbs,
   Tokenizer,
 } from '../src/index.js';
 import { assertFits } from '../src/model/memory-need.js';
+import { logitsOf } from './gguf/support.js';
 import {
   EMPTY_GENERATION_CONFIG,
   ENGINES,
@@ -368,6 +370,67 @@ describe('weights of a model with images', () => {
     for (const [name, weight] of Object.entries(ours.weights)) {
       expect(await weight.toArray(), name).toEqual(await theirs.weights[name]!.toArray());
     }
+  });
+});
+
+describe('the text part of a model that sees images', () => {
+  const part = (name: string) => join(import.meta.dirname, '../../../goldens/text-parts', name);
+
+  it.each([
+    ['llava', 'llama'],
+    ['mistral3', 'mistral'],
+    ['qwen2-vl', 'qwen2'],
+    ['qwen2-5-vl', 'qwen2'],
+  ])('of %s has the logits of the whole for a text, says what is left out, and is saved as %s', async (name, type) => {
+    const warnings: string[] = [];
+    const listen = ({ message }: Error) => warnings.push(message);
+    process.on('warning', listen);
+    const loaded = await loadWeights(part(name));
+    await new Promise(setImmediate);
+    process.off('warning', listen);
+    expect(warnings.join()).toMatch(
+      new RegExp(`as a ${type} model; \\d+ tensors of other parts \\((vision_tower|visual|multi)`),
+    );
+    const file = await openSafetensors(join(part(name), 'expected.safetensors'));
+    const [ids, logits] = [await file.read('input_ids'), (await file.read('logits')).data as Float32Array];
+    await file.close();
+    const folder = await temporaryFolder();
+    await saveWeights(folder, loaded.config, loaded.weights);
+    expect(JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')).model_type).toBe(type);
+    for (const model of [loaded, await loadWeights(folder)]) {
+      const tokens = tensor(Int32Array.from(ids.data), [2, 9], 'int32');
+      const found = await logitsOf(model.network, model.weights, tokens).toArray();
+      expect(largestDifference(found, logits)).toBeLessThan(2e-4);
+    }
+  });
+
+  it.each([
+    [{ model_type: 'llava' }, /"text_config" must be an object/],
+    [{ model_type: 'mistral3', text_config: { model_type: 'whisper' } }, /the architecture "whisper" is not supported/],
+    [
+      { model_type: 'qwen2_vl', text_config: { rope_scaling: { type: 'odd', mrope_section: [1] } } },
+      /RoPE scaling of type "odd"/,
+    ],
+  ])('%o is refused', (json, message) => {
+    expect(() => parseModelConfig(json)).toThrow(message);
+  });
+
+  it('has the sizes of transformers where a config leaves them out, and keys beside those of the whole', () => {
+    const llava = parseModelConfig({ model_type: 'llava', text_config: { model_type: 'llama', vocab_size: 32064 } });
+    expect(llava).toMatchObject({ modelType: 'llama', hiddenSize: 4096, numHiddenLayers: 32, vocabSize: 32064 });
+    const sizes = {
+      hidden_size: 64,
+      num_attention_heads: 4,
+      num_key_value_heads: 2,
+      rope_scaling: { type: 'mrope', mrope_section: [2, 3, 3] },
+    };
+    const qwen = parseModelConfig({ model_type: 'qwen2_vl', ...sizes, vision_config: { hidden_size: 7 } });
+    expect(qwen).toMatchObject({
+      modelType: 'qwen2',
+      hiddenSize: 64,
+      headDim: 16,
+      rope: { type: 'default', theta: 1e6 },
+    });
   });
 });
 

@@ -167,7 +167,9 @@ export async function readWeights(
   path: string = opened.source.path,
 ): Promise<LoadedWeights> {
   try {
-    const { config: stored, source } = widened(opened);
+    const { config: found, source } = widened(opened);
+    const { leftOut = [], ...own } = found;
+    const stored = own as ModelConfig;
     const options = loadOptions.read(given);
     const { engine = currentEngine(), longContext } = options;
     const described = longContext ? withLongContext(stored) : stored;
@@ -187,7 +189,7 @@ export async function readWeights(
     const config = await withStoredOutputLayer(whole, source);
     const { parameters, modules } = networkOf(config);
     const chosen = quantization ? modulesToQuantize(modules.values(), quantization) : [];
-    const names = resolveNames(path, parameters, source.tensors, config);
+    const names = resolveNames(path, parameters, source.tensors, config, leftOut);
     assertFits(
       path,
       parameters.map(({ name, shape }) => {
@@ -298,6 +300,7 @@ function resolveNames(
   parameters: readonly ParameterInfo[],
   found: ReadonlyMap<string, { readonly shape: readonly number[] }>,
   config: ModelConfig,
+  leftOut: readonly string[],
 ): Map<string, string> {
   const problems: string[] = [];
   const names = new Map<string, string>();
@@ -324,12 +327,20 @@ function resolveNames(
   const isPart = [...used].some((name) => [LANGUAGE_MODEL, INNER_LANGUAGE_MODEL].some((part) => name.startsWith(part)));
   const allowed = (name: string) =>
     used.has(name) ||
+    leftOut.some((prefix) => name.startsWith(prefix)) ||
     (isPart && BESIDE_LANGUAGE_MODEL.some((prefix) => name.startsWith(prefix))) ||
     IGNORED_SUFFIXES.some((suffix) => `.${name}`.endsWith(suffix)) ||
     (config.tieWordEmbeddings && [OUTPUT_LAYER, LANGUAGE_MODEL + OUTPUT_LAYER, outputLayerIn(config)].includes(name));
   for (const name of found.keys())
     if (!allowed(name)) problems.push(`${name} has no place in a ${config.modelType} model`);
   if (problems.length > 0) throw new WeightMismatchError(folder, problems);
+  if (leftOut.length > 0) {
+    const parts = [...found.keys()].filter((name) => leftOut.some((prefix) => name.startsWith(prefix)));
+    process.emitWarning(
+      `${folder}: the text part is loaded, as a ${config.modelType} model; ${parts.length} tensors of other parts (${parts[0]}, …) are left out.`,
+      'PosttrainWarning',
+    );
+  }
   return names;
 }
 
