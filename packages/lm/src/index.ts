@@ -104,6 +104,7 @@ export type { CalibratedQuantizationOptions } from './model/quantize-calibrated.
 export type { GptqQuantizationOptions } from './model/quantize-gptq.js';
 export type { SmoothQuantQuantizationOptions } from './model/quantize-smooth-quant.js';
 export { floatWeight } from './model/quantized-layer.js';
+export { WeightMismatchError } from './model/stored-names.js';
 export {
   type KeepOptions,
   type LoadedWeights,
@@ -111,7 +112,6 @@ export {
   loadWeights,
   type SaveWeightsOptions,
   saveWeights,
-  WeightMismatchError,
 } from './model/weights.js';
 export { NoModelFolderError } from './model-folder.js';
 export { type ChatRowOptions, callArguments, chatOptionsOf, type RowMessage, rowMessages } from './prompts/chat-row.js';

@@ -4,7 +4,7 @@ import { assertArgument, PosttrainError } from '@posttrain/interfaces';
 import { type BertConfig, loadBertConfig } from '../config/index.js';
 import { bertNetwork, type EncoderNetwork } from '../model/bert.js';
 import { isWeights, WEIGHTS, type Weights } from '../model/layers.js';
-import { WeightMismatchError } from '../model/weights.js';
+import { WeightMismatchError } from '../model/stored-names.js';
 import { assertModelFolder } from '../model-folder.js';
 import { Tokenizer } from '../tokenizer/index.js';
 

@@ -15,16 +15,7 @@ import {
   type QuantizedWeight,
   quantizedTensors,
 } from '@posttrain/core-tensor/quantization';
-import {
-  assertKnownOptions,
-  boolean,
-  custom,
-  type Given,
-  nearestName,
-  oneOf,
-  options,
-  PosttrainError,
-} from '@posttrain/interfaces';
+import { assertKnownOptions, boolean, custom, type Given, oneOf, options } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { storedHead } from '../config/head-config.js';
 import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } from '../config/index.js';
@@ -32,7 +23,6 @@ import { findGguf } from '../gguf/find-gguf.js';
 import { GgufModelSource, openGgufModel } from '../gguf/model-source.js';
 import { assertModelFolder } from '../model-folder.js';
 import { transposed } from '../transposed.js';
-import type { ParameterInfo } from './family.js';
 import { tooLarge } from './implied-size.js';
 import type { ModuleInfo, Weights } from './layers.js';
 import { LOAD_HINTS } from './load-hints.js';
@@ -47,40 +37,10 @@ import {
   type QuantizationOptions,
   quantizeLinear,
 } from './quantize.js';
-import {
-  companionNames,
-  groupedName,
-  packedConfigOf,
-  packedName,
-  quantizedFileTensors,
-  readQuantized,
-} from './quantized-files.js';
+import { companionNames, packedConfigOf, quantizedFileTensors, readQuantized } from './quantized-files.js';
 import { isQuantized, weightEntries } from './quantized-layer.js';
 import { widened } from './small-float-source.js';
-
-/** Buffers that some checkpoints carry and no computation reads. */
-const IGNORED_SUFFIXES = ['.rotary_emb.inv_freq', '.attn.bias', '.attn.masked_bias'];
-/** Where the language model is in a checkpoint that has images too (Gemma 3), and what else there is. */
-const LANGUAGE_MODEL = 'language_model.';
-/** The same in the names that transformers 5 has in memory, which other programs write. */
-const INNER_LANGUAGE_MODEL = 'model.language_model.';
-/** Left out of a file where it is tied to the embedding. */
-const OUTPUT_LAYER = 'lm_head.weight';
-/** What the files of a family call it. */
-const outputLayerIn = (config: ModelConfig): string =>
-  'names' in config && config.names.storedHead !== undefined ? `${config.names.storedHead}.weight` : OUTPUT_LAYER;
-const BESIDE_LANGUAGE_MODEL = ['vision_tower.', 'multi_modal_projector.'].flatMap((name) => [name, `model.${name}`]);
-
-const MOST_SHOWN = 8;
-
-/** A model folder whose tensors do not fit its config. Names the tensors. */
-export class WeightMismatchError extends PosttrainError {
-  constructor(path: string, problems: readonly string[]) {
-    const shown = problems.slice(0, MOST_SHOWN).join('; ');
-    const rest = problems.length > MOST_SHOWN ? `; and ${problems.length - MOST_SHOWN} more` : '';
-    super('WEIGHT_MISMATCH', `${path}: the tensors do not fit the config: ${shown}${rest}.`);
-  }
-}
+import { OUTPUT_LAYER, outputLayerIn, resolveNames, storedName, WeightMismatchError } from './stored-names.js';
 
 /** How weights that a GGUF file has quantised stay so. */
 export interface KeepOptions {
@@ -284,64 +244,6 @@ function checkQuantized(folder: string, name: string, found: readonly number[], 
   throw new WeightMismatchError(folder, [
     `${name} is a quantised weight [${found.join(', ')}] where the config asks for [${wanted.join(', ')}]`,
   ]);
-}
-
-/** A parameter's name in the file: GPT-2 checkpoints of the base model lack the `transformer.` prefix. */
-function storedName(name: string, found: { has(name: string): boolean }): string | undefined {
-  const bare = name.replace(/^(transformer|model)\./, '');
-  const inner = name.replace(/^model\./, INNER_LANGUAGE_MODEL);
-  const names = [name, bare, `${LANGUAGE_MODEL}${name}`, inner];
-  return [...names, ...names.map(packedName), ...names.map(groupedName)].find((candidate) => found.has(candidate));
-}
-
-/** The name in the file of every parameter. */
-function resolveNames(
-  folder: string,
-  parameters: readonly ParameterInfo[],
-  found: ReadonlyMap<string, { readonly shape: readonly number[] }>,
-  config: ModelConfig,
-  leftOut: readonly string[],
-): Map<string, string> {
-  const problems: string[] = [];
-  const names = new Map<string, string>();
-  const used = new Set<string>();
-  for (const { name, shape } of parameters) {
-    const stored =
-      storedName(name, found) ?? (name === OUTPUT_LAYER ? storedName(outputLayerIn(config), found) : undefined);
-    if (stored === undefined) {
-      // Names are compared for what is shown only.
-      const near = problems.length < MOST_SHOWN ? nearestName(name, found.keys()) : undefined;
-      problems.push(`${name} is missing${near ? ` (there is ${near})` : ''}`);
-      continue;
-    }
-    names.set(name, stored);
-    const companions = companionNames(stored, found);
-    for (const companion of companions) used.add(companion);
-    used.add(stored);
-    if (companions.length > 0) continue;
-    const actual = found.get(stored)!.shape;
-    if (actual.length !== shape.length || actual.some((dim, i) => dim !== shape[i])) {
-      problems.push(`${stored} has shape [${actual.join(', ')}] where the config asks for [${shape.join(', ')}]`);
-    }
-  }
-  const isPart = [...used].some((name) => [LANGUAGE_MODEL, INNER_LANGUAGE_MODEL].some((part) => name.startsWith(part)));
-  const allowed = (name: string) =>
-    used.has(name) ||
-    leftOut.some((prefix) => name.startsWith(prefix)) ||
-    (isPart && BESIDE_LANGUAGE_MODEL.some((prefix) => name.startsWith(prefix))) ||
-    IGNORED_SUFFIXES.some((suffix) => `.${name}`.endsWith(suffix)) ||
-    (config.tieWordEmbeddings && [OUTPUT_LAYER, LANGUAGE_MODEL + OUTPUT_LAYER, outputLayerIn(config)].includes(name));
-  for (const name of found.keys())
-    if (!allowed(name)) problems.push(`${name} has no place in a ${config.modelType} model`);
-  if (problems.length > 0) throw new WeightMismatchError(folder, problems);
-  if (leftOut.length > 0) {
-    const parts = [...found.keys()].filter((name) => leftOut.some((prefix) => name.startsWith(prefix)));
-    process.emitWarning(
-      `${folder}: the text part is loaded, as a ${config.modelType} model; ${parts.length} tensors of other parts (${parts[0]}, …) are left out.`,
-      'PosttrainWarning',
-    );
-  }
-  return names;
 }
 
 /** What other libraries call the dtypes. */
