@@ -12,6 +12,7 @@ from golden import output_folder, write_tensors  # noqa: E402
 import gguf  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from llama_cpp import q4_k  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen3Config  # noqa: E402
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS  # noqa: E402
@@ -281,6 +282,25 @@ def blocks(out: Path) -> None:
     write_tensors(out / "blocks.safetensors", tensors)
 
 
+def encoded(out: Path) -> None:
+    """Numbers and the blocks that they are written as: of usual size, tiny, of one sign, all equal, zero, and with ties."""
+    generator = torch.Generator().manual_seed(3)
+    values = torch.randn((12, 64), generator=generator)
+    values[1] *= 1e-6
+    values[2] *= 1e3
+    values[3] = values[3].abs()
+    values[4] = -values[4].abs()
+    values[5] = 0.75
+    values[6] = 0
+    values[7] = torch.round(values[7] * 4) / 8
+    values[8, 32:] = 0
+    tensors = {"values": values}
+    for dtype in (Type.F16, Type.BF16, Type.Q8_0, Type.Q5_0, Type.Q4_0):
+        stored = np.ascontiguousarray(gguf.quants.quantize(values.numpy(), dtype))
+        tensors[f"{dtype.name}.bytes"] = torch.from_numpy(stored.view(np.uint8))
+    write_tensors(out / "encoded.safetensors", tensors)
+
+
 def quantized_models(out: Path) -> None:
     expected = {}
     common = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "rms_norm_eps": 1e-5}
@@ -332,6 +352,8 @@ def logits_of(path: Path, config, generator: torch.Generator) -> dict[str, torch
 def main() -> None:
     out = output_folder(__file__)
     blocks(out)
+    encoded(out)
+    q4_k(out)
     float_models(out)
     quantized_models(out)
 

@@ -8,6 +8,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from golden import output_folder, write_json  # noqa: E402
 
 import torch  # noqa: E402
+from huggingface_hub.serialization import split_state_dict_into_shards_factory  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 NAMES = {
@@ -15,6 +16,25 @@ NAMES = {
     torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL", torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2",
 }
 FLOATS = [0.0, -0.0, 1.0, -1.5, 0.1, 3.14159265, 65504.0, 1e-3, 6e-8, 1e-40, float("inf"), -float("inf"), float("nan")]
+
+
+# Bytes of tensors in their order, and the size of a shard.
+SHARDS = [
+    ([24, 24, 8, 24, 8, 8], 40),
+    ([8, 100, 8, 100, 8, 24], 32),
+    ([100, 100], 8),
+    ([4, 4, 4], 12),
+    ([4, 4, 4], "0.008KB"),
+    ([2000, 2000, 5000, 400], "4 kb"),
+]
+
+
+def shards(sizes: list[int], limit: int | str) -> dict:
+    state = {f"t{i}": size for i, size in enumerate(sizes)}
+    split = split_state_dict_into_shards_factory(
+        state, get_storage_size=lambda size: size, filename_pattern="model{suffix}.safetensors", max_shard_size=limit
+    )
+    return {"bytes": sizes, "limit": limit, "files": split.filename_to_tensors, "metadata": split.metadata}
 
 
 def number(value):
@@ -79,6 +99,7 @@ def main() -> None:
         save_file(tensors, out / f"{name}.safetensors", metadata)
         expected[name] = {"metadata": metadata, "tensors": describe(tensors)}
     write_json(out / "expected.json", expected)
+    write_json(out / "shards.json", [shards(*case) for case in SHARDS])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { float8Table } from '../src/float8.js';
 import { type GraphNode, isOp } from '../src/graph/node.js';
 import { simplify } from '../src/graph/simplify.js';
 import { referenceEngine, type Tensor, tensor, valueAndGrad, vjp } from '../src/index.js';
@@ -15,6 +16,9 @@ import {
   type FloatMatrix,
   type FourBitWeight,
   fromBitsandbytesInt8,
+  fromFp8,
+  fromMxfp4,
+  fromNvfp4,
   int8Matmul,
   type QuantizedWeight,
   quantizedMatmul,
@@ -221,5 +225,31 @@ describe('memory', () => {
     )(x).gradient;
     const got = valueAndGrad(lossThrough(stored.map(quantizedTensors)))(x).gradient;
     expect(await got.sub(wanted).abs().max().item()).toBeLessThan(1e-6);
+  });
+});
+
+describe('small floats', async () => {
+  const file = await openSafetensors(join(import.meta.dirname, '../../../goldens/small-floats/float8.safetensors'));
+  afterAll(() => file.close());
+
+  it.each(['F8_E4M3', 'F8_E5M2'] as const)('%s stands for the numbers of torch', async (format) => {
+    const { data } = await file.read(format.slice(3).toLowerCase());
+    expect(float8Table(format)).toEqual(data);
+  });
+
+  it('FP8 multiplies every number by the scale of its block, also where the last block is smaller', () => {
+    const shape = [5, 7];
+    const codes = Float32Array.from({ length: 35 }, (_, i) => i - 17);
+    const scales = { shape: [3, 2], data: Float32Array.of(1, 2, 3, 4, 5, 6) };
+    const { data } = fromFp8('w', { shape, data: codes.slice() }, scales, { block: [2, 4] });
+    const expected = codes.map((code, i) => code * scales.data[2 * Math.floor(i / 14) + ((i % 7) >> 2)]!);
+    expect(data).toEqual(expected);
+    expect(() => fromFp8('w', { shape, data: codes }, scales)).toThrow(/scales \[3, 2\], which do not fit/);
+    expect(() => fromFp8('w', { shape, data: codes }, scales, { block: [2, 3] })).toThrow(/blocks of \[2, 3\]/);
+  });
+
+  it('MXFP4 and NVFP4 are refused with another count of scales', () => {
+    expect(() => fromMxfp4('w', new Uint8Array(16), new Uint8Array(2))).toThrow(/2 scales for 32 numbers/);
+    expect(() => fromNvfp4('w', new Uint8Array(16), new Float32Array(1), { by: 2 })).toThrow(/1 scales for 32 numbers/);
   });
 });

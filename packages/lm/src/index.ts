@@ -19,6 +19,7 @@ export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js
 export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
 export { type Pooling, pool } from './embed/pooling.js';
 export { type ExportGeneratorOptions, exportGenerator, type GeneratorManifest } from './export/export-generator.js';
+export { type SaveGgufOptions, saveGguf } from './export/save-gguf.js';
 export { InvalidModelFileError, isJsonObject, type JsonObject } from './files.js';
 export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
 export { completionDecoder } from './generate/completion-decoder.js';
@@ -78,6 +79,7 @@ export type {
   Weights,
 } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
+export { ModelMemoryError } from './model/memory-need.js';
 export {
   loadBalancingLoss,
   loadBalancingLossOf,

@@ -8,12 +8,16 @@ import {
   CausalLM,
   ChatTemplate,
   loadWeights,
+  ModelMemoryError,
   networkOf,
+  parseModelConfig,
   SequenceClassifier,
   saveWeights,
   sequenceLogProbs,
   Tokenizer,
 } from '../src/index.js';
+import { assertFits } from '../src/model/memory-need.js';
+import { logitsOf } from './gguf/support.js';
 import {
   EMPTY_GENERATION_CONFIG,
   ENGINES,
@@ -286,7 +290,7 @@ describe('a broken folder', () => {
     ['x', { dtype: 'bf16' }, /It is called "bfloat16" here\./],
     ['x', { dtype: 'int8' }, /dtype is "int8"; it must be one of "float32", "float16", "bfloat16"/],
     ['x', { max_shard_size: 1 }, /It is called "maxShardBytes" here/],
-    ['x', { maxShardBytes: '5GB' }, /maxShardBytes is "5GB"; it must be a number above 0/],
+    ['x', { maxShardBytes: '5 potatoes' }, /maxShardBytes is "5 potatoes"; it must be a number of bytes above 0/],
   ])('save refuses %j with %j', async (name, options, message) => {
     const model = await CausalLM.load(await tokenized());
     const folder = name && join(await temporaryFolder(), name);
@@ -314,6 +318,43 @@ describe('weights of the base model without the language model’s prefix', () =
   });
 });
 
+describe('a model that is larger than memory', () => {
+  /** A folder whose embedding has 2^30 rows, in a file that has no data on the disk. */
+  async function giant(): Promise<string> {
+    const folder = await folderOf('llama');
+    const config = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'));
+    const vocabulary = 2 ** 30;
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, vocab_size: vocabulary }));
+    const header: Record<string, unknown> = {};
+    let end = 0;
+    for (const { name, shape } of await tensorsOf(folder)) {
+      const whole = /embed_tokens|lm_head/.test(name) ? [vocabulary, config.hidden_size] : shape;
+      const start = end;
+      end += whole.reduce((a, b) => a * b, 1);
+      header[name] = { dtype: 'F8_E4M3', shape: whole, data_offsets: [start, end] };
+    }
+    const text = new TextEncoder().encode(JSON.stringify(header));
+    const length = new Uint8Array(BigUint64Array.of(BigInt(text.length)).buffer);
+    const path = join(folder, 'model.safetensors');
+    await writeFile(path, Buffer.concat([length, text]));
+    await truncate(path, 8 + text.length + end);
+    return folder;
+  }
+
+  it('says what it needs before it reads', async () => {
+    await expect(loadWeights(await giant())).rejects.toThrow(/its weights need \d+\.\d GB of memory .* are free/);
+    await expect(loadWeights(await giant())).rejects.toThrow(ModelMemoryError);
+  });
+
+  it('is told by what is held: float32, what is stored, what is quantised', () => {
+    const shape = [1000, 1000];
+    const kept = { name: 'w', dtype: 'U8', shape, byteOffset: 0, byteLength: 7e5 } as const;
+    const weights = [{ shape }, { shape, kept }, { shape, bitsPerWeight: 4 }];
+    expect(() => assertFits('m', weights, 5.2e6)).not.toThrow();
+    expect(() => assertFits('m', weights, 5.1e6)).toThrow(ModelMemoryError);
+  });
+});
+
 describe('weights of a model with images', () => {
   it('are found under the names of its files, and of transformers 5 in memory', async () => {
     const folder = await folderOf('gemma3');
@@ -329,6 +370,67 @@ describe('weights of a model with images', () => {
     for (const [name, weight] of Object.entries(ours.weights)) {
       expect(await weight.toArray(), name).toEqual(await theirs.weights[name]!.toArray());
     }
+  });
+});
+
+describe('the text part of a model that sees images', () => {
+  const part = (name: string) => join(import.meta.dirname, '../../../goldens/text-parts', name);
+
+  it.each([
+    ['llava', 'llama'],
+    ['mistral3', 'mistral'],
+    ['qwen2-vl', 'qwen2'],
+    ['qwen2-5-vl', 'qwen2'],
+  ])('of %s has the logits of the whole for a text, says what is left out, and is saved as %s', async (name, type) => {
+    const warnings: string[] = [];
+    const listen = ({ message }: Error) => warnings.push(message);
+    process.on('warning', listen);
+    const loaded = await loadWeights(part(name));
+    await new Promise(setImmediate);
+    process.off('warning', listen);
+    expect(warnings.join()).toMatch(
+      new RegExp(`as a ${type} model; \\d+ tensors of other parts \\((vision_tower|visual|multi)`),
+    );
+    const file = await openSafetensors(join(part(name), 'expected.safetensors'));
+    const [ids, logits] = [await file.read('input_ids'), (await file.read('logits')).data as Float32Array];
+    await file.close();
+    const folder = await temporaryFolder();
+    await saveWeights(folder, loaded.config, loaded.weights);
+    expect(JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')).model_type).toBe(type);
+    for (const model of [loaded, await loadWeights(folder)]) {
+      const tokens = tensor(Int32Array.from(ids.data), [2, 9], 'int32');
+      const found = await logitsOf(model.network, model.weights, tokens).toArray();
+      expect(largestDifference(found, logits)).toBeLessThan(2e-4);
+    }
+  });
+
+  it.each([
+    [{ model_type: 'llava' }, /"text_config" must be an object/],
+    [{ model_type: 'mistral3', text_config: { model_type: 'whisper' } }, /the architecture "whisper" is not supported/],
+    [
+      { model_type: 'qwen2_vl', text_config: { rope_scaling: { type: 'odd', mrope_section: [1] } } },
+      /RoPE scaling of type "odd"/,
+    ],
+  ])('%o is refused', (json, message) => {
+    expect(() => parseModelConfig(json)).toThrow(message);
+  });
+
+  it('has the sizes of transformers where a config leaves them out, and keys beside those of the whole', () => {
+    const llava = parseModelConfig({ model_type: 'llava', text_config: { model_type: 'llama', vocab_size: 32064 } });
+    expect(llava).toMatchObject({ modelType: 'llama', hiddenSize: 4096, numHiddenLayers: 32, vocabSize: 32064 });
+    const sizes = {
+      hidden_size: 64,
+      num_attention_heads: 4,
+      num_key_value_heads: 2,
+      rope_scaling: { type: 'mrope', mrope_section: [2, 3, 3] },
+    };
+    const qwen = parseModelConfig({ model_type: 'qwen2_vl', ...sizes, vision_config: { hidden_size: 7 } });
+    expect(qwen).toMatchObject({
+      modelType: 'qwen2',
+      hiddenSize: 64,
+      headDim: 16,
+      rope: { type: 'default', theta: 1e6 },
+    });
   });
 });
 

@@ -24,6 +24,7 @@ import {
 } from '../src/index.js';
 import { byBlock, matrixOf, storedMatrix } from '../src/model/calibration.js';
 import { fold, foldGroups } from '../src/model/folding.js';
+import { SmallFloatSource } from '../src/model/small-float-source.js';
 import { generateExported } from './exported-generator.js';
 import {
   decodeAll,
@@ -219,7 +220,7 @@ describe('folders that the tools of GPTQ and AWQ packed', () => {
     ['gptq', { quant_method: 'awq' }, /q_proj.qweight|q_proj\.scales/],
     ['awq', { version: 'gemv' }, /version "gemv" is not supported, only "gemm"/],
     ['awq', { zero_point: false }, /zero_point must be true/],
-    ['awq', { quant_method: 'aqlm' }, /only "bitsandbytes", "compressed-tensors", "gptq" and "awq"/],
+    ['awq', { quant_method: 'aqlm' }, /only "bitsandbytes", "compressed-tensors", "gptq", "awq", "fp8"/],
     ['awq', undefined, /is packed, but config.json has no quantization_config/],
   ])('%s with %o is refused', async (name, changed, message) => {
     const folder = await temporaryFolder();
@@ -245,6 +246,75 @@ describe('folders that the tools of GPTQ and AWQ packed', () => {
       /g_idx has the group 7, and there are 2/,
     );
     expect(() => fromGptq('q', { scales: float }, format)).toThrow(/q.qweight is missing/);
+  });
+});
+
+describe('folders in small floats with scales', () => {
+  const small = (name: string) => join(import.meta.dirname, '../../../goldens/small-floats', name);
+
+  it.each(['fp8-blocks', 'fp8-channels', 'fp8-tensors', 'fbgemm-fp8', 'nvfp4', 'modelopt-nvfp4', 'mxfp4'])(
+    '%s: is a float32 model of the numbers that the reference has, saved as one and quantised as one',
+    async (name) => {
+      const loaded = await loadWeights(small(name));
+      const file = await openSafetensors(join(small(name), 'expected.safetensors'));
+      const [ids, logits, keys] = await Promise.all(['input_ids', 'logits', 'k_proj'].map((part) => file.read(part)));
+      await file.close();
+      const weight = await loaded.weights['model.layers.0.self_attn.k_proj.weight']!.toArray();
+      // ModelOpt's number is the inverse of the one that the reference divides by, which is rounded.
+      expect(largestDifference(weight, keys!.data)).toBeLessThanOrEqual(name === 'modelopt-nvfp4' ? 2.5e-7 : 0);
+      const tokens = tensor(Int32Array.from(ids!.data), [2, 7]);
+      expect(largestDifference(await logitsOf(loaded, tokens), logits!.data)).toBeLessThan(1e-5);
+      expect(loaded.config.quantization).toBeUndefined();
+      const folder = await temporaryFolder();
+      await saveWeights(folder, loaded.config, loaded.weights, {}, undefined, loaded.network);
+      expect((await configOf(folder)).quantization_config).toBeUndefined();
+      expect(largestDifference(await logitsOf(await loadWeights(folder), tokens), logits!.data)).toBeLessThan(1e-5);
+      const { network } = await loadWeights(small(name), { quantization: { method: 'nf4' } });
+      expect([...network.modules.values()].filter(({ quantization }) => quantization?.method === 'nf4')).toHaveLength(
+        7,
+      );
+    },
+  );
+
+  it.each([
+    ['fp8-blocks', { fmt: 'e5m2' }, /fmt "e5m2" is not supported/],
+    [
+      'fp8-blocks',
+      { weight_block_size: [8, 8] },
+      /has scales \[2, 2\], which do not fit a weight \[32, 32\] in blocks of \[8, 8\]/,
+    ],
+    ['fp8-blocks', { weight_block_size: 16 }, /a block must be two sizes above 0, not 16/],
+    ['fp8-channels', { kv_cache_scheme: {} }, /kv_cache_scheme is not supported/],
+    ['fp8-channels', { format: 'nvfp4-pack-quantized' }, /weights of type "float" with num_bits 4/],
+    ['fp8-channels', { quant_method: 'gptq' }, /bits is undefined/],
+    ['modelopt-nvfp4', { quant_algo: 'W4A8_AWQ' }, /quant_algo "W4A8_AWQ" of modelopt is not supported/],
+    ['mxfp4', { format: 'mixed-precision' }, /format "mixed-precision" is not supported/],
+    ['mxfp4', undefined, /weight_packed, but|is packed, but config.json has no quantization_config|weight_scale/],
+    ['fp8-blocks', undefined, /no place|weight_scale_inv/],
+  ])('%s with %o is refused', async (name, changed, message) => {
+    const folder = await temporaryFolder();
+    await cp(small(name), folder, { recursive: true });
+    const config = await configOf(folder);
+    const quantization_config = changed && { ...config.quantization_config, ...changed };
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, quantization_config }));
+    await expect(loadWeights(folder)).rejects.toThrow(message);
+  });
+
+  it('refuses a folder without such weights, and codes without scales', async () => {
+    const folder = await temporaryFolder();
+    await cp(modelFolder('llama'), folder, { recursive: true });
+    const config = await configOf(folder);
+    const quantization_config = { quant_method: 'fp8', fmt: 'e4m3' };
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, quantization_config }));
+    await expect(loadWeights(folder)).rejects.toThrow(/config.json says fp8, but no weight is stored so/);
+  });
+
+  it("gives gpt-oss's fused experts as transformers does", async () => {
+    const file = await openSafetensors(small('gpt-oss-experts.safetensors'));
+    const source = new SmallFloatSource(file, { method: 'mxfp4', json: {} });
+    const found = await source.read('experts.gate_up_proj');
+    expect(found).toEqual(await file.read('expected'));
+    await source.close();
   });
 });
 

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { custom, type Given, number, options, text } from '@posttrain/interfaces';
+import { custom, type Given, integer, options, text } from '@posttrain/interfaces';
 import { type AtomicFiles, type WriteBytes, type WriteToHandle, writeAtomically } from '@posttrain/interfaces/node';
 import type { DType } from '../dtype.js';
 import { sizeOf } from '../shape.js';
@@ -30,10 +30,30 @@ const writeShape = {
   metadata: custom<Readonly<Record<string, string>>>()('an object of texts', isTexts, { default: { format: 'pt' } }),
 };
 const writeOptions = options('writeSafetensors', writeShape);
+
+const SIZE_TEXT = /^\s*(\d+(?:\.\d+)?)\s*(TB|GB|MB|KB)\s*$/i;
+const UNITS = { KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 } as const;
+const bytesOfSize = (size: number | string): number => {
+  if (typeof size === 'number') return size;
+  const [, value, unit] = SIZE_TEXT.exec(size)!;
+  return Math.trunc(Number(value) * UNITS[unit!.toUpperCase() as keyof typeof UNITS]);
+};
+
+/** What the size of a shard may be, for options of what saves models. */
+export const SHARD_SIZE = 'a number of bytes above 0, or a text of digits and a unit like "5GB"';
+/** Whether a value is a size of a shard: bytes, or a text as huggingface_hub takes it (TB, GB, MB, KB, of 1000). */
+export const isShardSize = (value: unknown): boolean =>
+  (typeof value === 'number' && value > 0) ||
+  (typeof value === 'string' && SIZE_TEXT.test(value) && bytesOfSize(value) > 0);
 const saveOptions = options('saveSafetensors', {
   ...writeShape,
-  /** The most data bytes of one file; a larger tensor gets a file of its own. Default 5e9. */
-  maxShardBytes: number({ default: 5e9, above: 0 }),
+  /**
+   * The most data bytes of one file, a number or a text like `'5GB'`; a larger tensor gets a file of its own. Tensors are split in their order, as
+   * huggingface_hub does. Default 5e9.
+   */
+  maxShardBytes: custom<number | string>()(SHARD_SIZE, isShardSize, { default: 5e9 }),
+  /** What the index of shards says of the model: `total_parameters`. Default: nothing. */
+  parameters: integer({ optional: true, min: 0 }),
   /** The files are `NAME.safetensors`, or `NAME-00001-of-0000N.safetensors` and an index. Default `model`. */
   baseName: text({ default: 'model' }),
 });
@@ -99,9 +119,9 @@ export async function stageSafetensorsFolder(
   tensors: Iterable<TensorToWrite>,
   given: SaveSafetensorsOptions = {},
 ): Promise<string[]> {
-  const { maxShardBytes, baseName, metadata } = saveOptions.read(given);
+  const { maxShardBytes, baseName, metadata, parameters } = saveOptions.read(given);
   const all = checked(folder, tensors);
-  const shards = splitIntoShards(all, maxShardBytes);
+  const shards = splitIntoShards(all, bytesOfSize(maxShardBytes));
   const written: string[] = [];
   const weightMap: Record<string, string> = {};
   for (const [i, shard] of shards.entries()) {
@@ -112,7 +132,10 @@ export async function stageSafetensorsFolder(
   }
   if (shards.length > 1) {
     const file = `${baseName}.safetensors.index.json`;
-    await stageIndex(files, join(folder, file), weightMap, totalBytes(all));
+    await stageIndex(files, join(folder, file), weightMap, {
+      ...(parameters !== undefined && { total_parameters: parameters }),
+      total_size: totalBytes(all),
+    });
     written.push(file);
   }
   for (const file of await filesOfEarlierSaves(folder, baseName)) files.remove(file);
@@ -182,26 +205,31 @@ async function stageIndex(
   files: AtomicFiles,
   path: string,
   weightMap: Readonly<Record<string, string>>,
-  totalSize: number,
+  metadata: Readonly<Record<string, number>>,
 ): Promise<void> {
   const sorted = Object.fromEntries(Object.entries(weightMap).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const json = `${JSON.stringify({ metadata: { total_size: totalSize }, weight_map: sorted }, null, 2)}\n`;
+  const json = `${JSON.stringify({ metadata, weight_map: sorted }, null, 2)}\n`;
   await files.stage(path, (write) => write(new TextEncoder().encode(json)));
 }
 
+/** As huggingface_hub: a tensor above the limit is a shard of its own, between which the others go on filling theirs. */
 function splitIntoShards(tensors: readonly TensorToWrite[], maxShardBytes: number): TensorToWrite[][] {
-  const shards: TensorToWrite[][] = [[]];
-  let size = 0;
+  const shards: TensorToWrite[][] = [];
+  let [current, size]: [TensorToWrite[], number] = [[], 0];
   for (const tensor of tensors) {
     const bytes = byteLength(tensor);
-    if (size + bytes > maxShardBytes && shards.at(-1)!.length > 0) {
-      shards.push([]);
-      size = 0;
+    if (bytes > maxShardBytes) {
+      shards.push([tensor]);
+      continue;
     }
-    shards.at(-1)!.push(tensor);
+    if (size + bytes > maxShardBytes) {
+      shards.push(current);
+      [current, size] = [[], 0];
+    }
+    current.push(tensor);
     size += bytes;
   }
-  return shards;
+  return current.length > 0 || shards.length === 0 ? [...shards, current] : shards;
 }
 
 function checked(where: string, tensors: Iterable<TensorToWrite>): TensorToWrite[] {

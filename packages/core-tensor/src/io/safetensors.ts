@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import { assertKnownOptions } from '@posttrain/interfaces';
 import type { DType } from '../dtype.js';
 import { allocate } from '../dtype.js';
+import { float8ToFloat32, isFloat8 } from '../float8.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
 import { sizeOf } from '../shape.js';
 import {
@@ -24,7 +25,7 @@ const CONVERSION_CHUNK_BYTES = 1 << 20;
 /** Options of reading a tensor of a file. */
 export interface ReadTensorOptions {
   /**
-   * The dtype wanted. `'float32'` widens F16 and BF16 (exact) and rounds F64. Default: the file's own dtype; I64 becomes
+   * The dtype wanted. `'float32'` widens F16, BF16, F8_E4M3, F8_E5M2 and F8_E8M0 (exact) and rounds F64. Default: the file's own dtype; I64 becomes
    * `int32`, and is an error when a value does not fit.
    */
   readonly as?: 'float32';
@@ -159,11 +160,18 @@ function resultDType(info: TensorInfo, as: 'float32' | undefined, path: string):
       info.dtype,
       info.dtype === 'F64'
         ? "Read it with { as: 'float32' } to round it."
-        : `There is no engine type for it: convert the file to F32, BF16 or F16 first.`,
+        : isFloat8(info.dtype)
+          ? "Read it with { as: 'float32' } to widen it."
+          : `There is no engine type for it: convert the file to F32, BF16 or F16 first.`,
     );
   }
-  if (['F32', 'F16', 'BF16', 'F64'].includes(info.dtype)) return 'float32';
-  throw new UnsupportedDTypeError(path, info.name, info.dtype, 'Only F32, F16, BF16 and F64 are read as float32.');
+  if (['F32', 'F16', 'BF16', 'F64'].includes(info.dtype) || isFloat8(info.dtype)) return 'float32';
+  throw new UnsupportedDTypeError(
+    path,
+    info.name,
+    info.dtype,
+    'Only F32, F16, BF16, F64, F8_E4M3, F8_E5M2 and F8_E8M0 are read as float32.',
+  );
 }
 
 function convert(info: TensorInfo, bytes: Uint8Array, target: DTypeArray, path: string): void {
@@ -171,6 +179,7 @@ function convert(info: TensorInfo, bytes: Uint8Array, target: DTypeArray, path: 
   const count = target.length;
   if (info.dtype === 'BF16') bfloat16ToFloat32(new Uint16Array(buffer, byteOffset, count), target as Float32Array);
   else if (info.dtype === 'F16') float16ToFloat32(new Uint16Array(buffer, byteOffset, count), target as Float32Array);
+  else if (isFloat8(info.dtype)) float8ToFloat32(info.dtype, bytes, target as Float32Array);
   else if (info.dtype === 'F64') target.set(new Float64Array(buffer, byteOffset, count));
   else narrowInt64(info, new Int32Array(buffer, byteOffset, 2 * count), target, path);
 }

@@ -14,6 +14,7 @@ export {
 export { fromAwq } from './awq-files.js';
 export { BITSANDBYTES_SUFFIXES, type FileTensors, fromBitsandbytes, toBitsandbytes } from './bitsandbytes-files.js';
 export { fromCompressedTensors, PACKED_SUFFIXES, toCompressedTensors } from './compressed-tensors-files.js';
+export { type Fp8Format, fromFp8 } from './fp8-files.js';
 export { type GptqOptions, type GptqResult, gptq } from './gptq.js';
 export { fromGptq } from './gptq-files.js';
 export { GROUPED_SUFFIXES, type GroupedFormat } from './grouped-files.js';
@@ -27,7 +28,9 @@ export {
   toBitsandbytesInt8,
 } from './int8.js';
 export { type Hessian, layerHessian } from './inverse-factor.js';
+export { fromMxfp4 } from './mxfp4-files.js';
 export { dequantizeNf4, type QuantizeNf4Options, quantizeNf4 } from './nf4.js';
+export { fromNvfp4 } from './nvfp4-files.js';
 export { dequantized, quantizedMatmul, quantizedTensors } from './quantized-matmul.js';
 export * from './quantized-weight.js';
 export { type SmoothQuantOptions, smoothQuantScales } from './smooth-quant.js';

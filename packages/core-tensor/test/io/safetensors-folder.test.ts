@@ -56,6 +56,44 @@ describe('folders', () => {
     expect(readdirSync(folder).sort()).toEqual(['model-card.safetensors', 'model.safetensors']);
   });
 
+  const cases = JSON.parse(
+    readFileSync(join(import.meta.dirname, '../../../../goldens/safetensors/shards.json'), 'utf8'),
+  ) as {
+    readonly bytes: readonly number[];
+    readonly limit: number | string;
+    readonly files: Readonly<Record<string, readonly string[]>>;
+    readonly metadata: object;
+  }[];
+  it.each(cases)(
+    '$bytes in shards of $limit: as huggingface_hub splits them',
+    async ({ bytes, limit, ...expected }) => {
+      const tensors = bytes.map((size, i) => tensor(`t${i}`, ...new Array<number>(size / 4).fill(i)));
+      const options = { maxShardBytes: limit, parameters: 7 };
+      const files = (await saveSafetensors(folder, tensors, options)).filter((name) => name.endsWith('.safetensors'));
+      const names = files.map((file) => {
+        const header = readFileSync(join(folder, file));
+        const { tensors: found } = parseSafetensorsHeader(
+          header.subarray(8, 8 + Number(header.readBigUInt64LE(0))),
+          header.length - 8 - Number(header.readBigUInt64LE(0)),
+          file,
+        );
+        return [file, [...found.keys()].sort()] as const;
+      });
+      const sorted = Object.entries(expected.files).map(([file, list]) => [file, [...list].sort()] as const);
+      expect(Object.fromEntries(names)).toEqual(Object.fromEntries(sorted));
+      if (files.length > 1) {
+        const { metadata } = JSON.parse(readFileSync(indexPath(), 'utf8'));
+        expect(metadata).toEqual({ total_parameters: 7, ...expected.metadata });
+      }
+    },
+  );
+
+  it('refuses sizes that are none', async () => {
+    for (const maxShardBytes of ['5 potatoes', '0GB', 'GB', -1]) {
+      await expect(saveSafetensors(folder, three, { maxShardBytes })).rejects.toThrow(/maxShardBytes is .*it must be/);
+    }
+  });
+
   it('a tensor larger than the limit gets its own shard', async () => {
     const files = await saveSafetensors(folder, three, { maxShardBytes: 1, baseName: 'adapter_model' });
     expect(files).toHaveLength(4);

@@ -40,8 +40,8 @@ export class AtomicFiles {
     this.#write = write;
   }
 
-  /** @throws FileError */
-  async stage(path: string, produce: (write: WriteBytes) => Promise<void>): Promise<void> {
+  /** Gives the path of the staged file, complete and not yet in its place. @throws FileError */
+  async stage(path: string, produce: (write: WriteBytes) => Promise<void>): Promise<string> {
     const folder = dirname(path);
     await this.#prepare(folder);
     const temporary = temporaryName(folder, basename(path));
@@ -56,6 +56,7 @@ export class AtomicFiles {
     } finally {
       await handle.close();
     }
+    return temporary;
   }
 
   /** A new folder inside `folder` to write into; `commit` moves everything in it into `folder`. @throws FileError */
@@ -113,7 +114,7 @@ const permissionsOf = (path: string): Promise<number | undefined> =>
 
 /** Runs `stageAll` and commits; on any error removes every staged file and rethrows. @throws FileError */
 export async function writeAtomically(
-  stageAll: (files: AtomicFiles) => Promise<void>,
+  stageAll: (files: AtomicFiles) => Promise<unknown>,
   write?: WriteToHandle,
 ): Promise<void> {
   const files = new AtomicFiles(write);

@@ -43,6 +43,8 @@ export interface CommonConfig {
   readonly quantization?: QuantizationConfig;
   /** Of a classifier, reward or value model. */
   readonly head?: HeadConfig;
+  /** Of the text part of a model that sees images, until its weights are read: what the tensors of the other parts begin with. */
+  readonly leftOut?: readonly string[];
 }
 
 type Dimensions = Pick<CommonConfig, 'hiddenSize' | 'numHiddenLayers' | 'numAttentionHeads' | 'maxPositionEmbeddings'>;

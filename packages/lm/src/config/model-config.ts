@@ -23,6 +23,7 @@ import { type Phi3Config, parsePhi3 } from './phi3-config.js';
 import { parseQuantizationConfig } from './quantization-config.js';
 import { refuseOtherLayerTypes, refuseUnsupportedKeys } from './refused-keys.js';
 import { parseRopeConfig, type RopeConfig } from './rope-config.js';
+import { MODELS_WITH_TEXT_PARTS, textPartOf } from './text-part.js';
 
 /** The architectures this package runs, as `model_type` names them. SmolLM2 is `llama`, Qwen2.5 `qwen2`, Phi-4 `phi3`. */
 export const SUPPORTED_MODEL_TYPES = [
@@ -67,7 +68,7 @@ export class UnsupportedArchitectureError extends PosttrainError {
     super(
       'UNSUPPORTED_ARCHITECTURE',
       `${path}: the architecture ${found} is not supported. Supported values of "model_type": ` +
-        `${SUPPORTED_MODEL_TYPES.join(', ')}.`,
+        `${SUPPORTED_MODEL_TYPES.join(', ')}, and the text parts of ${MODELS_WITH_TEXT_PARTS.join(', ')}.`,
     );
   }
 }
@@ -88,6 +89,12 @@ export async function loadModelConfig(folder: string): Promise<ModelConfig> {
  * @throws UnsupportedArchitectureError, InvalidModelFileError
  */
 export function parseModelConfig(json: JsonObject, path = 'config.json'): ModelConfig {
+  const part = textPartOf(json, path);
+  if (part) {
+    const { quantization_config } = json;
+    const whole = quantization_config === undefined ? part.json : { ...part.json, quantization_config };
+    return { ...parseModelConfig(whole, `${path} (text part)`), leftOut: part.leftOut };
+  }
   const modelType = readModelType(json, path);
   const fields = new Fields(path, json);
   // Of a model with images, transformers finds it in either place.

@@ -1,7 +1,16 @@
 import { InvalidModelFileError, isJsonObject, type JsonObject } from '../files.js';
 
 /** What `config.json` says of quantised weights. */
-export type QuantizationConfig = BitsandbytesConfig | PackedConfig | GroupedConfig;
+export type QuantizationConfig = BitsandbytesConfig | PackedConfig | GroupedConfig | SmallFloatConfig;
+
+/** Of weights in small floats with scales, which are read as float32. */
+export interface SmallFloatConfig {
+  readonly method: 'fp8' | 'mxfp4' | 'nvfp4';
+  /** Rows and columns that share a scale, where the file says so. */
+  readonly block?: readonly [rows: number, columns: number];
+  /** What `config.json` says. */
+  readonly json: JsonObject;
+}
 
 /** Of weights that GPTQ's or AWQ's own tools packed: 4-bit integers in groups of a row. */
 export interface GroupedConfig {
@@ -41,19 +50,22 @@ export interface BitsandbytesConfig {
 /**
  * Reads `quantization_config` of a `config.json`.
  *
- * @throws InvalidModelFileError for other methods than bitsandbytes', compressed-tensors' pack-quantized, GPTQ's and AWQ's, the last three in 4 bits
+ * @throws InvalidModelFileError for other methods than bitsandbytes', compressed-tensors' pack-quantized, GPTQ's and AWQ's, the last three in 4 bits, and
+ * small floats (`fp8`, `fbgemm_fp8`, `mxfp4`, `modelopt` in FP8 or NVFP4, compressed-tensors' float formats)
  */
 export function parseQuantizationConfig(path: string, json: unknown): QuantizationConfig {
   const fail = (problem: string): never => {
     throw new InvalidModelFileError(path, `quantization_config: ${problem}`);
   };
   if (!isJsonObject(json)) return fail('must be an object.');
+  const small = parseSmallFloats(json, fail);
+  if (small) return small;
   if (json.quant_method === 'compressed-tensors') return parsePacked(json, fail);
   if (json.quant_method === 'gptq') return parseGptq(json, fail);
   if (json.quant_method === 'awq') return parseAwq(json, fail);
   if (json.quant_method !== 'bitsandbytes') {
     return fail(
-      `quant_method ${JSON.stringify(json.quant_method)} is not supported, only "bitsandbytes", "compressed-tensors", "gptq" and "awq"; save the model unquantised first.`,
+      `quant_method ${JSON.stringify(json.quant_method)} is not supported, only "bitsandbytes", "compressed-tensors", "gptq", "awq", "fp8", "fbgemm_fp8", "mxfp4" and "modelopt"; save the model unquantised first.`,
     );
   }
   const { bnb_4bit_quant_type: type = 'fp4', llm_int8_threshold: threshold = 6, llm_int8_skip_modules: skip } = json;
@@ -69,6 +81,68 @@ export function parseQuantizationConfig(path: string, json: unknown): Quantizati
     threshold,
     skipModules: isList ? skip : null,
   };
+}
+
+type Fail = (problem: string) => never;
+
+/** Small floats of any tool; undefined for other weights. Inputs that a tool would round, too, are not rounded here. */
+function parseSmallFloats(json: JsonObject, fail: Fail): SmallFloatConfig | undefined {
+  switch (json.quant_method) {
+    case 'fp8': {
+      const { fmt = 'e4m3', weight_block_size: block } = json;
+      if (fmt !== 'e4m3') fail(`fmt ${JSON.stringify(fmt)} is not supported, only "e4m3".`);
+      return { method: 'fp8', ...blockOf(block, fail), json };
+    }
+    case 'fbgemm_fp8':
+      return { method: 'fp8', json };
+    case 'mxfp4':
+      return { method: 'mxfp4', json };
+    case 'modelopt': {
+      const { quant_algo: algorithm, kv_cache_quant_algo: cache } = json;
+      if (algorithm !== 'FP8' && algorithm !== 'NVFP4') {
+        return fail(`quant_algo ${JSON.stringify(algorithm)} of modelopt is not supported, only "FP8" and "NVFP4".`);
+      }
+      if (cache !== null && cache !== undefined) fail('kv_cache_quant_algo is not supported.');
+      return { method: algorithm === 'FP8' ? 'fp8' : 'nvfp4', json };
+    }
+    case 'compressed-tensors':
+      return parseCompressedFloats(json, fail);
+    default:
+      return undefined;
+  }
+}
+
+const COMPRESSED_FLOATS: Readonly<Record<string, SmallFloatConfig['method']>> = {
+  'float-quantized': 'fp8',
+  'nvfp4-pack-quantized': 'nvfp4',
+  'mxfp4-pack-quantized': 'mxfp4',
+};
+
+function parseCompressedFloats(json: JsonObject, fail: Fail): SmallFloatConfig | undefined {
+  const { format, config_groups: groups, kv_cache_scheme: cache, quantization_status: status = 'compressed' } = json;
+  if (typeof format !== 'string' || !Object.hasOwn(COMPRESSED_FLOATS, format)) return undefined;
+  if (cache !== null && cache !== undefined) fail('kv_cache_scheme is not supported.');
+  if (status !== 'compressed') fail(`quantization_status must be "compressed", not ${JSON.stringify(status)}.`);
+  const all = isJsonObject(groups) ? Object.values(groups) : [];
+  const weights = all.map((group) => (isJsonObject(group) && isJsonObject(group.weights) ? group.weights : undefined));
+  const method = COMPRESSED_FLOATS[format]!;
+  const bits = method === 'fp8' ? 8 : 4;
+  if (weights.length === 0 || weights.some((one) => one?.type !== 'float' || one.num_bits !== bits)) {
+    fail(`config_groups must have groups of weights of type "float" with num_bits ${bits}.`);
+  }
+  if (weights.some((one) => one!.symmetric === false)) fail('weights must be symmetric.');
+  const [block, ...others] = weights.map((one) => one!.block_structure ?? null);
+  if (others.some((other) => JSON.stringify(other) !== JSON.stringify(block)))
+    fail('groups differ in block_structure.');
+  return { method, ...blockOf(block, fail), json };
+}
+
+function blockOf(block: unknown, fail: Fail): Pick<SmallFloatConfig, 'block'> {
+  if (block === null || block === undefined) return {};
+  const isPair =
+    Array.isArray(block) && block.length === 2 && block.every((size) => Number.isSafeInteger(size) && size > 0);
+  if (!isPair) return fail(`a block must be two sizes above 0, not ${JSON.stringify(block)}.`);
+  return { block: block as unknown as readonly [number, number] };
 }
 
 function parseGptq(json: JsonObject, fail: (problem: string) => never): GroupedConfig {
@@ -161,6 +235,7 @@ function parsePacked(json: JsonObject, fail: (problem: string) => never): Packed
 
 /** `quantization_config` as transformers writes it. */
 export function quantizationConfigToJson(config: QuantizationConfig): JsonObject {
+  if ('json' in config) return config.json;
   if ('groupSize' in config) return groupedToJson(config);
   return 'blockSize' in config ? packedToJson(config) : bitsandbytesToJson(config);
 }

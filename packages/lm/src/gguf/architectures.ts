@@ -114,3 +114,31 @@ export function mapTensor(architecture: GgufArchitecture, ggufName: string): Map
   const prefix = layer === undefined ? '' : `${architecture.block}${layer}.`;
   return { name: `${prefix}${names[part]}.${kind}`, part };
 }
+
+/** Where a Hugging Face parameter is in a GGUF file. */
+export interface GgufPlace {
+  /** `blk.3.attn_q.weight`. */
+  readonly name: string;
+  /** The name inside the block without `.weight` or `.bias`: `attn_q`. */
+  readonly part: string;
+  /** Which matrix of a tensor that holds one for each expert. */
+  readonly expert?: number;
+}
+
+/** The inverse of `mapTensor`; undefined for what a file of the architecture has no place for. */
+export function ggufPlaceOf(architecture: GgufArchitecture, parameter: string): GgufPlace | undefined {
+  const { block, outside, inside, experts = {} } = architecture;
+  const [, path = '', kind] = /^(.*)\.(weight|bias)$/.exec(parameter) ?? [];
+  const keyOf = (names: Readonly<Record<string, string>>, name: string) =>
+    Object.keys(names).find((key) => names[key] === name);
+  if (!path.startsWith(block)) {
+    const part = keyOf(outside, path);
+    return part === undefined ? undefined : { name: `${part}.${kind}`, part };
+  }
+  const [, layer, rest = ''] = /^(\d+)\.(.*)$/.exec(path.slice(block.length)) ?? [];
+  const whole = keyOf(inside, rest);
+  if (whole !== undefined) return { name: `blk.${layer}.${whole}.${kind}`, part: whole };
+  const [, before, expert, behind] = /^(.*\.)(\d+)(\..*)$/.exec(rest) ?? [];
+  const part = keyOf(experts, `${before}*${behind}`);
+  return part === undefined ? undefined : { name: `blk.${layer}.${part}.${kind}`, part, expert: Number(expert) };
+}

@@ -8,14 +8,23 @@ import type { GgufFile } from './gguf-file.js';
 import type { GgufMetadata } from './metadata.js';
 import { refuseUnsupportedKeys } from './refused-keys.js';
 
+/** The names of the architectures that are read and written. */
+export const WRITTEN_ARCHITECTURES: readonly string[] = Object.keys(GGUF_ARCHITECTURES);
+
+/** The architecture of a name; that of `llama` with experts is Mixtral's. */
+export function architectureFor(name: string, hasExperts: boolean): GgufArchitecture | undefined {
+  if (name === 'llama' && hasExperts) return MIXTRAL;
+  return Object.hasOwn(GGUF_ARCHITECTURES, name) ? GGUF_ARCHITECTURES[name] : undefined;
+}
+
 /** The architecture of a file. @throws UnsupportedGgufError when there is no model for it */
 export function architectureOf({ path, metadata }: GgufFile): { readonly name: string } & GgufArchitecture {
   const name = metadata.text('general.architecture') ?? metadata.fail('general.architecture', 'the name of one');
-  if (name === 'llama' && (metadata.number('llama.expert_count') ?? 0) > 0) return { name, ...MIXTRAL };
-  if (Object.hasOwn(GGUF_ARCHITECTURES, name)) return { name, ...GGUF_ARCHITECTURES[name]! };
+  const found = architectureFor(name, (metadata.number('llama.expert_count') ?? 0) > 0);
+  if (found) return { name, ...found };
   throw new UnsupportedGgufError(
     path,
-    `its architecture is "${name}"; there are models for ${Object.keys(GGUF_ARCHITECTURES).join(', ')}.`,
+    `its architecture is "${name}"; there are models for ${WRITTEN_ARCHITECTURES.join(', ')}.`,
   );
 }
 

@@ -10,7 +10,7 @@ const KEY = 'tokenizer.ggml.';
 const SPACE_MARK = '\u2581';
 
 /** `tokenizer.ggml.token_type`. */
-const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 interface Vocabulary {
   readonly tokens: readonly string[];

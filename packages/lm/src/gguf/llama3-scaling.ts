@@ -1,3 +1,4 @@
+import type { RopeConfig } from '../config/index.js';
 import type { JsonObject } from '../files.js';
 import { InvalidGgufError, UnsupportedGgufError } from './errors.js';
 
@@ -22,13 +23,12 @@ export function llama3Scaling(
       `rope_freqs.weight has ${divisors.length} numbers for ${headDim / 2} pairs of a head.`,
     );
   }
-  const inverseWavelengths = Array.from(divisors, (_, i) => 1 / (2 * Math.PI * theta ** ((2 * i) / headDim)));
+  const inverseWavelengths = Array.from(divisors, (_, i) => inverseWavelength(theta, i, headDim));
   const factor = divisors.reduce((a, b) => Math.max(a, b));
   const standard = { high: 4, length: 8192 };
   const { high, length } = factor > 1 ? (solve(divisors, inverseWavelengths, factor) ?? standard) : standard;
   const fits = inverseWavelengths.every((inverse, i) => {
-    const smooth = Math.min(1, Math.max(0, (length * inverse - 1) / (high - 1)));
-    const expected = 1 / ((1 - smooth) / factor + smooth);
+    const expected = divisor(inverse, { factor, low: 1, high, length });
     return Math.abs(divisors[i]! - expected) <= 1e-4 * expected;
   });
   if (!fits) throw new UnsupportedGgufError(path, 'rope_freqs.weight is not the position scaling of Llama 3.');
@@ -40,6 +40,31 @@ export function llama3Scaling(
     original_max_position_embeddings: length,
   };
 }
+
+/** What the frequency of a pair is divided by. */
+function divisor(
+  inverseWavelength: number,
+  {
+    factor,
+    low,
+    high,
+    length,
+  }: { readonly factor: number; readonly low: number; readonly high: number; readonly length: number },
+): number {
+  const smooth = Math.min(1, Math.max(0, (length * inverseWavelength - low) / (high - low)));
+  return 1 / ((1 - smooth) / factor + smooth);
+}
+
+/** The numbers that `llama3Scaling` reads, as llama.cpp's converter makes them of the parameters: float32 [headDim / 2]. */
+export function llama3Divisors(rope: Extract<RopeConfig, { readonly type: 'llama3' }>, headDim: number): Float32Array {
+  const { theta, factor, lowFreqFactor: low, highFreqFactor: high, originalMaxPositionEmbeddings: length } = rope;
+  return Float32Array.from({ length: headDim / 2 }, (_, i) =>
+    divisor(inverseWavelength(theta, i, headDim), { factor, low, high, length }),
+  );
+}
+
+const inverseWavelength = (theta: number, pair: number, headDim: number): number =>
+  1 / (2 * Math.PI * theta ** ((2 * pair) / headDim));
 
 function solve(
   divisors: Float32Array,

@@ -89,11 +89,15 @@ export class GgufModelSource implements TensorSource {
     return info.shape.length === 2 && (this.#architecture.transposed?.includes(part) ?? false);
   }
 
-  /** How many heads the rows of a part are, where their order differs; else 0. */
   #headsOf(part: string): number {
-    if (!this.#architecture.interleavedRotary?.includes(part) || this.#config.modelType === 'gpt2') return 0;
-    return part === 'attn_k' ? this.#config.numKeyValueHeads : this.#config.numAttentionHeads;
+    return interleavedHeads(this.#architecture, this.#config, part);
   }
+}
+
+/** How many heads the rows of a part are, where llama.cpp stores them in another order; else 0. */
+export function interleavedHeads(architecture: GgufArchitecture, config: ModelConfig, part: string): number {
+  if (!architecture.interleavedRotary?.includes(part) || config.modelType === 'gpt2') return 0;
+  return part === 'attn_k' ? config.numKeyValueHeads : config.numAttentionHeads;
 }
 
 /** Opens the model in a GGUF file: its config, and its tensors by their Hugging Face names. */
@@ -115,12 +119,27 @@ export async function openGgufModel(
  * Face a row of the first half with that of the second.
  */
 export function halvesFromPairs(bytes: Uint8Array, rows: number, heads: number): Uint8Array {
-  const [rowBytes, headDim] = [bytes.length / rows, rows / heads];
   const out = new Uint8Array(bytes.length);
+  const rowBytes = bytes.length / rows;
   for (let row = 0; row < rows; row++) {
-    const [head, inside] = [Math.floor(row / headDim), row % headDim];
-    const from = head * headDim + (inside < headDim / 2 ? 2 * inside : 2 * inside - headDim + 1);
+    const from = pairedRow(row, rows / heads);
     out.set(bytes.subarray(from * rowBytes, (from + 1) * rowBytes), row * rowBytes);
   }
   return out;
+}
+
+/** The inverse of `halvesFromPairs`, of numbers. */
+export function pairsFromHalves(values: Float32Array, rows: number, heads: number): Float32Array {
+  const out = new Float32Array(values.length);
+  const width = values.length / rows;
+  for (let row = 0; row < rows; row++) {
+    out.set(values.subarray(row * width, (row + 1) * width), pairedRow(row, rows / heads) * width);
+  }
+  return out;
+}
+
+/** Where a GGUF file has a row. */
+function pairedRow(row: number, headDim: number): number {
+  const inside = row % headDim;
+  return row - inside + (inside < headDim / 2 ? 2 * inside : 2 * inside - headDim + 1);
 }

@@ -82,61 +82,9 @@ function forEachElement(
 const memberShape = ({ outputs, shape }: Fused, { count }: Member): number[] =>
   shape.length === 2 ? [count] : [count, shape.slice(1).reduce((a, b) => a * b, 1) / outputs];
 
-/** Weights in a block of MXFP4, which is 16 bytes and a scale. */
-const MXFP4_BLOCK = 32;
-/** What the codes of FP4 (E2M1) stand for; those from 8 on are the same, negative. */
-const FP4 = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
-
-/**
- * A source whose MXFP4 tensors of experts (OCP Microscaling Formats 1.0: `…_blocks` uint8 [experts, out, in / 32, 16], two codes a
- * byte, the lower bits first; `…_scales` uint8 [experts, out, in / 32], value code · 2^(scale − 127)) are what they stand for, in
- * the place where others have floats.
- */
-function unpacked(source: TensorSource, all: readonly Fused[]): TensorSource {
-  const packed = new Map(all.filter(({ name }) => source.tensors.has(`${name}_blocks`)).map((one) => [one.name, one]));
-  if (packed.size === 0) return source;
-  const tensors = new Map(source.tensors);
-  for (const { name, shape } of packed.values()) {
-    const [blocks, scales] = [source.tensors.get(`${name}_blocks`)!, source.tensors.get(`${name}_scales`)];
-    const [experts, out, many] = blocks.shape as [number, number, number];
-    const inputs = many * MXFP4_BLOCK;
-    if (`${shape}` !== `${[experts, inputs, out]}` || `${scales?.shape}` !== `${blocks.shape.slice(0, 3)}`) continue;
-    tensors.delete(`${name}_blocks`);
-    tensors.delete(`${name}_scales`);
-    tensors.set(name, { ...blocks, name, dtype: 'BF16', shape });
-  }
-  return {
-    path: source.path,
-    tensors,
-    async read(name: string, options: ReadTensorOptions = {}): Promise<TensorData> {
-      const one = packed.get(name);
-      if (!one || !tensors.has(name)) return source.read(name, options);
-      const { shape } = one;
-      const [, inputs, out] = shape as readonly [number, number, number];
-      const [from, to] = options.range ?? [0, shape[0] * inputs * out];
-      const half = [from / 2, to / 2] as const;
-      const { data: codes } = await source.read(`${name}_blocks`, { range: half });
-      const perBlock = [from / MXFP4_BLOCK, to / MXFP4_BLOCK] as const;
-      const { data: scales } = await source.read(`${name}_scales`, { range: perBlock });
-      const data = new Float32Array(to - from);
-      const each = inputs * out;
-      for (let i = 0; i < data.length; i++) {
-        const code = (Number(codes[i >> 1]) >> (4 * (i & 1))) & 15;
-        const value = (code & 8 ? -1 : 1) * FP4[code & 7]! * 2 ** (Number(scales[Math.floor(i / MXFP4_BLOCK)]) - 127);
-        const [expert, within] = [Math.floor(i / each), i % each];
-        data[expert * each + (within % inputs) * out + Math.floor(within / inputs)] = value;
-      }
-      return { dtype: 'float32', shape: [data.length], data };
-    },
-    close: () => source.close(),
-  };
-}
-
 /** A source with the parameters of each expert apart, where it has them in one tensor; others are as they are. */
-export function splitExperts(opened: TensorSource, config: ModelConfig): TensorSource {
-  const all = fusedTensors(config);
-  const source = unpacked(opened, all);
-  const found = all.filter(({ name, shape }) => `${source.tensors.get(name)?.shape}` === `${shape}`);
+export function splitExperts(source: TensorSource, config: ModelConfig): TensorSource {
+  const found = fusedTensors(config).filter(({ name, shape }) => `${source.tensors.get(name)?.shape}` === `${shape}`);
   if (found.length === 0) return source;
   const members = new Map(found.flatMap((fused) => fused.members.map((member) => [member.name, { fused, member }])));
   const tensors = new Map(source.tensors);

@@ -51,6 +51,7 @@ export function resolveNames(
   parameters: readonly ParameterInfo[],
   found: ReadonlyMap<string, { readonly shape: readonly number[] }>,
   config: ModelConfig,
+  leftOut: readonly string[],
 ): Map<string, string> {
   const problems: string[] = [];
   const names = new Map<string, string>();
@@ -78,11 +79,19 @@ export function resolveNames(
   const allowed = (name: string) =>
     used.has(name) ||
     isBehind(name, config) ||
+    leftOut.some((prefix) => name.startsWith(prefix)) ||
     (isPart && BESIDE_LANGUAGE_MODEL.some((prefix) => name.startsWith(prefix))) ||
     IGNORED_SUFFIXES.some((suffix) => `.${name}`.endsWith(suffix)) ||
     (config.tieWordEmbeddings && [OUTPUT_LAYER, LANGUAGE_MODEL + OUTPUT_LAYER, outputLayerIn(config)].includes(name));
   for (const name of found.keys())
     if (!allowed(name)) problems.push(`${name} has no place in a ${config.modelType} model`);
   if (problems.length > 0) throw new WeightMismatchError(folder, problems);
+  if (leftOut.length > 0) {
+    const parts = [...found.keys()].filter((name) => leftOut.some((prefix) => name.startsWith(prefix)));
+    process.emitWarning(
+      `${folder}: the text part is loaded, as a ${config.modelType} model; ${parts.length} tensors of other parts (${parts[0]}, …) are left out.`,
+      'PosttrainWarning',
+    );
+  }
   return names;
 }

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { currentEngine, type Engine, realize, type Tensor, tensor } from '@posttrain/core-tensor';
 import {
+  isShardSize,
   openSafetensorsFolder,
+  SHARD_SIZE,
   stageSafetensorsFolder,
   type TensorSource,
   type TensorToWrite,
@@ -13,7 +15,7 @@ import {
   type QuantizedWeight,
   quantizedTensors,
 } from '@posttrain/core-tensor/quantization';
-import { assertKnownOptions, boolean, custom, type Given, number, oneOf, options } from '@posttrain/interfaces';
+import { assertKnownOptions, boolean, custom, type Given, oneOf, options } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { storedHead } from '../config/head-config.js';
 import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } from '../config/index.js';
@@ -25,6 +27,7 @@ import { fuseExperts, splitExperts } from './fused-experts.js';
 import { tooLarge } from './implied-size.js';
 import type { ModuleInfo, Weights } from './layers.js';
 import { LOAD_HINTS } from './load-hints.js';
+import { assertFits } from './memory-need.js';
 import { type Network, networkOf } from './network.js';
 import {
   assertQuantization,
@@ -37,6 +40,7 @@ import {
 } from './quantize.js';
 import { companionNames, packedConfigOf, quantizedFileTensors, readQuantized } from './quantized-files.js';
 import { isQuantized, weightEntries } from './quantized-layer.js';
+import { widened } from './small-float-source.js';
 import { OUTPUT_LAYER, outputLayerIn, resolveNames, storedName, WeightMismatchError } from './stored-names.js';
 
 /** How weights that a GGUF file has quantised stay so. */
@@ -90,7 +94,7 @@ export interface OpenModel {
  * quantised, or compressed-tensors or the tools of GPTQ or AWQ packed, stay so. Strict both ways: a missing tensor, a tensor of another shape and a tensor that the
  * architecture has no place for are all errors.
  *
- * @throws WeightMismatchError, ModelQuantizationError, and what `openSafetensorsFolder` and `loadModelConfig` throw
+ * @throws WeightMismatchError, ModelQuantizationError, ModelMemoryError, and what `openSafetensorsFolder` and `loadModelConfig` throw
  */
 export async function loadWeights(folder: string, given: LoadWeightsOptions = {}): Promise<LoadedWeights> {
   const options = { engine: currentEngine(), ...given };
@@ -119,12 +123,15 @@ function chosenQuantization({ quantization }: LoadWeightsOptions): {
 
 /** `loadWeights` of a model that is open already; closes it. @param path named in errors */
 export async function readWeights(
-  { config: stored, source: opened }: OpenModel,
+  opened: OpenModel,
   given: LoadWeightsOptions = {},
-  path: string = opened.path,
+  path: string = opened.source.path,
 ): Promise<LoadedWeights> {
-  const source = splitExperts(opened, stored);
   try {
+    const { config: found, source: floats } = widened(opened);
+    const { leftOut = [], ...own } = found;
+    const stored = own as ModelConfig;
+    const source = splitExperts(floats, stored);
     const options = loadOptions.read(given);
     const { engine = currentEngine(), longContext } = options;
     const described = longContext ? withLongContext(stored) : stored;
@@ -144,7 +151,17 @@ export async function readWeights(
     const config = await withStoredOutputLayer(whole, source);
     const { parameters, modules } = networkOf(config);
     const chosen = quantization ? modulesToQuantize(modules.values(), quantization) : [];
-    const names = resolveNames(path, parameters, source.tensors, config);
+    const names = resolveNames(path, parameters, source.tensors, config, leftOut);
+    assertFits(
+      path,
+      parameters.map(({ name, shape }) => {
+        const [module, tensor] = [modules.get(name.slice(0, -'.weight'.length)), names.get(name)!];
+        const isStored = companionNames(tensor, source.tensors).length > 0 || keep !== undefined;
+        const kept = isStored ? source.tensors.get(tensor) : undefined;
+        const bits = quantization?.method === 'int8' ? 8 : 4;
+        return { shape, kept, ...(module && chosen.includes(module) && { bitsPerWeight: bits }) };
+      }),
+    );
     const weights: Record<string, Tensor> = {};
     const quantized = new Map<string, QuantizedFormat>();
     const scattered: string[] = [];
@@ -198,7 +215,7 @@ export async function readWeights(
     const full = quantization ? configQuantizedWith(read, modules.values(), quantization) : read;
     return { config: full, weights, network: networkOf(full, quantized, engine) };
   } finally {
-    await source.close();
+    await opened.source.close();
   }
 }
 
@@ -242,8 +259,8 @@ const saveOptions = options(
   {
     /** The dtype to store. Default float32. */
     dtype: oneOf(['float32', 'float16', 'bfloat16'], { default: 'float32' }, DTYPE_NAMES),
-    /** Most bytes of a file of weights; more are split over several. Default: as `saveSafetensorsFolder` has it. */
-    maxShardBytes: number({ optional: true, above: 0 }),
+    /** Most bytes of a file of weights, a number or a text like `'5GB'`; more are split over several as transformers does. Default 5e9. */
+    maxShardBytes: custom<number | string>()(SHARD_SIZE, isShardSize, { optional: true }),
   },
   {
     aliases: {
@@ -299,12 +316,9 @@ export async function saveWeights(
     const staging = await files.stageFolder(folder);
     await saveModelConfig(staging, { ...described, dtype });
     await writeOthers?.(staging);
-    await stageSafetensorsFolder(
-      files,
-      folder,
-      fuseExperts(tensors, config),
-      maxShardBytes === undefined ? {} : { maxShardBytes },
-    );
+    const parameters = network.parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    const shards = { parameters, ...(maxShardBytes !== undefined && { maxShardBytes }) };
+    await stageSafetensorsFolder(files, folder, fuseExperts(tensors, config), shards);
     if (writeOthers) for (const name of OPTIONAL_FILES) files.remove(join(folder, name));
   });
 }
