@@ -264,6 +264,9 @@ const COMMANDS: Readonly<Record<string, string>> = {
   policy: 'trainPolicy',
 };
 
+/** Commands whose options are all their own. */
+const OTHER_COMMANDS = ['chat', 'data', 'generate', 'merge', 'quantize', 'search'];
+
 /** packages/cli/src/options/descriptions.ts: the comments above declared options, for `--help` of what is published. */
 export function renderDescriptions(): string {
   const constants = new Map<string, string>();
@@ -277,9 +280,12 @@ export function renderDescriptions(): string {
     ['command', 'made-options'] as const,
     ...Object.keys(COMMANDS).map((name) => [`${name}-command`, `${name}-command`] as const),
   ].map(([table, file]) => [table, [...commentsIn(`${CLI}/${file}.ts`, new Map())]] as const);
+  const others = OTHER_COMMANDS.map(
+    (name) => [`${name}-command`, [...commentsIn(`packages/cli/src/commands/${name}-command.ts`, new Map())]] as const,
+  );
   const text = (value: string) => JSON.stringify(value.replaceAll('`', ''));
   const key = (name: string) => (/^\w+$/.test(name) ? name : `'${name}'`);
-  const tables = [...declared, ...made].map(([table, entries]) => {
+  const tables = [...declared, ...made, ...others].map(([table, entries]) => {
     const lines = entries.flatMap(([name, said]) => (said === undefined ? [] : [`    ${key(name)}: ${text(said)},`]));
     return `  ${key(table)}: {\n${lines.join('\n')}\n  },`;
   });

@@ -1,4 +1,4 @@
-import { isPosttrainError, nearestName } from '@posttrain/interfaces';
+import { isPosttrainError, nearestName, OptionError } from '@posttrain/interfaces';
 import { type CommandContext, EXIT } from './command.js';
 import { commandNamed, commandNames, commands, policyCommands } from './commands.js';
 import { CommandLineError } from './options/command-line-error.js';
@@ -45,6 +45,6 @@ export async function posttrain(given: readonly string[], context: CommandContex
   } catch (error) {
     if (!isPosttrainError(error)) throw error;
     context.complain(`${name}: ${error.message}\n`);
-    return error instanceof CommandLineError ? EXIT.arguments : EXIT.failed;
+    return error instanceof CommandLineError || error instanceof OptionError ? EXIT.arguments : EXIT.failed;
   }
 }

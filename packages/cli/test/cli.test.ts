@@ -254,6 +254,110 @@ it('Ctrl-C ends a run with 130 after its step, and --resume goes on to the same 
   expect(weights('killed').equals(weights('whole'))).toBe(true);
 }, 60_000);
 
+describe('the other commands', () => {
+  it('search generates, and writes rows with answers whole', async () => {
+    const out = at('found.jsonl');
+    const how = [
+      '--strategy',
+      'weighted-best-of-n',
+      '--verifier',
+      'numeric-match',
+      '--n',
+      '2',
+      '--sampling.max-tokens',
+      '8',
+    ];
+    const { code, err } = await run(
+      'search',
+      model,
+      '--rows',
+      prompts,
+      '--output',
+      out,
+      ...how,
+      '--sampling.seed',
+      '1',
+    );
+    expect(code, err).toBe(0);
+    const found = readFileSync(out, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(found.map((row) => Object.keys(row).sort())).toEqual(
+      [1, 2].map(() => ['answer', 'prompt', 'score', 'text']),
+    );
+  });
+
+  it('generate is what the model says, one prompt or many', async () => {
+    const greedy = ['--sampling.temperature', '0', '--sampling.max-tokens', '12'];
+    const one = await run('generate', model, '1+2', ...greedy);
+    expect(one.code, one.err).toBe(0);
+    const out = at('said.jsonl');
+    expect((await run('generate', model, '--rows', prompts, '--output', out, ...greedy)).code).toBe(0);
+    const [first] = readFileSync(out, 'utf8').split('\n');
+    expect(JSON.parse(first!).completions).toEqual([one.out.replace(/\n$/, '')]);
+  });
+
+  it('data says what rows are, and converts them', async () => {
+    const csv = at('rows.csv');
+    expect((await run('data', rows, csv, '--limit', '4', '--format', 'prompt-completion')).out).toContain(
+      '4 prompt-completion',
+    );
+    const { code, out } = await run('data', csv, '--deduplicate', 'completion');
+    expect(code).toBe(0);
+    expect(out).toContain('4 rows (4 prompt-completion)');
+    expect((await run('data', rows, '--format', 'preference')).code).toBe(1);
+  });
+
+  it('quantize and merge write models', async () => {
+    const quantized = await run('quantize', model, at('int8'), '--method', 'int8');
+    expect(quantized.code, quantized.err).toBe(0);
+    expect((await CausalLM.load(at('int8'))).storage.quantizedParameters).toBeGreaterThan(0);
+    const adapter = ['--adapter', 'lora', '--adapter.r', '2', ...small];
+    expect((await run('sft', model, rows, at('to-merge'), ...adapter)).code).toBe(0);
+    const merged = await run('merge', model, join(at('to-merge'), 'adapter'), at('merged'));
+    expect(merged.code, merged.err).toBe(0);
+    expect(merged.out).toContain('merging changed the logits');
+    const recipe = at('recipe.yaml');
+    writeFileSync(recipe, `merge_method: linear\nmodels:\n  - model: ${model}\n    parameters: { weight: 1 }\n`);
+    const byRecipe = await run('merge', recipe, '--output', at('by-recipe'));
+    expect(byRecipe.code, byRecipe.err).toBe(0);
+  });
+
+  it.each([
+    ['generate', ['m'], 'give --prompt TEXT, or --rows FILE'],
+    ['search', ['m', 'p', '--strategy', 'best'], '--strategy: there is no "best".'],
+    ['search', ['m', 'p', '--strategy.of', '3'], 'majority-vote: unknown option "of"'],
+    ['quantize', ['m', 'o', '--method', 'gptq'], '--rows and --method gptq or awq or smoothquant are given together'],
+    ['merge', ['m', 'a'], '--output is missing'],
+    ['eval', ['rum'], 'there is no command "rum"'],
+    ['serve', ['--prt', '1'], 'there is no option --prt. Did you mean --port?'],
+  ] as const)('%s %j says what is wrong, with 2', async (name, given, said) => {
+    const real = given.map((one) => (one === 'm' ? model : one));
+    const write = process.stderr.write;
+    let direct = '';
+    process.stderr.write = ((text: string) => {
+      direct += text;
+      return true;
+    }) as typeof write;
+    const { code, err } = await run(name, ...real).finally(() => {
+      process.stderr.write = write;
+    });
+    expect(err + direct).toContain(said);
+    expect(code).toBe(2);
+  });
+
+  it.each(['merge', 'quantize', 'generate', 'chat', 'search', 'data'])(
+    '%s --help describes every option',
+    async (name) => {
+      const { code, out } = await run(name, '--help');
+      expect(code).toBe(0);
+      expect(out).toContain(`Usage: posttrain ${name}`);
+      expect(out).not.toMatch(/^ {2}--[\w-]+\n {6}[^.]*\n(?= {2}--|$)/m);
+    },
+  );
+});
+
 describe("TRL's files", () => {
   const of = (command: keyof typeof trainings, options: Readonly<Record<string, unknown>>) =>
     trlOptions(command, shapeOf(command), options);

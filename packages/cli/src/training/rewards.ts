@@ -51,7 +51,8 @@ export async function makeRewards(value: unknown): Promise<Rewards<PromptRow>> {
   return Object.fromEntries(await Promise.all(entries));
 }
 
-async function oneReward(where: string, given: Readonly<Record<string, unknown>>): Promise<Reward> {
+/** A reward by its name, by the folder of a reward model, or of a module. @throws CommandLineError */
+export async function oneReward(where: string, given: Readonly<Record<string, unknown>>): Promise<Reward> {
   if (given.module !== undefined) return ofModule(where, String(given.module));
   if (given.model !== undefined) return (await SequenceClassifier.load(String(given.model))).verifier();
   const choice = choiceOf(where, given, rewardNames);
