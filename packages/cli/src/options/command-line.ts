@@ -127,7 +127,7 @@ function mergedValue(under: unknown, over: unknown): unknown {
   return isOther || Object.keys(before).length === 0 ? over : merged(before, after);
 }
 
-/** Errors of declared options with the names that are typed. */
+/** An error of a declared option with the name that is typed; any other as it is. */
 export function asCommandLineError(error: unknown): unknown {
   if (!(error instanceof OptionError)) return error;
   const { option, message } = error;
