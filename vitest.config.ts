@@ -32,6 +32,7 @@ const withEngine = {
   lm: ['packages/lm'],
   training: ['packages/training', 'packages/peft'],
   rl: ['packages/rl', 'packages/serve', 'examples/*', 'benchmarks'],
+  cli: ['packages/cli'],
 };
 
 const exclude = ['**/node_modules/**', '**/dist/**', ...(slow ? [] : ['**/*.slow.test.ts'])];

@@ -12,7 +12,7 @@ import {
 } from '../packages/training/src/index.js';
 import { renderConformance } from './conformance.js';
 import { type Coverage, type CoverageRow, checkCoverage, renderJson, renderMarkdown } from './coverage.js';
-import { renderPeftMethods, renderRunning, renderTrlNames } from './option-docs.js';
+import { renderDescriptions, renderPeftMethods, renderRunning, renderTrlNames } from './option-docs.js';
 import { renderStrategyOptions } from './strategy-docs.js';
 import { listTrackedFiles, readJson, root } from './workspace.js';
 
@@ -58,6 +58,7 @@ describe('the pages about options', () => {
     expect(read('trl-names.md'), RENDER).toBe(renderTrlNames());
     expect(read('peft/methods.md'), RENDER).toBe(renderPeftMethods());
     expect(read('tts/options.md'), RENDER).toBe(renderStrategyOptions());
+    expect(read('../packages/cli/src/options/descriptions.ts'), RENDER).toBe(renderDescriptions());
   });
 
   it('have every option of every trainer, and nothing that none has', () => {

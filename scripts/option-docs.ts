@@ -252,3 +252,49 @@ By \`peft_type\`. Names are PEFT's in camel case, and defaults are PEFT 0.21.2's
 ${sections.join('\n\n')}
 `;
 }
+
+const CLI = 'packages/cli/src/training';
+
+/** What the commands make of texts, each with the table of docs/running.md that has the others of its trainer. */
+const COMMANDS: Readonly<Record<string, string>> = {
+  sft: 'sft',
+  prefer: 'dpo',
+  reward: 'trainRewardModel',
+  distill: 'distill',
+  policy: 'trainPolicy',
+};
+
+/** Commands whose options are all their own. */
+const OTHER_COMMANDS = ['chat', 'data', 'generate', 'merge', 'quantize', 'search'];
+
+/** packages/cli/src/options/descriptions.ts: the comments above declared options, for `--help` of what is published. */
+export function renderDescriptions(): string {
+  const constants = new Map<string, string>();
+  const comments = (files: readonly string[]) => new Map(files.flatMap((file) => [...commentsIn(file, constants)]));
+  const declared = ['run', 'training', ...Object.values(COMMANDS)].map((table) => {
+    const { shape, files } = TABLES[table]!;
+    const found = comments(files);
+    return [table, Object.keys(shape).map((name) => [name, found.get(name)] as const)] as const;
+  });
+  const made = [
+    ['command', 'made-options'] as const,
+    ...Object.keys(COMMANDS).map((name) => [`${name}-command`, `${name}-command`] as const),
+  ].map(([table, file]) => [table, [...commentsIn(`${CLI}/${file}.ts`, new Map())]] as const);
+  const others = OTHER_COMMANDS.map(
+    (name) => [`${name}-command`, [...commentsIn(`packages/cli/src/commands/${name}-command.ts`, new Map())]] as const,
+  );
+  const text = (value: string) => JSON.stringify(value.replaceAll('`', ''));
+  const key = (name: string) => (/^\w+$/.test(name) ? name : `'${name}'`);
+  const tables = [...declared, ...made, ...others].map(([table, entries]) => {
+    const lines = entries.flatMap(([name, said]) => (said === undefined ? [] : [`    ${key(name)}: ${text(said)},`]));
+    return `  ${key(table)}: {\n${lines.join('\n')}\n  },`;
+  });
+  return `// Rendered by scripts/render-option-docs.ts from the comments above the declarations.
+// biome-ignore-all format: one option a line.
+
+/** What options say of themselves, by the table that they are in. */
+export const DESCRIPTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+${tables.join('\n')}
+};
+`;
+}

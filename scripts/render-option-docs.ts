@@ -2,7 +2,7 @@
 // docs/tts/options.md from the declared options.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { renderPeftMethods, renderRunning, renderTrlNames } from './option-docs.js';
+import { renderDescriptions, renderPeftMethods, renderRunning, renderTrlNames } from './option-docs.js';
 import { renderStrategyOptions } from './strategy-docs.js';
 import { root } from './workspace.js';
 
@@ -12,3 +12,4 @@ writeFileSync(join(root, 'docs', 'trl-names.md'), renderTrlNames());
 mkdirSync(join(root, 'docs', 'peft'), { recursive: true });
 writeFileSync(join(root, 'docs', 'peft', 'methods.md'), renderPeftMethods());
 writeFileSync(join(root, 'docs', 'tts', 'options.md'), renderStrategyOptions());
+writeFileSync(join(root, 'packages', 'cli', 'src', 'options', 'descriptions.ts'), renderDescriptions());

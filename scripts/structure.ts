@@ -17,6 +17,9 @@ export const maxLines = 600;
 /** Source files that may be longer than `maxLines`, each with the reason. Paths are relative to the root. */
 const longFiles: Readonly<Record<string, string>> = {};
 
+/** Packages without the scope, by folder: what people type. */
+const publishedAs: Readonly<Record<string, string>> = { cli: 'posttrain' };
+
 const tensorEngine = '@posttrain/core-tensor';
 /** Packages that must be usable without a tensor engine. */
 const light = [
@@ -48,7 +51,8 @@ export function checkPackage(workspace: string, { folder, manifest }: WorkspaceP
   const require = (condition: boolean, message: string) => {
     if (!condition) problems.push(`${name}: ${message}`);
   };
-  require(name === `@posttrain/${basename(folder)}`, `is named differently from its folder ${basename(folder)}`);
+  const wanted = publishedAs[basename(folder)] ?? `@posttrain/${basename(folder)}`;
+  require(name === wanted, `is named differently from its folder ${basename(folder)}`);
   require(manifest.type === 'module', 'package.json needs "type": "module"');
   require(manifest.license === 'Apache-2.0', 'package.json needs "license": "Apache-2.0"');
   require((manifest.description ?? '') !== '', 'package.json needs a description');

@@ -46,6 +46,9 @@ describe('the main job', () => {
     expect(status).toBe(1);
     expect(stderr).toMatch(/bad\.jsonl, row 2: needs "prompt"/);
     expect(stderr).not.toMatch(/\n\s+at /);
-    expect(run('bad', '--grpo-step', '3').stderr).toMatch(/--grpo-step.*The flags are.*--grpo-steps/s);
+    const typo = run('bad', '--grpo-step', '3');
+    expect(typo.stderr).toMatch(/there is no option --grpo-step\. Did you mean --grpo-steps\?/);
+    expect(typo.status).toBe(2);
+    expect(run('bad', '--help').stdout).toMatch(/Usage: npm start[\s\S]*--completions-per-prompt/);
   });
 });

@@ -6,10 +6,19 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
-import { parseArgs } from 'node:util';
 import { createProgress, metricOf, renderTable, scalingCurve, type TableRow, writeReport } from '@posttrain/eval';
-import { type DecisiveSettings, isPosttrainError, PosttrainError } from '@posttrain/interfaces';
+import {
+  boolean,
+  type DecisiveSettings,
+  integer,
+  isPosttrainError,
+  number,
+  options,
+  type Read,
+  text,
+} from '@posttrain/interfaces';
 import { CausalLM } from '@posttrain/lm';
+import { asCommandLineError, CommandLineError, commandLine, optionsHelp } from 'posttrain';
 import {
   DEFAULT_SETTINGS,
   evaluateStage,
@@ -25,56 +34,71 @@ import { jobReport } from './report.js';
 import { embeddedTask, fileTask } from './task.js';
 
 const { sft, grpo } = DEFAULT_SETTINGS;
-const FLAGS = {
-  model: relative('.', join(import.meta.dirname, '..', 'pretrain-tiny', 'model')),
-  data: '',
-  out: join('runs', 'main-job'),
-  seed: '0',
-  problems: '256',
-  'max-tokens': '128',
-  'lora-rank': String(DEFAULT_SETTINGS.loraRank),
-  'sft-steps': String(sft.steps),
-  'sft-learning-rate': String(sft.learningRate),
-  'grpo-steps': String(grpo.steps),
-  'grpo-learning-rate': String(grpo.learningRate),
-  'prompts-per-step': String(grpo.promptsPerStep),
-  'completions-per-prompt': String(grpo.completionsPerPrompt),
-} as const;
+const DEFAULT_FOLDER = join('runs', 'main-job');
+const atLeastOne = (fallback: number) => integer({ default: fallback, min: 1 });
 
-/** What is done with an output folder that has been used. */
-const SWITCHES = ['resume', 'replace'] as const;
+const declared = options('npm start', {
+  model: text({ default: relative('.', join(import.meta.dirname, '..', 'pretrain-tiny', 'model')) }),
+  data: text({ optional: true }),
+  out: text({ optional: true }),
+  seed: integer({ default: 0, min: 0 }),
+  problems: atLeastOne(256),
+  maxTokens: atLeastOne(128),
+  loraRank: atLeastOne(DEFAULT_SETTINGS.loraRank),
+  sftSteps: atLeastOne(sft.steps),
+  sftLearningRate: number({ default: sft.learningRate, above: 0 }),
+  grpoSteps: atLeastOne(grpo.steps),
+  grpoLearningRate: number({ default: grpo.learningRate, above: 0 }),
+  promptsPerStep: atLeastOne(grpo.promptsPerStep),
+  completionsPerPrompt: atLeastOne(grpo.completionsPerPrompt),
+  resume: boolean({ default: false }),
+  replace: boolean({ default: false }),
+});
+type Flags = Read<typeof declared>;
 
-type Flags = Record<Exclude<keyof typeof FLAGS, 'out'>, string> & {
-  readonly out?: string;
-  readonly resume?: boolean;
-  readonly replace?: boolean;
+const ABOUT: Readonly<Record<keyof typeof declared.shape, string>> = {
+  model: 'A model folder, or org/name on the hub.',
+  data: 'A file of rows with prompt, answer and completion (jsonl, csv, parquet). Default: sums, which the default model has been pretrained on.',
+  out: `The folder that is written. Default: ${DEFAULT_FOLDER}, or the first free one after it.`,
+  seed: 'Of everything that is drawn.',
+  problems: 'Held-out problems at most.',
+  maxTokens: 'Of a completion; the default task has its own.',
+  loraRank: 'Of the adapter.',
+  sftSteps: 'Updates of the supervised fine-tuning.',
+  sftLearningRate: 'For a real model start at 2e-4.',
+  grpoSteps: 'Steps of the reinforcement.',
+  grpoLearningRate: 'For a real model start at 2e-5.',
+  promptsPerStep: 'Of the reinforcement.',
+  completionsPerPrompt: 'Of the reinforcement.',
+  resume: 'Go on with an interrupted run of the same flags in --out.',
+  replace: 'Take the place of the run in --out, once the new one is complete.',
 };
 
-function readFlags(): Flags {
-  const { out: _, ...defaults } = FLAGS;
-  const options = {
-    ...Object.fromEntries(Object.entries(defaults).map(([name, value]) => [name, { type: 'string', default: value }])),
-    out: { type: 'string' },
-    ...Object.fromEntries(SWITCHES.map((name) => [name, { type: 'boolean' }])),
-  } as NonNullable<Parameters<typeof parseArgs>[0]>['options'] & object;
-  let flags: Flags;
+const HELP = () => `Usage: npm start -- [options]
+
+A model folder in; a fine-tuned, reinforced, searched and evaluated model out, with a report.
+
+${optionsHelp([{ title: 'Options', shape: declared.shape, about: ABOUT }], Math.min(100, process.stdout.columns ?? 100))}`;
+
+function readFlags(given: readonly string[]): Flags {
   try {
-    flags = parseArgs({ options }).values as unknown as Flags;
-  } catch (cause) {
-    const known = [...Object.keys(FLAGS), ...SWITCHES].map((name) => `--${name}`);
-    throw new PosttrainError('FLAGS', `${(cause as Error).message} The flags are ${known.join(', ')}.`, { cause });
+    const { positionals, given: typed } = commandLine(declared, given);
+    if (positionals.length > 0) throw new CommandLineError(`${JSON.stringify(positionals[0])} is no flag.`);
+    const flags = declared.read(typed);
+    if (flags.resume && flags.replace) throw new CommandLineError('--resume and --replace exclude each other.');
+    return flags;
+  } catch (error) {
+    throw asCommandLineError(error);
   }
-  if (flags.resume && flags.replace) throw new PosttrainError('FLAGS', '--resume and --replace exclude each other.');
-  return flags;
 }
 
 /** What decides the results: every flag but where they go. A file of rows counts with its contents. */
-async function decisive({ out: _, resume: __, replace: ___, ...flags }: Flags): Promise<DecisiveSettings> {
-  if (flags.data === '') return flags;
+async function decisive({ out: _, resume: __, replace: ___, data, ...flags }: Flags): Promise<DecisiveSettings> {
+  if (data === undefined) return flags;
   const digest = createHash('sha256')
-    .update(await readFile(flags.data))
+    .update(await readFile(data))
     .digest('hex');
-  return { ...flags, data: `${basename(flags.data)} ${digest.slice(0, 16)}` };
+  return { ...flags, data: `${basename(data)} ${digest.slice(0, 16)}` };
 }
 
 function modeOf({ out, resume, replace }: Flags): OutputRequest['mode'] {
@@ -83,39 +107,33 @@ function modeOf({ out, resume, replace }: Flags): OutputRequest['mode'] {
   return out === undefined ? 'next' : 'new';
 }
 
-function settingsOf(flags: Flags): JobSettings {
-  const number = (name: keyof typeof FLAGS) => positive(flags, name);
-  return {
-    ...DEFAULT_SETTINGS,
-    seed: Number(flags.seed),
-    loraRank: number('lora-rank'),
-    sft: { ...sft, steps: number('sft-steps'), learningRate: number('sft-learning-rate') },
-    grpo: {
-      steps: number('grpo-steps'),
-      learningRate: number('grpo-learning-rate'),
-      promptsPerStep: number('prompts-per-step'),
-      completionsPerPrompt: number('completions-per-prompt'),
-    },
-  };
-}
+const settingsOf = (flags: Flags): JobSettings => ({
+  ...DEFAULT_SETTINGS,
+  seed: flags.seed,
+  loraRank: flags.loraRank,
+  sft: { ...sft, steps: flags.sftSteps, learningRate: flags.sftLearningRate },
+  grpo: {
+    steps: flags.grpoSteps,
+    learningRate: flags.grpoLearningRate,
+    promptsPerStep: flags.promptsPerStep,
+    completionsPerPrompt: flags.completionsPerPrompt,
+  },
+});
 
-function positive(flags: Flags, name: keyof typeof FLAGS): number {
-  const value = Number(flags[name]);
-  if (!(value > 0)) throw new PosttrainError('FLAGS', `--${name} must be a positive number, not "${flags[name]}"`);
-  return value;
-}
-
-async function main(): Promise<void> {
+async function main(given: readonly string[]): Promise<void> {
+  if (given.includes('--help')) {
+    console.log(HELP());
+    return;
+  }
   const started = Date.now();
-  const flags = readFlags();
+  const flags = readFlags(given);
   const settings = settingsOf(flags);
-  const problems = positive(flags, 'problems');
   const task = flags.data
-    ? await fileTask(flags.data, problems, positive(flags, 'max-tokens'))
-    : embeddedTask(settings.seed, problems);
+    ? await fileTask(flags.data, flags.problems, flags.maxTokens)
+    : embeddedTask(settings.seed, flags.problems);
   const model = await CausalLM.fromPretrained(flags.model);
   const output = await openOutput({
-    folder: flags.out ?? FLAGS.out,
+    folder: flags.out ?? DEFAULT_FOLDER,
     settings: await decisive(flags),
     mode: modeOf(flags),
   });
@@ -207,10 +225,10 @@ async function main(): Promise<void> {
 }
 
 try {
-  await main();
+  await main(process.argv.slice(2));
 } catch (error) {
   if (!isPosttrainError(error)) throw error;
   // A mistake in what was given, not in the program: the message says what to do, a stack would hide it.
   console.error(`\n${error.name}: ${error.message}`);
-  process.exitCode = 1;
+  process.exitCode = error instanceof CommandLineError ? 2 : 1;
 }

@@ -29,6 +29,7 @@ export { type TrajectoryMatchOptions, trajectoryMatch } from './agents/trajector
 export type { Benchmark, BenchmarkRow } from './benchmarks/benchmark.js';
 export { arenaBattles, type BenchmarkName, benchmarks, benchmarkTask, codeBenchmark } from './benchmarks/benchmarks.js';
 export { type RewardBenchSection, rewardBenchScore, rewardBenchSections } from './benchmarks/preferences.js';
+export { type CommandContext, evalCommand } from './command/eval-command.js';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
 export {
   type ArmAccuracy,

@@ -48,6 +48,7 @@ export { loadAdapter } from './load-adapter.js';
 export { type ExtractedLora, type ExtractLoraOptions, extractLora } from './merging/extract-lora.js';
 export { gramMatrices, saveGramMatrices } from './merging/gram-matrices.js';
 export { type GreedySoup, greedySoup } from './merging/greedy-soup.js';
+export { mergeCommand } from './merging/merge-command.js';
 export {
   innerProducts,
   type MergeMethod,

@@ -1,5 +1,6 @@
 export { ApiError } from './api-error.js';
 export { embeddingModel, type LocalModel, type LocalModelsOptions, localModels } from './local-models.js';
+export { serveCommand } from './serve-command.js';
 export type {
   ChatInput,
   CompletionEvent,

@@ -7,16 +7,21 @@ import { ArgumentsError, parseServeArguments, SERVE_HELP, type ServeArguments } 
 import type { ServedModel } from './served-model.js';
 import { createServer } from './server.js';
 
-/** `posttrain-serve MODEL …`: runs until a signal ends it. Gives the exit code. */
-export async function serveCommand(given: readonly string[]): Promise<number> {
+/**
+ * `posttrain-serve MODEL …`: runs until a signal ends it. Gives the exit code.
+ *
+ * @param program what `--help` calls it; default `posttrain-serve`
+ */
+export async function serveCommand(given: readonly string[], program = 'posttrain-serve'): Promise<number> {
+  const help = SERVE_HELP.replace('posttrain-serve', program);
   try {
     const options = parseServeArguments(given, process.env);
-    if (options === 'help') process.stdout.write(SERVE_HELP);
+    if (options === 'help') process.stdout.write(help);
     else await run(options);
     return 0;
   } catch (error) {
     if (!isPosttrainError(error)) throw error;
-    process.stderr.write(`serve: ${error.message}\n${given.length === 0 ? `\n${SERVE_HELP}` : ''}`);
+    process.stderr.write(`serve: ${error.message}\n${given.length === 0 ? `\n${help}` : ''}`);
     return error instanceof ArgumentsError ? 2 : 1;
   }
 }
