@@ -530,7 +530,17 @@ describe('batteries and benchmarks', () => {
 
   it('a claim holds over domains only where no single one carries it', () => {
     const found = (difference: number, standardError: number): Comparison => ({
-      ...{ metric: 'm', first: 'a', second: 'b', difference, standardError, pValue: null, pairs: 100, statement: '' },
+      ...{
+        metric: 'm',
+        first: 'a',
+        second: 'b',
+        difference,
+        standardError,
+        pValue: null,
+        pairs: 100,
+        missing: [],
+        statement: '',
+      },
       interval: [difference - 2 * standardError, difference + 2 * standardError],
     });
     expect(acrossDomains({ maths: found(0.1, 0.01), code: found(0.12, 0.02), law: found(0.08, 0.02) })).toMatchObject({
