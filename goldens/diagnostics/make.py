@@ -22,7 +22,7 @@ from golden import output_folder, pick, write_json  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from scipy.stats import kendalltau, spearmanr  # noqa: E402
+from scipy.stats import kendalltau, skewnorm, spearmanr  # noqa: E402
 from statsmodels.stats.meta_analysis import combine_effects  # noqa: E402
 
 here = Path(__file__).resolve().parent
@@ -70,6 +70,26 @@ def exposures(path):
     found = scope["compute_exposure_interpolation"](secrets, reference)
     # It gives them in the order of their perplexities.
     return {"commit": "03035d5d4a271ac795dab80f5bc1cef82fc3d462", "reference": reference, "canaries": {r: sorted(v) for r, v in secrets.items()}, "exposures": {r: v.tolist() for r, v in found.items()}}
+
+
+def extrapolated(path):
+    def fit(values):
+        fits.append([float(x) for x in skewnorm.fit(values)])
+        return fits[-1]
+
+    # The shape is fitted at scipy's own tolerance, 1e-4.
+    fits = []
+    spied = types.SimpleNamespace(fit=fit, cdf=skewnorm.cdf)
+    scope = pick(path, ["compute_exposure_extrapolation"], {"np": np, "Dict": dict, "List": list, "skewnorm": spied})
+    own = np.random.RandomState(2)
+    cases = []
+    for shape, size in [(-2.0, 64), (3.0, 200), (0.7, 1000)]:
+        reference = skewnorm.rvs(shape, loc=50, scale=5, size=size, random_state=own).round(3).tolist()
+        canaries = [min(reference) - 4.0, min(reference), 44.0, 50.0, 55.0]
+        exposures = scope["compute_exposure_extrapolation"]({1: canaries}, reference)[1]
+        likelihood = float(-skewnorm.nnlf(fits[-1], np.array(reference)))
+        cases.append({"reference": reference, "canaries": canaries, "exposures": exposures.tolist(), "fit": fits[-1], "logLikelihood": likelihood})
+    return {"commit": "0caa10f674c0aef66d07ce996b831eedc1286836", "cases": cases}
 
 
 def stereoset(path):
@@ -136,6 +156,7 @@ def crows(path):
 
 made("min-k", "mink-plus-plus/run.py", min_k)
 made("exposure", "privacy/exposures.py", exposures)
+made("exposure-extrapolated", "privacy/exposures.py", extrapolated)
 made("stereoset", "StereoSet/code/evaluation.py", stereoset)
 made("crows-pairs", "crows-pairs/metric.py", crows)
 

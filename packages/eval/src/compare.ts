@@ -1,4 +1,4 @@
-import { assertArgument, type Given, options, text } from '@posttrain/interfaces';
+import { assertArgument, boolean, type Given, options, text } from '@posttrain/interfaces';
 import { EvaluationError } from './errors.js';
 import type { EvalResult } from './log/format.js';
 import { metricOf } from './metrics/compute-metrics.js';
@@ -12,6 +12,8 @@ const compareOptions = options(
     metric: text({}),
     /** Default: the first grader that has the metric. */
     grader: text({ optional: true }),
+    /** The runs' tasks are the same though their names differ. Default false: such runs are refused. */
+    sameTask: boolean({ default: false }),
     ...bootstrapShape,
   },
   { bare: 'metric' },
@@ -27,20 +29,29 @@ export interface Comparison extends PairedDifference {
   readonly second: string;
   /** Only where every value is 0 or 1 and problems are not clustered. */
   readonly mcnemar?: McNemarResult;
+  /** Ids of the problems with a value in the first run and none in the second, in the first run's order. */
+  readonly missing: readonly string[];
   /** What the comparison can and cannot tell, in words. */
   readonly statement: string;
 }
 
 /**
  * Compares two runs on the same problems: second minus first, paired by problem id, with clusters kept together.
- * Problems without a value in one of the runs are left out, with a `warning`.
- * @throws OptionError; EvaluationError `UNPAIRED` when the runs are not over the same problems, have none with a value in both, or were
- *   graded by differently named graders; `DUPLICATE_ID`; `NO_SUCH_METRIC`.
+ * Problems without a value in one of the runs are left out, with a `warning`; those that only the second lacks are `missing`.
+ * @throws OptionError; EvaluationError `UNPAIRED` when the runs are of tasks with different names (unless `sameTask`), are not over the same
+ *   problems, have none with a value in both, or were graded by differently named graders; `DUPLICATE_ID`; `NO_SUCH_METRIC`.
  */
 export function compare(first: EvalResult, second: EvalResult, given: CompareOptions): Comparison {
-  const { metric, grader, ...bootstrap } = compareOptions.read(given);
+  const { metric, grader, sameTask, ...bootstrap } = compareOptions.read(given);
   assertResult('first', first);
   assertResult('second', second);
+  if (!sameTask && first.config.task !== second.config.task) {
+    // Problems of different tasks are often numbered alike: equal ids would pair what has nothing to do with each other.
+    throw new EvaluationError(
+      'UNPAIRED',
+      `compare: the first run is of the task "${first.config.task}", the second of "${second.config.task}"; give runs of one task, or say with sameTask (--same-task) that they are the same.`,
+    );
+  }
   const a = metricOf(first, metric, grader);
   const b = metricOf(second, metric, grader);
   if (a.grader !== b.grader) {
@@ -62,9 +73,11 @@ export function compare(first: EvalResult, second: EvalResult, given: CompareOpt
   const valuesA: number[] = [];
   const valuesB: number[] = [];
   const clusters: string[] = [];
+  const missing: string[] = [];
   first.problems.forEach((problem, i) => {
     const valueA = a.values[i]!;
     const valueB = b.values[position.get(problem.id)!]!;
+    if (valueA !== null && valueB === null) missing.push(problem.id);
     if (valueA === null || valueB === null) return;
     valuesA.push(valueA);
     valuesB.push(valueB);
@@ -85,6 +98,7 @@ export function compare(first: EvalResult, second: EvalResult, given: CompareOpt
   return {
     ...names,
     ...difference,
+    missing,
     statement: comparisonStatement({ ...names, ...difference, level: given.level ?? 0.95 }),
     ...(warning !== '' && { warning }),
     ...(binary && !clustered && { mcnemar: mcnemar(valuesA, valuesB) }),

@@ -301,6 +301,7 @@ export { type TextGraderOptions, textGrader } from './metrics/text/text-grader.j
 export { truthfulMc1, truthfulMc2 } from './metrics/truthful-qa.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
 export { canaryExposure } from './privacy/canary-exposure.js';
+export { extrapolatedExposure } from './privacy/extrapolated-exposure.js';
 export {
   type LiraAttackOptions,
   type LiraConfidences,

@@ -722,12 +722,35 @@ describe('tasks with tools and a state', () => {
   });
 });
 
+it('JSON is what Python reads as JSON, and soon told where a string does not end', () => {
+  const isJson = (text: string) => ifevalChecks['detectable_format:json_format'](text);
+  for (const text of ['NaN', '-Infinity', '{"a": [NaN, Infinity, "-NaN \\" Infinity"]}', '```json\n{}\n```'])
+    expect(isJson(text), text).toBe(true);
+  for (const text of ['-NaN', '1.NaN', 'NaN.5', '{NaN: 1}', '"a', '{"a": "NaN}', '["\\"]'])
+    expect(isJson(text), text).toBe(false);
+  const start = performance.now();
+  expect(isJson('\\"'.repeat(200_000))).toBe(false);
+  expect(performance.now() - start).toBeLessThan(5000);
+});
+
 it('letters are found behind any marks, and soon where there is none', async () => {
   const grader = letterIs((row) => String(row.letter));
   const scoreOf = async (completion: string) =>
     (await grader.verify([{ prompt: '', completion, row: { letter: 'B' } }]))[0]!.score;
   for (const text of ['Answer: B', 'the answer is  (B)', 'answer : ** [ B ]', '\n\n (B).', 'Answer\nB'])
     expect(await scoreOf(text), text).toBe(1);
+  for (const text of [
+    'ANSWER: b',
+    'the answer is b.',
+    'the answer is (b), since',
+    '**answer: b**',
+    'Answer is B since',
+  ])
+    expect(await scoreOf(text), text).toBe(1);
+  const unsaid = ['The answer is b bit unclear', 'the answer is b.c.d.', 'answer b question', 'the answer is between'];
+  for (const text of unsaid) expect(await scoreOf(text), text).toBe(0);
+  // What only looks like a letter does not stand before one that is said.
+  expect(await scoreOf('Answer: B. The answer is a bit unclear')).toBe(1);
   const start = performance.now();
   for (const mark of ['answer', '']) expect(await scoreOf(`${mark}${'\n'.repeat(20_000)}1`)).toBe(0);
   const texts = [`x${'*'.repeat(100_000)}y`, `x${' '.repeat(100_000)}y `, 'The answer is: **"B".** '];

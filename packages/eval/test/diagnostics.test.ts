@@ -19,6 +19,7 @@ import {
   type EvalResult,
   efficiency,
   evaluate,
+  extrapolatedExposure,
   forgettingBattery,
   forgettingMatrix,
   type GenerateProblem,
@@ -38,6 +39,8 @@ import {
   stereoSetScore,
   tokenMoments,
 } from '../src/index.js';
+import { fitSkewNormal, skewNormalLogCdf } from '../src/privacy/skew-normal.js';
+import { normalCdf, normalQuantile } from '../src/statistics/distributions.js';
 import { noisyAdder, sumRows, sumTask } from './models.js';
 
 const golden = <T>(name: string): T =>
@@ -148,6 +151,49 @@ describe('privacy', () => {
     );
     expect(all.reduce((sum, x) => sum + x, 0) / 4000).toBeCloseTo(Math.LOG2E, 1);
     expect(() => canaryExposure([1], [])).toThrow(/no references/);
+  });
+
+  it("exposure by extrapolation is TensorFlow Privacy's, of a fit at least as likely as scipy's", () => {
+    interface Case {
+      readonly [name: string]: number[] | number;
+      readonly reference: number[];
+      readonly canaries: number[];
+      readonly exposures: number[];
+      readonly fit: number[];
+      readonly logLikelihood: number;
+    }
+    for (const { reference, canaries, exposures, fit, logLikelihood } of golden<{ cases: Case[] }>(
+      'exposure-extrapolated',
+    ).cases) {
+      const { location, scale, shape } = fitSkewNormal(reference);
+      // scipy stops its simplex at 1e-4.
+      for (const [i, value] of [shape, location, scale].entries()) expect(value / fit[i]!).toBeCloseTo(1, 3);
+      const likelihood = reference.reduce((sum, value) => {
+        const z = (value - location) / scale;
+        return sum + Math.log((2 * normalCdf(shape * z)) / scale / Math.sqrt(2 * Math.PI)) - (z * z) / 2;
+      }, 0);
+      expect(likelihood).toBeGreaterThan(logLikelihood - 1e-9);
+      for (const [i, exposure] of extrapolatedExposure(canaries, reference).entries())
+        expect(exposure / exposures[i]!).toBeCloseTo(1, 2);
+    }
+    // Closed forms: Φ(z) of shape 0, Φ(z)² of shape 1; what is left of z and, mirrored, right of it makes 1.
+    for (const z of [-30, -8, -1, -0.1, 0, 0.3, 2]) {
+      const at = (shape: number, x = z) => skewNormalLogCdf(x, { location: 0, scale: 1, shape });
+      expect(at(0) / Math.log(normalCdf(z))).toBeCloseTo(1, 6);
+      expect(at(1) / (2 * Math.log(normalCdf(z)))).toBeCloseTo(1, 6);
+      for (const shape of [-200, -3, 0.5, 7, 1000])
+        expect(Math.exp(at(shape)) + Math.exp(at(-shape, -z))).toBeCloseTo(1, 7);
+    }
+    // Unlike a rank it goes on beyond log2 |R|, and to where no number is as small as the probability.
+    const random = createRandom(7);
+    const reference = Array.from({ length: 500 }, () => 50 + 5 * normalQuantile(random.float()));
+    const found = extrapolatedExposure([300, 50, 20, -200, -900], reference);
+    for (const [i, exposure] of found.entries()) expect(exposure).toBeGreaterThan(i === 0 ? -1e-12 : found[i - 1]!);
+    expect(found[2]).toBeGreaterThan(Math.log2(500) + 5);
+    expect(found[4]).toBeGreaterThan(2000);
+    expect(() => extrapolatedExposure([1], [1, 2])).toThrow(/2 references are too few/);
+    expect(() => extrapolatedExposure([1], [2, 2, 2])).toThrow(/all alike/);
+    expect(() => extrapolatedExposure([Number.NaN], [1, 2, 3])).toThrow(/canaries/);
   });
 
   it('an attack by loss finds members of a model that was overfitted, and no twins that nobody was trained on', async () => {
@@ -530,7 +576,17 @@ describe('batteries and benchmarks', () => {
 
   it('a claim holds over domains only where no single one carries it', () => {
     const found = (difference: number, standardError: number): Comparison => ({
-      ...{ metric: 'm', first: 'a', second: 'b', difference, standardError, pValue: null, pairs: 100, statement: '' },
+      ...{
+        metric: 'm',
+        first: 'a',
+        second: 'b',
+        difference,
+        standardError,
+        pValue: null,
+        pairs: 100,
+        missing: [],
+        statement: '',
+      },
       interval: [difference - 2 * standardError, difference + 2 * standardError],
     });
     expect(acrossDomains({ maths: found(0.1, 0.01), code: found(0.12, 0.02), law: found(0.08, 0.02) })).toMatchObject({

@@ -499,6 +499,10 @@ describe('compare', () => {
     const twice = { ...run, problems: [run.problems[0]!, run.problems[0]!, run.problems[1]!] };
     expect(() => compare(run, twice, { metric })).toThrow(/two problems "0"/);
     const part = compare(run, other({ values: [1, 0, null] }), { metric });
+    expect(part.missing).toEqual([run.problems[2]!.id]);
+    const renamed = { ...run, config: { ...run.config, task: 'another' } };
+    expect(() => compare(run, renamed, { metric })).toThrow(/the second of "another"; give runs of one task/);
+    expect(compare(run, renamed, { metric, sameTask: true }).difference).toBe(0);
     expect(part).toMatchObject({ pairs: 2, warning: expect.stringMatching(/^1 of 3 problems/) });
   });
 

@@ -415,6 +415,29 @@ describe('the command line', () => {
     const lacking = await command(['gate', at('more.jsonl'), at('same.jsonl')]);
     expect(lacking).toMatchObject({ code: 1, err: expect.stringMatching(/the second run has no extra \(g\)/) });
     expect((await command(['gate', at('more.jsonl'), at('same.jsonl'), '--metric', 'mean'])).code).toBe(0);
+    // Nor is a problem without a value one that was solved as before.
+    const holes = await readLog(at('same.jsonl'));
+    const file = readFileSync(at('same.jsonl'), 'utf8');
+    const values = holes.metrics[0]!.values.map((value, i) => (i < 7 ? null : value));
+    writeFileSync(
+      at('holes.jsonl'),
+      file.replace(JSON.stringify(holes.metrics[0]!.values), () => JSON.stringify(values)),
+    );
+    const incomplete = await command(['gate', at('same.jsonl'), at('holes.jsonl')]);
+    expect(incomplete).toMatchObject({ code: 1, out: expect.stringMatching(/incomplete/) });
+    expect(incomplete.err).toMatch(
+      /mean \(g\) has no value in the second run for 7 problems of the first: 0, 1, 2, 3, 4, …; --allow-missing/,
+    );
+    expect((await command(['gate', at('same.jsonl'), at('holes.jsonl'), '--allow-missing'])).code).toBe(0);
+    // Of problems that only the baseline lacks nothing is lost.
+    expect((await command(['gate', at('holes.jsonl'), at('same.jsonl')])).code).toBe(0);
+    // Equal ids make no pairs of what two tasks ask.
+    writeFileSync(at('other.jsonl'), file.replaceAll('"task":"numbers"', '"task":"others"'));
+    for (const name of ['compare', 'gate']) {
+      const given = [name, at('same.jsonl'), at('other.jsonl')];
+      expect(await command(given)).toMatchObject({ code: 1, err: expect.stringMatching(/task "numbers".*"others"/) });
+      expect((await command([...given, '--same-task'])).code).toBe(0);
+    }
     const page = await command(['view', at('good.jsonl'), at('bad.jsonl'), '--output', at('page.html')]);
     expect(page).toMatchObject({ code: 0, out: `${at('page.html')}\n` });
     expect(readFileSync(at('page.html'), 'utf8')).toContain('numbers');

@@ -18,12 +18,20 @@ export function boxedIn(solution: string): string {
 /** The final answer, as rewards and votes find it, against a text of the row. */
 export const finalAnswerIs = (target: (row: BenchmarkRow) => string): Verifier => exactMatch({ target });
 
-/** The letter behind `Answer:`, in brackets or by itself at the end, against a letter of the row. */
+/**
+ * The letter behind `Answer:`, in brackets or by itself on a line, against a letter of the row. A small letter counts where it stands alone (a mark or
+ * the end of the line behind it): "the answer is a bit unclear" names none.
+ */
 export const letterIs = (target: (row: BenchmarkRow) => string): Verifier =>
   functionVerifier('letter', ({ completion, row }) => {
-    const marked = [...completion.matchAll(/answer\s*(?:is\s*)?(?::\s*)?(?:\*+\s*)?(?:[([{]\s*)?([A-Z])\b/gi)].at(
-      -1,
-    )?.[1];
+    const marked = [
+      ...completion.matchAll(
+        /[Aa][Nn][Ss][Ww][Ee][Rr]\s*(?:[Ii][Ss]\s*)?(?::\s*)?(?:\*+\s*)?(?:[([{]\s*)?(?:([A-Z])\b|([a-z])(?=[^\S\n]*(?:$|[\n)\]}*]|[.,;:!](?:\s|$))))/g,
+      ),
+    ]
+      .at(-1)
+      ?.slice(1)
+      .find((letter) => letter !== undefined);
     const alone = /^[^\S\n]*[([]?([A-Z])[)\].]?\s*(?:$|[.\n])/m.exec(completion)?.[1];
     const answer = (marked ?? alone)?.toUpperCase() ?? null;
     return { score: Number(answer === target(row as BenchmarkRow)), answer };

@@ -5,6 +5,7 @@ const METRIC = {
   help: 'a metric by its name; default: all that both runs have',
   multiple: true,
 } as const;
+const SAME_TASK = { help: 'the two tasks are the same though their names differ' } as const;
 const GRADER = { value: 'NAME', help: 'the grader it is of; default: the first' } as const;
 
 /** The commands and their options. */
@@ -34,6 +35,7 @@ export const COMMANDS = {
       metric: METRIC,
       grader: GRADER,
       task: { value: 'NAME', help: 'the task, where a file has several' },
+      'same-task': SAME_TASK,
     },
   },
   view: {
@@ -49,11 +51,13 @@ export const COMMANDS = {
     usage: 'gate BASELINE NEW [options]',
     about:
       'Ends with 1 where a metric of NEW is worse than that of BASELINE by more than its interval: the whole 95 % interval of the paired difference is on the wrong side.\n' +
-      'A fall whose interval is not known (all pairs differ alike) counts, too. For continuous integration.',
+      'A fall whose interval is not known (all pairs differ alike) counts, too, and so does a problem that has a value in BASELINE and none in NEW. For continuous integration.',
     options: {
       metric: { ...METRIC, help: 'a metric by its name; default: all of BASELINE, which NEW must have' },
       grader: GRADER,
       task: { value: 'NAME', help: 'the task, where a file has several' },
+      'same-task': SAME_TASK,
+      'allow-missing': { help: 'problems without a value in NEW are left out, and shut no gate' },
       tolerance: { value: 'NUMBER', help: 'a fall that is allowed; default: 0' },
       'lower-is-better': {
         value: 'NAME',

@@ -49,7 +49,11 @@ export function differences(
     asked.length > 0 ? asked.map((metric) => ({ metric, grader })) : wanted.filter((one) => isIn(second, one));
   if (keys.length === 0) throw new EvaluationError('NO_SUCH_METRIC', 'the two runs have no metric in common.');
   return keys.map(({ metric, grader: under }) => ({
-    ...compare(first, second, { metric, ...(under !== undefined && { grader: under }) }),
+    ...compare(first, second, {
+      metric,
+      ...(under !== undefined && { grader: under }),
+      sameTask: typed.has('same-task'),
+    }),
     label: labelOf({ metric, grader: under }),
   }));
 }

@@ -92,14 +92,27 @@ const DO: Readonly<Record<CommandName, (typed: Typed, context: CommandContext) =
     const unknown = lower.find((name) => !found.some(({ metric }) => metric === name));
     if (unknown !== undefined) throw new ArgumentsError(`--lower-is-better ${unknown}: that metric is not compared.`);
     const fallen = found.filter((one) => hasFallen(one, lower.includes(one.metric), tolerance));
-    print(`${renderTable(found.map((one) => ({ ...rowOf(one), gate: fallen.includes(one) ? 'worse' : 'passes' })))}\n`);
-    if (fallen.length === 0) return 0;
-    complain(
-      `gate: ${fallen.map(({ label }) => label).join(', ')} ${fallen.length === 1 ? 'is' : 'are'} worse by more than the interval.\n`,
-    );
-    return 1;
+    const incomplete = typed.has('allow-missing') ? [] : found.filter(({ missing }) => missing.length > 0);
+    const stateOf = (one: Difference) =>
+      [...(fallen.includes(one) ? ['worse'] : []), ...(incomplete.includes(one) ? ['incomplete'] : [])].join(', ');
+    print(`${renderTable(found.map((one) => ({ ...rowOf(one), gate: stateOf(one) || 'passes' })))}\n`);
+    if (fallen.length > 0) {
+      complain(
+        `gate: ${fallen.map(({ label }) => label).join(', ')} ${fallen.length === 1 ? 'is' : 'are'} worse by more than the interval.\n`,
+      );
+    }
+    for (const { label, missing } of incomplete) {
+      complain(
+        `gate: ${label} has no value in the second run for ${listed(missing)}; --allow-missing leaves them out.\n`,
+      );
+    }
+    return fallen.length + incomplete.length > 0 ? 1 : 0;
   },
 };
+
+/** Problems by their ids, the first few of many. */
+const listed = (ids: readonly string[]): string =>
+  `${ids.length} ${ids.length === 1 ? 'problem' : 'problems'} of the first: ${ids.slice(0, 5).join(', ')}${ids.length > 5 ? ', …' : ''}`;
 
 function rowOf({ label, first, second, difference, interval, pValue, mcnemar, pairs, warning }: Difference): TableRow {
   return {

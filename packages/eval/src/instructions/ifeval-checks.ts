@@ -85,8 +85,11 @@ function isJson(answer: string): boolean {
   for (const prefix of ['```json', '```Json', '```JSON', '```'])
     if (text.startsWith(prefix)) text = text.slice(prefix.length);
   if (text.endsWith('```')) text = text.slice(0, -3);
-  // Python's numbers have NaN and Infinity.
-  const plain = text.replace(/"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/gs, (one) => (one.startsWith('"') ? one : '0'));
+  // Python's numbers have NaN, Infinity and -Infinity. A string that does not end is passed over whole: looking again from each quote in it would take
+  // quadratic time, and the text is no JSON anyway.
+  const plain = text.replace(/"(?:[^"\\]|\\.)*"?|\bNaN\b|-?\bInfinity\b/gs, (one) =>
+    one.startsWith('"') ? one : 'null',
+  );
   try {
     JSON.parse(strip(plain));
     return true;
