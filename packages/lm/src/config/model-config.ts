@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { assertPath, PosttrainError } from '@posttrain/interfaces';
 import { completeSave } from '@posttrain/interfaces/node';
-import { isJsonObject, type JsonObject, readJsonObject } from '../files.js';
+import { type JsonObject, readJsonObject } from '../files.js';
 import {
   ACTIVATIONS,
   type CommonConfig,
@@ -101,16 +101,12 @@ export function parseModelConfig(json: JsonObject, path = 'config.json'): ModelC
   const quantized = fields.raw('quantization_config') ?? fields.object('text_config')?.quantization_config ?? undefined;
   const head = parseHeadConfig(json, path);
   const family = parseFamily(fields, modelType, json);
-  // What a file has in MXFP4 is read as floats: see `splitExperts`.
-  const isRead = isMxfp4(quantized) && 'names' in family && family.names.experts?.fused !== undefined;
   return {
     ...family,
-    ...(quantized !== undefined && !isRead && { quantization: parseQuantizationConfig(path, quantized) }),
+    ...(quantized !== undefined && { quantization: parseQuantizationConfig(path, quantized) }),
     ...(head && { head }),
   };
 }
-
-const isMxfp4 = (quantized: unknown): boolean => isJsonObject(quantized) && quantized.quant_method === 'mxfp4';
 
 const isDecoder = (modelType: ModelType): modelType is DecoderType =>
   (DECODER_TYPES as readonly string[]).includes(modelType);
