@@ -23,7 +23,7 @@ const config: KnipConfig = {
     },
   },
   ignoreExportsUsedInFile: true,
-  ignoreBinaries: ['apt-get', 'bwrap', 'qemu-aarch64'],
+  ignoreBinaries: ['apt-get', 'bwrap', 'qemu-aarch64', 'sbatch', 'sinfo', 'taskset'],
 };
 
 export default config;

@@ -1,7 +1,10 @@
-import { createWriteStream } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { createWriteStream, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { streamRows } from '../src/index.js';
+import { mergeParts, streamRows, writeRows } from '../src/index.js';
+import { startSlurm, whyNoSlurm } from './slurm.js';
 import { useTemporaryFolder } from './temporary-folder.js';
 
 const path = useTemporaryFolder();
@@ -34,3 +37,45 @@ test('a million rows stream in flat memory, and go on at their row', async () =>
   resumed.load(saved);
   expect((await resumed.next({ count: 1000 })).map(({ row }) => row.n)).toEqual(after);
 }, 300_000);
+
+const reason = whyNoSlurm();
+test.skipIf(reason !== undefined)(
+  `a job array of a real Slurm writes its parts${reason === undefined ? '' : ` (skipped: ${reason})`}`,
+  async () => {
+    const rows = Array.from({ length: 60 }, (_, id) => ({ id, text: `text ${id % 40}` }));
+    await writeRows(path('in.jsonl'), rows);
+    const cli = fileURLToPath(new URL('../src/cli.ts', import.meta.url));
+    const root = fileURLToPath(new URL('../../..', import.meta.url));
+    const job = `#!/bin/bash\ncd ${root} && ${process.execPath} --import tsx ${cli} run ${path('pipeline.yaml')}\n`;
+    writeFileSync(path('job.sh'), job, { mode: 0o755 });
+    mkdirSync(path('slurm'));
+    const slurm = await startSlurm(path('slurm'));
+    try {
+      const submit = (array: string): string =>
+        execFileSync(
+          'sbatch',
+          ['--wait', '--oversubscribe', `--array=${array}`, `--output=${path('log-%a')}`, path('job.sh')],
+          {
+            env: slurm.environment,
+            encoding: 'utf8',
+            timeout: 200_000,
+          },
+        );
+      // Elements run one after the other on this node, so that the pipeline must not wait for others: without a plan.
+      writeFileSync(
+        path('pipeline.yaml'),
+        `input: ${path('in.jsonl')}\nsteps:\n  - repairText\noutput: ${path('out')}\n`,
+      );
+      submit('0-2');
+      const { written } = await mergeParts(path('out'), 3, path('merged.jsonl'));
+      expect(written.rows).toBe(60);
+      rmSync(path('out', 'part-00001-of-00003.jsonl.zst'));
+      submit('0-2');
+      expect(readFileSync(path('log-0'), 'utf8')).toMatch(/part 0 of 3 is complete/);
+      expect((await mergeParts(path('out'), 3, path('merged.jsonl'))).written.rows).toBe(60);
+    } finally {
+      await slurm.stop();
+    }
+  },
+  600_000,
+);
