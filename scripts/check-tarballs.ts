@@ -164,6 +164,8 @@ function checkNative(folder: string): void {
 function checkServer(folder: string): void {
   const help = runIn(folder, [join(folder, 'node_modules', '.bin', 'posttrain-serve'), '--help'], 'posttrain-serve');
   if (!help.startsWith('Usage: posttrain-serve MODEL')) throw new Error(`posttrain-serve --help says ${help}`);
+  const commands = runIn(folder, [join(folder, 'node_modules', '.bin', 'posttrain'), '--help'], 'posttrain');
+  if (!commands.startsWith('Usage: posttrain COMMAND')) throw new Error(`posttrain --help says ${commands}`);
   if (!PLATFORMS.map(packageName).includes(own)) return;
   const script = [
     `import { CausalLM } from '@posttrain/lm';`,
