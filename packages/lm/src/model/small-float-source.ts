@@ -8,6 +8,9 @@ import type { OpenModel } from './weights.js';
 /** Of activations, whose rounding is not done here; and what repeats the shape. */
 const LEFT_OUT = ['.input_scale', '.activation_scale', '.input_global_scale', '.weight_shape'];
 
+/** Numbers of MXFP4 that share a scale. */
+const MXFP4_BLOCK = 32;
+
 /** A weight in small floats: the tensors that it is stored as, by what they are. */
 interface Stored {
   readonly kind: 'fp8' | 'mxfp4' | 'nvfp4' | 'experts';
@@ -54,29 +57,53 @@ export class SmallFloatSource implements TensorSource {
     this.tensors = tensors;
   }
 
-  /** Weights in small floats as float32, whatever the options say. */
-  async read(name: string, options?: ReadTensorOptions): Promise<TensorData> {
+  /** Weights in small floats as float32, whatever the options say but for their range. */
+  async read(name: string, options: ReadTensorOptions = {}): Promise<TensorData> {
     const stored = this.#stored.get(name);
     if (!stored) return this.#inner.read(name, options);
     const { shape } = this.tensors.get(name)!;
+    const { range } = options;
+    if (stored.kind === 'experts') return this.#readExperts(name, stored, shape, range);
+    const data = await this.#floats(name, stored, shape);
+    return range
+      ? { dtype: 'float32', shape: [range[1] - range[0]], data: data.slice(...range) }
+      : { dtype: 'float32', shape, data };
+  }
+
+  async #floats(name: string, stored: Stored, shape: readonly number[]): Promise<Float32Array> {
     const scalesInfo = this.#inner.tensors.get(stored.scales)!;
     const scales = await this.#inner.read(stored.scales, scalesInfo.dtype === 'U8' ? {} : { as: 'float32' });
     if (stored.kind === 'fp8') {
       const codes = await this.#inner.read(stored.codes, { as: 'float32' });
       const floats = { shape, data: codes.data as Float32Array };
       const format = { block: this.#config.block };
-      const { data } = fromFp8(name, floats, { ...scales, data: numbersOf(scales) }, format);
-      return { dtype: 'float32', shape, data };
+      return fromFp8(name, floats, { ...scales, data: numbersOf(scales) }, format).data;
     }
     const codes = (await this.#inner.read(stored.codes)).data as Uint8Array;
-    if (stored.kind === 'nvfp4') {
-      const { name: overallName, isDivisor } = stored.overall!;
-      const [overall] = numbersOf(await this.#inner.read(overallName, { as: 'float32' }));
-      const by = isDivisor ? { by: overall! } : { times: overall! };
-      return { dtype: 'float32', shape, data: fromNvfp4(name, codes, numbersOf(scales), by) };
-    }
-    const data = fromMxfp4(name, codes, exponentsOf(scales));
-    return { dtype: 'float32', shape, data: stored.kind === 'experts' ? transposedEach(data, shape) : data };
+    if (stored.kind === 'mxfp4') return fromMxfp4(name, codes, exponentsOf(scales));
+    const { name: overallName, isDivisor } = stored.overall!;
+    const [overall] = numbersOf(await this.#inner.read(overallName, { as: 'float32' }));
+    const by = isDivisor ? { by: overall! } : { times: overall! };
+    return fromNvfp4(name, codes, numbersOf(scales), by);
+  }
+
+  /** Of a range only the codes of the experts that it touches are read: those of all may be most of a model. */
+  async #readExperts(
+    name: string,
+    { codes, scales }: Stored,
+    [experts, inputs, outputs]: readonly number[],
+    range?: readonly [from: number, to: number],
+  ): Promise<TensorData> {
+    const each = inputs! * outputs!;
+    const [from, to] = range ?? [0, experts! * each];
+    const [first, end] = [Math.floor(from / each), Math.ceil(to / each)];
+    const parts = (perNumber: number) => ({ range: [first * each * perNumber, end * each * perNumber] as const });
+    const read = await this.#inner.read(codes, parts(1 / 2));
+    const exponents = exponentsOf(await this.#inner.read(scales, parts(1 / MXFP4_BLOCK)));
+    const floats = fromMxfp4(name, read.data as Uint8Array, exponents);
+    const data = transposedEach(floats, [end - first, inputs!, outputs!]);
+    if (!range) return { dtype: 'float32', shape: [experts!, inputs!, outputs!], data };
+    return { dtype: 'float32', shape: [to - from], data: data.subarray(from - first * each, to - first * each) };
   }
 
   close(): Promise<void> {
