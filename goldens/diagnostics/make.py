@@ -22,7 +22,8 @@ from golden import output_folder, pick, write_json  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from scipy.stats import kendalltau, spearmanr  # noqa: E402
+from scipy import stats  # noqa: E402
+from scipy.stats import kendalltau, skewnorm, spearmanr  # noqa: E402
 from statsmodels.stats.meta_analysis import combine_effects  # noqa: E402
 
 here = Path(__file__).resolve().parent
@@ -70,6 +71,20 @@ def exposures(path):
     found = scope["compute_exposure_interpolation"](secrets, reference)
     # It gives them in the order of their perplexities.
     return {"commit": "03035d5d4a271ac795dab80f5bc1cef82fc3d462", "reference": reference, "canaries": {r: sorted(v) for r, v in secrets.items()}, "exposures": {r: v.tolist() for r, v in found.items()}}
+
+
+def extrapolated_exposures(path):
+    extrapolate = pick(path, ["compute_exposure_extrapolation"], {"np": np, "stats": stats, "Mapping": dict, "Sequence": list, "_KT": int, "logging": logging})["compute_exposure_extrapolation"]
+    drawn = np.random.RandomState(7)
+    cases = []
+    for shape, location, spread, size in [(0, 50, 5, 64), (4, 20, 6, 200), (-3, 90, 10, 120)]:
+        references = skewnorm.rvs(shape, location, spread, size=size, random_state=drawn).round(4).tolist()
+        canaries = [references[0], *(round(float(np.mean(references) - k * np.std(references)), 4) for k in (-1, 1, 2, 3, 5))]
+        fit = [float(x) for x in skewnorm.fit(references)]
+        likelihood = float(skewnorm.logpdf(references, *fit).sum())
+        exposures = extrapolate({1: canaries}, references)[1].tolist()
+        cases.append({"references": references, "canaries": canaries, "fit": fit, "logLikelihood": likelihood, "exposures": exposures})
+    return {"commit": "03035d5d4a271ac795dab80f5bc1cef82fc3d462", "cases": cases}
 
 
 def stereoset(path):
@@ -136,6 +151,7 @@ def crows(path):
 
 made("min-k", "mink-plus-plus/run.py", min_k)
 made("exposure", "privacy/exposures.py", exposures)
+made("extrapolated-exposure", "privacy/exposures.py", extrapolated_exposures)
 made("stereoset", "StereoSet/code/evaluation.py", stereoset)
 made("crows-pairs", "crows-pairs/metric.py", crows)
 

@@ -61,6 +61,7 @@ export {
   type AttackSuccessOptions,
   attackSuccess,
 } from './diagnostics/attack-success.js';
+export { type GcgChoice, type GcgOptions, type GcgResult, gcg, gcgCandidates } from './diagnostics/attacks/gcg.js';
 export { type InjectionName, injections } from './diagnostics/attacks/injections.js';
 export { type PerturbationName, perturbations } from './diagnostics/attacks/perturbations.js';
 export {
@@ -299,7 +300,7 @@ export { type Ter, type TerOptions, ter } from './metrics/text/ter.js';
 export { type TextGraderOptions, textGrader } from './metrics/text/text-grader.js';
 export { truthfulMc1, truthfulMc2 } from './metrics/truthful-qa.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
-export { canaryExposure } from './privacy/canary-exposure.js';
+export { canaryExposure, extrapolatedExposure } from './privacy/canary-exposure.js';
 export {
   type LiraAttackOptions,
   type LiraConfidences,

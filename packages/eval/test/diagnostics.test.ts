@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Generator, Scorer } from '@posttrain/interfaces';
+import type { Generator, InputGradients, Scorer } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
 import {
@@ -19,9 +19,13 @@ import {
   type EvalResult,
   efficiency,
   evaluate,
+  extrapolatedExposure,
   forgettingBattery,
   forgettingMatrix,
+  type GcgChoice,
   type GenerateProblem,
+  gcg,
+  gcgCandidates,
   injections,
   lossAttack,
   meanScore,
@@ -38,6 +42,7 @@ import {
   stereoSetScore,
   tokenMoments,
 } from '../src/index.js';
+import { normalQuantile } from '../src/statistics/distributions.js';
 import { noisyAdder, sumRows, sumTask } from './models.js';
 
 const golden = <T>(name: string): T =>
@@ -148,6 +153,38 @@ describe('privacy', () => {
     );
     expect(all.reduce((sum, x) => sum + x, 0) / 4000).toBeCloseTo(Math.LOG2E, 1);
     expect(() => canaryExposure([1], [])).toThrow(/no references/);
+  });
+
+  it("exposure by extrapolation is TensorFlow Privacy's, far below all references too", () => {
+    interface Case {
+      readonly references: number[];
+      readonly canaries: number[];
+      readonly exposures: number[];
+    }
+    for (const { references, canaries, exposures } of golden<{ cases: Case[] }>('extrapolated-exposure').cases) {
+      const found = extrapolatedExposure(canaries, references);
+      // Both fit by maximum likelihood, scipy's by Nelder and Mead to 1e-4.
+      found.forEach((bits, i) => {
+        expect(Math.abs(bits / exposures[i]! - 1), `${bits} ${exposures[i]}`).toBeLessThan(2e-3);
+      });
+      expect([...found.slice(1)].sort((a, b) => a - b)).toEqual(found.slice(1));
+    }
+    // References at quantiles of a normal distribution: by extrapolation and by rank it is the same in the middle of them.
+    const references = Array.from({ length: 400 }, (_, i) => 30 + 4 * normalQuantile((i + 0.5) / 400));
+    const bits = extrapolatedExposure([22, 26, 30, 34], references);
+    canaryExposure([22, 26, 30, 34], references).forEach((rank, i) => {
+      expect(bits[i]).toBeCloseTo(rank, 0);
+    });
+    // Shifted and stretched it is the same.
+    const moved = extrapolatedExposure(
+      [0.022, 0.03],
+      references.map((x) => x / 1000),
+    );
+    expect(moved[0]).toBeCloseTo(bits[0]!, 5);
+    expect(moved[1]).toBeCloseTo(bits[2]!, 5);
+    expect(() => extrapolatedExposure([1], [2, 3])).toThrow(/only 2 references; score 3/);
+    expect(() => extrapolatedExposure([1], [2, 2, 2])).toThrow(/all alike/);
+    expect(() => extrapolatedExposure([Number.NaN], [1, 2, 4])).toThrow(/canaries/);
   });
 
   it('an attack by loss finds members of a model that was overfitted, and no twins that nobody was trained on', async () => {
@@ -558,5 +595,106 @@ describe('batteries and benchmarks', () => {
     expect(full).toMatchObject({ toldApart: 0, best: 1, headroom: 0, solvedByNone: 0 });
     expect(full.solvedByAll).toBeGreaterThan(0.95);
     expect(() => saturation([], 'mean')).toThrow(/0 runs/);
+  });
+});
+
+describe('gcg', () => {
+  /** L = Σ w[place][token] of the suffix: what it does can be enumerated. Greedy where all are the best. */
+  const linear = (places: number, vocabSize: number, seed: number): InputGradients & { readonly best: number[] } => {
+    const random = createRandom(seed);
+    const weights = Array.from({ length: places }, () => Array.from({ length: vocabSize }, () => random.float()));
+    const best = weights.map((row) => row.indexOf(Math.min(...row)));
+    return {
+      ...{ name: 'linear', vocabSize, best },
+      losses: async (sequences) =>
+        sequences.map(({ tokens, from, to }) => {
+          const suffix = tokens.slice(from, to);
+          const loss = suffix.reduce((sum, token, i) => sum + weights[i]![token]!, 0);
+          return { loss, isGreedy: suffix.every((token, i) => token === best[i]) };
+        }),
+      inputGradient: async () => weights,
+    };
+  };
+  const given = { before: [1], suffix: [3, 3, 3], after: [2], target: [5] };
+
+  it('takes the best token of every place where the loss is linear, and never a forbidden one', async () => {
+    const model = linear(3, 60, 1);
+    const found = await gcg({ model, ...given, topK: 1, candidates: 8, steps: 40 });
+    expect(found).toMatchObject({ suffix: model.best, isGreedy: true });
+    expect(found.losses).toHaveLength(found.gradients + 1);
+    expect(found.evaluations).toBe(1 + 8 * found.gradients);
+    for (const proposal of ['gradient', 'random'] as const) {
+      const within = { model, ...given, proposal, candidates: 16, topK: 4, steps: 20, forbidden: model.best };
+      const { suffix, isGreedy, losses } = await gcg({ ...within, replacements: 2 });
+      expect(suffix.some((token) => model.best.includes(token))).toBe(false);
+      expect([isGreedy, losses.length]).toEqual([false, 21]);
+      const odd = await gcg({ ...within, survives: (ids) => ids.every((id) => id % 2 === 1) });
+      expect(odd.suffix.every((id) => id % 2 === 1)).toBe(true);
+      expect(await gcg({ ...within, seed: 3 })).toEqual(await gcg({ ...within, seed: 3 }));
+    }
+  });
+
+  it('finds more than a random search at as many evaluations, over three seeds', async () => {
+    const of = async (proposal: 'gradient' | 'random') =>
+      Promise.all(
+        [1, 2, 3].map(async (seed) => {
+          const model = linear(8, 500, seed);
+          const suffix = new Array(8).fill(0);
+          return (await gcg({ model, ...given, suffix, proposal, topK: 16, candidates: 16, steps: 30, seed })).loss;
+        }),
+      );
+    const [attack, control] = [await of('gradient'), await of('random')];
+    attack.forEach((loss, i) => {
+      expect(loss).toBeLessThan(control[i]!);
+    });
+  });
+
+  it("its candidates and the one it keeps are nanoGCG's, given the same gradient and draws", async () => {
+    interface Step {
+      readonly gradient: number[][];
+      readonly choices: GcgChoice[][];
+      readonly candidates: number[][];
+      readonly losses: number[];
+      readonly kept: number[];
+    }
+    const file = new URL('../../../goldens/attacks/gcg.json', import.meta.url);
+    const { suffix, forbidden, runs } = JSON.parse(readFileSync(file, 'utf8')) as {
+      suffix: number[];
+      forbidden: number[];
+      runs: { steps: Step[] }[];
+    };
+    for (const { steps } of runs) {
+      const { gradient, choices, candidates } = steps[0]!;
+      expect(gcgCandidates(suffix, gradient, choices, forbidden)).toEqual(candidates);
+      for (const { candidates, losses, kept } of steps)
+        expect(candidates[losses.indexOf(Math.min(...losses))]).toEqual(kept);
+    }
+  });
+
+  it('refuses what cannot be, by name', async () => {
+    const model = linear(3, 60, 1);
+    await expect(gcg({ model, ...given, target: [60] })).rejects.toThrow(/target has the token 60; linear has 60/);
+    await expect(gcg({ model, ...given, replacements: 4 })).rejects.toThrow(/4 replacements of a suffix of 3/);
+    await expect(gcg({ model, ...given, survives: () => false })).rejects.toThrow(/none of 512 candidates of step 0/);
+    await expect(gcg({ model, ...given, forbidden: Array.from({ length: 60 }, (_, i) => i) })).rejects.toThrow(/every/);
+    await expect(gcg({ model, ...given, topk: 3 } as never)).rejects.toThrow(/topK/);
+    const broken = { ...model, losses: async () => [{ loss: Number.NaN, isGreedy: false }] };
+    await expect(gcg({ model: broken, ...given })).rejects.toThrow(/gave the loss NaN/);
+    await expect(gcg({ model, ...given, signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
+    expect(() => gcgCandidates([1], [[0.5, 0.2]], [[[0, 2]]])).toThrow(/no token of rank 2 at place 0/);
+    expect(
+      gcgCandidates(
+        [9, 9],
+        [
+          [0.5, -0.2, 0.1],
+          [0, 0, 0],
+        ],
+        [[[0, 0]], [[0, 1]], [[1, 1] as GcgChoice]],
+      ),
+    ).toEqual([
+      [1, 9],
+      [2, 9],
+      [9, 1],
+    ]);
   });
 });
