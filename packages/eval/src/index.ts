@@ -62,6 +62,7 @@ export {
   type AttackSuccessOptions,
   attackSuccess,
 } from './diagnostics/attack-success.js';
+export { type GcgChoice, type GcgOptions, type GcgResult, gcg, gcgCandidates } from './diagnostics/attacks/gcg.js';
 export { type InjectionName, injections } from './diagnostics/attacks/injections.js';
 export { type PerturbationName, perturbations } from './diagnostics/attacks/perturbations.js';
 export {
@@ -134,6 +135,7 @@ export {
   nodeF1,
   parentsOf,
 } from './generated/graph-walks.js';
+export { type JsonSchemaRow, type JsonSchemasOptions, jsonSchemas } from './generated/json-schemas.js';
 export { type NeedleInHaystackOptions, type NeedleRow, needleInHaystack } from './generated/needle-in-haystack.js';
 export type { RulerQuestion } from './generated/ruler/questions.js';
 export { type RulerOptions, type RulerRow, type RulerTaskName, ruler, rulerTasks } from './generated/ruler/ruler.js';
@@ -417,6 +419,20 @@ export {
   meanWithStandardError,
   ratioWithStandardError,
 } from './statistics/standard-error.js';
+export {
+  type JsonFieldsOptions,
+  type JsonValidityOptions,
+  jsonFields,
+  jsonValidity,
+  type SchemaComplianceOptions,
+  schemaCompliance,
+} from './structured/json-schema-grader.js';
+export {
+  type SchemaCoverage,
+  type SchemaOutcome,
+  type SchemaShare,
+  schemaCoverage,
+} from './structured/schema-coverage.js';
 export { metricsTable, type TableCell, type TableColumn, type TableRow } from './table.js';
 export type {
   ChoiceMetric,

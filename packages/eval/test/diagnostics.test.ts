@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Generator, Scorer } from '@posttrain/interfaces';
+import type { Generator, InputGradients, Scorer } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
 import {
@@ -22,7 +22,10 @@ import {
   extrapolatedExposure,
   forgettingBattery,
   forgettingMatrix,
+  type GcgChoice,
   type GenerateProblem,
+  gcg,
+  gcgCandidates,
   injections,
   lossAttack,
   meanScore,
@@ -614,5 +617,106 @@ describe('batteries and benchmarks', () => {
     expect(full).toMatchObject({ toldApart: 0, best: 1, headroom: 0, solvedByNone: 0 });
     expect(full.solvedByAll).toBeGreaterThan(0.95);
     expect(() => saturation([], 'mean')).toThrow(/0 runs/);
+  });
+});
+
+describe('gcg', () => {
+  /** L = Σ w[place][token] of the suffix: what it does can be enumerated. Greedy where all are the best. */
+  const linear = (places: number, vocabSize: number, seed: number): InputGradients & { readonly best: number[] } => {
+    const random = createRandom(seed);
+    const weights = Array.from({ length: places }, () => Array.from({ length: vocabSize }, () => random.float()));
+    const best = weights.map((row) => row.indexOf(Math.min(...row)));
+    return {
+      ...{ name: 'linear', vocabSize, best },
+      losses: async (sequences) =>
+        sequences.map(({ tokens, from, to }) => {
+          const suffix = tokens.slice(from, to);
+          const loss = suffix.reduce((sum, token, i) => sum + weights[i]![token]!, 0);
+          return { loss, isGreedy: suffix.every((token, i) => token === best[i]) };
+        }),
+      inputGradient: async () => weights,
+    };
+  };
+  const given = { before: [1], suffix: [3, 3, 3], after: [2], target: [5] };
+
+  it('takes the best token of every place where the loss is linear, and never a forbidden one', async () => {
+    const model = linear(3, 60, 1);
+    const found = await gcg({ model, ...given, topK: 1, candidates: 8, steps: 40 });
+    expect(found).toMatchObject({ suffix: model.best, isGreedy: true });
+    expect(found.losses).toHaveLength(found.gradients + 1);
+    expect(found.evaluations).toBe(1 + 8 * found.gradients);
+    for (const proposal of ['gradient', 'random'] as const) {
+      const within = { model, ...given, proposal, candidates: 16, topK: 4, steps: 20, forbidden: model.best };
+      const { suffix, isGreedy, losses } = await gcg({ ...within, replacements: 2 });
+      expect(suffix.some((token) => model.best.includes(token))).toBe(false);
+      expect([isGreedy, losses.length]).toEqual([false, 21]);
+      const odd = await gcg({ ...within, survives: (ids) => ids.every((id) => id % 2 === 1) });
+      expect(odd.suffix.every((id) => id % 2 === 1)).toBe(true);
+      expect(await gcg({ ...within, seed: 3 })).toEqual(await gcg({ ...within, seed: 3 }));
+    }
+  });
+
+  it('finds more than a random search at as many evaluations, over three seeds', async () => {
+    const of = async (proposal: 'gradient' | 'random') =>
+      Promise.all(
+        [1, 2, 3].map(async (seed) => {
+          const model = linear(8, 500, seed);
+          const suffix = new Array(8).fill(0);
+          return (await gcg({ model, ...given, suffix, proposal, topK: 16, candidates: 16, steps: 30, seed })).loss;
+        }),
+      );
+    const [attack, control] = [await of('gradient'), await of('random')];
+    attack.forEach((loss, i) => {
+      expect(loss).toBeLessThan(control[i]!);
+    });
+  });
+
+  it("its candidates and the one it keeps are nanoGCG's, given the same gradient and draws", async () => {
+    interface Step {
+      readonly gradient: number[][];
+      readonly choices: GcgChoice[][];
+      readonly candidates: number[][];
+      readonly losses: number[];
+      readonly kept: number[];
+    }
+    const file = new URL('../../../goldens/attacks/gcg.json', import.meta.url);
+    const { suffix, forbidden, runs } = JSON.parse(readFileSync(file, 'utf8')) as {
+      suffix: number[];
+      forbidden: number[];
+      runs: { steps: Step[] }[];
+    };
+    for (const { steps } of runs) {
+      const { gradient, choices, candidates } = steps[0]!;
+      expect(gcgCandidates(suffix, gradient, choices, forbidden)).toEqual(candidates);
+      for (const { candidates, losses, kept } of steps)
+        expect(candidates[losses.indexOf(Math.min(...losses))]).toEqual(kept);
+    }
+  });
+
+  it('refuses what cannot be, by name', async () => {
+    const model = linear(3, 60, 1);
+    await expect(gcg({ model, ...given, target: [60] })).rejects.toThrow(/target has the token 60; linear has 60/);
+    await expect(gcg({ model, ...given, replacements: 4 })).rejects.toThrow(/4 replacements of a suffix of 3/);
+    await expect(gcg({ model, ...given, survives: () => false })).rejects.toThrow(/none of 512 candidates of step 0/);
+    await expect(gcg({ model, ...given, forbidden: Array.from({ length: 60 }, (_, i) => i) })).rejects.toThrow(/every/);
+    await expect(gcg({ model, ...given, topk: 3 } as never)).rejects.toThrow(/topK/);
+    const broken = { ...model, losses: async () => [{ loss: Number.NaN, isGreedy: false }] };
+    await expect(gcg({ model: broken, ...given })).rejects.toThrow(/gave the loss NaN/);
+    await expect(gcg({ model, ...given, signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
+    expect(() => gcgCandidates([1], [[0.5, 0.2]], [[[0, 2]]])).toThrow(/no token of rank 2 at place 0/);
+    expect(
+      gcgCandidates(
+        [9, 9],
+        [
+          [0.5, -0.2, 0.1],
+          [0, 0, 0],
+        ],
+        [[[0, 0]], [[0, 1]], [[1, 1] as GcgChoice]],
+      ),
+    ).toEqual([
+      [1, 9],
+      [2, 9],
+      [9, 1],
+    ]);
   });
 });

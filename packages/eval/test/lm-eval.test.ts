@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ChatMessage, ContinuationScore, Generator, Prompt, RollingScorer, Scorer } from '@posttrain/interfaces';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
+import { evalCommand } from '../src/command/eval-command.js';
 import {
   type EvalResult,
   evaluate,
@@ -17,6 +18,7 @@ import {
   lmEvalKind,
   lmEvalTask,
   readLmEvalConfig,
+  readLog,
   resolveLmEvalTasks,
 } from '../src/index.js';
 import { literalEval, parsePython } from '../src/python/expression.js';
@@ -299,6 +301,119 @@ describe("Python's patterns and expressions", () => {
     expect(parsePython('f(1, b=g.h())')).toMatchObject({ kind: 'call', name: 'f', named: [['b', { name: 'g.h' }]] });
     for (const text of ['1 + 1', '[x for x in y]', 'f(a=1, 2)', "f'x'", '[1 2]', '(', '"a', "'\\Uffffffff'"])
       expect(() => literalEval(text), text).toThrow(/expression of Python/);
+  });
+});
+
+describe('posttrain-eval run with task files of lm-evaluation-harness', () => {
+  const place = mkdtempSync(join(tmpdir(), 'posttrain-run-yaml-'));
+  afterAll(() => rmSync(place, { recursive: true }));
+  const tasks = fileURLToPath(new URL('tasks', folder));
+  const command = async (...given: string[]) => {
+    let [out, err] = ['', ''];
+    const context = {
+      print: (text: string) => {
+        out += text;
+      },
+      complain: (text: string) => {
+        err += text;
+      },
+      ...{ environment: {}, folder: place },
+    };
+    return { code: await evalCommand(['run', ...given], context), out, err };
+  };
+  const write = (name: string, text: string) => {
+    mkdirSync(dirname(join(place, name)), { recursive: true });
+    writeFileSync(join(place, name), text);
+  };
+  for (const split of ['train', 'test'])
+    write(`${split}.jsonl`, data.sums![split]!.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  (globalThis as { standIn?: unknown }).standIn = standIn();
+  write('model.mjs', 'export const model = globalThis.standIn;');
+  const splits = ['--split', 'train=train.jsonl', '--split', 'test=test.jsonl'];
+  const metricsOf = async (log: string) => (await readLog(join(place, log))).metrics;
+
+  it('asks a file, or a task of a folder, what lmEvalTask asks', async () => {
+    const configs = await readAll();
+    const wanted = async (name: string, given: Partial<Run> = {}) => {
+      const config = configs.find((one) => one.task === name) as LmEvalTaskConfig;
+      const { bootstrapIterations: _, ...options } = optionsOf(config, given);
+      return (await evaluate(lmEvalTask(config, options), standIn())).metrics;
+    };
+    const sums = await command(join(tasks, 'sums.yaml'), ...splits, '--module', 'model.mjs', '--log', 'sums.jsonl');
+    expect(sums).toMatchObject({ code: 0, err: '' });
+    expect(await metricsOf('sums.jsonl')).toEqual(await wanted('sums'));
+    const one = [
+      '--task',
+      'sums_vote',
+      ...splits,
+      '--num-fewshot',
+      '1',
+      '--module',
+      'model.mjs',
+      '--log',
+      'vote.jsonl',
+    ];
+    expect(await command(tasks, ...one)).toMatchObject({ code: 0, err: '' });
+    expect(await metricsOf('vote.jsonl')).toEqual(await wanted('sums_vote', { num_fewshot: 1 }));
+  });
+
+  it('runs a group whose rows are files of its own, with a model folder', async () => {
+    const body =
+      'dataset_path: json\noutput_type: multiple_choice\ntest_split: test\ndoc_to_text: "{{q}}"\ndoc_to_choice: ["yes", "no"]\ndoc_to_target: a\n';
+    for (const name of ['one', 'two'])
+      write(`own/${name}.yaml`, `task: ${name}\n${body}dataset_kwargs: { data_files: { test: ${name}.json } }\n`);
+    write(
+      'own/group.yaml',
+      'group: both\ntask: [one, two]\naggregate_metric_list: { metric: acc, weight_by_size: true }\n',
+    );
+    write(
+      'one.json',
+      JSON.stringify([
+        { q: 'x', a: 0 },
+        { q: 'y', a: 1 },
+        { q: 'z', a: 0 },
+      ]),
+    );
+    write('two.json', JSON.stringify([{ q: 'x', a: 1 }]));
+    write('node_modules/@posttrain/lm/package.json', '{"name":"@posttrain/lm","type":"module","exports":"./index.js"}');
+    write(
+      'node_modules/@posttrain/lm/index.js',
+      `export const CausalLM = { load: async (folder) => ({ folder }) };
+       export class LocalGenerator { constructor(model) { this.model = model; } }
+       export class LocalScorer {
+         name = 'local';
+         async score(all) { return all.map(({ continuation }) => ({ logProb: continuation === ' yes' ? -1 : -2, tokens: 1, isGreedy: false })); }
+       }`,
+    );
+    const { code, out, err } = await command(join('own', 'group.yaml'), '--folder', 'some-model');
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    // "yes" is right for 2 of 3, and for none of 1.
+    expect(out).toMatch(/both: acc \(none\) 0\.5/);
+    expect((await metricsOf('logs/one-some-model.jsonl'))[0]!.value).toBeCloseTo(2 / 3, 12);
+  });
+
+  it('says what is missing, and where', async () => {
+    const model = ['--module', 'model.mjs'];
+    const says = async (wanted: RegExp, code: number, ...given: string[]) => {
+      const found = await command(...given);
+      expect(found.err).toMatch(wanted);
+      expect(found.code).toBe(code);
+    };
+    const sums = join(tasks, 'sums.yaml');
+    await says(
+      /no rows of its split "test" of sums; nothing is downloaded: give them with --split test=/,
+      1,
+      sums,
+      ...model,
+    );
+    await says(/--split takes NAME=FILE/, 2, sums, ...model, '--split', 'test.jsonl');
+    await says(/own is a folder; name one of its tasks with --task/, 2, 'own', ...splits, ...model);
+    await says(/neither a task nor a group/, 1, join(tasks, 'base.yaml'), ...splits, ...model);
+    await says(/--split is for task files/, 2, 'model.mjs', ...splits, ...model);
+    await says(/utils\.process_docs/, 1, join(tasks, 'own.yaml'), ...splits, ...model);
+    write('bad.jsonl', '{"q": 1}\n{"q": \n');
+    await says(/bad\.jsonl:2 is no JSON/, 1, sums, ...model, '--split', 'test=bad.jsonl');
+    await says(/one of --folder FOLDER, --endpoint/, 2, sums, ...splits, ...model, '--folder', 'x');
   });
 });
 

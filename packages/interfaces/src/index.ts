@@ -81,7 +81,9 @@ export {
   SandboxUnavailableError,
 } from './sandbox.js';
 export type {
+  ChangeableSequence,
   ContinuationScore,
+  InputGradients,
   RollingScorer,
   ScoreRequest,
   Scorer,

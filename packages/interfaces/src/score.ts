@@ -47,3 +47,23 @@ export interface TokenScorer {
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<TokenScores[]>;
 }
+
+/** A sequence of which some tokens may be changed, and the target at its end. */
+export interface ChangeableSequence {
+  readonly tokens: readonly number[];
+  /** Tokens from `from` up to `to`, itself not among them, may be changed. */
+  readonly from: number;
+  readonly to: number;
+  /** The target is all from here on: `to` or later. */
+  readonly targetFrom: number;
+}
+
+/** How likely a target is after some tokens, and how that moves with each of them: what attacks by gradients ask of a model. */
+export interface InputGradients {
+  readonly name: string;
+  readonly vocabSize: number;
+  /** Of each sequence the mean of −log p over the target's tokens, in nats, and whether greedy decoding would have produced the target. */
+  losses(sequences: readonly ChangeableSequence[]): Promise<{ readonly loss: number; readonly isGreedy: boolean }[]>;
+  /** The gradient of that loss with respect to the one-hot vectors of the tokens that may be changed: a row [vocabSize] a token. */
+  inputGradient(sequence: ChangeableSequence): Promise<ArrayLike<number>[]>;
+}

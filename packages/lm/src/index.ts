@@ -150,6 +150,7 @@ export {
   continuationLogProbs,
 } from './score/continuation-log-probs.js';
 export { type HiddenStatesOptions, hiddenStates } from './score/hidden-states.js';
+export { type InputGradientsOptions, inputGradients } from './score/input-gradients.js';
 export { perplexity } from './score/perplexity.js';
 export { logProbsOf, type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
 export type { Continuation } from './score/prefix-tree.js';

@@ -1,18 +1,24 @@
-import { type Engine, type Graph, ones, referenceEngine, setEngine, zeros } from '@posttrain/core-tensor';
+import { readFile } from 'node:fs/promises';
+import { type Engine, type Graph, iota, ones, referenceEngine, setEngine, zeros } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import type { Completion } from '@posttrain/interfaces';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   initialWeights,
+  inputGradients,
+  type LayerHooks,
   LocalGenerator,
   loadWeights,
   networkOf,
   perplexity,
+  rollingLogProbs,
+  type SequenceLogProbs,
   type StreamEvent,
   sequenceLogProbs,
 } from '../src/index.js';
 import {
   ENGINES,
+  goldenFolder,
   largestDifference,
   MODEL_FOLDERS,
   modelFolder,
@@ -53,6 +59,104 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
       }
     }),
   );
+});
+
+describe('inputGradients', () => {
+  const whole = async (folder: string) => {
+    const { config, weights } = await loadWeights(modelFolder(folder));
+    return { network: networkOf(config), weights };
+  };
+
+  it.each(ENGINES)("on the %s engine: gradients and losses of attacks are nanoGCG's", (_, makeEngine) =>
+    onEngine(makeEngine(), async () => {
+      const { before, suffix, after, target, runs } = JSON.parse(
+        await readFile(goldenFolder('attacks/gcg.json'), 'utf8'),
+      );
+      const model = inputGradients(await whole('llama'));
+      const place = { from: before.length, to: before.length + suffix.length };
+      const sequenceOf = (ids: number[]) => ({
+        tokens: [...before, ...ids, ...after, ...target],
+        ...{ ...place, targetFrom: place.to + after.length },
+      });
+      for (const { steps } of runs) {
+        let ids = suffix;
+        for (const { gradient, candidates, losses, kept } of steps) {
+          const found = await model.inputGradient(sequenceOf(ids));
+          const stride = 256 / gradient[0].length;
+          found.forEach((row, i) => {
+            const wanted = gradient[i] as number[];
+            expect(row).toHaveLength(256);
+            expect(
+              largestDifference(
+                wanted.map((_, at) => row[at * stride]!),
+                wanted,
+              ),
+            ).toBeLessThan(2e-5);
+          });
+          const all = await model.losses(candidates.map(sequenceOf));
+          expect(
+            largestDifference(
+              all.map(({ loss }) => loss),
+              losses,
+            ),
+          ).toBeLessThan(1e-4);
+          ids = kept;
+        }
+      }
+    }),
+  );
+
+  it.each(['gemma3-text', 'gpt2'])(
+    '%s: is what moving an embedding to that of another token does to the loss',
+    async (folder) => {
+      const { network, weights } = await whole(folder);
+      const sequence = { tokens: [5, 9, 14, 22, 30, 31], from: 1, to: 3, targetFrom: 4 };
+      const gradient = await inputGradients({ network, weights }).inputGradient(sequence);
+      const name = [...network.modules.values()].find(({ kind }) => kind === 'embedding')!.name;
+      const table = weights[`${name}.weight`]!;
+      const step = 1e-3;
+      const lossAt = async (place: number, other: number, size: number) => {
+        const hooks = (): LayerHooks => ({
+          embedding(tokens, layer) {
+            const embedded = layer.apply(tokens);
+            if (layer.name !== name) return embedded;
+            const way = table
+              .slice(0, other, other + 1)
+              .sub(table.slice(0, sequence.tokens[place]!, sequence.tokens[place]! + 1));
+            const here = iota([...tokens.shape], 1)
+              .equal(place)
+              .cast('float32')
+              .expandDims(2);
+            return embedded.add(here.mul(way.mul(size)));
+          },
+        });
+        const adapter = { name: 'moved', parameters: {}, hooks };
+        const [{ logProbs }] = (await sequenceLogProbs({ network, weights }, [sequence.tokens], { adapter })) as [
+          SequenceLogProbs,
+        ];
+        return -(logProbs[3]! + logProbs[4]!) / 2;
+      };
+      for (const [place, other] of [
+        [1, 40],
+        [2, 3],
+      ] as const) {
+        const row = gradient[place - 1]!;
+        const slope = ((await lossAt(place, other, step)) - (await lossAt(place, other, -step))) / (2 * step);
+        expect(row[other]! - row[sequence.tokens[place]!]!).toBeCloseTo(slope, 3);
+      }
+    },
+  );
+
+  it('refuses places that are out of order, and adapters that read more than tokens', async () => {
+    const model = await tiny();
+    const sequence = { tokens: [5, 9, 14, 22], from: 1, to: 3, targetFrom: 3 };
+    await expect(inputGradients(model).losses([{ ...sequence, to: 4 }])).rejects.toThrow(/changeable from 1 to 4/);
+    await expect(inputGradients(model).inputGradient({ ...sequence, from: 3 })).rejects.toThrow(/from < to/);
+    await expect(inputGradients(model).inputGradient({ ...sequence, tokens: [5, 9, 14, 64] })).rejects.toThrow(/64/);
+    const adapter = () => ({ name: 'prompt', parameters: {}, virtualTokens: 2, hooks: () => ({}) });
+    await expect(inputGradients(model, { adapter }).inputGradient(sequence)).rejects.toThrow(/"prompt" reads more/);
+    expect(() => inputGradients(model, { adapters: adapter } as never)).toThrow(/adapters/);
+  });
 });
 
 describe('sequenceLogProbs', () => {
@@ -126,6 +230,31 @@ describe('sequenceLogProbs', () => {
     // 32 MiB of float32; the logits of 1000 tokens would be 160 MB.
     expect(Math.max(...sizes)).toBeLessThanOrEqual(2 ** 23);
     expect(Math.max(...sizes)).toBeGreaterThan(2 ** 22);
+  });
+
+  it('gives the moments of log p that all tokens together have', async () => {
+    const model = await tiny();
+    const tokens = [range(7, (i) => 9 * i), [60, 61]];
+    const all = await sequenceLogProbs(model, tokens, { temperature: 0.5, moments: true, topLogProbs: 64 });
+    for (const { moments, topLogProbs, entropies } of all) {
+      expect(moments!.means).toEqual(entropies.map((x) => -x));
+      for (const [t, top] of topLogProbs!.entries()) {
+        const mean = top.reduce((sum, { logProb }) => sum + Math.exp(logProb) * logProb, 0);
+        const square = top.reduce((sum, { logProb }) => sum + Math.exp(logProb) * (logProb - mean) ** 2, 0);
+        expect(moments!.means[t]).toBeCloseTo(mean, 3);
+        expect(moments!.deviations[t]).toBeCloseTo(Math.sqrt(square), 3);
+        expect(square).toBeGreaterThan(1e-4);
+      }
+    }
+    expect((await sequenceLogProbs(model, tokens))[0]!.moments).toBeUndefined();
+    const [rolled] = await rollingLogProbs(model, tokens, {
+      temperature: 0.5,
+      moments: true,
+      maxLength: 3,
+      contextLength: 3,
+    });
+    expect(rolled!.moments!.deviations).toHaveLength(6);
+    expect(rolled!.moments!.deviations.slice(0, 3)).toEqual(all[0]!.moments!.deviations.slice(0, 3));
   });
 
   it('refuses what it cannot do, naming it', async () => {

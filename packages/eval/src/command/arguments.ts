@@ -67,7 +67,7 @@ export function readArguments(command: Command, given: readonly string[]): Typed
   return {
     positionals,
     text,
-    texts: (name) => (values[name] as string[] | undefined) ?? [],
+    texts: (name) => [(values[name] as string | string[] | undefined) ?? []].flat(),
     has: (name) => values[name] === true,
     whole: (name, least) =>
       number(name, (x) => Number.isSafeInteger(x) && x >= least, `a whole number of at least ${least}`),

@@ -14,12 +14,21 @@ export const COMMANDS = {
     usage: 'run TASK [options]',
     about:
       'Asks a model the task that the module TASK exports as "task" (or as its default), or the tasks of "tasks", and prints their metrics.\n' +
-      'The model is an OpenAI-compatible endpoint (which needs @posttrain/openai), or what a module exports as "model".',
+      'TASK may also be a task file of lm-evaluation-harness (.yaml), or with --task a folder of them.\n' +
+      'The model is a folder (which needs @posttrain/lm), an OpenAI-compatible endpoint (which needs @posttrain/openai), or what a module exports as "model".',
     options: {
+      folder: { value: 'FOLDER', help: 'a model folder of Hugging Face, or a GGUF file' },
       endpoint: { value: 'URL', help: 'the base of an OpenAI-compatible API, as http://127.0.0.1:8000/v1' },
       model: { value: 'NAME', help: "the endpoint's name of the model" },
-      api: { value: 'KIND', help: 'chat or completions; default: chat' },
+      api: { value: 'KIND', help: 'chat or completions; default: chat, for .yaml completions' },
       module: { value: 'FILE', help: 'a module that exports "model": a generator, a scorer, or what the task needs' },
+      task: { value: 'NAME', help: 'a task, group or tag among the .yaml files of the folder TASK' },
+      split: { value: 'NAME=FILE', help: 'rows of a split of .yaml tasks, JSONL or a JSON list', multiple: true },
+      functions: { value: 'FILE', help: 'a module that exports "functions" in the place of the Python of .yaml tasks' },
+      'num-fewshot': {
+        value: 'NUMBER',
+        help: 'examples before each question of .yaml tasks; default: as the task has it',
+      },
       log: { value: 'FILE', help: 'the log, from which a run goes on; default: logs/TASK-MODEL.jsonl' },
       limit: { value: 'NUMBER', help: 'stop after so many problems' },
       seed: { value: 'NUMBER', help: 'of the run; default: 0' },

@@ -18,6 +18,8 @@ export interface CommandContext {
   readonly print: Print;
   readonly complain: Print;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Of relative files of `run`. Default: the folder of the process. */
+  readonly folder?: string;
 }
 
 const HELP = `Usage: posttrain-eval COMMAND [options]
@@ -57,12 +59,21 @@ export async function evalCommand(given: readonly string[], context: CommandCont
 }
 
 const DO: Readonly<Record<CommandName, (typed: Typed, context: CommandContext) => Promise<number>>> = {
-  async run(typed, { print, environment }) {
+  async run(typed, { print, environment, folder }) {
     const { onProgress, finish } = createProgress();
-    const results = await runTasks(typed, { environment, onProgress });
+    const { results, groups } = await runTasks(typed, {
+      environment,
+      onProgress,
+      ...(folder !== undefined && { folder }),
+    });
     finish();
     const { rows, columns } = metricsTable(results);
     print(`${renderTable(rows, { columns })}\n`);
+    for (const { group, metrics } of groups)
+      for (const { metric, filter, value, standardError } of metrics) {
+        const error = standardError === null ? '' : ` ± ${formatNumber(standardError)}`;
+        print(`${group}: ${metric} (${filter}) ${formatNumber(value)}${error}\n`);
+      }
     for (const { config, warnings } of results) for (const warning of warnings) print(`${config.task}: ${warning}\n`);
     return 0;
   },

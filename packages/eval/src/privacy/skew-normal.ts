@@ -1,4 +1,4 @@
-import { minimize } from '../scaling-laws/minimize.js';
+import { minimize } from '../statistics/minimize.js';
 import { normalCdf } from '../statistics/distributions.js';
 import { mean } from '../statistics/standard-error.js';
 

@@ -1,7 +1,7 @@
 import { assertArgument, type Given, integer, number, options } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { EvaluationError } from '../errors.js';
-import { minimize, type Objective } from './minimize.js';
+import { minimize, type Objective } from '../statistics/minimize.js';
 
 /** One training run: its size, what it was trained on, and where it ended. */
 export interface ScalingRun {

@@ -1,4 +1,4 @@
-import { type Given, number, options } from '@posttrain/interfaces';
+import { type Given, integer, number, options } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import { dot, inverted } from './linear-algebra.js';
 import { assertFinite, Z_95 } from './standard-error.js';
@@ -6,6 +6,10 @@ import { assertFinite, Z_95 } from './standard-error.js';
 const lengthControlledOptions = options('lengthControlledWinRate', {
   /** C of the L1 penalty, 1/λ; large ones leave coefficients as they are. Default 100. */
   c: number({ default: 100, above: 0 }),
+  /**
+   * Picks C by cross-validation with so many folds in the place of `c`, as AlpacaEval does with 5: of ten from 10⁻⁴ to 10⁴ the first whose cross-entropy of comparisons that were left out is least. Default: none.
+   */
+  folds: integer({ optional: true, min: 2 }),
 });
 /** Options of `lengthControlledWinRate`. */
 export type LengthControlledOptions = Given<typeof lengthControlledOptions>;
@@ -30,6 +34,8 @@ export interface LengthControlledWinRate {
   readonly interval: readonly [low: number, high: number];
   /** The mean preference: without the control. */
   readonly raw: number;
+  /** What was given, or picked. */
+  readonly c: number;
   /** Coefficients: of tanh(Δ length), where it is positive a longer baseline's answer helps the model; of the model; of difficulty. */
   readonly coefficients: { readonly length: number; readonly model: number; readonly difficulty?: number };
 }
@@ -39,18 +45,20 @@ export interface LengthControlledWinRate {
  *
  *   logit P = φ tanh(Δ / sd Δ) + θ + ψ·difficulty,  Δ = baseline's length − length,  minimising ‖β‖₁ + C Σ cross-entropy
  *
- * and the mean of P with Δ = 0. It is AlpacaEval's `length_controlled_minimal` (with difficulty `length_controlled_noreg`) at a fixed C; AlpacaEval itself picks C by cross-validation, and its
+ * and the mean of P with Δ = 0. It is AlpacaEval's `length_controlled_minimal` (with difficulty `length_controlled_noreg`), with `folds: 5` as it is run there, else at a fixed C. Its
  * standard error of this is that of the predictions, which are all alike.
  *
- * @throws OptionError; EvaluationError `TOO_FEW` for less than 2 comparisons; `BAD_BATTLE`; `NOT_FINITE`
+ * @throws OptionError; EvaluationError `TOO_FEW` for less than 2 comparisons, or than folds; `BAD_BATTLE`; `NOT_FINITE`
  */
 export function lengthControlledWinRate(
   comparisons: readonly LengthComparison[],
   given: LengthControlledOptions = {},
 ): LengthControlledWinRate {
-  const { c } = lengthControlledOptions.read(given);
+  const { c: fixed, folds } = lengthControlledOptions.read(given);
   const n = comparisons.length;
   if (n < 2) throw new EvaluationError('TOO_FEW', `lengthControlledWinRate needs 2 comparisons or more, but got ${n}.`);
+  if (folds !== undefined && n < folds)
+    throw new EvaluationError('TOO_FEW', `lengthControlledWinRate: ${n} comparisons make no ${folds} folds.`);
   const targets = comparisons.map(({ preference }) => preference);
   const bad = targets.findIndex((p) => !(p >= 0 && p <= 1));
   if (bad >= 0) {
@@ -76,6 +84,7 @@ export function lengthControlledWinRate(
     1,
     ...(isHard ? [hard[i]!] : []),
   ]);
+  const c = folds === undefined ? fixed : crossValidated(rows, targets, folds);
   const beta = fitLasso(rows, targets, c);
 
   const atZero = rows.map((row) => [0, ...row.slice(1)]);
@@ -104,8 +113,36 @@ export function lengthControlledWinRate(
     standardError,
     interval: [Math.max(0, value - Z_95 * standardError), Math.min(1, value + Z_95 * standardError)],
     raw: meanOf(targets),
+    c,
     coefficients: { length, model, ...(difficulty !== undefined && { difficulty }) },
   };
+}
+
+/** The C that scikit-learn's grid and scorer pick. Comparison i is in fold (n − 1 − i) mod folds, as its GroupKFold has groups of one size. */
+function crossValidated(rows: readonly (readonly number[])[], targets: readonly number[], folds: number): number {
+  const n = rows.length;
+  const foldOf = (i: number) => (n - 1 - i) % folds;
+  const lossOf = (c: number): number => {
+    let sum = 0;
+    for (let fold = 0; fold < folds; fold++) {
+      const inside = rows.map((_, i) => i).filter((i) => foldOf(i) !== fold);
+      const outside = rows.map((_, i) => i).filter((i) => foldOf(i) === fold);
+      const beta = fitLasso(
+        inside.map((i) => rows[i]!),
+        inside.map((i) => targets[i]!),
+        c,
+      );
+      const losses = outside.map((i) => {
+        const p = Math.min(1 - 1e-15, Math.max(1e-15, logistic(dot(rows[i]!, beta))));
+        return -targets[i]! * Math.log(p) - (1 - targets[i]!) * Math.log(1 - p);
+      });
+      sum += losses.reduce((total, loss) => total + loss, 0) / outside.length;
+    }
+    return sum / folds;
+  };
+  const grid = Array.from({ length: 10 }, (_, k) => 10 ** (-4 + (8 * k) / 9));
+  const losses = grid.map(lossOf);
+  return grid[losses.indexOf(Math.min(...losses))]!;
 }
 
 const logistic = (x: number): number => 1 / (1 + Math.exp(-x));

@@ -90,14 +90,16 @@ export async function rollingLogProbs(
     const parts = pieces.flatMap((piece, i) => {
       if (piece.sequence !== sequence) return [];
       const skipped = piece.window.predictedFrom - piece.window.from - 1;
-      const { topLogProbs, ...columns } = scored[i]!;
-      return [{ ...columns, skipped, topLogProbs: topLogProbs?.slice(skipped) }];
+      const { topLogProbs, moments, ...columns } = scored[i]!;
+      return [{ ...columns, ...moments, skipped, topLogProbs: topLogProbs?.slice(skipped) }];
     });
-    const join = (key: 'logProbs' | 'entropies' | 'isGreedy' | 'ranks') =>
+    const join = (key: 'logProbs' | 'entropies' | 'isGreedy' | 'ranks' | 'means' | 'deviations') =>
       Float32Array.from(parts.flatMap(({ skipped, ...part }) => [...part[key]!.subarray(skipped)]));
     const ranks = rest.ranks ? { ranks: join('ranks') } : {};
+    const moments = rest.moments ? { moments: { means: join('means'), deviations: join('deviations') } } : {};
     const top = rest.topLogProbs ? { topLogProbs: parts.flatMap(({ topLogProbs }) => topLogProbs ?? []) } : {};
-    return { logProbs: join('logProbs'), entropies: join('entropies'), isGreedy: join('isGreedy'), ...ranks, ...top };
+    const columns = { logProbs: join('logProbs'), entropies: join('entropies'), isGreedy: join('isGreedy') };
+    return { ...columns, ...ranks, ...moments, ...top };
   });
 }
 

@@ -15,7 +15,7 @@ import type { RunnableModel } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
 import { checkSequences, gridOf, maxTokensPerPass, passesOf, passInput } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
-import { tokenRanks, topLogProbs } from './top-log-probs.js';
+import { logProbDeviations, tokenRanks, topLogProbs } from './top-log-probs.js';
 
 export const logProbsShape = {
   adapter: adapterOption,
@@ -29,6 +29,8 @@ export const logProbsShape = {
   topLogProbs: integer({ default: 0, min: 0 }),
   /** Also give the rank of every token among all that could have come. Default false. */
   ranks: boolean({ default: false }),
+  /** Also give mean and deviation of the log-probability that a token drawn there would have. Default false. */
+  moments: boolean({ default: false }),
 };
 const logProbsOptions = options('logProbs', logProbsShape);
 /** Options of `sequenceLogProbs`. */
@@ -46,11 +48,18 @@ export interface SequenceLogProbs {
   readonly topLogProbs?: readonly (readonly TokenLogProb[])[];
   /** What `ranks` asked for: 1 + how many tokens were more likely; as likely ones, up to rounding, share a rank. */
   readonly ranks?: Float32Array;
+  /**
+   * What `moments` asked for: μ and σ of log p(z | tokens[0..t]) over the vocabulary, z drawn from the model: what Min-K%++ (arXiv 2404.02936) sets
+   * log-probabilities against, as `minKProb` of `@posttrain/eval` takes it.
+   */
+  readonly moments?: { readonly means: Float32Array; readonly deviations: Float32Array };
 }
 
+type Column = 'logProbs' | 'entropies' | 'isGreedy' | 'ranks' | 'deviations';
+
 interface Scored {
-  /** [b, s]; ranks last, where they are asked for. */
-  readonly columns: readonly Tensor[];
+  /** [b, s] each. */
+  readonly columns: { readonly [Name in Column]?: Tensor };
   /** [b · s, k]. */
   readonly top?: { readonly tokens: Tensor; readonly logProbs: Tensor };
 }
@@ -64,6 +73,7 @@ type Scoring = Compiled<
     temperature: number,
     top: number,
     ranks: number,
+    moments: number,
     rowInputs: PassInfo['inputs'] | undefined,
   ],
   Scored
@@ -72,16 +82,20 @@ type Scoring = Compiled<
 const scoringOf = perAdapter(
   (network, adapter): Scoring =>
     compile(
-      (weights, parameters, tokens, targets, temperature, top, ranks, rowInputs) => {
+      (weights, parameters, tokens, targets, temperature, top, ranks, moments, rowInputs) => {
         const options = { hooks: adapter.hooks(parameters), temperature };
         const hidden = network.hidden(weights, passInput(tokens, rowInputs), options.hooks);
         const { logProbs, entropies, isGreedy, logSumExps } = logProbsOf(network, weights, hidden, targets, options);
         const count = targets.size;
         const flat = hidden.reshape([count, -1]);
-        const columns = [logProbs, entropies, isGreedy];
+        const columns: { [Name in Column]?: Tensor } = { logProbs, entropies, isGreedy };
         if (ranks === 1) {
           const own = logProbs.add(logSumExps).reshape([count]);
-          columns.push(tokenRanks(network, weights, flat, own, options).reshape(targets.shape));
+          columns.ranks = tokenRanks(network, weights, flat, own, options).reshape(targets.shape);
+        }
+        if (moments === 1) {
+          const known = { logSumExps: logSumExps.reshape([count]), entropies: entropies.reshape([count]) };
+          columns.deviations = logProbDeviations(network, weights, flat, known, options).reshape(targets.shape);
         }
         if (top === 0) return { columns };
         const states = { states: flat, logSumExps: logSumExps.reshape([count]) };
@@ -104,7 +118,7 @@ export async function sequenceLogProbs(
   given: LogProbsOptions = {},
 ): Promise<SequenceLogProbs[]> {
   const settings = logProbsOptions.read(given);
-  const { adapter = NO_ADAPTER, adapterInputs = [], temperature, topLogProbs: top, ranks: withRanks } = settings;
+  const { adapter = NO_ADAPTER, adapterInputs = [], temperature, topLogProbs: top } = settings;
   const { vocabSize } = network.config;
   const longest = contextOf(network.config, adapter);
   const within = top <= vocabSize;
@@ -122,18 +136,21 @@ export async function sequenceLogProbs(
     const targets = gridOf(next, tokens.shape[0]!, width);
     const [ofRows, inputsOf] = [rows.map((i) => sequences[i]!), rows.map((i) => adapterInputs[i] ?? {})];
     const rowInputs = rowInputsOf(adapter, ofRows, tokens.shape as [number, number], inputsOf);
-    const how = [temperature, top, Number(withRanks)] as const;
+    const how = [temperature, top, Number(settings.ranks), Number(settings.moments)] as const;
     const scored = await scoring(weights, adapter.parameters, tokens, targets, ...how, rowInputs);
-    const columns = await Promise.all(scored.columns.map((column) => column.data()));
+    const columns = await Promise.all(
+      Object.entries(scored.columns).map(async ([name, column]) => [name, await column.data()] as const),
+    );
     const best = scored.top && [await scored.top.tokens.data(), await scored.top.logProbs.data()];
     rows.forEach((sequence, row) => {
       const [from, to] = [row * width, row * width + inputs[sequence]!.length];
-      const [logProbs, entropies, isGreedy, ranks] = columns.map((column) =>
-        Float32Array.from(column.subarray(from, to)),
-      );
+      const { logProbs, entropies, isGreedy, ranks, deviations } = Object.fromEntries(
+        columns.map(([name, column]) => [name, Float32Array.from(column.subarray(from, to))]),
+      ) as Record<'logProbs' | 'entropies' | 'isGreedy', Float32Array> & { [Name in Column]?: Float32Array };
       results[sequence] = {
-        ...{ logProbs: logProbs!, entropies: entropies!, isGreedy: isGreedy! },
+        ...{ logProbs, entropies, isGreedy },
         ...(ranks && { ranks }),
+        ...(deviations && { moments: { means: entropies.map((entropy) => -entropy), deviations } }),
         ...(best && { topLogProbs: alternatives(best[0]!, best[1]!, from, to, top) }),
       };
     });

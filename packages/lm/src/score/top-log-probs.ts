@@ -90,3 +90,24 @@ export function tokenRanks(
   });
   return above.add(1);
 }
+
+/**
+ * σ of log p(z) at each of n final hidden states [n, width], z drawn from the model, float32 [n]: √(Σ p (log p + H)²). The mean is −H, the entropy that is given.
+ *
+ * @param logSumExps of the logits divided by the temperature, [n]
+ */
+export function logProbDeviations(
+  network: Network,
+  weights: Weights,
+  states: Tensor,
+  { logSumExps, entropies }: { readonly logSumExps: Tensor; readonly entropies: Tensor },
+  options: VocabularyOptions,
+): Tensor {
+  const [sum] = overVocabulary<readonly [Tensor]>(network, weights, states, options, (known, logits) => {
+    const logProbs = logits.sub(logSumExps.expandDims(1));
+    const surplus = logProbs.add(entropies.expandDims(1));
+    const part = logProbs.exp().mul(surplus.mul(surplus)).sum(1);
+    return [known ? known[0].add(part) : part];
+  });
+  return sum.sqrt();
+}
