@@ -1,5 +1,5 @@
-import { minimize } from '../statistics/minimize.js';
 import { normalCdf } from '../statistics/distributions.js';
+import { minimize } from '../statistics/minimize.js';
 import { mean } from '../statistics/standard-error.js';
 
 /** A skew normal distribution: density (2/ω) φ(z) Φ(αz) with z = (x − ξ)/ω. */
