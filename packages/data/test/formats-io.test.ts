@@ -111,6 +111,16 @@ describe('text files', () => {
     expect(rows.map(({ text }) => normal(text))).toEqual(texts[sampleBy]);
   });
 
+  test.each([
+    ['a\r\nb\r\n\r\nc\r\n', ['a\r\nb', 'c\r\n']],
+    ['a\n\n\n\nb', ['a', 'b']],
+    ['a\r\rb\n\r\nc', ['a', 'b', 'c']],
+  ])('paragraphs of %j', async (content, expected) => {
+    writeFileSync(path('p.txt'), content);
+    const rows = await collect(readTextFile(path('p.txt'), { sampleBy: 'paragraph' }));
+    expect(rows.map(({ text }) => text)).toEqual(expected);
+  });
+
   test('a text that would be two rows is refused', async () => {
     for (const row of [{ text: 'a\nb' }, { text: 1 }, { text: 'a', id: 1 }]) {
       expect(await errorOf(() => writeTextFile(path('a.txt'), [row]))).toBeInstanceOf(RowError);
@@ -195,9 +205,24 @@ describe('WebDataset shards', () => {
       { __key__: '000000001', json: [1] },
     ]);
     const twice = { __key__: 'a', txt: 'x' };
-    for (const rows of [[twice, twice], [{ __key__: 'a.b', txt: 'x' }], [{ cls: 'x' }], [{ png: 'text' }], [{}]]) {
+    for (const rows of [
+      [twice, twice],
+      [{ __key__: 'a.b', txt: 'x' }],
+      [{ cls: 'x' }],
+      [{ png: 'text' }],
+      [{}],
+      [{ Txt: 'x' }],
+      [{ __key__: '__x__', txt: 'x' }],
+    ]) {
       expect(await errorOf(() => writeWebDataset(path('b.tar'), rows))).toBeInstanceOf(RowError);
     }
+    // A column by the name of what every object has.
+    const odd = Object.fromEntries([
+      ['__key__', 'k'],
+      ['__proto__', new Uint8Array([1])],
+    ]);
+    await writeWebDataset(path('c.tar'), [odd]);
+    expect(Object.entries((await collect(readWebDataset(path('c.tar'))))[0]!)).toEqual(Object.entries(odd));
     const bytes = readFileSync(golden('shard.tar'));
     const flipped = Uint8Array.from(bytes, (byte, i) => (i === 20 ? byte ^ 1 : byte));
     for (const bad of [bytes.subarray(0, 1300), flipped]) {
@@ -230,6 +255,21 @@ describe('folders of the hub', () => {
     expect((await errorOf(() => dataFiles(path()))).message).toMatch(message);
   });
 
+  test('splits by the words of names, digits apart as in datasets; globs do not look where they need not', async () => {
+    mkdirSync(path('words', 'deep'), { recursive: true });
+    for (const name of ['test1.csv', 'my2train3.csv', 'latest.csv', 'deep/val.csv'])
+      writeFileSync(path('words', name), 'a\n1\n');
+    const found = async (split: string) =>
+      (await dataFiles(path('words'), { split })).map((file) => file.slice(path('words').length + 1));
+    expect(await found('test')).toEqual(['test1.csv']);
+    expect(await found('train')).toEqual(['latest.csv', 'my2train3.csv']);
+    expect(await found('validation')).toEqual(['deep/val.csv']);
+    expect(await dataFiles(path('words', '*.csv'))).toHaveLength(3);
+    expect(await dataFiles(path('words', '**.csv'))).toHaveLength(4);
+    writeFileSync(path('words', 'README.md'), '---\nconfigs: [{config_name: a, data_dir: .}]\n---\n');
+    expect(await found('test')).toEqual(['test1.csv']);
+  });
+
   test('a folder that is written is one that is read, by datasets too', async () => {
     const rows = ROWS.map((row) => ({ ...row, m: [{ role: 'user', content: `${row.id}` }] }));
     const folder = path('ours-folder');
@@ -251,7 +291,9 @@ describe('folders of the hub', () => {
     );
     expect((await errorOf(() => writeDataset(folder, { train: rows }))).message).toMatch(/is there already/);
     expect(await errorOf(() => writeDataset(path('bad'), { train: [{ a: 1 }, { a: {} }] }))).toBeInstanceOf(RowError);
-    expect(readdirSync(path('bad', 'data'))).toEqual([]);
+    // The same folder can be written once the rows are right.
+    await writeDataset(path('bad'), { train: [{ a: 1 }] });
+    expect(readdirSync(path('bad', 'data'))).toHaveLength(1);
   });
 });
 
@@ -268,6 +310,12 @@ describe('documents', () => {
     const whole = await htmlToText(html, { article: false });
     expect(whole.text).toMatch(/About us[\s\S]*Imprint/);
     expect(whole.text).not.toMatch(/var x|p\{\}/);
+    for (const old of [
+      '<HTML><HEAD><TITLE>T</TITLE></HEAD><BODY><P>Hi</BODY></HTML>',
+      '<html><head><title>T</title></head><p>Hi</html>',
+    ]) {
+      expect(await htmlToText(old)).toEqual({ title: 'T', text: 'Hi' });
+    }
     writeFileSync(path('a.html'), Buffer.from('<meta charset="latin1"><p>caf\xe9</p><pre>a\n  b</pre>', 'latin1'));
     expect(await collect(readRows(path('a.html')))).toEqual([
       { path: path('a.html'), title: '', text: 'café\n\na\n  b' },
