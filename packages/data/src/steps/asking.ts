@@ -177,9 +177,12 @@ export function textOf(row: object, column: string, rowNumber: number): string {
   throw new RowError(rowNumber, column, `must be a text that is not empty, got ${kindOf(value)}.`);
 }
 
-/** The last number of a text, from `low` to `high`; `null` where there is none in that range. */
+/** The last number of a text, from `low` to `high`; of "4/5" and "4 out of 5" the 4. `null` where there is none in that range. */
 export function ratingIn(text: string, low: number, high: number): number | null {
-  const all = text.match(/-?\d+(?:\.\d+)?/g) ?? [];
+  const own = text.replaceAll(/(?<=\d\**)\s*(?:\/|\bout of\b)\s*(\d+(?:\.\d+)?)/gi, (found, of: string) =>
+    Number(of) === high ? ' ' : found,
+  );
+  const all = own.match(/-?\d+(?:\.\d+)?/g) ?? [];
   const last = Number(all.at(-1) ?? Number.NaN);
   return last >= low && last <= high ? last : null;
 }

@@ -77,7 +77,7 @@ export function metaMath(given: MetaMathOptions) {
       if (kinds.includes('selfVerification') && masks.length > 0) {
         const told = (await ask(generator, fill(prompts.declare, { question: original, answer }), 'declare')).trim();
         // The answer is in the statement too: a number that is equal to it stays.
-        const usable = maskedNumbers(told).filter(({ value }) => value !== answer);
+        const usable = maskedNumbers(told).filter(({ value }) => Number(value) !== Number(answer.replaceAll(',', '')));
         for (const { masked, value } of usable.slice(0, mostMasks)) {
           questions.push({
             kind: 'selfVerification',
