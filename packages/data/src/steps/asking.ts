@@ -80,6 +80,14 @@ export const promptsOption = <const P extends Prompts>(defaults: P) =>
     { optional: true, settings: (prompts) => JSON.stringify(prompts) },
   );
 
+/** The option of some of a few names, all by default. */
+export const atLeastOne = <const N extends string>(names: readonly N[]) =>
+  custom<readonly N[]>()(
+    `a list of at least one of ${names.join(', ')}`,
+    (value) => Array.isArray(value) && value.length > 0 && value.every((one) => names.includes(one as N)),
+    { default: names, settings: (given) => JSON.stringify(given) },
+  );
+
 /** The text with its values. @throws DataOptionError for a name without a value */
 export function fill(template: string, values: Readonly<Record<string, string | number>>): string {
   return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
