@@ -373,6 +373,28 @@ describe('what the methods keep', () => {
       ['<s>Geography.</s><u>', ['</u>']],
       ['<s>Geography.</s><u> Capital of France? </u><a>', ['</u>']],
     ]);
+    const endless: Generator = {
+      name: 'endless',
+      generate: async (requests) =>
+        (await generator.generate(requests)).map((own) =>
+          own.map((one) => ({ ...one, finishReason: 'length' as const })),
+        ),
+    };
+    const cut = pipeline(
+      [{}],
+      [magpie({ generator: endless, userStart: '<u>', userEnd: '</u>', assistantStart: '<a>' })],
+    );
+    expect(await cut.collect()).toEqual([]);
+    expect(cut.report()[0]!.warnings).toEqual({ 'an instruction has no end': 1 });
+  });
+
+  it('personas begin with that of a row, where it is not null; who asks nothing makes no row', async () => {
+    const generator = scripted((prompt) =>
+      prompt.startsWith('Write') ? (/cook/.test(prompt) ? ' ' : 'How?') : 'A reader.',
+    );
+    const run = pipeline([{ text: 't', persona: null }, { persona: 'A cook.' }], [personas({ generator })]);
+    expect(await run.collect()).toMatchObject([{ persona: 'A reader.', prompt: 'How?' }]);
+    expect(run.report()[0]!.reasons).toEqual({ 'nobody asks anything': 1 });
   });
 
   it('MetaMath: masks numbers, and keeps only solutions that come to the masked number or the answer', async () => {

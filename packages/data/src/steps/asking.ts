@@ -1,4 +1,5 @@
 import {
+  type Completion,
   custom,
   type GenerateRequest,
   type Generator,
@@ -103,6 +104,8 @@ export function fill(template: string, values: Readonly<Record<string, string | 
 export interface Ask {
   (model: Generator, prompt: Prompt, label: string, more?: Partial<GenerateRequest>): Promise<string>;
   many(model: Generator, prompt: Prompt, label: string, n: number, more?: Partial<GenerateRequest>): Promise<string[]>;
+  /** As `many`, with how each ended. */
+  drawn(...asked: Parameters<Ask['many']>): Promise<readonly Completion[]>;
   readonly cost: SynthesisCost;
   readonly asked: ReadonlySet<string>;
 }
@@ -119,7 +122,7 @@ export function asking(
 ): Ask {
   const cost = { calls: 0, promptTokens: 0, completionTokens: 0 };
   const asked = new Set<string>();
-  const many: Ask['many'] = async (model, prompt, label, n, more) => {
+  const completions: Ask['drawn'] = async (model, prompt, label, n, more) => {
     const request = { ...sampling, ...more, prompt, n, seed: seedOf(`${id} ${label}`), ...(signal && { signal }) };
     const [drawn] = await model.generate([request]);
     if (drawn?.length !== n) {
@@ -137,11 +140,12 @@ export function asking(
     cost.calls++;
     cost.promptTokens += spent.promptTokens;
     cost.completionTokens += spent.completionTokens;
-    return drawn.map(({ text }) => text);
+    return drawn;
   };
+  const many: Ask['many'] = async (...given) => (await completions(...given)).map(({ text }) => text);
   const ask = async (...[model, prompt, label, more]: Parameters<Ask>) =>
     (await many(model, prompt, label, 1, more))[0]!;
-  return Object.assign(ask, { many, cost, asked });
+  return Object.assign(ask, { many, drawn: completions, cost, asked });
 }
 
 /** A row that is made, or why there is none. */
