@@ -22,6 +22,7 @@ import {
   writeTextFile,
   writeWebDataset,
 } from '../src/index.js';
+import { decimal } from '../src/io/parquet/leaf-values.js';
 import { collect, errorOf, useTemporaryFolder } from './temporary-folder.js';
 
 const path = useTemporaryFolder();
@@ -188,6 +189,24 @@ describe('Arrow', () => {
       RowError,
     );
     expect(existsSync(path('b.arrow'))).toBe(false);
+  });
+
+  test('decimals of a scale below 0 are whole; a column that is there twice is an error', async () => {
+    expect([decimal({ precision: 5, scale: -2 })(-123n), decimal({ precision: 20, scale: -1 })(7n)]).toEqual([
+      -12300,
+      '70',
+    ]);
+    const { Field, Int32, RecordBatch, Schema, Struct, Table, makeData, tableToIPC, vectorFromArray } = await import(
+      'apache-arrow'
+    );
+    const fields = [new Field('a', new Int32()), new Field('a', new Int32())];
+    const children = fields.map(() => vectorFromArray([1], new Int32()).data[0]!);
+    const batch = new RecordBatch(
+      new Schema(fields),
+      makeData({ type: new Struct(fields), length: 1, nullCount: 0, children }),
+    );
+    writeFileSync(path('twice.arrow'), tableToIPC(new Table(batch), 'file'));
+    expect((await errorOf(() => collect(readArrow(path('twice.arrow'))))).message).toMatch(/column "a" is there twice/);
   });
 });
 
@@ -359,6 +378,8 @@ describe.skipIf(!duckdb)(`SQL by DuckDB${duckdb ? '' : ' (skipped: @duckdb/node-
     expect(await collect(readSql('SELECT count(*) AS n FROM rows', { database: path('db.duckdb') }))).toEqual([
       { n: 2 },
     ]);
+    const far = "SELECT 'infinity'::DATE AS d, '-infinity'::TIMESTAMP AS t, '290000-01-01'::TIMESTAMP AS s";
+    expect(await collect(readSql(far))).toEqual([{ d: 'infinity', t: '-infinity', s: '290000-01-01 00:00:00' }]);
     await expect(writeSql(path('db.duckdb'), 'a; DROP', rows)).rejects.toThrow(/cannot name a table/);
     expect((await errorOf(() => collect(readSql('SELEC 1')))).message).toMatch(/syntax error|Parser Error/i);
     expect(await errorOf(() => collect(readSql('SELECT 1', { database: path('none.duckdb') })))).toBeInstanceOf(
