@@ -115,6 +115,9 @@ describe('what cannot be meant ends with 2 and a line that says what, where and 
     ['sft a b c --model d', 'model is given twice'],
     ['sft a b c --before-step 1', '--before-step: It is a function of a program'],
     ['sft a b c -x', 'options have two dashes'],
+    ['sft a b c --no-constructor', 'there is no option --no-constructor.'],
+    ['sft a b c --constructor 1', 'there is no option --constructor.'],
+    [`sft ${model} ${rows} c --loss label-smoothing --loss.__proto__ 1`, '--loss label'],
     ['sft a b c --config nowhere.yaml', '--config nowhere.yaml: there is no such file.'],
     [`sft ${model} ${rows} c --loss nul`, '--loss: there is no "nul".'],
     [`sft ${model} ${rows} c --adapter lorra`, '--adapter: there is no "lorra". Did you mean "lora"?'],
@@ -134,6 +137,11 @@ describe('what cannot be meant ends with 2 and a line that says what, where and 
   });
 
   it('and what fails ends with 1', async () => {
+    const typo = await run('sft', model, 'data/nowhere.jsonl', at('no'));
+    expect([typo.code, typo.err]).toEqual([1, expect.stringContaining('there is no such file or folder')]);
+    writeFileSync(at('twice.yaml'), 'batch-size: 2\nbatchSize: 3\n');
+    const twice = await run('sft', model, rows, at('no'), '--config', at('twice.yaml'));
+    expect([twice.code, twice.err]).toEqual([2, expect.stringContaining('batch-size is given twice')]);
     const { code, err } = await run('sft', at('nothing'), rows, at('no'));
     expect(code).toBe(1);
     expect(err).toMatch(/^sft: .*nothing/);
@@ -422,6 +430,7 @@ describe("TRL's files", () => {
     ['sft', { max_steps: 'many' }, "TRL's max_steps: takes a number"],
     ['prefer', { loss_type: ['sigmoid', 'sft'] }, "TRL's loss_type: Several losses"],
     ['grpo', {}, "TRL's max_steps: must be given"],
+    ['grpo', { max_steps: 1, shuffle_dataset: false }, "TRL's shuffle_dataset: false has no equal here"],
     ['grpo', { max_steps: 1, steps_per_generation: 4 }, "TRL's steps_per_generation"],
     ['grpo', { max_steps: 1, reward_funcs: ['accuracy_reward'] }, "TRL's reward_funcs"],
   ] as const)('of %s are refused by name where nothing here is the same: %o', (command, options, said) => {

@@ -285,6 +285,9 @@ describe('selection', () => {
     expect(kept[1]!.passRate.interval[0]).toBeCloseTo(0.2365930905, 9);
     expect(kept[1]!.passRate.interval[1]).toBeCloseTo(0.7634069095, 9);
     expect(made.report()[0]!.reasons).toEqual({ 'too hard': 1, 'too easy': 1 });
+    expect(() => passRateFilter({ generator, verifier: rates(Number), samples: 1 })).toThrow(
+      /no share is from least, 1, to/,
+    );
   });
 
   it('s1K draws domains alike and long chains more, and LIMO ranks chains by its rules', async () => {
@@ -421,6 +424,8 @@ describe('mixtures', () => {
     // The average, not the last.
     expect(found.weights.hard).toBeLessThan(found.steps.at(-1)!.weights[1]!);
     await expect(doReMi(['a', 'b'], () => [1], { steps: 1 })).rejects.toThrow(/2 weights and 1 losses/);
+    await expect(doReMi(['a', 'b'], () => [1, Number.NaN], { steps: 1 })).rejects.toThrow(/no number: 1,NaN/);
+    await expect(doReMi(['a', 'a'], () => [1, 1], { steps: 1 })).rejects.toThrow(/different names/);
   });
 
   it('RegMix: the ridge is scikit-learn’s, mixtures are Dirichlet’s, and a planted best domain is found', () => {
@@ -447,6 +452,10 @@ describe('mixtures', () => {
     const best = regMix(runs, prior);
     expect(best[2]).toBeGreaterThan(0.75);
     expect(() => fitMixtureLoss([])).toThrow(/two runs/);
+    expect(() => regMix(runs, [0.5, 0.5])).toThrow(/prior has 2 domains/);
+    expect(() => regMix([...runs, { weights: prior, loss: Number.NaN }], prior)).toThrow(/all numbers/);
+    // Would never end.
+    expect(() => randomMixtures([Number.NaN, 1], 1)).toThrow(/prior must be shares/);
   });
 
   it('versions: the same rows have the same hash in any format, and an edit changes everything below', async () => {
@@ -573,6 +582,8 @@ describe('active learning', () => {
     expect(made.ledger).toEqual({ human: 2, model: 3, tokens: 15, cost: 27.5 });
     expect((await annotate(some, { human })).ledger).toEqual({ human: 5, model: 0, tokens: 0, cost: 0 });
     expect((await annotate(some, { model })).rows.every(({ by }) => by === 'model')).toBe(true);
+    const unsure = async (all: readonly number[]) => all.map(() => ({ label: 'm', confidence: Number.NaN }));
+    expect((await annotate(some, { model: unsure, human })).ledger).toMatchObject({ human: 5, model: 0 });
     await expect(annotate(some, {})).rejects.toThrow(/nobody who labels/);
     await expect(annotate(some, { human: async () => ['h'] })).rejects.toThrow(/human returned 1 labels for 5 rows/);
     await expect(annotate(some, { human, budget: 2 })).rejects.toThrow(/more than the budget/);
@@ -685,6 +696,12 @@ describe('active learning', () => {
       stop: [],
     });
     await expect(bad).rejects.toThrow(/select must return 1 different indices below 2, got 5/);
+    // Would never end.
+    const none = activeLearning({
+      ...{ pool: [1, 2], train: () => 0, select: () => [], annotate: { human: async (all: readonly number[]) => all } },
+      ...{ batch: 0, start: 1, stop: [] },
+    });
+    await expect(none).rejects.toThrow(/batch must be at least 1/);
   });
 });
 
@@ -802,6 +819,11 @@ describe('loops over training', () => {
           evaluate: (model) => items.filter((item) => model.get(item)).length / items.length,
         },
       });
+    const short = { train: () => 0, generate: () => [], filter: null, perRound: 1, rounds: 2 };
+    await expect(weakBoosting({ ...short, items, weak: () => [true] })).rejects.toThrow(
+      /generate returned 0 answers for 800/,
+    );
+    await expect(weakBoosting({ ...short, items, weak: () => [] })).rejects.toThrow(/weak returned 0 answers for 1/);
     const boosted = await run({});
     boosted.forEach(({ value }, t) => {
       const unsolved = (1 - beta) ** (t + 1);

@@ -380,6 +380,8 @@ describe('repaired text and readability', () => {
     for (const { text, ftfy } of others) expect(repairUnicode(text)).toBe(ftfy);
     fc.assert(fc.property(fc.string({ unit: 'grapheme-ascii' }), (text) => repairMojibake(text) === text));
     expect(repairUnicode('half \ud83d pair')).toBe('half \ufffd pair');
+    // A page ends, and a bracket begins the next: no escape.
+    expect(repairUnicode('a\f[Figure 1] \u001b[31mred\u001b[0m')).toBe('a[Figure 1] red');
   });
 
   it('is a step whose changes have lineage', async () => {

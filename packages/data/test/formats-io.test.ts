@@ -22,6 +22,7 @@ import {
   writeTextFile,
   writeWebDataset,
 } from '../src/index.js';
+import { decimal } from '../src/io/parquet/leaf-values.js';
 import { collect, errorOf, useTemporaryFolder } from './temporary-folder.js';
 
 const path = useTemporaryFolder();
@@ -111,6 +112,16 @@ describe('text files', () => {
     expect(rows.map(({ text }) => normal(text))).toEqual(texts[sampleBy]);
   });
 
+  test.each([
+    ['a\r\nb\r\n\r\nc\r\n', ['a\r\nb', 'c\r\n']],
+    ['a\n\n\n\nb', ['a', 'b']],
+    ['a\r\rb\n\r\nc', ['a', 'b', 'c']],
+  ])('paragraphs of %j', async (content, expected) => {
+    writeFileSync(path('p.txt'), content);
+    const rows = await collect(readTextFile(path('p.txt'), { sampleBy: 'paragraph' }));
+    expect(rows.map(({ text }) => text)).toEqual(expected);
+  });
+
   test('a text that would be two rows is refused', async () => {
     for (const row of [{ text: 'a\nb' }, { text: 1 }, { text: 'a', id: 1 }]) {
       expect(await errorOf(() => writeTextFile(path('a.txt'), [row]))).toBeInstanceOf(RowError);
@@ -179,6 +190,24 @@ describe('Arrow', () => {
     );
     expect(existsSync(path('b.arrow'))).toBe(false);
   });
+
+  test('decimals of a scale below 0 are whole; a column that is there twice is an error', async () => {
+    expect([decimal({ precision: 5, scale: -2 })(-123n), decimal({ precision: 20, scale: -1 })(7n)]).toEqual([
+      -12300,
+      '70',
+    ]);
+    const { Field, Int32, RecordBatch, Schema, Struct, Table, makeData, tableToIPC, vectorFromArray } = await import(
+      'apache-arrow'
+    );
+    const fields = [new Field('a', new Int32()), new Field('a', new Int32())];
+    const children = fields.map(() => vectorFromArray([1], new Int32()).data[0]!);
+    const batch = new RecordBatch(
+      new Schema(fields),
+      makeData({ type: new Struct(fields), length: 1, nullCount: 0, children }),
+    );
+    writeFileSync(path('twice.arrow'), tableToIPC(new Table(batch), 'file'));
+    expect((await errorOf(() => collect(readArrow(path('twice.arrow'))))).message).toMatch(/column "a" is there twice/);
+  });
 });
 
 describe('WebDataset shards', () => {
@@ -195,9 +224,24 @@ describe('WebDataset shards', () => {
       { __key__: '000000001', json: [1] },
     ]);
     const twice = { __key__: 'a', txt: 'x' };
-    for (const rows of [[twice, twice], [{ __key__: 'a.b', txt: 'x' }], [{ cls: 'x' }], [{ png: 'text' }], [{}]]) {
+    for (const rows of [
+      [twice, twice],
+      [{ __key__: 'a.b', txt: 'x' }],
+      [{ cls: 'x' }],
+      [{ png: 'text' }],
+      [{}],
+      [{ Txt: 'x' }],
+      [{ __key__: '__x__', txt: 'x' }],
+    ]) {
       expect(await errorOf(() => writeWebDataset(path('b.tar'), rows))).toBeInstanceOf(RowError);
     }
+    // A column by the name of what every object has.
+    const odd = Object.fromEntries([
+      ['__key__', 'k'],
+      ['__proto__', new Uint8Array([1])],
+    ]);
+    await writeWebDataset(path('c.tar'), [odd]);
+    expect(Object.entries((await collect(readWebDataset(path('c.tar'))))[0]!)).toEqual(Object.entries(odd));
     const bytes = readFileSync(golden('shard.tar'));
     const flipped = Uint8Array.from(bytes, (byte, i) => (i === 20 ? byte ^ 1 : byte));
     for (const bad of [bytes.subarray(0, 1300), flipped]) {
@@ -230,6 +274,21 @@ describe('folders of the hub', () => {
     expect((await errorOf(() => dataFiles(path()))).message).toMatch(message);
   });
 
+  test('splits by the words of names, digits apart as in datasets; globs do not look where they need not', async () => {
+    mkdirSync(path('words', 'deep'), { recursive: true });
+    for (const name of ['test1.csv', 'my2train3.csv', 'latest.csv', 'deep/val.csv'])
+      writeFileSync(path('words', name), 'a\n1\n');
+    const found = async (split: string) =>
+      (await dataFiles(path('words'), { split })).map((file) => file.slice(path('words').length + 1));
+    expect(await found('test')).toEqual(['test1.csv']);
+    expect(await found('train')).toEqual(['latest.csv', 'my2train3.csv']);
+    expect(await found('validation')).toEqual(['deep/val.csv']);
+    expect(await dataFiles(path('words', '*.csv'))).toHaveLength(3);
+    expect(await dataFiles(path('words', '**.csv'))).toHaveLength(4);
+    writeFileSync(path('words', 'README.md'), '---\nconfigs: [{config_name: a, data_dir: .}]\n---\n');
+    expect(await found('test')).toEqual(['test1.csv']);
+  });
+
   test('a folder that is written is one that is read, by datasets too', async () => {
     const rows = ROWS.map((row) => ({ ...row, m: [{ role: 'user', content: `${row.id}` }] }));
     const folder = path('ours-folder');
@@ -251,7 +310,9 @@ describe('folders of the hub', () => {
     );
     expect((await errorOf(() => writeDataset(folder, { train: rows }))).message).toMatch(/is there already/);
     expect(await errorOf(() => writeDataset(path('bad'), { train: [{ a: 1 }, { a: {} }] }))).toBeInstanceOf(RowError);
-    expect(readdirSync(path('bad', 'data'))).toEqual([]);
+    // The same folder can be written once the rows are right.
+    await writeDataset(path('bad'), { train: [{ a: 1 }] });
+    expect(readdirSync(path('bad', 'data'))).toHaveLength(1);
   });
 });
 
@@ -268,6 +329,12 @@ describe('documents', () => {
     const whole = await htmlToText(html, { article: false });
     expect(whole.text).toMatch(/About us[\s\S]*Imprint/);
     expect(whole.text).not.toMatch(/var x|p\{\}/);
+    for (const old of [
+      '<HTML><HEAD><TITLE>T</TITLE></HEAD><BODY><P>Hi</BODY></HTML>',
+      '<html><head><title>T</title></head><p>Hi</html>',
+    ]) {
+      expect(await htmlToText(old)).toEqual({ title: 'T', text: 'Hi' });
+    }
     writeFileSync(path('a.html'), Buffer.from('<meta charset="latin1"><p>caf\xe9</p><pre>a\n  b</pre>', 'latin1'));
     expect(await collect(readRows(path('a.html')))).toEqual([
       { path: path('a.html'), title: '', text: 'café\n\na\n  b' },
@@ -311,6 +378,8 @@ describe.skipIf(!duckdb)(`SQL by DuckDB${duckdb ? '' : ' (skipped: @duckdb/node-
     expect(await collect(readSql('SELECT count(*) AS n FROM rows', { database: path('db.duckdb') }))).toEqual([
       { n: 2 },
     ]);
+    const far = "SELECT 'infinity'::DATE AS d, '-infinity'::TIMESTAMP AS t, '290000-01-01'::TIMESTAMP AS s";
+    expect(await collect(readSql(far))).toEqual([{ d: 'infinity', t: '-infinity', s: '290000-01-01 00:00:00' }]);
     await expect(writeSql(path('db.duckdb'), 'a; DROP', rows)).rejects.toThrow(/cannot name a table/);
     expect((await errorOf(() => collect(readSql('SELEC 1')))).message).toMatch(/syntax error|Parser Error/i);
     expect(await errorOf(() => collect(readSql('SELECT 1', { database: path('none.duckdb') })))).toBeInstanceOf(

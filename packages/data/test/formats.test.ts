@@ -9,6 +9,7 @@ import {
   fromOpenAi,
   fromShareGpt,
   fromSwift,
+  fromUltraFeedback,
   pipeline,
   type Row,
   RowError,
@@ -575,6 +576,22 @@ describe('formats of LLaMA-Factory, ms-swift and rated answers', () => {
     [fromSwift, { messages: [{ role: 'tool_call', content: '{}' }] }, /turn of its own/],
     [fromSwift, { query: 'q', history: [['a']] }, /must be a pair/],
     [toSwift, { prompt: 'q', completion: 'a' }, /no plain prompts/],
+    [fromSwift, { messages: [user, said], response: 'other' }, /"response": is given beside "messages"/],
+    [fromSwift, { messages: [user, said], conversation: [{ human: 'q', assistant: 'a' }] }, /is given beside/],
+    [fromSwift, { messages: [user, { ...said, loss: 0.5 }] }, /loss.*must be true or false/],
+    [toSwift, { messages: [user, { ...said, weight: 0.5 }] }, /weight.*must be 0 or 1/],
+    [toSwift, { messages: [null] }, /must be an object/],
+    ...[toSwift, toShareGpt, toAlpaca].flatMap((convert) => [
+      [convert, { messages: [user, said], prompt: [user], completion: [other] }, /is given beside "messages"/] as const,
+      [convert, { prompt: [user], completion: [said], chosen: [said], rejected: [other] }, /is given beside/] as const,
+    ]),
+    [toShareGpt, { prompt: [user], chosen: [said], rejected: [other], label: true }, /is given beside/],
+    [toTrl, { conversations: 5 }, /conversations|messages/],
+    [
+      fromUltraFeedback,
+      { instruction: 'q', completions: ['a', 'b'].map((response) => ({ response, overall_score: '' })) },
+      /ratings/,
+    ],
     [fromAlpacaToChat, { instruction: 'q', output: 'a', kto_tag: 1 }, /true or false/],
   ] as const)('refused: %o %j', (convert, row, message) => {
     expect(() => convert(row as never, 4)).toThrow(message);
@@ -583,6 +600,7 @@ describe('formats of LLaMA-Factory, ms-swift and rated answers', () => {
   test.each([
     ['trl', { messages: [user, said] }],
     ['trl', { prompt: 'q', completion: 'a' }],
+    ['trl', { messages: [user, said], query: 'of a column of its own' }],
     [
       'openai',
       {

@@ -42,6 +42,15 @@ describe('the share that a launcher gives', () => {
       6,
       'Slurm array',
     ],
+    [
+      {
+        ...{ SLURM_ARRAY_TASK_ID: '1', SLURM_ARRAY_TASK_COUNT: '2', SLURM_PROCID: '0', SLURM_NTASKS: '4' },
+        ...{ OMPI_COMM_WORLD_RANK: '3', OMPI_COMM_WORLD_SIZE: '4' },
+      },
+      7,
+      8,
+      'Slurm array',
+    ],
     [{ SLURM_PROCID: '2', SLURM_NTASKS: '8', SLURM_JOB_ID: '11' }, 2, 8, 'Slurm'],
     [{ OMPI_COMM_WORLD_RANK: '1', OMPI_COMM_WORLD_SIZE: '2', SLURM_PROCID: '0', SLURM_NTASKS: '1' }, 1, 2, 'Open MPI'],
     [{ PMI_RANK: '3', PMI_SIZE: '4' }, 3, 4, 'MPICH'],
@@ -114,6 +123,15 @@ describe('part files', () => {
     expect(readFileSync(file).equals(whole)).toBe(true);
     rmSync(file);
     expect((await errorOf(() => mergeParts(path('out'), 2, path('m.jsonl')))).message).toMatch(/part 1 of 2 is gone/);
+  });
+
+  test('another ending leaves nothing ambiguous, and a marker that is none says so', async () => {
+    const write = (extension: string) =>
+      writePart(path('two'), { rank: 0, world: 1 }, extension, () => pipeline(rows, []));
+    for (const extension of ['jsonl', 'jsonl.gz']) await write(extension);
+    expect((await mergeParts(path('two'), 1, path('m.jsonl'))).written.rows).toBe(rows.length);
+    writeFileSync(path('two', 'completions', '00000-of-00001.json'), 'null');
+    expect((await errorOf(() => write('jsonl'))).message).toMatch(/is damaged: it is no marker of a part/);
   });
 
   test('a process that is killed anywhere and started again gives the same bytes', async () => {
@@ -212,6 +230,15 @@ page: ${path('page.html')}
     const ids = (await collect(readRows(path('out.jsonl.zst')))).map(({ id }) => id as number);
     expect(ids.toSorted((a, b) => a - b)).toEqual([1, 2, 3, 5, 6, 7]);
     expect((await run(['merge', file, '--world', '3'])).complained).toMatch(/3 of 3 parts are not complete/);
+    // Parts of another pipeline are not taken for those of this one, nor merged with them.
+    writeFileSync(file, readFileSync(file, 'utf8').replace('  - exactDeduplicate\n', ''));
+    const changed = await run(['run', file], { PMI_RANK: '1', PMI_SIZE: '2' });
+    expect(changed.complained).toMatch(
+      /was made otherwise: step 2 was exact deduplicate.*Delete the folder, or give another/,
+    );
+    rmSync(path('out', 'part-00001-of-00002.jsonl.zst'));
+    expect((await run(['run', file], { PMI_RANK: '1', PMI_SIZE: '2' })).status).toBe(0);
+    expect((await run(['merge', file, '--world', '2'])).complained).toMatch(/part 1 was made otherwise than part 0/);
   });
 
   test.each([

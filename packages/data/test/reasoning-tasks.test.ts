@@ -311,6 +311,34 @@ describe('their protocol', () => {
     ]);
   });
 
+  it.each(TASKS)('%s: no answer throws or takes long, and what is asked can be met at any levels', (_, maker) => {
+    const lists = `${'['.repeat(2e4)}${']'.repeat(2e4)}`;
+    const odd = [
+      lists,
+      `["fill A",${lists}]`,
+      '{"a":'.repeat(2e4),
+      'a'.repeat(5e4),
+      '9'.repeat(5e4),
+      ' \n'.repeat(2e4),
+      '__proto__',
+    ];
+    const attributes = Object.keys(maker.attributes);
+    for (const [i, hardest] of attributes.entries()) {
+      const task = taskCurriculum(maker, { levels: { [hardest]: 3 } }).task();
+      const problem = task.generate(4, i);
+      const started = performance.now();
+      for (const answer of odd) expect(task.scoreAnswer(problem, answer)).toBeLessThan(1);
+      expect(performance.now() - started).toBeLessThan(5000);
+      // A score that is not by the words of the answer alone.
+      if (maker === (reasoningTasks.keywordText as unknown)) {
+        for (let index = 0; index < 20; index++) {
+          const one = task.generate(4, index);
+          expect(task.scoreAnswer(one, `${task.answer(one)}.`)).toBe(1);
+        }
+      }
+    }
+  });
+
   it('a curriculum moves attribute by attribute, and stands in a checkpoint', () => {
     const start = taskCurriculum(reasoningTasks.chainSum);
     expect(start.task().settings).toEqual({ terms: [2, 2], digits: [1, 1] });

@@ -30,6 +30,7 @@ import {
   unsuitableInstruction,
   vStar,
 } from '../src/index.js';
+import { ratingIn } from '../src/steps/asking.js';
 import { testDataStep } from '../src/testing/index.js';
 
 const lastText = (prompt: Prompt): string => (typeof prompt === 'string' ? prompt : prompt.at(-1)!.content!.toString());
@@ -191,6 +192,26 @@ describe('steps that make rows', () => {
     expect(ledger.spent).toMatchObject({ generatorCalls: 6, completions: 6, completionTokens: 18 });
   });
 
+  it.each([
+    ['Score: 4/5', 4],
+    ['**4** / 5, as 2 points are missing', 2],
+    ['4 out of 5.', 4],
+    ['Score: 4.5/5.0', 4.5],
+    ['from 1 to 5 it is 3', 3],
+    ['3/4', 4],
+    ['7', null],
+    ['none', null],
+  ])('read a rating from 1 to 5: %s', (text, rating) => {
+    expect(ratingIn(text, 1, 5)).toBe(rating);
+  });
+
+  it.each([
+    () => evolInstruct({ generator: scripted(String), operations: [] }),
+    () => metaMath({ generator: scripted(String), verifier: endsRight, kinds: [] }),
+  ])('refuse to do nothing: %s', (make) => {
+    expect(make).toThrow(/at least one of/);
+  });
+
   it('take prompts of the user, and refuse what is no prompt of the method or has other names', async () => {
     const generator = scripted(() => 'x');
     await pipeline([{ text: 'T' }], [personas({ generator, prompts: { persona: 'Whose is {text}?' } })]).collect();
@@ -301,6 +322,12 @@ describe('Self-Instruct', () => {
     expect(lists).toHaveLength(4);
     expect([lists[0], lists[1]].map((list) => list!.match(/^\d+\. \S/gm)!.length)).toEqual([6, 7]);
     expect(lists[1]).toContain('8.');
+    // New instructions without an instance are no end of asking either.
+    const barren = scripted((prompt, seed) =>
+      prompt.startsWith('Here') ? `Explain thing ${seed} to w${seed} and v${seed}.` : 'no',
+    );
+    for await (const _ of selfInstruct({ generator: barren, seeds: many, count: 1, patience: 3 })) made.push(_);
+    expect([made.length, barren.asked.length]).toEqual([1, 9]);
   });
 });
 
@@ -346,6 +373,28 @@ describe('what the methods keep', () => {
       ['<s>Geography.</s><u>', ['</u>']],
       ['<s>Geography.</s><u> Capital of France? </u><a>', ['</u>']],
     ]);
+    const endless: Generator = {
+      name: 'endless',
+      generate: async (requests) =>
+        (await generator.generate(requests)).map((own) =>
+          own.map((one) => ({ ...one, finishReason: 'length' as const })),
+        ),
+    };
+    const cut = pipeline(
+      [{}],
+      [magpie({ generator: endless, userStart: '<u>', userEnd: '</u>', assistantStart: '<a>' })],
+    );
+    expect(await cut.collect()).toEqual([]);
+    expect(cut.report()[0]!.warnings).toEqual({ 'an instruction has no end': 1 });
+  });
+
+  it('personas begin with that of a row, where it is not null; who asks nothing makes no row', async () => {
+    const generator = scripted((prompt) =>
+      prompt.startsWith('Write') ? (/cook/.test(prompt) ? ' ' : 'How?') : 'A reader.',
+    );
+    const run = pipeline([{ text: 't', persona: null }, { persona: 'A cook.' }], [personas({ generator })]);
+    expect(await run.collect()).toMatchObject([{ persona: 'A reader.', prompt: 'How?' }]);
+    expect(run.report()[0]!.reasons).toEqual({ 'nobody asks anything': 1 });
   });
 
   it('MetaMath: masks numbers, and keeps only solutions that come to the masked number or the answer', async () => {
@@ -454,6 +503,10 @@ describe('what the methods keep', () => {
       ['critic', 'FINAL: 5'],
     ]);
     expect((author.asked[0]!.prompt as readonly { content: string }[])[0]!.content).toBe('Solve How much is 2 + 3?');
+    await pipeline([{ ...rows[0]!, prompt: "It costs $& and $$5 and $'." }], [step]).collect();
+    expect((author.asked.at(-1)!.prompt as readonly { content: string }[])[0]!.content).toBe(
+      "Solve It costs $& and $$5 and $'.",
+    );
   });
 
   it('augmentation keeps what is right: numbers stay, and a judge may say no', async () => {
@@ -566,6 +619,11 @@ describe('traces of agents', () => {
     ],
     ['an error', [start, call('1', '{}'), result('1', 'ValueError: no'), end], { toolSuccess: 0, coherent: true }],
     ['an error in JSON', [start, call('1', '{}'), result('1', '{"error":"no"}'), end], { toolSuccess: 0 }],
+    [
+      'a great deal of nothing',
+      [start, call('1', '{}'), result('1', `a${'\n'.repeat(2e5)}\n \tKeyError: no`), end],
+      { toolSuccess: 0 },
+    ],
     ['no error', [start, call('1', '{}'), result('1', '{"error":null,"value":"terror"}'), end], { toolSuccess: 1 }],
     ['a result without a call', [start, result('1', '3'), end], { coherent: false }],
     ['a call without a result', [start, call('1', '{}'), end], { coherent: false, toolSuccess: 0 }],

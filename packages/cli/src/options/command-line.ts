@@ -58,7 +58,7 @@ function optionOf({ where, shape, ...declared }: AnyOptions, path: string) {
   const own = Object.hasOwn(shape, name) && first === kebabCase(name) ? shape[name] : undefined;
   if (own) return { option: own, names: [name, ...parts], isOff: false };
   const off = /^no-(.*)$/.exec(first)?.[1];
-  const turned = off === undefined ? undefined : shape[camelCase(off)];
+  const turned = off !== undefined && Object.hasOwn(shape, camelCase(off)) ? shape[camelCase(off)] : undefined;
   if (turned?.isValid(false)) return { option: turned, names: [camelCase(off!)], isOff: true };
   throw new CommandLineError(unknownOption({ where, shape, ...declared }, first));
 }
@@ -112,11 +112,12 @@ export function merged(
   under: Readonly<Record<string, unknown>>,
   over: Readonly<Record<string, unknown>>,
 ): Readonly<Record<string, unknown>> {
-  const all: Record<string, unknown> = { ...under };
+  // By a map, since an object takes __proto__ for something else.
+  const all = new Map(Object.entries(under));
   for (const [name, value] of Object.entries(over)) {
-    all[name] = Object.hasOwn(all, name) ? mergedValue(all[name], value) : value;
+    all.set(name, all.has(name) ? mergedValue(all.get(name), value) : value);
   }
-  return all;
+  return Object.fromEntries(all);
 }
 
 function mergedValue(under: unknown, over: unknown): unknown {

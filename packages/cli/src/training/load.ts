@@ -5,6 +5,8 @@ import { CommandLineError } from '../options/command-line-error.js';
 import { camelKeys, isRecord } from '../options/names.js';
 
 const HUB_NAME = /^[\w-][\w.-]*\/[\w.-]+$/;
+/** What is meant as a file, so that one which is not there is not looked for on the hub. */
+const FILE_NAME = /\.(?:jsonl?|ndjson|csv|tsv|txt|tar|parquet|arrow|feather|html?|pdf)(?:\.(?:gz|zst))?$/i;
 const SPLITS = ['train', 'validation', 'test'] as const;
 
 /** All rows of a file, a folder, a glob or a data set of the hub. @throws CommandLineError; what `readDataset` throws */
@@ -20,7 +22,7 @@ export async function loadRows(option: string, given: unknown): Promise<Row[]> {
     () => true,
     () => false,
   );
-  const source = !isThere && HUB_NAME.test(path) ? await downloadDataset(path) : path;
+  const source = !isThere && HUB_NAME.test(path) && !FILE_NAME.test(path) ? await downloadDataset(path) : path;
   const rows: Row[] = [];
   for await (const row of readDataset(source, { split: chosen })) rows.push(row);
   if (rows.length === 0) throw new CommandLineError(`${option}: ${path} has no rows.`);

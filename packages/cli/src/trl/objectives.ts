@@ -89,6 +89,7 @@ export function policyOptions(file: TrlFile, isRloo: boolean): { readonly given:
   file.only('reward_weights', [undefined], 'A reward has its weight beside it: rewards.NAME.weight.');
   file.only('reward_funcs', [undefined], 'Give rewards, by our names: rewards: { correct: exact-match }.');
   file.only('disable_dropout', [false, true], '');
+  file.only('shuffle_dataset', [true], 'Prompts are shuffled, by the seed.');
   const rewardModel = file.take('reward_model_name_or_path');
   const objective = isRloo ? 'rloo' : String(file.take('loss_type', 'dapo'));
   const names = Object.entries(NUMBERS).filter(([theirs]) => file.has(theirs));

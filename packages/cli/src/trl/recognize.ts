@@ -11,9 +11,12 @@ export function ownOptions(
   declared: AnyOptions,
   file: Readonly<Record<string, unknown>>,
 ): Readonly<Record<string, unknown>> {
+  const seen = new Set<string>();
   return Object.fromEntries(
     Object.entries(file).map(([name, value]) => {
       const own = camelCase(name);
+      if (seen.size === seen.add(own).size)
+        throw new CommandLineError(`--config: ${kebabCase(own)} is given twice, in two spellings.`);
       if (Object.hasOwn(declared.shape, own) && own !== 'config') return [own, value];
       throw new CommandLineError(`--config: ${unknownOption(declared, kebabCase(name))}`);
     }),

@@ -95,7 +95,7 @@ export interface ActiveLearningOptions<Row, Label, Model> {
  * Active learning with language models (arXiv 2502.11767): label some rows, train, choose the next ones with the model, until a rule stops it. The loop is the same for in-context examples (`train` builds a prompt), fine-tuning, preference
  * pairs (labels are verdicts) and distillation (labels are a teacher's answers).
  *
- * @throws DataOptionError for a selection that is not of the rows that are left
+ * @throws DataOptionError for a selection that is not of the rows that are left, and numbers of rows that are none
  */
 export async function activeLearning<Row, Label, Model>({
   pool,
@@ -113,6 +113,11 @@ export async function activeLearning<Row, Label, Model>({
   readonly labelled: readonly Annotated<Row, Label>[];
   readonly stopped: string;
 }> {
+  if (!Number.isSafeInteger(batch) || batch < 1 || !Number.isSafeInteger(start) || start < 0)
+    throw new DataOptionError(
+      'activeLearning',
+      `batch must be at least 1 and start at least 0, got ${batch}, ${start}.`,
+    );
   let left = createRandom(seed, 'active learning').shuffled(pool);
   let chosen = left.slice(0, start);
   left = left.slice(start);

@@ -23,7 +23,7 @@ export interface AnnotateOptions<Row, Label> {
   readonly human?: (rows: readonly Row[]) => Promise<readonly Label[]>;
   /** Labels of the model that are at least this sure stay; the others are asked of people. Default 0.8. */
   readonly threshold?: number;
-  /** Most labels of people, the least sure rows first; what is left over keeps the model's label. Default no limit. */
+  /** Most labels of people for the rows of one call (each round of `activeLearning` is one), the least sure rows first; what is left over keeps the model's label. Default no limit. */
   readonly budget?: number;
   /** Price of one label of people, and of one token of the model. Default 0. */
   readonly prices?: { readonly human?: number; readonly token?: number };
@@ -56,8 +56,8 @@ export async function annotate<Row, Label>(
     );
   }
   const unsure = [...rows.keys()]
-    .filter((i) => human && (guessed === null || guessed[i]!.confidence < threshold))
-    .sort((a, b) => (guessed === null ? a - b : guessed[a]!.confidence - guessed[b]!.confidence))
+    .filter((i) => human && (guessed === null || !(sureness(guessed[i]!) >= threshold)))
+    .sort((a, b) => (guessed === null ? a - b : sureness(guessed[a]!) - sureness(guessed[b]!)))
     .slice(0, budget);
   const asked =
     human && unsure.length > 0 ? checked('human', await human(unsure.map((i) => rows[i]!)), unsure.length) : [];
@@ -73,6 +73,9 @@ export async function annotate<Row, Label>(
   const cost = people.size * (prices.human ?? 0) + tokens * (prices.token ?? 0);
   return { rows: made, ledger: { human: people.size, model: rows.length - people.size, tokens, cost } };
 }
+
+/** What is no number is not sure at all. */
+const sureness = ({ confidence }: Annotation<unknown>): number => (Number.isNaN(confidence) ? -1 : confidence);
 
 function checked<T>(who: string, labels: readonly T[], count: number): readonly T[] {
   if (Array.isArray(labels) && labels.length === count) return labels;

@@ -5,11 +5,12 @@ import { isPosttrainError, PosttrainError } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { messageOf } from '../errors.js';
 import { formatReport } from '../format-report.js';
-import { dataFiles } from '../io/data-files.js';
+import { dataFiles, namesOf } from '../io/data-files.js';
 import { readRows, writeRows } from '../io/files.js';
 import { launcherShard } from '../launch/launcher-shard.js';
 import { mergeParts, writePart } from '../launch/part-files.js';
 import { type Pipeline, pipeline } from '../pipeline.js';
+import { withSteps } from '../stages/identity.js';
 import type { DroppedRow } from '../step.js';
 import { type DroppedExample, type RunReport, renderPage } from './page.js';
 import { type PipelineFile, readPipelineFile } from './pipeline-file.js';
@@ -117,7 +118,17 @@ async function run(
     await writeRows(output, made.rows);
     [steps, warnings] = [made.report(), made.warnings()];
   } else {
-    const { marker, wasComplete } = await writePart(output, { rank, world }, settings.parts, make);
+    const { marker, wasComplete } = await writePart(
+      output,
+      { rank, world },
+      settings.parts,
+      make,
+      withSteps(
+        { seed: String(settings.seed), files: JSON.stringify(namesOf(files, path)), sizes: sizes.join(' ') },
+        settings.steps,
+        0,
+      ),
+    );
     if (wasComplete) {
       print(`part ${rank} of ${world} is complete: ${marker.rows} rows\n`);
       return 0;

@@ -16,6 +16,17 @@ export function mergeColumns(row: Row, made: Row, rowNumber: number | undefined)
   return { ...row, ...made };
 }
 
+/** Throws a `RowError` where more than one of the columns is there, and not null: only one can be converted. */
+export function onlyOne(row: Row, columns: readonly string[], rowNumber: number | undefined): void {
+  const [first, second] = columns.filter((column) => (ownValue(row, column) ?? undefined) !== undefined);
+  if (second === undefined) return;
+  throw new RowError(
+    rowNumber,
+    second,
+    `is given beside "${first}", and would be lost; rename or drop one of the two.`,
+  );
+}
+
 const SHAREGPT_ROLES = ['human', 'gpt', 'function_call', 'observation'];
 const CHAT_ROLES = ['system', 'user', 'assistant', 'tool', 'developer'];
 

@@ -34,6 +34,10 @@ export function fromRanking(row: Row, rowNumber?: number): Row {
   return { ...row, ratings: (row.ranks as number[]).map((rank) => -rank) };
 }
 
+/** A score as a number, which may be written as a text. */
+const numberOf = (score: unknown): number =>
+  typeof score === 'number' || (typeof score === 'string' && score.trim() !== '') ? Number(score) : Number.NaN;
+
 /**
  * A row of UltraFeedback (arXiv 2310.01377), `{ instruction, completions: [{ response, overall_score }] }`, as `{ prompt, completions, ratings }` with the answering
  * `models`. Where an answer has no `overall_score`, its rating is `fine-grained_score`. Other columns stay.
@@ -50,7 +54,7 @@ export function fromUltraFeedback(row: Row, rowNumber?: number): Row {
     assertText(one.response, `completions[${i}].response`, rowNumber);
     return {
       text: one.response,
-      rating: Number(one.overall_score ?? one['fine-grained_score'] ?? Number.NaN),
+      rating: numberOf(one.overall_score ?? one['fine-grained_score']),
       model: one.model,
     };
   });

@@ -29,10 +29,11 @@ export function detectLayout(row: Row, rowNumber?: number): RowLayout {
   if (has(row, 'completions', 'ratings')) return 'ratings';
   if (has(row, 'completions', 'ranks')) return 'rankings';
   if (has(row, 'instruction', 'completions')) return 'ultrafeedback';
-  if (has(row, 'rejected_response') || has(row, 'rejected_messages') || has(row, 'query') || has(row, 'conversation'))
-    return 'ms-swift';
+  if (has(row, 'rejected_response') || has(row, 'rejected_messages') || has(row, 'conversation')) return 'ms-swift';
+  // Beside messages or a prompt it is a column of somebody's own.
+  if (has(row, 'query') && !has(row, 'messages') && !has(row, 'prompt')) return 'ms-swift';
   if (has(row, 'conversations')) {
-    const [first] = row.conversations as unknown[];
+    const first: unknown = Array.isArray(row.conversations) ? row.conversations[0] : undefined;
     return isPlainObject(first) && 'from' in first ? 'sharegpt' : 'ms-swift';
   }
   if (has(row, 'instruction') && (has(row, 'output') || has(row, 'chosen'))) return 'alpaca';

@@ -1,6 +1,6 @@
 import { RowError } from '../errors.js';
 import { isPlainObject, kindOf, type Row, requireRow } from '../rows.js';
-import { assertText, mergeColumns } from './messages.js';
+import { assertText, mergeColumns, onlyOne } from './messages.js';
 import { fromOpenAi } from './openai.js';
 import type { RowMessage } from './row-formats.js';
 
@@ -27,7 +27,14 @@ export function fromSwift(row: Row, rowNumber?: number): Row {
   requireRow(row, rowNumber);
   const { messages: standard, conversation, conversations, query, response, history, system, ...rest } = row;
   const { rejected_response: text, rejected_messages: others, label, ...left } = rest;
+  const forms = { messages: standard, conversation, conversations, query };
+  onlyOne(forms, ['messages', 'conversation', 'conversations', 'query'], rowNumber);
   const given = standard ?? conversation ?? conversations ?? undefined;
+  // Of the form with a query, but beside another they are columns of somebody's own, which would be lost.
+  if (given !== undefined) {
+    onlyOne({ messages: given, response }, ['messages', 'response'], rowNumber);
+    onlyOne({ messages: given, history }, ['messages', 'history'], rowNumber);
+  }
   const messages =
     given === undefined
       ? ofQuery({ query, response, history, system }, rowNumber)
@@ -112,6 +119,8 @@ function toMessages(given: unknown, system: unknown, field: string, rowNumber: n
     }
     if (!Object.hasOwn(ROLES, role)) throw new RowError(rowNumber, `${at}.role`, `unknown role "${role}".`);
     // What swift calls the loss of a message.
+    if (loss !== undefined && loss !== null && typeof loss !== 'boolean')
+      throw new RowError(rowNumber, `${at}.loss`, `must be true or false, got ${kindOf(loss)}.`);
     const weight = loss === undefined || loss === null ? {} : { weight: loss ? 1 : 0 };
     return [{ ...fields, role: ROLES[role], content, ...weight }];
   });
@@ -151,6 +160,8 @@ function ofQuery(row: Row, rowNumber: number | undefined): RowMessage[] {
 export function toSwift(row: Row, rowNumber?: number): Row {
   requireRow(row, rowNumber);
   const { messages, prompt, completion, chosen, rejected, label, ...rest } = row;
+  onlyOne(row, ['messages', 'prompt'], rowNumber);
+  onlyOne(row, ['messages', 'completion', 'chosen'], rowNumber);
   const answer = chosen ?? completion ?? undefined;
   const before = prompt ?? undefined;
   if (before !== undefined && !Array.isArray(before)) {
@@ -183,8 +194,12 @@ function list(value: unknown, field: string, rowNumber: number | undefined): rea
 function swiftMessages(messages: unknown, rowNumber: number | undefined): unknown[] {
   if (!Array.isArray(messages))
     throw new RowError(rowNumber, 'messages', `must be a list of messages, got ${kindOf(messages)}.`);
-  return messages.map((message: Row) => {
+  return messages.map((message: unknown, i) => {
+    if (!isPlainObject(message))
+      throw new RowError(rowNumber, `messages[${i}]`, `must be an object, got ${kindOf(message)}.`);
     const { weight, ...rest } = message;
+    if (![undefined, null, 0, 1].includes(weight as number))
+      throw new RowError(rowNumber, `messages[${i}].weight`, 'must be 0 or 1; the loss of ms-swift is all or nothing.');
     return weight === undefined || weight === null ? rest : { ...rest, loss: weight === 1 };
   });
 }

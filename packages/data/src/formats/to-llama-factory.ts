@@ -1,6 +1,7 @@
 import { RowError } from '../errors.js';
 import { stringifyExactly } from '../io/parse-row.js';
 import { kindOf, type Row, requireRow } from '../rows.js';
+import { onlyOne } from './messages.js';
 import type { RowMessage } from './row-formats.js';
 import type { ToolCall } from './tool-calls.js';
 
@@ -86,6 +87,9 @@ interface Parts {
 function partsOf(row: Row, rowNumber: number | undefined): Parts {
   requireRow(row, rowNumber);
   const { messages, prompt, completion, chosen, rejected, label, ...rest } = row;
+  onlyOne(row, ['messages', 'prompt'], rowNumber);
+  onlyOne(row, ['messages', 'completion', 'chosen'], rowNumber);
+  onlyOne(row, ['label', 'chosen'], rowNumber);
   const list = (value: unknown, field: string): readonly RowMessage[] => {
     if (Array.isArray(value)) return value as RowMessage[];
     throw new RowError(rowNumber, field, `must be a list of messages, got ${kindOf(value)}.`);

@@ -24,9 +24,9 @@ const SPLIT_WORDS = {
 
 type Split = keyof typeof SPLIT_WORDS;
 
-/** The split that a path names: a word between anything but letters and digits, in the file's name or in a folder's. */
+/** The split that a path names: a word between anything but letters (`test1.jsonl` is of `test`), in the file's name or in a folder's. */
 function splitOf(path: string): Split | undefined {
-  const words = path.toLowerCase().split(/[^a-z0-9]+/);
+  const words = path.toLowerCase().split(/[^a-z]+/);
   const found = (Object.keys(SPLIT_WORDS) as Split[]).filter((split) =>
     SPLIT_WORDS[split].some((word) => words.includes(word)),
   );
@@ -58,10 +58,10 @@ const isGlob = (path: string): boolean => /[*?{]/.test(path);
 /** Hidden files and folders, and those that begin with `_`, are no data, as in the `datasets` library. */
 const isHidden = (path: string): boolean => path.split('/').some((part) => /^[._]./.test(part));
 
-async function filesBelow(folder: string): Promise<string[]> {
+async function filesBelow(folder: string, recursive = true): Promise<string[]> {
   let entries: string[];
   try {
-    entries = await readdir(folder, { recursive: true });
+    entries = await readdir(folder, { recursive });
   } catch (cause) {
     throw new DataFileError({ path: folder }, 'cannot be read as a folder.', { cause });
   }
@@ -73,8 +73,10 @@ async function globbed(glob: string): Promise<string[]> {
   const path = glob.split(sep).join('/');
   const fixed = path.slice(0, path.search(/[*?{]/));
   const folder = fixed.includes('/') ? fixed.slice(0, fixed.lastIndexOf('/') + 1) : './';
-  const pattern = patternOf(path.startsWith(folder) ? path.slice(folder.length) : path);
-  const found = (await filesBelow(folder)).filter((one) => pattern.test(one) && !isHidden(one));
+  const below = path.startsWith(folder) ? path.slice(folder.length) : path;
+  const pattern = patternOf(below);
+  // What is in other folders need not be readable.
+  const found = (await filesBelow(folder, /\/|\*\*/.test(below))).filter((one) => pattern.test(one) && !isHidden(one));
   const files = found.filter(isReadable).map((one) => join(folder, one));
   if (files.length > 0) return files;
   const others = found.length > 0 ? ` It matches ${found.length} files that are none of rows.` : '';
@@ -104,7 +106,8 @@ export async function dataFiles(source: string, given: DataFilesOptions = {}): P
   const all = (await filesBelow(source)).filter((path) => !isHidden(path) && !isMetadata(path));
   const chosen = chosenConfig(source, await readCardConfigs(source), config);
   if (chosen?.splits !== undefined) return filesOfCard(source, all, chosen, split);
-  const below = chosen?.folder === undefined ? '' : `${chosen.folder.replace(/^\.?\/|\/$/g, '')}/`;
+  const below =
+    chosen?.folder === undefined ? '' : `${chosen.folder.replace(/^\.?\/|\/$/g, '')}/`.replace(/^\.?\//, '');
   const rowFiles = all.filter((path) => isRowFile(path) && path.startsWith(below));
   // Texts beside other files are notes on them.
   const others = rowFiles.filter((path) => !isTextFile(path));

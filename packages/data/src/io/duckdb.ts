@@ -24,7 +24,7 @@ const duckdb = (where: string) => optionalPackage(where, '@duckdb/node-api', () 
 
 /**
  * Rows of an SQL query, streamed, over Parquet, CSV and JSON files and DuckDB databases: `readSql("SELECT text FROM 'data/*.parquet' WHERE length(text) > 200")`.
- * Integers are numbers where that is exact, else bigints; dates and timestamps Dates; lists arrays, structs objects, blobs bytes; decimals and times texts. Needs the
+ * Integers are numbers where that is exact, else bigints; dates and timestamps Dates; lists arrays, structs objects, blobs bytes; decimals and times texts, as are dates that no Date can hold (infinity). Needs the
  * package `@duckdb/node-api`, whose extensions are neither installed nor loaded.
  *
  * @throws OptionError; DataOptionError where the package is not installed; DataFileError for what DuckDB refuses
@@ -110,6 +110,14 @@ async function attempt<T>(path: string, run: () => Promise<T>): Promise<T> {
   }
 }
 
+const INFINITE_DAYS = 2 ** 31 - 1;
+
+/** A Date, or the text of what none can hold, such as infinity. */
+function dateOr(value: object, milliseconds: number): Date | string {
+  const made = new Date(milliseconds);
+  return Number.isNaN(made.getTime()) ? String(value) : made;
+}
+
 /** A value of DuckDB as a plain one. */
 function plain(api: DuckDb, value: unknown): unknown {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : value;
@@ -123,9 +131,12 @@ function plain(api: DuckDb, value: unknown): unknown {
     return value.entries.map(({ key, value: entry }) => ({ key: plain(api, key), value: plain(api, entry) }));
   }
   if (value instanceof api.DuckDBBlobValue) return Uint8Array.from(value.bytes);
-  if (value instanceof api.DuckDBDateValue) return new Date(value.days * 86_400_000);
+  // Which the package writes as a day of a far year.
+  if (value instanceof api.DuckDBDateValue && Math.abs(value.days) === INFINITE_DAYS)
+    return value.days < 0 ? '-infinity' : 'infinity';
+  if (value instanceof api.DuckDBDateValue) return dateOr(value, value.days * 86_400_000);
   if (value instanceof api.DuckDBTimestampValue || value instanceof api.DuckDBTimestampTZValue) {
-    return value.micros % 1000n === 0n ? new Date(Number(value.micros / 1000n)) : String(value);
+    return value.micros % 1000n === 0n ? dateOr(value, Number(value.micros / 1000n)) : String(value);
   }
   return String(value);
 }

@@ -13,11 +13,11 @@ const readTextOptions = options('readTextFile', {
 export type ReadTextOptions = Given<typeof readTextOptions>;
 
 /** What ends a line, and a paragraph. */
-const ENDS = { line: /\r\n|\r|\n/g, paragraph: /(?:\r\n|\r|\n){2}/g, document: undefined } as const;
+const ENDS = { line: /\r\n|\r|\n/g, paragraph: /(?:\r\n|\r(?!\n)|\n){2}/g, document: undefined } as const;
 
 /**
  * Rows `{ text }` of a text file in UTF-8 (`.txt`, also with `.gz` or `.zst`), as the loader `text` of `datasets` gives them: each line, empty ones
- * too; with `sampleBy` each paragraph (between two line ends), or the whole. A row of more than `maxRowBytes` characters is a `DataFileError`.
+ * too; with `sampleBy` each paragraph that is not empty (between two line ends), or the whole. A row of more than `maxRowBytes` characters is a `DataFileError`.
  */
 export async function* readTextFile(
   path: string,
@@ -39,7 +39,8 @@ export async function* readTextFile(
     let start = 0;
     for (const found of rest.matchAll(end)) {
       if (found.index + found[0].length === rest.length && piece !== '') break;
-      yield checked(rest.slice(start, found.index));
+      const text = rest.slice(start, found.index);
+      if (text !== '' || sampleBy === 'line') yield checked(text);
       number++;
       start = found.index + found[0].length;
     }

@@ -26,10 +26,13 @@ function decode(ending: string, bytes: Uint8Array): unknown {
   throw new Error(`"${number}" is no integer`);
 }
 
+/** Names of members that are no data. */
+const isReserved = (key: string): boolean => /^__[^/]*__$/.test(key);
+
 /** `folder/0001.seg.PNG` as key `folder/0001` and ending `seg.png`; `__meta__.json` is no data. */
 function splitName(name: string): readonly [string, string] | undefined {
   const found = /^((?:.*\/)?[^./]+)\.([^/]+)$/.exec(name);
-  return found === null || /^__[^/]*__$/.test(found[1]!) ? undefined : [found[1]!, found[2]!.toLowerCase()];
+  return found === null || isReserved(found[1]!) ? undefined : [found[1]!, found[2]!.toLowerCase()];
 }
 
 /**
@@ -67,7 +70,9 @@ export async function* readWebDataset(path: string, given: ReadWebDatasetOptions
       if (Object.hasOwn(row, ending)) throw new Error(`the row "${key}" has "${ending}" twice`);
       const bytes = new Uint8Array(await new Response(body as never).arrayBuffer());
       try {
-        row[ending] = decode(ending, bytes);
+        const value = decode(ending, bytes);
+        // Of its own, also where it is called __proto__.
+        Object.defineProperty(row, ending, { value, enumerable: true, configurable: true, writable: true });
       } catch (cause) {
         throw new Error(`"${header.name}" is not what its ending says: ${messageOf(cause)}`, { cause });
       }
@@ -120,6 +125,7 @@ export async function writeWebDataset(path: string, rows: RowSource<object>): Pr
       if (typeof key !== 'string' || !/^(?:[^/]+\/)*[^./]+$/.test(key)) {
         throw new RowError(count, '__key__', 'must be a text, a path whose name has no dot in it.');
       }
+      if (isReserved(key)) throw new RowError(count, '__key__', `"${key}" is reserved, and its row would not be read.`);
       if (keys.size === keys.add(key).size) throw new RowError(count, '__key__', `"${key}" was there before.`);
       const columns = Object.entries(row).filter(
         ([name, value]) => name !== '__key__' && value !== undefined && value !== null,
@@ -128,6 +134,8 @@ export async function writeWebDataset(path: string, rows: RowSource<object>): Pr
         throw new RowError(count, '__key__', `the row "${key}" has no members, and would be lost.`);
       const members = columns.map(([ending, value]) => {
         if (ending === '' || ending.includes('/')) throw new RowError(count, ending, 'cannot be the ending of a name.');
+        if (ending !== ending.toLowerCase())
+          throw new RowError(count, ending, 'would be read in lower case; rename the column.');
         const body = encode(value, ending, count);
         return {
           header: {

@@ -1,8 +1,8 @@
-import { readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Given, integer, options, text } from '@posttrain/interfaces';
 import { makeFolder, temporaryName } from '@posttrain/interfaces/node';
-import { assertPath, DataFileError, DataOptionError } from '../errors.js';
+import { assertPath, DataFileError, DataOptionError, messageOf } from '../errors.js';
 import { assertRowSource, eachRow, isPlainObject, type RowSource } from '../rows.js';
 import { writeFileAtomically } from './atomic-file.js';
 import { datasetCard, type WrittenSplit } from './dataset-card.js';
@@ -21,7 +21,7 @@ export type WriteDatasetOptions = Given<typeof writeDatasetOptions>;
 /**
  * Writes a folder that `datasets.load_dataset(folder)`, the hub and `readDataset` read: `data/SPLIT-00000-of-00001.parquet` for each split, and
  * last a README.md whose front matter names the files and the types of columns. All splits have the columns of the first. Where it fails,
- * there is no README.md and no file of that split. A folder that has one already is refused.
+ * there is no README.md and no `data`. A folder that has one of them already is refused.
  *
  * @param splits name of a split to its rows: `{ train: rows, test: others }`
  * @throws OptionError, DataOptionError, DataFileError; RowError for a row with other columns
@@ -39,7 +39,22 @@ export async function writeDataset(
   if (taken !== undefined)
     throw new DataFileError({ path: join(folder, taken) }, 'is there already; give another folder.');
   const data = join(folder, 'data');
-  await makeFolder(data);
+  await makeFolder(folder);
+  // Not one that another has just made: it goes where this fails.
+  await mkdir(data).catch((cause: unknown) => {
+    throw new DataFileError({ path: data }, `cannot be made: ${messageOf(cause)}`, { cause });
+  });
+  try {
+    const { written, schema } = await writeSplits(data, splits, rowsPerFile);
+    await writeFileAtomically(join(folder, 'README.md'), [datasetCard(config, schema, written)]);
+    return written;
+  } catch (error) {
+    await rm(data, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function writeSplits(data: string, splits: Readonly<Record<string, RowSource<object>>>, rowsPerFile: number) {
   const written: WrittenSplit[] = [];
   let schema: ParquetSchema | undefined;
   for (const [name, rows] of Object.entries(splits)) {
@@ -62,8 +77,7 @@ export async function writeDataset(
       await rm(temporary, { recursive: true, force: true });
     }
   }
-  await writeFileAtomically(join(folder, 'README.md'), [datasetCard(config, schema!, written)]);
-  return written;
+  return { written, schema: schema! };
 }
 
 const five = (number: number): string => String(number).padStart(5, '0');

@@ -10,15 +10,22 @@ interface Launcher {
   readonly first?: string;
 }
 
+const SLURM: Launcher = { name: 'Slurm', rank: 'SLURM_PROCID', world: 'SLURM_NTASKS' };
+
+/** What starts processes within an element of a job array, too: of `mpirun` each has the `SLURM_PROCID` of its node. */
+const WITHIN_ARRAY: readonly Launcher[] = [
+  { name: 'Open MPI', rank: 'OMPI_COMM_WORLD_RANK', world: 'OMPI_COMM_WORLD_SIZE' },
+  { name: 'MPICH', rank: 'PMI_RANK', world: 'PMI_SIZE' },
+  SLURM,
+];
+
 /**
- * In this order: tasks of `srun` before elements of a job array, which have the variables of both; `mpirun` of Open MPI and of MPICH (PMI, PMIx); an Indexed Job of
+ * In this order: elements of a job array, with the tasks within them; `mpirun` of Open MPI and of MPICH (PMI, PMIx) before `srun`, which may have started it; an Indexed Job of
  * Kubernetes does not say how many there are, so `JOB_COMPLETIONS` must be set in its manifest to `spec.completions`.
  */
 const LAUNCHERS: readonly Launcher[] = [
   { name: 'Slurm array', rank: 'SLURM_ARRAY_TASK_ID', world: 'SLURM_ARRAY_TASK_COUNT', first: 'SLURM_ARRAY_TASK_MIN' },
-  { name: 'Open MPI', rank: 'OMPI_COMM_WORLD_RANK', world: 'OMPI_COMM_WORLD_SIZE' },
-  { name: 'MPICH', rank: 'PMI_RANK', world: 'PMI_SIZE' },
-  { name: 'Slurm', rank: 'SLURM_PROCID', world: 'SLURM_NTASKS' },
+  ...WITHIN_ARRAY,
   { name: 'Kubernetes Indexed Job', rank: 'JOB_COMPLETION_INDEX', world: 'JOB_COMPLETIONS' },
   { name: 'torchrun', rank: 'RANK', world: 'WORLD_SIZE' },
 ];
@@ -49,12 +56,10 @@ export function launcherShard(environment: Readonly<Record<string, string | unde
     throw new DataOptionError('launcherShard', `of the variables of ${half.name}, ${missing} is missing.`);
   }
   const shard = shardOf(launcher, environment);
-  if (launcher.name !== 'Slurm array' || !has(environment, 'SLURM_NTASKS')) return shard;
-  // Tasks within the elements of an array.
-  const inner = shardOf(
-    { name: 'Slurm', rank: 'SLURM_PROCID', world: 'SLURM_NTASKS' },
-    { SLURM_PROCID: '0', ...environment },
-  );
+  if (launcher.name !== 'Slurm array') return shard;
+  const within = WITHIN_ARRAY.find(({ rank, world }) => has(environment, rank) && has(environment, world));
+  if (within === undefined && !has(environment, 'SLURM_NTASKS')) return shard;
+  const inner = shardOf(within ?? SLURM, { SLURM_PROCID: '0', ...environment });
   return { launcher: 'Slurm array', rank: shard.rank * inner.world + inner.rank, world: shard.world * inner.world };
 }
 

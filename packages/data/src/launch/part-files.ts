@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { DataFileError, messageOf } from '../errors.js';
 import type { WriteSummary } from '../io/atomic-file.js';
-import { readRows, writeRows } from '../io/files.js';
+import { isReadable, readRows, writeRows } from '../io/files.js';
 import type { Pipeline } from '../pipeline.js';
-import type { Row } from '../rows.js';
+import { isPlainObject, type Row } from '../rows.js';
+import { changeOf, type StageIdentity } from '../stages/identity.js';
 import type { Shard, StepReport } from '../step.js';
 
 /** What is known of a part that is complete. */
@@ -19,6 +20,8 @@ export interface PartMarker {
   /** SHA-256 of the file. */
   readonly hash: string;
   readonly reports: readonly StepReport[];
+  /** What decides the rows, where `writePart` was told. */
+  readonly identity?: StageIdentity;
 }
 
 const five = (number: number): string => String(number).padStart(5, '0');
@@ -32,6 +35,7 @@ const markerOf = (folder: string, { rank, world }: Shard): string =>
  * has the bytes that it names, is not made again: `make` is not called. So a job that was killed is started again as it was.
  *
  * @param extension of `writeRows`, such as `jsonl.zst`
+ * @param identity what decides the rows (source, seed, steps); a complete part of another is an error, as are parts of several that are merged
  * @returns the marker, and whether the part was there
  * @throws what the pipeline throws; DataFileError
  */
@@ -40,16 +44,27 @@ export async function writePart(
   shards: Shard,
   extension: string,
   make: () => Pipeline<object>,
+  identity?: StageIdentity,
 ): Promise<{ readonly marker: PartMarker; readonly wasComplete: boolean }> {
   const there = await readMarker(markerOf(folder, shards));
   const path = join(folder, partName(shards, extension));
-  if (there !== undefined && (await hashOf(path).catch(() => '')) === there.hash)
-    return { marker: there, wasComplete: true };
+  if (there !== undefined && (await hashOf(path).catch(() => '')) === there.hash) {
+    const changes = identity === undefined ? '' : changeOf(there.identity ?? {}, identity);
+    if (changes === '') return { marker: there, wasComplete: true };
+    throw new DataFileError({ path }, `was made otherwise: ${changes}. Delete the folder, or give another.`);
+  }
   await rm(markerOf(folder, shards), { force: true });
   await mkdir(join(folder, 'completions'), { recursive: true });
   const run = make();
   const { rows, bytes } = await writeRows(path, run.rows);
-  const marker: PartMarker = { ...shards, rows, bytes, hash: await hashOf(path), reports: run.report() };
+  const marker: PartMarker = {
+    ...shards,
+    rows,
+    bytes,
+    hash: await hashOf(path),
+    reports: run.report(),
+    ...(identity && { identity }),
+  };
   await writeAtomically((files) =>
     files.stage(markerOf(folder, shards), (write) => write(Buffer.from(JSON.stringify(marker)))),
   );
@@ -62,7 +77,15 @@ export async function completedParts(folder: string, world: number): Promise<rea
     Array.from({ length: world }, (_, rank) => readMarker(markerOf(folder, { rank, world }))),
   );
   const missing = markers.flatMap((marker, rank) => (marker === undefined ? [rank] : []));
-  if (missing.length === 0) return markers as PartMarker[];
+  if (missing.length === 0) {
+    const [first, ...others] = markers as PartMarker[];
+    for (const { rank, identity } of others) {
+      const changes = changeOf(first!.identity ?? {}, identity ?? {});
+      if (changes === '') continue;
+      throw new DataFileError({ path: folder }, `part ${rank} was made otherwise than part 0: ${changes}.`);
+    }
+    return markers as PartMarker[];
+  }
   throw new DataFileError(
     { path: folder },
     `${missing.length} of ${world} parts are not complete: ranks ${missing.slice(0, 20).join(', ')}${missing.length > 20 ? ', …' : ''}. Start those again.`,
@@ -78,12 +101,15 @@ export async function* readParts(folder: string, world: number): AsyncGenerator<
   const markers = await completedParts(folder, world);
   const names = await readdir(folder);
   for (const { rank, hash } of markers) {
-    const name = names.find((one) => one.startsWith(partName({ rank, world }, '')));
-    if (name === undefined)
+    // Of one that was made again with another ending both are there.
+    const candidates = names.filter((one) => one.startsWith(partName({ rank, world }, '')) && isReadable(one));
+    if (candidates.length === 0)
       throw new DataFileError({ path: folder }, `the file of part ${rank} of ${world} is gone; start that rank again.`);
-    const path = join(folder, name);
-    if ((await hashOf(path)) !== hash)
-      throw new DataFileError({ path }, 'is another file than its marker says; start that rank again.');
+    const paths = candidates.map((name) => join(folder, name));
+    const hashes = await Promise.all(paths.map(hashOf));
+    const path = paths[hashes.indexOf(hash)];
+    if (path === undefined)
+      throw new DataFileError({ path: paths[0]! }, 'is another file than its marker says; start that rank again.');
     yield* readRows(path);
   }
 }
@@ -135,7 +161,9 @@ async function readMarker(path: string): Promise<PartMarker | undefined> {
     return undefined;
   }
   try {
-    return JSON.parse(text) as PartMarker;
+    const marker: unknown = JSON.parse(text);
+    if (!isPlainObject(marker) || typeof marker.hash !== 'string') throw new Error('it is no marker of a part');
+    return marker as unknown as PartMarker;
   } catch (cause) {
     throw new DataFileError({ path }, `is damaged: ${messageOf(cause)}. Delete it, and start that rank again.`, {
       cause,

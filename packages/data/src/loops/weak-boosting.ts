@@ -1,4 +1,5 @@
 import { createRandom, type Random } from '@posttrain/interfaces/random';
+import { DataOptionError } from '../errors.js';
 
 /** The parts of boosting with weak labels. */
 export interface WeakBoostingOptions<Model, Item, Answer> {
@@ -40,6 +41,8 @@ export interface WeakBoostingRound<Model> {
  * Boosting on mostly synthetic data (Escaping Collapse, arXiv 2502.08924): every round the model answers all items; what passes a noisy filter is trained on again, and a weak source, whose answers are right for a small share only, is
  * asked about items that the model does not solve yet, as a booster's weak learner is. The rows of all rounds are trained on together, weak ones as far as they pass the filter. Without the focus, or without the
  * filter, it is the loop that collapses or stalls.
+ *
+ * @throws DataOptionError for other numbers of answers than were asked for
  */
 export async function weakBoosting<Model, Item, Answer>({
   items,
@@ -59,13 +62,13 @@ export async function weakBoosting<Model, Item, Answer>({
   for (let round = 0; round < rounds; round++) {
     const passes = async (item: Item, answer: Answer, label: string, i: number) =>
       filter === null || (await filter(item, answer, createRandom(seed, 'filter', label, round, i)));
-    const own = model === null ? [] : await generate(model, items, round);
+    const own = model === null ? [] : oneEach('generate', await generate(model, items, round), items.length);
     const isSolved = await Promise.all(own.map((answer, i) => passes(items[i]!, answer, 'own', i)));
     const synthetic = items.flatMap((item, i) => (isSolved[i] ? [{ item, answer: own[i]! }] : []));
     const random = createRandom(seed, 'weak', round);
     const unsolved = items.filter((_, i) => !isSolved[i]);
     const asked = random.shuffled(focus ? unsolved : items).slice(0, perRound);
-    const answers = asked.length === 0 ? [] : await weak(asked, random);
+    const answers = asked.length === 0 ? [] : oneEach('weak', await weak(asked, random), asked.length);
     const good = await Promise.all(asked.map((item, i) => passes(item, answers[i]!, 'weak', i)));
     const added = asked.flatMap((item, i) => (good[i] ? [{ item, answer: answers[i]! }] : []));
     kept.push(...added);
@@ -78,4 +81,9 @@ export async function weakBoosting<Model, Item, Answer>({
     });
   }
   return done;
+}
+
+function oneEach<T>(who: string, answers: readonly T[], count: number): readonly T[] {
+  if (answers.length === count) return answers;
+  throw new DataOptionError('weakBoosting', `${who} returned ${answers.length} answers for ${count} items.`);
 }

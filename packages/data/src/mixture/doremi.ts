@@ -21,7 +21,7 @@ export interface DoReMiStep {
 /**
  * One update of DoReMi's domain weights (arXiv 2305.10429, algorithm 1): α' ∝ α · exp(η · λ), λ the excess loss of each domain, not below 0, and then (1 − c) α' + c / k.
  *
- * @throws DataOptionError for lists of other lengths
+ * @throws DataOptionError for lists of other lengths, and losses that are no numbers
  */
 export function doReMiUpdate(
   weights: readonly number[],
@@ -32,6 +32,7 @@ export function doReMiUpdate(
   if (excess.length !== weights.length) {
     throw new DataOptionError('doReMi', `there are ${weights.length} weights and ${excess.length} losses.`);
   }
+  if (!excess.every(Number.isFinite)) throw new DataOptionError('doReMi', `an excess loss is no number: ${excess}.`);
   const clipped = excess.map((one) => stepSize * Math.max(0, one));
   const most = Math.max(...clipped);
   const raised = weights.map((weight, i) => weight * Math.exp(clipped[i]! - most));
@@ -52,6 +53,8 @@ export async function doReMi(
   given: DoReMiOptions,
 ): Promise<{ readonly weights: Readonly<Record<string, number>>; readonly steps: readonly DoReMiStep[] }> {
   const { stepSize, smoothing, steps: count } = doremiOptions.read(given);
+  if (domains.length === 0 || new Set(domains).size < domains.length)
+    throw new DataOptionError('doReMi', 'domains must be different names, at least one.');
   let weights: readonly number[] = domains.map(() => 1 / domains.length);
   const steps: DoReMiStep[] = [];
   for (let step = 0; step < count; step++) {

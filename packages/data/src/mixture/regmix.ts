@@ -7,12 +7,15 @@ export interface MixtureRun {
   readonly loss: number;
 }
 
-/** Mixtures from a Dirichlet distribution of equal parameters `concentration` about `prior`, each scaled by its share. */
+/** Mixtures from a Dirichlet distribution of equal parameters `concentration` about `prior`, each scaled by its share. @throws DataOptionError for shares that are none */
 export function randomMixtures(
   prior: readonly number[],
   count: number,
   { concentration = 1, seed = 0 }: { concentration?: number; seed?: number } = {},
 ): number[][] {
+  const isShare = (share: number) => Number.isFinite(share) && share >= 0;
+  if (!prior.every(isShare) || !prior.some((share) => share > 0) || !(concentration > 0 && concentration < Infinity))
+    throw new DataOptionError('regMix', 'prior must be shares of at least 0, one above it, and concentration above 0.');
   const random = createRandom(seed, 'mixtures');
   return Array.from({ length: count }, () =>
     dirichlet(
@@ -46,8 +49,14 @@ export function fitMixtureLoss(
   ridge = 1e-6,
 ): { readonly slopes: readonly number[]; readonly intercept: number; predict(weights: readonly number[]): number } {
   const k = runs[0]?.weights.length ?? 0;
-  if (runs.length < 2 || runs.some(({ weights }) => weights.length !== k)) {
-    throw new DataOptionError('regMix', 'needs two runs or more, with mixtures of as many weights.');
+  if (
+    runs.length < 2 ||
+    runs.some(({ weights, loss }) => weights.length !== k || ![...weights, loss].every(Number.isFinite))
+  ) {
+    throw new DataOptionError(
+      'regMix',
+      'needs two runs or more, with mixtures of as many weights and a loss, all numbers.',
+    );
   }
   const mean = Array.from({ length: k }, (_, i) => runs.reduce((sum, one) => sum + one.weights[i]!, 0) / runs.length);
   const meanLoss = runs.reduce((sum, { loss }) => sum + loss, 0) / runs.length;
@@ -87,6 +96,7 @@ function solve(system: number[][]): number[] {
  * `predict` for another (its best is LightGBM's).
  *
  * @param prior the sizes of the domains as shares, about which mixtures are drawn
+ * @throws DataOptionError for runs or a prior that are none, or of other domains
  */
 export function regMix(
   runs: readonly MixtureRun[],
@@ -98,6 +108,11 @@ export function regMix(
     predict = fitMixtureLoss(runs).predict,
   }: { candidates?: number; average?: number; seed?: number; predict?: (weights: readonly number[]) => number } = {},
 ): number[] {
+  if (runs.some(({ weights }) => weights.length !== prior.length))
+    throw new DataOptionError(
+      'regMix',
+      `prior has ${prior.length} domains, and the mixtures of the runs other numbers.`,
+    );
   const best = randomMixtures(prior, candidates, { seed })
     .map((weights) => ({ weights, loss: predict(weights) }))
     .sort((a, b) => a.loss - b.loss)

@@ -39,13 +39,16 @@ export const keepShape = {
   share: number({ default: 0.1, above: 0, max: 1 }),
 };
 
-/** The ids with the highest scores; of equal ones the first. What has no score (`null`) cannot stay. */
+/** The ids with the highest scores; of equal ones the first. What has no score (`null`, or NaN) cannot stay. */
 export function highest(
   scores: readonly { readonly id: string; readonly score: number | null }[],
   { count, share }: { readonly count?: number | undefined; readonly share: number },
 ): string[] {
-  const able = scores.filter((one): one is { id: string; score: number } => one.score !== null);
-  const kept = count ?? Math.ceil(share * able.length);
+  const able = scores.filter(
+    (one): one is { id: string; score: number } => one.score !== null && !Number.isNaN(one.score),
+  );
+  // A share of 0.07 of 100 is 7, whatever its last bit says.
+  const kept = count ?? Math.ceil(share * able.length - 1e-9 * able.length);
   return able
     .toSorted((a, b) => b.score - a.score)
     .slice(0, kept)

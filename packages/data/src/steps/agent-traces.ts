@@ -46,7 +46,7 @@ interface Message {
   readonly id: string | undefined;
 }
 
-const ERROR = /^\s*(?:\w*error|\w*exception|traceback)\b/im;
+const ERROR = /^[^\S\r\n]*(?:\w*error|\w*exception|traceback)\b/im;
 const REFUSAL = /\b(?:i(?:'| a)m sorry|i cannot|i can't|unable to (?:help|complete|finish))\b/i;
 
 /** What its `messages` say of a trace; `isError` as in the options. @throws RowError for messages that are none */

@@ -1,4 +1,5 @@
 import {
+  type Completion,
   custom,
   type GenerateRequest,
   type Generator,
@@ -80,6 +81,14 @@ export const promptsOption = <const P extends Prompts>(defaults: P) =>
     { optional: true, settings: (prompts) => JSON.stringify(prompts) },
   );
 
+/** The option of some of a few names, all by default. */
+export const atLeastOne = <const N extends string>(names: readonly N[]) =>
+  custom<readonly N[]>()(
+    `a list of at least one of ${names.join(', ')}`,
+    (value) => Array.isArray(value) && value.length > 0 && value.every((one) => names.includes(one as N)),
+    { default: names, settings: (given) => JSON.stringify(given) },
+  );
+
 /** The text with its values. @throws DataOptionError for a name without a value */
 export function fill(template: string, values: Readonly<Record<string, string | number>>): string {
   return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
@@ -95,6 +104,8 @@ export function fill(template: string, values: Readonly<Record<string, string | 
 export interface Ask {
   (model: Generator, prompt: Prompt, label: string, more?: Partial<GenerateRequest>): Promise<string>;
   many(model: Generator, prompt: Prompt, label: string, n: number, more?: Partial<GenerateRequest>): Promise<string[]>;
+  /** As `many`, with how each ended. */
+  drawn(...asked: Parameters<Ask['many']>): Promise<readonly Completion[]>;
   readonly cost: SynthesisCost;
   readonly asked: ReadonlySet<string>;
 }
@@ -111,7 +122,7 @@ export function asking(
 ): Ask {
   const cost = { calls: 0, promptTokens: 0, completionTokens: 0 };
   const asked = new Set<string>();
-  const many: Ask['many'] = async (model, prompt, label, n, more) => {
+  const completions: Ask['drawn'] = async (model, prompt, label, n, more) => {
     const request = { ...sampling, ...more, prompt, n, seed: seedOf(`${id} ${label}`), ...(signal && { signal }) };
     const [drawn] = await model.generate([request]);
     if (drawn?.length !== n) {
@@ -129,11 +140,12 @@ export function asking(
     cost.calls++;
     cost.promptTokens += spent.promptTokens;
     cost.completionTokens += spent.completionTokens;
-    return drawn.map(({ text }) => text);
+    return drawn;
   };
+  const many: Ask['many'] = async (...given) => (await completions(...given)).map(({ text }) => text);
   const ask = async (...[model, prompt, label, more]: Parameters<Ask>) =>
     (await many(model, prompt, label, 1, more))[0]!;
-  return Object.assign(ask, { many, cost, asked });
+  return Object.assign(ask, { many, drawn: completions, cost, asked });
 }
 
 /** A row that is made, or why there is none. */
@@ -177,9 +189,12 @@ export function textOf(row: object, column: string, rowNumber: number): string {
   throw new RowError(rowNumber, column, `must be a text that is not empty, got ${kindOf(value)}.`);
 }
 
-/** The last number of a text, from `low` to `high`; `null` where there is none in that range. */
+/** The last number of a text, from `low` to `high`; of "4/5" and "4 out of 5" the 4. `null` where there is none in that range. */
 export function ratingIn(text: string, low: number, high: number): number | null {
-  const all = text.match(/-?\d+(?:\.\d+)?/g) ?? [];
+  const own = text.replaceAll(/(?<=\d\**)\s*(?:\/|\bout of\b)\s*(\d+(?:\.\d+)?)/gi, (found, of: string) =>
+    Number(of) === high ? ' ' : found,
+  );
+  const all = own.match(/-?\d+(?:\.\d+)?/g) ?? [];
   const last = Number(all.at(-1) ?? Number.NaN);
   return last >= low && last <= high ? last : null;
 }

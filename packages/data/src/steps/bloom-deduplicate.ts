@@ -23,8 +23,8 @@ const bloomDeduplicateOptions = options('bloomDeduplicate', {
 export type BloomDeduplicateOptions = Given<typeof bloomDeduplicateOptions>;
 
 /**
- * Deduplication by a Bloom filter, as Dolma (arXiv 2402.00159 §3.1.4) has it for paragraphs: `exactDeduplicate` in memory that does not grow with the
- * texts, 1.8 bytes to each at a rate of 0.001, at the price that at most that share of what is new is taken for a duplicate. No duplicate is kept.
+ * Deduplication by a Bloom filter, as Dolma (arXiv 2402.00159 §3.1.4) has it for paragraphs: `exactDeduplicate` in memory that does not grow with
+ * the length of texts, 1.8 bytes to each text or part at a rate of 0.001 (beside the id of every row, and places of what repeats), at the price that at most that share of what is new is taken for a duplicate. No duplicate is kept.
  *
  * @throws OptionError; DataOptionError where the filter would be too large; RowError where the text is none
  */

@@ -1,4 +1,5 @@
 import { type Given, integer, number, options } from '@posttrain/interfaces';
+import { DataOptionError } from '../errors.js';
 import { wilsonBounds } from '../selection/wilson.js';
 import { generatorOption, synthesisShape, synthesisStep } from './asking.js';
 import { type ProblemRow, rolloutRow } from './rollouts.js';
@@ -32,12 +33,17 @@ export interface PassRate {
  * The difficulty filter of data for reinforcement learning (DAPO's dynamic sampling before training, arXiv 2503.14476; survey 2502.21321 §7): every row's `prompt` is tried so many times, and the row stays where the share
  * that is right is from `least` to `most`; by default neither all nor none, since neither has a gradient. Rows come with `passRate`.
  *
- * @throws OptionError; RowError for a row without prompt; PosttrainError `BAD_RESPONSE`
+ * @throws OptionError; DataOptionError where no share can stay; RowError for a row without prompt; PosttrainError `BAD_RESPONSE`
  */
 export function passRateFilter<R extends ProblemRow>(given: PassRateFilterOptions) {
   const settings = passRateOptions.read(given);
   const { generator, verifier, threshold, samples } = settings;
   const [least, most] = [settings.least ?? 1 / samples, settings.most ?? 1 - 1 / samples];
+  if (least > most)
+    throw new DataOptionError(
+      'passRateFilter',
+      `no share is from least, ${least}, to most, ${most}; of one sample give both.`,
+    );
   return synthesisStep<R, R & { readonly passRate: PassRate }>(
     'pass rate filter',
     JSON.stringify(passRateOptions.settings(given)),

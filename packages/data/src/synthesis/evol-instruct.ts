@@ -1,5 +1,13 @@
-import { type Given, integer, listOf, number, oneOf, options } from '@posttrain/interfaces';
-import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
+import { type Given, integer, number, options } from '@posttrain/interfaces';
+import {
+  atLeastOne,
+  fill,
+  generatorOption,
+  promptsOption,
+  synthesisShape,
+  synthesisStep,
+  textOf,
+} from '../steps/asking.js';
 
 const OPERATIONS = ['constraints', 'deepening', 'concretizing', 'reasoning', 'breadth'] as const;
 /** A way to evolve an instruction: four in depth, one in breadth. */
@@ -23,7 +31,7 @@ const evolOptions = options('evolInstruct', {
   /** Evolutions of every instruction, one behind the other. Default 4. */
   rounds: integer({ default: 4, min: 1 }),
   /** Of which one is drawn in each round. Default all five. */
-  operations: listOf(oneOf(OPERATIONS, {}), { default: OPERATIONS }),
+  operations: atLeastOne(OPERATIONS),
   /** An answer that says sorry in fewer words than this is a refusal. Default 80. */
   refusalWords: number({ default: 80, min: 0 }),
   prompts: promptsOption(PROMPTS),

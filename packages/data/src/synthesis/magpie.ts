@@ -29,8 +29,8 @@ export type MagpieRow = {
 
 /**
  * Magpie (arXiv 2406.08464): an aligned model that is given only what stands before a user's message writes the user's message itself; that, with its answer, is a row.
- * The rows that go in say how: a column `system` steers what is asked (mathematics, a language). An instruction that is empty, or that runs on without an end, is a
- * warning, as is one that comes twice of a row.
+ * The rows that go in say how: a column `system` steers what is asked (mathematics, a language). An instruction that is empty, or that runs on without an end, is left
+ * out with a warning, as is one that comes twice of a row.
  *
  * @throws OptionError; PosttrainError `BAD_RESPONSE`
  */
@@ -44,13 +44,15 @@ export function magpie(given: MagpieOptions) {
     async (row, ask, context) => {
       const system = ownValue(row, 'system');
       const start = (typeof system === 'string' ? systemStart + system + systemEnd : '') + userStart;
-      const drawn = await ask.many(generator, start, 'instructions', samples, { stop: [userEnd] });
+      const drawn = await ask.drawn(generator, start, 'instructions', samples, { stop: [userEnd] });
       const made: { row: MagpieRow; part: number }[] = [];
       const seen = new Set<string>();
-      for (const [i, raw] of drawn.entries()) {
+      for (const [i, { text: raw, finishReason }] of drawn.entries()) {
         const prompt = raw.trim();
-        if (prompt === '' || seen.has(prompt)) {
-          context.warn(prompt === '' ? 'an instruction is empty' : 'an instruction came twice');
+        const what =
+          prompt === '' ? 'is empty' : finishReason !== 'stop' ? 'has no end' : seen.has(prompt) ? 'came twice' : null;
+        if (what !== null) {
+          context.warn(`an instruction ${what}`);
           continue;
         }
         seen.add(prompt);

@@ -1,5 +1,13 @@
-import { type Given, integer, listOf, oneOf, options } from '@posttrain/interfaces';
-import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
+import { type Given, integer, options } from '@posttrain/interfaces';
+import {
+  atLeastOne,
+  fill,
+  generatorOption,
+  promptsOption,
+  synthesisShape,
+  synthesisStep,
+  textOf,
+} from '../steps/asking.js';
 import { areRight, verifiedShape } from '../steps/verified.js';
 
 const KINDS = ['answer', 'rephrase', 'selfVerification', 'fobar'] as const;
@@ -19,7 +27,7 @@ const metaMathOptions = options('metaMath', {
   /** Who says whether a solution is right: of the row with `answer`, which for backward questions is the number that was masked. */
   ...verifiedShape,
   /** Default all four. */
-  kinds: listOf(oneOf(KINDS, {}), { default: KINDS }),
+  kinds: atLeastOne(KINDS),
   /** Solutions drawn of each question; those that are right stay, equal ones once. Default 1. */
   samples: integer({ default: 1, min: 1 }),
   /** Numbers of a question that are masked in turn, the first of it. Default all. */
@@ -77,7 +85,7 @@ export function metaMath(given: MetaMathOptions) {
       if (kinds.includes('selfVerification') && masks.length > 0) {
         const told = (await ask(generator, fill(prompts.declare, { question: original, answer }), 'declare')).trim();
         // The answer is in the statement too: a number that is equal to it stays.
-        const usable = maskedNumbers(told).filter(({ value }) => value !== answer);
+        const usable = maskedNumbers(told).filter(({ value }) => Number(value) !== Number(answer.replaceAll(',', '')));
         for (const { masked, value } of usable.slice(0, mostMasks)) {
           questions.push({
             kind: 'selfVerification',

@@ -82,7 +82,7 @@ export function multiAgentTrajectories(given: MultiAgentTrajectoriesOptions) {
 /** The conversation as one role sees it: its own turns are the assistant's, all others a user's, with the name. */
 function seenBy(name: string, system: string, task: string, turns: TrajectoryRow['turns']): ChatMessage[] {
   const messages: ChatMessage[] = [
-    { role: 'system', content: system.replaceAll('{task}', task) },
+    { role: 'system', content: system.replaceAll('{task}', () => task) },
     { role: 'user', content: task },
   ];
   for (const { role, content } of turns) {

@@ -1,4 +1,5 @@
 import { type Given, integer, options, text } from '@posttrain/interfaces';
+import { ownValue } from '../rows.js';
 import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
 
 const PROMPTS = {
@@ -41,18 +42,23 @@ export function personas(given: PersonaOptions) {
     'personas',
     JSON.stringify(personaOptions.settings(given)),
     settings,
-    async (row, ask, _, rowNumber) => {
-      const hasPersona = 'persona' in row;
+    async (row, ask, { warn }, rowNumber) => {
+      // A column that other rows have is null here, in tables.
+      const hasPersona = (ownValue(row, 'persona') ?? undefined) !== undefined;
       const known = textOf(row, hasPersona ? 'persona' : 'text', rowNumber);
       let persona = hasPersona ? known : await ask(generator, fill(prompts.persona, { text: known }), 'persona');
       const made: { row: PersonaRow; part: number }[] = [];
       for (let i = 0; i <= relations; i++) {
         if (i > 0) persona = await ask(generator, fill(prompts.related, { persona }), `related ${i}`);
         const prompt = (await ask(generator, fill(prompts.create, { persona, what }), `create ${i}`)).trim();
+        if (prompt === '') {
+          warn('a person asks nothing');
+          continue;
+        }
         const completion = await ask(generator, fill(prompts.answer, { prompt }), `answer ${i}`);
         made.push({ row: { persona, prompt, completion }, part: i });
       }
-      return made;
+      return made.length === 0 ? { drop: 'nobody asks anything' } : made;
     },
   );
 }

@@ -48,7 +48,7 @@ const selfInstructOptions = options('selfInstruct', {
   machine: integer({ default: 2, min: 0 }),
   /** ROUGE-L with every instruction so far must be below this. Default 0.7. */
   novelty: number({ default: 0.7, above: 0, max: 1 }),
-  /** Prompts for instructions in a row that may bring nothing, before it ends. Default 20. */
+  /** Prompts for instructions in a row that may bring no task, before it ends. Default 20. */
   patience: integer({ default: 20, min: 1 }),
   seed: integer({ default: 0 }),
   prompts: promptsOption(PROMPTS),
@@ -76,7 +76,7 @@ export function unsuitableInstruction(instruction: string): string | null {
  * Self-Instruct (arXiv 2212.10560): from a few tasks that people have written a model makes new instructions (six of people and two of its own in each
  * prompt), says which are classification, and makes an instance of each: the input first, or, for classification, the label first, so that labels do not
  * all become the same. An instruction is kept while its ROUGE-L with every one before is below 0.7. A source of rows: `pipeline(selfInstruct({ … }), steps)`.
- * Ends, with fewer than `count`, where `patience` prompts in a row have brought nothing new.
+ * Ends, with fewer than `count`, where `patience` prompts in a row have brought no new task with an instance.
  *
  * @throws OptionError; PosttrainError `BAD_RESPONSE`
  */
@@ -103,7 +103,6 @@ export async function* selfInstruct(given: SelfInstructOptions): AsyncGenerator<
     const tasks = shown.map((task, i) => `${i + 1}. ${task}`).join('\n');
     const text = await ask(generator, fill(prompts.instructions, { tasks, next: shown.length + 1 }), 'instructions');
     const fresh = listed(text).filter((task) => unsuitableInstruction(task) === null && pool.add(task));
-    barren = fresh.length === 0 ? barren + 1 : 0;
     const left = count - made.length;
     const instances: (Required<SeedTask> | null)[] = [];
     for (const task of fresh.slice(0, left)) {
@@ -115,6 +114,7 @@ export async function* selfInstruct(given: SelfInstructOptions): AsyncGenerator<
     }
     const whole = instances.filter((one) => one !== null);
     made.push(...whole.map(({ instruction }) => instruction));
+    barren = whole.length === 0 ? barren + 1 : 0;
     const synthesis = {
       method: 'self-instruct',
       generators: [generator.name],

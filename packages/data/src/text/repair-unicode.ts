@@ -126,7 +126,9 @@ function isMistake(
 }
 
 /** What is not text: control characters but tab and line feed, ANSI escapes, byte order marks, and characters that nobody should use. */
-const CONTROLS = /(?![\t\n])\p{Cc}\[[\d;?]*[a-zA-Z]|(?![\t\n])\p{Cc}|[\ufeff\u206a-\u206f\ufff9-\ufffc]/gu;
+const CONTROLS = /(?![\t\n])\p{Cc}|[\ufeff\u206a-\u206f\ufff9-\ufffc]/gu;
+/** Of Escape only: behind another control character a bracket is text. */
+const ANSI = new RegExp(`${String.fromCharCode(27)}\\[[\\d;?]*[a-zA-Z]`, 'g');
 const LIGATURES: Readonly<Record<string, string>> = { ﬀ: 'ff', ﬁ: 'fi', ﬂ: 'fl', ﬃ: 'ffi', ﬄ: 'ffl', ﬅ: 'ſt', ﬆ: 'st' };
 
 /**
@@ -140,6 +142,7 @@ export function repairUnicode(text: string): string {
     .replaceAll(/[\uff01-\uffee\u3000]/g, (character) => character.normalize('NFKC'))
     .replaceAll(/\r\n|\r|\u2028|\u2029|\u0085/g, '\n')
     .replaceAll(/\p{Surrogate}/gu, '\ufffd')
+    .replaceAll(ANSI, '')
     .replaceAll(CONTROLS, '')
     .normalize('NFC');
 }

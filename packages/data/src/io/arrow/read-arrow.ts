@@ -38,6 +38,9 @@ export async function* readArrow(path: string): AsyncGenerator<Row> {
       AsyncIterable<RecordBatch>;
     for await (const batch of reader) {
       number++;
+      const names = batch.schema.fields.map(({ name }) => name);
+      const twice = names.find((name, i) => names.indexOf(name) < i);
+      if (twice !== undefined) throw new Error(`the column "${twice}" is there twice`);
       const columns = batch.schema.fields.map(
         (field, i) => [field.name, accessor(arrow, batch.getChildAt(i)!)] as const,
       );

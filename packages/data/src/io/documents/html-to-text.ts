@@ -44,9 +44,12 @@ export async function htmlToText(html: string, given: HtmlToTextOptions = {}): P
     linkedom: await import('linkedom'),
     readability: await import('@mozilla/readability'),
   }));
-  const parse = () => linkedom.parseHTML(html.includes('<body') ? html : `<html><body>${html}</body></html>`).document;
+  const parse = () =>
+    linkedom.parseHTML(/<body[\s>]/i.test(html) ? html : `<html><body>${html}</body></html>`).document;
   const document = parse();
-  const title = (document.title ?? '').replaceAll(/\s+/g, ' ').trim();
+  // A page without the tag of its body has its title somewhere else.
+  const named = document.title || document.querySelector('head > title, body > title')?.textContent;
+  const title = (named ?? '').replaceAll(/\s+/g, ' ').trim();
   // Readability changes the page that it is given.
   const found = article ? new readability.Readability(parse() as never).parse() : null;
   if (found?.content == null) return { title, text: textOf(document.body as unknown as PageNode) };

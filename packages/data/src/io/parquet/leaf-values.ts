@@ -101,7 +101,8 @@ export function decimal({ precision, scale }: { readonly precision: number; read
   return (stored: number | bigint | Uint8Array): number | string => {
     const value = stored instanceof Uint8Array ? BigInt.asIntN(8 * stored.length, bigEndian(stored)) : BigInt(stored);
     if (value >= limit || -value >= limit) throw damaged(`a decimal has more than ${precision} digits`);
-    const written = decimalText(value, scale);
+    // Arrow has scales below 0, too.
+    const written = decimalText(scale < 0 ? value * 10n ** BigInt(-scale) : value, Math.max(0, scale));
     return precision <= NUMBER_DIGITS ? Number(written) : written;
   };
 }

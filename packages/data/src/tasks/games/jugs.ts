@@ -64,7 +64,8 @@ export const jugs = reasoningTask({
     const list = jsonOf(answer);
     if (!Array.isArray(list)) return 0;
     let state: number[] | null = capacities.map(() => 0);
-    for (const move of list) if (state !== null) state = moved(state, capacities, String(move));
+    for (const move of list as unknown[])
+      if (state !== null) state = typeof move === 'string' ? moved(state, capacities, move) : null;
     return state?.includes(target) ?? false;
   },
   key: ({ capacities, target }) => `${capacities.toSorted((a, b) => a - b)} ${target}`,

@@ -9,10 +9,17 @@ const times = (text: string, word: string): number =>
 export const keywordText = reasoningTask({
   name: 'keyword_text',
   attributes: { keywords: [1, 2, 3, 4], words: [6, 12, 24, 40] },
-  make: (random, { keywords, words }) => ({
-    keywords: [...new Set(someWords(random, keywords))].map((word) => ({ word, times: random.integer(1, 3) })),
-    words,
-  }),
+  make: (random, { keywords: count, words }) => {
+    const keywords = [...new Set(someWords(random, count))].map((word) => ({ word, times: random.integer(1, 3) }));
+    // As many as the keywords take, where attributes are set on their own.
+    return {
+      keywords,
+      words: Math.max(
+        words,
+        keywords.reduce((sum, { times }) => sum + times, 0),
+      ),
+    };
+  },
   question: ({ keywords, words }) =>
     `Write a text of exactly ${words} words, in which ${keywords.map(({ word, times }) => `"${word}" comes exactly ${times} times`).join(', ')}.`,
   answer: ({ keywords, words }) => {

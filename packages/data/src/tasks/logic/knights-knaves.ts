@@ -46,12 +46,12 @@ export const knightsKnaves = reasoningTask({
     `Knights always tell the truth, knaves always lie. ${statements.map((one, i) => `${NAMES[i]} says: "${said(one)}".`).join(' ')} What is each of them? Answer as: Ada is a knight, Ben is a knave.`,
   answer: ({ solution }) => solution.map((one, i) => `${NAMES[i]} is a ${one ? 'knight' : 'knave'}`).join(', '),
   score: ({ solution }, answer) => {
-    const claims = [...answer.matchAll(/(\w+) is an? (knight|knave)\b/gi)];
+    const claims = [...answer.matchAll(/\b(\w+) is an? (knight|knave)\b/gi)];
     const found = solution.map((_, i) => {
       const own = claims.filter(([, name]) => name!.toLowerCase() === NAMES[i]!.toLowerCase());
       return own.length === 1 ? own[0]![2]!.toLowerCase() === 'knight' : null;
     });
-    const rest = answer.replaceAll(/\w+ is an? (knight|knave)\b/gi, '').replaceAll(/\band\b|[,.;\s]/g, '');
+    const rest = answer.replaceAll(/\b\w+ is an? (knight|knave)\b/gi, '').replaceAll(/\band\b|[,.;\s]/g, '');
     if (claims.length !== solution.length || rest !== '') return 0;
     const share = shareEqual(found, solution);
     return share === 1 ? 1 : 0.9 * share;
