@@ -8,6 +8,9 @@ import type { OpenModel } from './weights.js';
 /** Of activations, whose rounding is not done here; and what repeats the shape. */
 const LEFT_OUT = ['.input_scale', '.activation_scale', '.input_global_scale', '.weight_shape'];
 
+/** Numbers of MXFP4 that share a scale. */
+const MXFP4_BLOCK = 32;
+
 /** A weight in small floats: the tensors that it is stored as, by what they are. */
 interface Stored {
   readonly kind: 'fp8' | 'mxfp4' | 'nvfp4' | 'experts';
@@ -54,10 +57,35 @@ export class SmallFloatSource implements TensorSource {
     this.tensors = tensors;
   }
 
-  /** Weights in small floats as float32, whatever the options say. */
-  async read(name: string, options?: ReadTensorOptions): Promise<TensorData> {
+  /** Weights in small floats as new float32, whatever else the options say. Of fused experts those within the range are read, and no others. */
+  async read(name: string, options: ReadTensorOptions = {}): Promise<TensorData> {
     const stored = this.#stored.get(name);
     if (!stored) return this.#inner.read(name, options);
+    const { range } = options;
+    if (!range) return this.#whole(name, stored);
+    const data =
+      stored.kind === 'experts'
+        ? await this.#expertsIn(name, stored, range)
+        : (await this.#whole(name, stored)).data.subarray(...range);
+    return { dtype: 'float32', shape: [data.length], data: data as Float32Array };
+  }
+
+  /** Elements [from, to) of fused experts. */
+  async #expertsIn(name: string, { codes, scales }: Stored, [from, to]: readonly [number, number]) {
+    const [, inputs, outputs] = this.tensors.get(name)!.shape as [number, number, number];
+    const each = inputs * outputs;
+    const [first, last] = [Math.floor(from / each), Math.ceil(to / each)];
+    const part = async (tensor: string, numbersOfOne: number) => {
+      const range = [(first * each) / numbersOfOne, (last * each) / numbersOfOne] as const;
+      const { dtype } = this.#inner.tensors.get(tensor)!;
+      return this.#inner.read(tensor, { range, ...(dtype === 'U8' ? {} : { as: 'float32' }) });
+    };
+    const packed = (await part(codes, 2)).data as Uint8Array;
+    const data = fromMxfp4(name, packed, exponentsOf(await part(scales, MXFP4_BLOCK)));
+    return transposedEach(data, [last - first, inputs, outputs]).subarray(from - first * each, to - first * each);
+  }
+
+  async #whole(name: string, stored: Stored): Promise<TensorData> {
     const { shape } = this.tensors.get(name)!;
     const scalesInfo = this.#inner.tensors.get(stored.scales)!;
     const scales = await this.#inner.read(stored.scales, scalesInfo.dtype === 'U8' ? {} : { as: 'float32' });
@@ -116,11 +144,17 @@ export class SmallFloatSource implements TensorSource {
   }
 }
 
+/** The exponent (E8M0) of NaN. */
+const NO_POWER = 255;
 /** Scales; bytes are exponents (E8M0). */
 const numbersOf = ({ data }: TensorData): Float32Array =>
-  data instanceof Float32Array ? data : Float32Array.from(data as Uint8Array, (byte) => 2 ** (byte - 127));
+  data instanceof Float32Array
+    ? data
+    : Float32Array.from(data as Uint8Array, (byte) => (byte === NO_POWER ? Number.NaN : 2 ** (byte - 127)));
 const exponentsOf = ({ data }: TensorData): Uint8Array =>
-  data instanceof Uint8Array ? data : Uint8Array.from(data as Float32Array, (power) => Math.log2(power) + 127);
+  data instanceof Uint8Array
+    ? data
+    : Uint8Array.from(data as Float32Array, (power) => (Number.isNaN(power) ? NO_POWER : Math.log2(power) + 127));
 
 function floatShape(kind: Stored['kind'], shape: readonly number[]): readonly number[] {
   if (kind === 'fp8') return shape;
