@@ -550,6 +550,13 @@ describe('a fleet', () => {
     }
   });
 
+  it('is asked for no more tokens than the context has room for', async () => {
+    const asked: TokenSampleRequest[] = [];
+    const servers = (model: CausalLM) => [localServer(model, { before: (request) => void asked.push(request) }).server];
+    await fleetRun(servers, { steps: 1, maxCompletionLength: 40, onWarning: () => {} });
+    expect(asked.map(({ prompt, maxTokens }) => prompt.length + maxTokens!)).toEqual([32, 32]);
+  });
+
   it('that loses a server in the middle loses what that was at, and has it again when it is there again, without its adapters', async () => {
     let asked = 0;
     let isDown = false;
@@ -689,6 +696,29 @@ describe('a fleet', () => {
       }
       // Those of the first step are of the policy that learns.
       expect(history[0]!.metrics['sampling/sampling_logp_difference/max']).toBeLessThan(1e-5);
+    });
+
+    it('ends completions where the context does, also where a segment ends there', async () => {
+      const learnt: Rollout[] = [];
+      // A prompt of 3 tokens and 29 more are the context.
+      const source = partialRollouts({ segmentTokens: 29 });
+      const rollouts: RolloutSource = {
+        ...source,
+        sample: (request) => source.sample({ ...request, sampling: { ...request.sampling, minNewTokens: 29 } }),
+        feedback: (all) => void learnt.push(...all),
+      };
+      const given = { oldLogProbs: 'recomputed', objective: policyObjectives.dapo(), onWarning: () => {} };
+      await run({ rollouts, ...given, steps: 1, promptsPerStep: 1, maxCompletionLength: 40 } as Partial<Options>);
+      expect(learnt.map(({ completionTokens }) => completionTokens.length)).toEqual([29, 29, 29, 29]);
+      const nothing = {
+        model: await toyModel(1),
+        rows: [],
+        prompts: [],
+        completionsPerPrompt: 1,
+        sampling: {},
+        step: 0,
+      };
+      expect(await source.sample(nothing as unknown as RolloutRequest)).toEqual([]);
     });
 
     it('is refused where a server would look at a segment alone, and of sources that cannot', async () => {

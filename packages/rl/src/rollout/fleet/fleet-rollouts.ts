@@ -155,10 +155,14 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
     );
 
   const sampleAhead = async (request: RolloutRequest<Row>): Promise<() => Promise<readonly SampledRollout[]>> => {
-    const { rows, prompts, completionsPerPrompt: n, firstGroup, step, key, sampling } = request;
+    const { rows, prompts, completionsPerPrompt: n, firstGroup, step, key, sampling, model } = request;
+    const context = contextOf(model.config, request.adapter);
     const sampled = await begin(request, prompts, async (i, version, signal) => {
       const [prompt, row, group] = [prompts[i]!, rows[i]!, firstGroup + i];
-      const asked = { ...sampling, prompt, n, seed: seedOf(key.child(i)), adapter: version.adapter, signal };
+      // vLLM refuses a request for more than the context has room for, where others end there.
+      const most = sampling.maxTokens && { maxTokens: Math.min(sampling.maxTokens, context - prompt.length) };
+      const settings = { ...sampling, ...most, n, seed: seedOf(key.child(i)) };
+      const asked = { ...settings, prompt, adapter: version.adapter, signal };
       const samples = await groupOf({ prompt, group, step }, version, signal, (member) =>
         checkedSamples(member, asked, version),
       );
@@ -252,8 +256,7 @@ function segmentRequest(
 ): TokenSampleRequest {
   const tokens = tokenIds.length;
   return {
-    ...{ ...sampling, n: 1, prompt: [...prompt, ...tokenIds] },
-    ...(maxTokens !== undefined && { maxTokens: maxTokens - tokens }),
+    ...{ ...sampling, n: 1, prompt: [...prompt, ...tokenIds], maxTokens: maxTokens - tokens },
     ...(tokens > 0 ? { seed: laterSeed(seed, tokens), begun: { tokens, seed } } : { seed }),
   };
 }
