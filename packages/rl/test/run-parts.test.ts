@@ -670,6 +670,24 @@ describe('a fleet', () => {
       expect(await numbersOf(trainer)).toEqual(straight);
       expect(kinds(events, 'lost')).toHaveLength(1);
 
+      // Of a group that is asked for elsewhere, the other completions are not generated to their ends.
+      const signals: AbortSignal[] = [];
+      let isFirstAborted: boolean | undefined;
+      const hanging = (model: CausalLM) => {
+        const { server } = localServer(model, { name: 'hanging' });
+        const sample = (asked: TokenSampleRequest) => {
+          const signal = asked.signal!;
+          signals.push(signal);
+          if (signals.length === 2) return Promise.reject(noAnswer());
+          if (signals.length > 2) isFirstAborted ??= signals[0]!.aborted;
+          if (signals.length > 2) return server.sample(asked);
+          return new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+        };
+        return [{ ...server, sample }];
+      };
+      await partialFleet(hanging, { promptsPerStep: 1, steps: 1 });
+      expect(isFirstAborted).toBe(true);
+
       const outputFolder = join(folder, 'fleet-parts');
       const afterStep = ({ step, stop }: { readonly step: number; stop(): void }) => void (step === 1 && stop());
       await partialFleet(two, { outputFolder, saveSteps: 1, afterStep });

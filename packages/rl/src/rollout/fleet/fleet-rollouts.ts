@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import {
   custom,
   type Given,
@@ -122,6 +123,8 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
     request.signal?.throwIfAborted();
     const { controller, dispose } = linkedController([request.signal]);
     const { signal } = controller;
+    // One of each group that goes on.
+    setMaxListeners(0, signal);
     const version = await versionFor(request, prompts, signal);
     version.uses++;
     const working = Promise.all(prompts.map((_, i) => work(i, version, signal))).finally(() => {
@@ -196,13 +199,18 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
       const { prompt, group, continuesText, completions } = groups[i]!;
       const asked = completions.map((one) => segmentRequest(prompt, one, sampling));
       // Each has a start of its own; one that cannot be had lets go of the others.
-      const samples = await groupOf({ prompt, group, step }, version, signal, async (member) =>
-        (
-          await Promise.all(
-            asked.map((one) => checkedSamples(member, { ...one, adapter: version.adapter, signal }, version)),
-          )
-        ).flat(),
-      );
+      const samples = await groupOf({ prompt, group, step }, version, signal, async (member) => {
+        const { controller, dispose } = linkedController([signal]);
+        const how = { adapter: version.adapter, signal: controller.signal };
+        try {
+          return (await Promise.all(asked.map((one) => checkedSamples(member, { ...one, ...how }, version)))).flat();
+        } catch (error) {
+          controller.abort(error);
+          throw error;
+        } finally {
+          dispose();
+        }
+      });
       return completions.map((one, k): Segment => {
         const { tokenIds, logProbs, finishReason } = samples[k]!;
         const whole = [...one.tokenIds, ...tokenIds];
