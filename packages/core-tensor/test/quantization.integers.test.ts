@@ -246,6 +246,8 @@ describe('small floats', async () => {
     expect(data).toEqual(expected);
     expect(() => fromFp8('w', { shape, data: codes }, scales)).toThrow(/scales \[3, 2\], which do not fit/);
     expect(() => fromFp8('w', { shape, data: codes }, scales, { block: [2, 3] })).toThrow(/blocks of \[2, 3\]/);
+    const one = { shape: [], data: Float32Array.of(2) };
+    expect(() => fromFp8('w', { shape: [5, 7, 1], data: codes }, one)).toThrow(/only matrices are read/);
   });
 
   it('MXFP4 and NVFP4 are refused with another count of scales', () => {

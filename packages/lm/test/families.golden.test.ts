@@ -109,6 +109,18 @@ it('reads the experts of a gpt-oss in MXFP4 as transformers does, and saves what
     expect(largestDifference(await logitsOf(await loadWeights(folder), tokens).toArray(), logits)).toBeLessThan(1e-4);
   }));
 
+it.each(['granite-moe', 'gpt-oss'])('saves %s in int8, where files have experts in one tensor otherwise', (name) =>
+  onEngine(referenceEngine(), async () => {
+    const quantized = await loadWeights(folderOf(name), { quantization: { method: 'int8' } });
+    const folder = await temporaryFolder();
+    await saveWeights(folder, quantized.config, quantized.weights, {}, undefined, quantized.network);
+    const again = await loadWeights(folder);
+    const tokens = tensor(Int32Array.of(1, 2, 3, 4), [1, 4], 'int32');
+    const logits = await logitsOf(quantized, tokens).toArray();
+    expect(largestDifference(await logitsOf(again, tokens).toArray(), logits)).toBe(0);
+  }),
+);
+
 it('finds the tokens before each new one of a tree, in the cache and among the new ones', () =>
   onEngine(referenceEngine(), async () => {
     const int = (values: readonly number[], shape: readonly number[]) =>

@@ -313,7 +313,19 @@ describe('folders in small floats with scales', () => {
     const file = await openSafetensors(small('gpt-oss-experts.safetensors'));
     const source = new SmallFloatSource(file, { method: 'mxfp4', json: {} });
     const found = await source.read('experts.gate_up_proj');
-    expect(found).toEqual(await file.read('expected'));
+    const expected = await file.read('expected');
+    expect(found).toEqual(expected);
+    const size = found.data.length;
+    const parts = [
+      [0, size],
+      [size / found.shape[0]!, size],
+      [5, size - 3],
+      [7, 7],
+    ] as const;
+    for (const range of parts) {
+      const part = { dtype: 'float32', shape: [range[1] - range[0]], data: expected.data.slice(...range) };
+      expect(await source.read('experts.gate_up_proj', { range })).toEqual(part);
+    }
     await source.close();
   });
 });

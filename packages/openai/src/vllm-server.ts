@@ -17,6 +17,10 @@ export type VllmServerOptions = Given<typeof serverOptions>;
 /** No adapter is called so. */
 const NOBODY = 'posttrain-probe-no-such-adapter';
 
+/** Whether a server says that it has no such field: it names it in quotes, where one that has it says what is wrong with it. */
+const refuses = ({ status = 0, bodyExcerpt = '' }: EndpointError, field: string): boolean =>
+  [400, 422].includes(status) && new RegExp(`["'\`]${field}\\\\?["'\`]`).test(bodyExcerpt);
+
 /**
  * A server that speaks vLLM's protocol, as a sampler of a fleet: vLLM, `@posttrain/serve`, and what else has its endpoints. Token ids go
  * in and out of `/v1/completions` (`return_token_ids`), log-probabilities of given tokens come from `prompt_logprobs`, adapters come and go by
@@ -58,8 +62,7 @@ export function vllmServer(options: VllmServerOptions): SamplerServer {
     const answer =
       begun && !refusesBegun
         ? await endpoint.post('completions', { ...body, begun }, signal).catch((error: unknown) => {
-            if (!(error instanceof EndpointError) || error.status !== 400 || !/begun/.test(error.bodyExcerpt ?? ''))
-              throw error;
+            if (!(error instanceof EndpointError) || !refuses(error, 'begun')) throw error;
             refusesBegun = true;
             return endpoint.post('completions', body, signal);
           })

@@ -520,19 +520,29 @@ describe('servers of a fleet', () => {
     const begun = { tokens: 1, seed: 3 };
     const one = { ...request, n: 1, begun };
     const choice = { index: 0, text: 'a', finish_reason: 'length', token_ids: [4], logprobs: { token_logprobs: [-1] } };
-    server = await serve(({ body }, response) =>
-      'begun' in body
-        ? json(response, { error: { message: "Unknown parameter: 'begun'." } }, 400)
-        : json(response, { choices: [choice] }),
-    );
-    const strict = vllmServer({ baseURL: server.baseURL, model: 'm', maxRetries: 0 });
-    for (const _ of [1, 2]) expect((await strict.sample(one))[0]!.tokenIds).toEqual([4]);
-    expect(server.seen.map(({ body }) => [body.begun, body.seed])).toEqual([
-      [begun, request.seed],
-      [undefined, request.seed],
-      [undefined, request.seed],
-    ]);
-    await server.close();
+    const refusing = async (status: number, answer: object) => {
+      server = await serve(({ body }, response) =>
+        'begun' in body ? json(response, answer, status) : json(response, { choices: [choice] }),
+      );
+      return vllmServer({ baseURL: server.baseURL, model: 'm', maxRetries: 0 });
+    };
+    for (const [status, answer] of [
+      [400, { error: { message: "Unknown parameter: 'begun'." } }],
+      [422, { detail: [{ type: 'extra_forbidden', loc: ['body', 'begun'] }] }],
+    ] as const) {
+      const strict = await refusing(status, answer);
+      for (const _ of [1, 2]) expect((await strict.sample(one))[0]!.tokenIds).toEqual([4]);
+      expect(server!.seen.map(({ body }) => [body.begun, body.seed])).toEqual([
+        [begun, request.seed],
+        [undefined, request.seed],
+        [undefined, request.seed],
+      ]);
+      await server!.close();
+    }
+    // One that knows the field, and finds something wrong.
+    const knowing = await refusing(400, { error: { message: 'what was begun of request 0 ended at place 0' } });
+    await expect(knowing.sample(one)).rejects.toThrow(/ended at place 0/);
+    await server!.close();
     const sglang = await start('sglang');
     await sglang.sample({ ...request, begun });
     expect(JSON.stringify(asked('/generate').at(-1))).not.toContain('begun');

@@ -550,6 +550,13 @@ describe('a fleet', () => {
     }
   });
 
+  it('is asked for no more tokens than the context has room for', async () => {
+    const asked: TokenSampleRequest[] = [];
+    const servers = (model: CausalLM) => [localServer(model, { before: (request) => void asked.push(request) }).server];
+    await fleetRun(servers, { steps: 1, maxCompletionLength: 40, onWarning: () => {} });
+    expect(asked.map(({ prompt, maxTokens }) => prompt.length + maxTokens!)).toEqual([32, 32]);
+  });
+
   it('that loses a server in the middle loses what that was at, and has it again when it is there again, without its adapters', async () => {
     let asked = 0;
     let isDown = false;
@@ -663,6 +670,24 @@ describe('a fleet', () => {
       expect(await numbersOf(trainer)).toEqual(straight);
       expect(kinds(events, 'lost')).toHaveLength(1);
 
+      // Of a group that is asked for elsewhere, the other completions are not generated to their ends.
+      const signals: AbortSignal[] = [];
+      let isFirstAborted: boolean | undefined;
+      const hanging = (model: CausalLM) => {
+        const { server } = localServer(model, { name: 'hanging' });
+        const sample = (asked: TokenSampleRequest) => {
+          const signal = asked.signal!;
+          signals.push(signal);
+          if (signals.length === 2) return Promise.reject(noAnswer());
+          if (signals.length > 2) isFirstAborted ??= signals[0]!.aborted;
+          if (signals.length > 2) return server.sample(asked);
+          return new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+        };
+        return [{ ...server, sample }];
+      };
+      await partialFleet(hanging, { promptsPerStep: 1, steps: 1 });
+      expect(isFirstAborted).toBe(true);
+
       const outputFolder = join(folder, 'fleet-parts');
       const afterStep = ({ step, stop }: { readonly step: number; stop(): void }) => void (step === 1 && stop());
       await partialFleet(two, { outputFolder, saveSteps: 1, afterStep });
@@ -689,6 +714,29 @@ describe('a fleet', () => {
       }
       // Those of the first step are of the policy that learns.
       expect(history[0]!.metrics['sampling/sampling_logp_difference/max']).toBeLessThan(1e-5);
+    });
+
+    it('ends completions where the context does, also where a segment ends there', async () => {
+      const learnt: Rollout[] = [];
+      // A prompt of 3 tokens and 29 more are the context.
+      const source = partialRollouts({ segmentTokens: 29 });
+      const rollouts: RolloutSource = {
+        ...source,
+        sample: (request) => source.sample({ ...request, sampling: { ...request.sampling, minNewTokens: 29 } }),
+        feedback: (all) => void learnt.push(...all),
+      };
+      const given = { oldLogProbs: 'recomputed', objective: policyObjectives.dapo(), onWarning: () => {} };
+      await run({ rollouts, ...given, steps: 1, promptsPerStep: 1, maxCompletionLength: 40 } as Partial<Options>);
+      expect(learnt.map(({ completionTokens }) => completionTokens.length)).toEqual([29, 29, 29, 29]);
+      const nothing = {
+        model: await toyModel(1),
+        rows: [],
+        prompts: [],
+        completionsPerPrompt: 1,
+        sampling: {},
+        step: 0,
+      };
+      expect(await source.sample(nothing as unknown as RolloutRequest)).toEqual([]);
     });
 
     it('is refused where a server would look at a segment alone, and of sources that cannot', async () => {

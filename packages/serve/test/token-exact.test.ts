@@ -159,6 +159,8 @@ describe('begun', () => {
       [{ begun: { tokens: 2, seed: 11 }, prompt: 'text' }, /prompt of token ids/],
       [{ begun: { tokens: 5, seed: 11 } }, /must be 1 to 4/],
       [{ begun: { tokens: 2 } }, /begun\.seed/],
+      [{ begun: { tokens: 2, seed: 1 }, logprobs: 2 }, /logprobs|topLogProbs/],
+      [{ begun: { tokens: 2, seed: 1 }, stream: true, logprobs: 2 }, /logprobs|topLogProbs/],
       [{ begun: { tokens: 2, seed: 1, more: 1 } }, /begun\.more/],
       [{ begun: { tokens: 2, seed: 1 }, prompt: [5, 9, 7, 2] }, /ended at place 0/],
     ] as const) {

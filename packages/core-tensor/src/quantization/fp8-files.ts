@@ -22,6 +22,9 @@ export function fromFp8(
   { block }: Fp8Format = {},
 ): FloatMatrix {
   const [rows, columns] = codes.shape as [number, number];
+  if (codes.shape.length !== 2) {
+    throw new QuantizationError(name, `is a tensor [${codes.shape.join(', ')}] in FP8; only matrices are read`);
+  }
   const isOne = scales.data.length === 1;
   const [down, across] = isOne ? [1, 1] : [scales.shape[0]!, scales.shape[1] ?? 1];
   const isGiven = block !== undefined && !isOne && scales.shape.length === 2;

@@ -72,7 +72,8 @@ export function textPartOf(json: JsonObject, path: string): TextPart | undefined
   const text = isFlat ? flat : json.text_config;
   if (!isJsonObject(text)) throw new InvalidModelFileError(path, '"text_config" must be an object.');
   const own = typeof text.model_type === 'string' ? text.model_type : family.text;
-  const modelType = family.renamed?.[own] ?? own;
+  const { renamed = {} } = family;
+  const modelType = Object.hasOwn(renamed, own) ? renamed[own]! : own;
   const shared = SHARED.filter((name) => text[name] === undefined && json[name] !== undefined);
   return {
     json: {

@@ -7,7 +7,13 @@ import { MAX_HEADER_BYTES } from './header-bounds.js';
 /** Elements encoded at a time: a multiple of every block size. */
 const CHUNK = 1 << 18;
 const ALIGNMENT = 32;
+/** From here on a float16 is infinite: one that is a number, or the scale of a block. */
 const FLOAT16_LIMIT = 65520;
+/** What numbers must be below to have a place; Q4_K, which fits scales, with room to spare. */
+const LIMITS: Readonly<Record<WrittenType, number>> = {
+  ...{ F32: Number.POSITIVE_INFINITY, F16: FLOAT16_LIMIT, BF16: 2 ** 128 - 2 ** 119 },
+  ...{ Q8_0: 127 * FLOAT16_LIMIT, Q5_0: 16 * FLOAT16_LIMIT, Q4_0: 8 * FLOAT16_LIMIT, Q4_K: 32 * FLOAT16_LIMIT },
+};
 
 const SCALARS = { uint32: 4, int32: 5, float32: 6, bool: 7 } as const;
 const [TEXT, ARRAY] = [8, 9];
@@ -101,10 +107,10 @@ async function writeTensor(path: string, tensor: GgufTensorToWrite, write: Write
 }
 
 function assertHeld(path: string, { name, type }: GgufTensorToWrite, values: Float32Array): void {
-  const limit = type === 'F16' ? FLOAT16_LIMIT : Infinity;
+  const limit = LIMITS[type];
   const at = values.findIndex((value) => !(Math.abs(value) < limit));
   if (at < 0) return;
-  const remedy = type === 'F16' && Number.isFinite(values[at]) ? ' Take BF16 or F32.' : '';
+  const remedy = Number.isFinite(values[at]) ? ` Take ${type === 'BF16' ? '' : 'BF16 or '}F32.` : '';
   throw new GgufWriteError(path, `tensor "${name}" has ${values[at]}, which ${type} cannot hold.${remedy}`);
 }
 

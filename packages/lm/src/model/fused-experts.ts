@@ -119,14 +119,21 @@ export function splitExperts(source: TensorSource, config: ModelConfig): TensorS
   };
 }
 
+const FLOATS: readonly string[] = ['float32', 'float16', 'bfloat16'];
+
 /** The inverse, of what is written. Where some experts of a layer are quantised, they stay apart. */
 export function fuseExperts(tensors: readonly TensorToWrite[], config: ModelConfig): TensorToWrite[] {
   const given = new Map(tensors.map((one) => [one.name, one]));
   const isFloat = (fused: Fused, member: Member) => {
     const one = given.get(member.name);
-    return one !== undefined && one.dtype !== 'uint8' && `${one.shape}` === `${memberShape(fused, member)}`;
+    // Codes of int8 have the shape of a weight, too.
+    const isCodes = one === undefined || !FLOATS.includes(one.dtype);
+    return !isCodes && `${one.shape}` === `${memberShape(fused, member)}`;
   };
-  const whole = fusedTensors(config).filter((fused) => fused.members.every((member) => isFloat(fused, member)));
+  const isWhole = (fused: Fused) =>
+    fused.members.every((member) => isFloat(fused, member)) &&
+    new Set(fused.members.map(({ name }) => given.get(name)!.dtype)).size === 1;
+  const whole = fusedTensors(config).filter(isWhole);
   const inside = new Set(whole.flatMap(({ members }) => members.map(({ name }) => name)));
   const written = whole.map((fused): TensorToWrite => {
     const { name, shape, members } = fused;

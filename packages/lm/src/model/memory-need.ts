@@ -40,9 +40,16 @@ export function bytesOf(weights: Iterable<PlannedWeight>): number {
  */
 export function availableBytes(): number {
   if (process.platform !== 'linux') return totalmem();
-  const memory = process.availableMemory?.() || totalmem();
-  const swap = /^SwapFree:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
-  return memory + 1024 * Number(swap ?? 0);
+  return (process.availableMemory?.() || totalmem()) + freeSwap();
+}
+
+/** Bytes; 0 where the system does not say, as in a sandbox without /proc. */
+function freeSwap(): number {
+  try {
+    return 1024 * Number(/^SwapFree:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
 }
 
 /** @throws ModelMemoryError when weights cannot be held */

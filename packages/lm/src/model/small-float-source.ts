@@ -57,53 +57,54 @@ export class SmallFloatSource implements TensorSource {
     this.tensors = tensors;
   }
 
-  /** Weights in small floats as float32, whatever the options say but for their range. */
+  /** Weights in small floats as new float32, whatever else the options say. Of fused experts those within the range are read, and no others. */
   async read(name: string, options: ReadTensorOptions = {}): Promise<TensorData> {
     const stored = this.#stored.get(name);
     if (!stored) return this.#inner.read(name, options);
-    const { shape } = this.tensors.get(name)!;
     const { range } = options;
-    if (stored.kind === 'experts') return this.#readExperts(name, stored, shape, range);
-    const data = await this.#floats(name, stored, shape);
-    return range
-      ? { dtype: 'float32', shape: [range[1] - range[0]], data: data.slice(...range) }
-      : { dtype: 'float32', shape, data };
+    if (!range) return this.#whole(name, stored);
+    const data =
+      stored.kind === 'experts'
+        ? await this.#expertsIn(name, stored, range)
+        : (await this.#whole(name, stored)).data.subarray(...range);
+    return { dtype: 'float32', shape: [data.length], data: data as Float32Array };
   }
 
-  async #floats(name: string, stored: Stored, shape: readonly number[]): Promise<Float32Array> {
+  /** Elements [from, to) of fused experts. */
+  async #expertsIn(name: string, { codes, scales }: Stored, [from, to]: readonly [number, number]) {
+    const [, inputs, outputs] = this.tensors.get(name)!.shape as [number, number, number];
+    const each = inputs * outputs;
+    const [first, last] = [Math.floor(from / each), Math.ceil(to / each)];
+    const part = async (tensor: string, numbersOfOne: number) => {
+      const range = [(first * each) / numbersOfOne, (last * each) / numbersOfOne] as const;
+      const { dtype } = this.#inner.tensors.get(tensor)!;
+      return this.#inner.read(tensor, { range, ...(dtype === 'U8' ? {} : { as: 'float32' }) });
+    };
+    const packed = (await part(codes, 2)).data as Uint8Array;
+    const data = fromMxfp4(name, packed, exponentsOf(await part(scales, MXFP4_BLOCK)));
+    return transposedEach(data, [last - first, inputs, outputs]).subarray(from - first * each, to - first * each);
+  }
+
+  async #whole(name: string, stored: Stored): Promise<TensorData> {
+    const { shape } = this.tensors.get(name)!;
     const scalesInfo = this.#inner.tensors.get(stored.scales)!;
     const scales = await this.#inner.read(stored.scales, scalesInfo.dtype === 'U8' ? {} : { as: 'float32' });
     if (stored.kind === 'fp8') {
       const codes = await this.#inner.read(stored.codes, { as: 'float32' });
       const floats = { shape, data: codes.data as Float32Array };
       const format = { block: this.#config.block };
-      return fromFp8(name, floats, { ...scales, data: numbersOf(scales) }, format).data;
+      const { data } = fromFp8(name, floats, { ...scales, data: numbersOf(scales) }, format);
+      return { dtype: 'float32', shape, data };
     }
     const codes = (await this.#inner.read(stored.codes)).data as Uint8Array;
-    if (stored.kind === 'mxfp4') return fromMxfp4(name, codes, exponentsOf(scales));
-    const { name: overallName, isDivisor } = stored.overall!;
-    const [overall] = numbersOf(await this.#inner.read(overallName, { as: 'float32' }));
-    const by = isDivisor ? { by: overall! } : { times: overall! };
-    return fromNvfp4(name, codes, numbersOf(scales), by);
-  }
-
-  /** Of a range only the codes of the experts that it touches are read: those of all may be most of a model. */
-  async #readExperts(
-    name: string,
-    { codes, scales }: Stored,
-    [experts, inputs, outputs]: readonly number[],
-    range?: readonly [from: number, to: number],
-  ): Promise<TensorData> {
-    const each = inputs! * outputs!;
-    const [from, to] = range ?? [0, experts! * each];
-    const [first, end] = [Math.floor(from / each), Math.ceil(to / each)];
-    const parts = (perNumber: number) => ({ range: [first * each * perNumber, end * each * perNumber] as const });
-    const read = await this.#inner.read(codes, parts(1 / 2));
-    const exponents = exponentsOf(await this.#inner.read(scales, parts(1 / MXFP4_BLOCK)));
-    const floats = fromMxfp4(name, read.data as Uint8Array, exponents);
-    const data = transposedEach(floats, [end - first, inputs!, outputs!]);
-    if (!range) return { dtype: 'float32', shape: [experts!, inputs!, outputs!], data };
-    return { dtype: 'float32', shape: [to - from], data: data.subarray(from - first * each, to - first * each) };
+    if (stored.kind === 'nvfp4') {
+      const { name: overallName, isDivisor } = stored.overall!;
+      const [overall] = numbersOf(await this.#inner.read(overallName, { as: 'float32' }));
+      const by = isDivisor ? { by: overall! } : { times: overall! };
+      return { dtype: 'float32', shape, data: fromNvfp4(name, codes, numbersOf(scales), by) };
+    }
+    const data = fromMxfp4(name, codes, exponentsOf(scales));
+    return { dtype: 'float32', shape, data: stored.kind === 'experts' ? transposedEach(data, shape) : data };
   }
 
   close(): Promise<void> {
@@ -143,11 +144,17 @@ export class SmallFloatSource implements TensorSource {
   }
 }
 
+/** The exponent (E8M0) of NaN. */
+const NO_POWER = 255;
 /** Scales; bytes are exponents (E8M0). */
 const numbersOf = ({ data }: TensorData): Float32Array =>
-  data instanceof Float32Array ? data : Float32Array.from(data as Uint8Array, (byte) => 2 ** (byte - 127));
+  data instanceof Float32Array
+    ? data
+    : Float32Array.from(data as Uint8Array, (byte) => (byte === NO_POWER ? Number.NaN : 2 ** (byte - 127)));
 const exponentsOf = ({ data }: TensorData): Uint8Array =>
-  data instanceof Uint8Array ? data : Uint8Array.from(data as Float32Array, (power) => Math.log2(power) + 127);
+  data instanceof Uint8Array
+    ? data
+    : Uint8Array.from(data as Float32Array, (power) => (Number.isNaN(power) ? NO_POWER : Math.log2(power) + 127));
 
 function floatShape(kind: Stored['kind'], shape: readonly number[]): readonly number[] {
   if (kind === 'fp8') return shape;

@@ -209,7 +209,21 @@ it('LongRoPE divides each frequency by its factor, of the first part of the head
 
 describe('refuses', () => {
   const rope = saved['phi3-longrope']!.rope_parameters as Json;
+  const family = (name: string): Json =>
+    JSON.parse(readFileSync(join(models, '../families', name, 'config.json'), 'utf8')) as Json;
   const cases: [string, Json, RegExp][] = [
+    [
+      'weights of DeepSeek V2 that sum to 1',
+      { ...family('deepseek-v2'), norm_topk_prob: true },
+      /"norm_topk_prob" must/,
+    ],
+    ['DeepSeek V3 by softmax', { ...family('deepseek-v3'), scoring_func: 'softmax' }, /"scoring_func" must be sigmoid/],
+    ['every second layer', { ...family('deepseek-v3'), moe_layer_freq: 2 }, /"moe_layer_freq" must be 1/],
+    [
+      'a text part of no model',
+      { model_type: 'qwen2_vl', text_config: { model_type: 'constructor' } },
+      /"constructor"/,
+    ],
     ['Gemma without causality', { ...saved.gemma2, use_bidirectional_attention: true }, /use_bidirectional_attention/],
     ['a cap of 0', { ...saved.gemma2, final_logit_softcapping: 0 }, /"final_logit_softcapping" must be a positive/],
     ['sliding layers without a window', { ...saved.gemma2, sliding_window: null }, /"sliding_window" is missing/],

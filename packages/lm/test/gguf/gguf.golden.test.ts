@@ -206,6 +206,11 @@ describe('saveGguf', () => {
       'model.embed_tokens.weight': model.weights['model.embed_tokens.weight']!.mul(1e9),
     };
     await expect(saveGguf(model.withWeights(weights), path)).rejects.toThrow(GgufWriteError);
+    // Scales of blocks are float16: they would be infinite.
+    for (const type of ['Q8_0', 'Q4_0', 'Q4_K'] as const) {
+      const saved = saveGguf(model.withWeights(weights), path, { type, output: type });
+      await expect(saved).rejects.toThrow(/which (Q8_0|Q5_0|Q4_0|F16) cannot hold. Take BF16 or F32/);
+    }
     const granite = await loadModelConfig(join(goldenFolder, '../families/granite'));
     const config = { ...granite, vocabSize: model.config.vocabSize };
     await expect(saveGguf(new CausalLM({ ...model, config }), path)).rejects.toThrow(UnsupportedGgufError);

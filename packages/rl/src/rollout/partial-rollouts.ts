@@ -1,5 +1,5 @@
 import { custom, type Given, integer, options, settingsOf } from '@posttrain/interfaces';
-import type { LocalGenerateRequest } from '@posttrain/lm';
+import { contextOf, type LocalGenerateRequest } from '@posttrain/lm';
 import { cloneState } from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
 import type { SampledRollout } from '../rollout.js';
@@ -73,16 +73,16 @@ export function partialRollouts(given: PartialRolloutsOptions): RolloutSource {
 
   /** A segment of every completion that has not ended. */
   const goOn = async (request: RolloutRequest, groups: readonly BegunGroup[]): Promise<BegunGroup[]> => {
-    const { sampling, step, signal } = request;
-    const longest = sampling.maxTokens ?? Number.POSITIVE_INFINITY;
-    const most = ({ since }: BegunGroup, { tokenIds }: Begun) =>
-      step - since >= maxStaleness ? longest : Math.min(tokenIds.length + segmentTokens, longest);
+    const { model, adapter, sampling, step, signal } = request;
+    const context = contextOf(model.config, adapter);
+    /** Of a completion; one that has filled the context has ended. */
+    const longest = ({ prompt }: BegunGroup) =>
+      Math.min(sampling.maxTokens ?? Number.POSITIVE_INFINITY, context - prompt.length);
+    const most = (group: BegunGroup, { tokenIds }: Begun) =>
+      step - group.since >= maxStaleness ? longest(group) : Math.min(tokenIds.length + segmentTokens, longest(group));
     const open = groups.flatMap((group, g) => {
       const { row, prompt } = group;
-      const completions = group.completions.filter(isOpen).map((one) => {
-        const maxTokens = most(group, one);
-        return { ...one, maxTokens: Number.isFinite(maxTokens) ? maxTokens : undefined };
-      });
+      const completions = group.completions.filter(isOpen).map((one) => ({ ...one, maxTokens: most(group, one) }));
       const asked = { group: request.firstGroup + g, prompt, continuesText: typeof row.prompt === 'string' };
       return completions.length > 0 ? [{ group, asked: { ...asked, completions } }] : [];
     });
@@ -96,7 +96,8 @@ export function partialRollouts(given: PartialRolloutsOptions): RolloutSource {
       let next = 0;
       const goneOn = (one: Begun): Begun => {
         const { tokenIds, logProbs, text, finishReason, version } = segments.get(group)![next++]!;
-        const isCut = finishReason === 'length' && tokenIds.length >= most(group, one) && most(group, one) < longest;
+        const isCut =
+          finishReason === 'length' && tokenIds.length >= most(group, one) && most(group, one) < longest(group);
         return {
           ...{ seed: one.seed, tokenIds, logProbs, text },
           versions: [...one.versions, ...tokenIds.slice(one.tokenIds.length).map(() => version)],
@@ -125,7 +126,7 @@ export function partialRollouts(given: PartialRolloutsOptions): RolloutSource {
       // Kept only when all of it has worked: a step that a signal has ended is done again.
       let groups: readonly BegunGroup[] = [...pending, ...fresh];
       do groups = await goOn(request, groups);
-      while (!groups.some(isDone));
+      while (groups.length > 0 && !groups.some(isDone));
       pending = groups.filter((group) => !isDone(group));
       return groups.filter(isDone).flatMap(({ row, prompt, completions }, g) =>
         completions.map(({ tokenIds, logProbs, text, finishReason, versions }): SampledRollout => {
@@ -155,8 +156,7 @@ async function localSegments(
       (one): LocalGenerateRequest => ({
         ...sampling,
         prompt: { tokenIds: prompt, continuesText },
-        ...{ seed: one.seed, logProbs: true, ...(signal && { signal }) },
-        ...(one.maxTokens !== undefined && { maxTokens: one.maxTokens }),
+        ...{ seed: one.seed, maxTokens: one.maxTokens, logProbs: true, ...(signal && { signal }) },
         ...(one.tokenIds.length > 0 && { begun: one }),
       }),
     ),

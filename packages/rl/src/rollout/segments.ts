@@ -10,8 +10,8 @@ export interface OpenCompletion {
   readonly tokenIds: readonly number[];
   /** log p of each. */
   readonly logProbs: readonly number[];
-  /** Most tokens of the whole, those that are there included; undefined: as many as the sampler gives. */
-  readonly maxTokens: number | undefined;
+  /** Most tokens of the whole, those that are there included. */
+  readonly maxTokens: number;
 }
 
 /** Completions of one prompt that go on. */

@@ -195,7 +195,8 @@ const SHARE_OF_A_PASS = 0.25;
 
 /**
  * Splits rows into micro-batches of at most `maxTokens` padded tokens (one group may be more); groups stay together. Of the ways to cut
- * the rows in the order of their lengths, the one with the fewest padded tokens, then the one whose largest pass is smallest.
+ * the rows in the order of their lengths, the one with the fewest padded tokens, a pass counted as a quarter of `maxTokens` more; of equal
+ * ones that whose largest pass is smallest.
  */
 export function microBatches(
   rows: readonly TrainingRow[],

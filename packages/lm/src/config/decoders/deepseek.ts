@@ -25,6 +25,13 @@ function experts(fields: DecoderFields, layers: number, normalizeWeights: boolea
   return { ...mixture, outputRouterLogits: false, routing, sharedSize: inner * fields.size('n_shared_experts') };
 }
 
+/** What DeepSeek's own code reads and transformers does not: anything but this would be another model. */
+function refuseOthers(fields: DecoderFields, wanted: Readonly<Record<string, string | number | boolean>>): void {
+  for (const [name, value] of Object.entries(wanted)) {
+    if ((fields.raw(name) ?? value) !== value) fields.fail(name, `${value} (nothing else is supported)`);
+  }
+}
+
 /** DeepSeek V2 and V2-Lite (arXiv 2405.04434): latent attention, and experts chosen by softmax, of a few groups. */
 export const deepseekV2: DecoderFamily = {
   architecture: 'DeepseekV2ForCausalLM',
@@ -39,6 +46,7 @@ export const deepseekV2: DecoderFamily = {
   says: { headDim: false },
   read(fields, sizes) {
     fields.only('mlp_bias', false);
+    refuseOthers(fields, { scoring_func: 'softmax', norm_topk_prob: false, moe_layer_freq: 1 });
     const method = fields.oneOf('topk_method', ['greedy', 'group_limited_greedy']);
     const isGrouped = method === 'group_limited_greedy';
     return {
@@ -72,6 +80,7 @@ export const deepseekV3: DecoderFamily = {
   aliases: { num_local_experts: 'n_routed_experts', num_mtp_layers: 'num_nextn_predict_layers' },
   says: { headDim: false },
   read(fields, sizes) {
+    refuseOthers(fields, { scoring_func: 'sigmoid', topk_method: 'noaux_tc', moe_layer_freq: 1 });
     const isInterleaved = fields.boolean('rope_interleave', true);
     return {
       norm: rmsNorm(fields),

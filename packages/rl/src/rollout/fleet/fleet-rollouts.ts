@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import {
   custom,
   type Given,
@@ -122,6 +123,8 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
     request.signal?.throwIfAborted();
     const { controller, dispose } = linkedController([request.signal]);
     const { signal } = controller;
+    // One of each group that goes on.
+    setMaxListeners(0, signal);
     const version = await versionFor(request, prompts, signal);
     version.uses++;
     const working = Promise.all(prompts.map((_, i) => work(i, version, signal))).finally(() => {
@@ -155,10 +158,14 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
     );
 
   const sampleAhead = async (request: RolloutRequest<Row>): Promise<() => Promise<readonly SampledRollout[]>> => {
-    const { rows, prompts, completionsPerPrompt: n, firstGroup, step, key, sampling } = request;
+    const { rows, prompts, completionsPerPrompt: n, firstGroup, step, key, sampling, model } = request;
+    const context = contextOf(model.config, request.adapter);
     const sampled = await begin(request, prompts, async (i, version, signal) => {
       const [prompt, row, group] = [prompts[i]!, rows[i]!, firstGroup + i];
-      const asked = { ...sampling, prompt, n, seed: seedOf(key.child(i)), adapter: version.adapter, signal };
+      // vLLM refuses a request for more than the context has room for, where others end there.
+      const most = sampling.maxTokens && { maxTokens: Math.min(sampling.maxTokens, context - prompt.length) };
+      const settings = { ...sampling, ...most, n, seed: seedOf(key.child(i)) };
+      const asked = { ...settings, prompt, adapter: version.adapter, signal };
       const samples = await groupOf({ prompt, group, step }, version, signal, (member) =>
         checkedSamples(member, asked, version),
       );
@@ -192,13 +199,18 @@ export function fleetRollouts<Row extends PromptRow = PromptRow>(given: FleetRol
       const { prompt, group, continuesText, completions } = groups[i]!;
       const asked = completions.map((one) => segmentRequest(prompt, one, sampling));
       // Each has a start of its own; one that cannot be had lets go of the others.
-      const samples = await groupOf({ prompt, group, step }, version, signal, async (member) =>
-        (
-          await Promise.all(
-            asked.map((one) => checkedSamples(member, { ...one, adapter: version.adapter, signal }, version)),
-          )
-        ).flat(),
-      );
+      const samples = await groupOf({ prompt, group, step }, version, signal, async (member) => {
+        const { controller, dispose } = linkedController([signal]);
+        const how = { adapter: version.adapter, signal: controller.signal };
+        try {
+          return (await Promise.all(asked.map((one) => checkedSamples(member, { ...one, ...how }, version)))).flat();
+        } catch (error) {
+          controller.abort(error);
+          throw error;
+        } finally {
+          dispose();
+        }
+      });
       return completions.map((one, k): Segment => {
         const { tokenIds, logProbs, finishReason } = samples[k]!;
         const whole = [...one.tokenIds, ...tokenIds];
@@ -252,8 +264,7 @@ function segmentRequest(
 ): TokenSampleRequest {
   const tokens = tokenIds.length;
   return {
-    ...{ ...sampling, n: 1, prompt: [...prompt, ...tokenIds] },
-    ...(maxTokens !== undefined && { maxTokens: maxTokens - tokens }),
+    ...{ ...sampling, n: 1, prompt: [...prompt, ...tokenIds], maxTokens: maxTokens - tokens },
     ...(tokens > 0 ? { seed: laterSeed(seed, tokens), begun: { tokens, seed } } : { seed }),
   };
 }
