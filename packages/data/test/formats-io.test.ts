@@ -335,6 +335,13 @@ describe('documents', () => {
     ]) {
       expect(await htmlToText(old)).toEqual({ title: 'T', text: 'Hi' });
     }
+    writeFileSync(path('deep.html'), `<body>${'<div>'.repeat(20_000)}deep`);
+    const deep = await errorOf(() => collect(readRows(path('deep.html'))));
+    expect([deep instanceof DataFileError, deep.message]).toEqual([
+      true,
+      expect.stringMatching(/more than 512 elements/),
+    ]);
+    expect((await htmlToText(`<!DOCTYPE html><title>T</title><body>${'<div>'.repeat(400)}deep`)).text).toBe('deep');
     writeFileSync(path('a.html'), Buffer.from('<meta charset="latin1"><p>caf\xe9</p><pre>a\n  b</pre>', 'latin1'));
     expect(await collect(readRows(path('a.html')))).toEqual([
       { path: path('a.html'), title: '', text: 'café\n\na\n  b' },

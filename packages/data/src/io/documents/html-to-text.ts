@@ -1,4 +1,5 @@
 import { boolean, type Given, options } from '@posttrain/interfaces';
+import { DataOptionError } from '../../errors.js';
 import { optionalPackage } from '../../optional-package.js';
 
 const htmlToTextOptions = options('htmlToText', {
@@ -24,6 +25,9 @@ const BLOCK = new Set(
 /** Elements whose text nobody sees. */
 const HIDDEN = new Set('SCRIPT STYLE NOSCRIPT TEMPLATE HEAD IFRAME SVG CANVAS OBJECT'.split(' '));
 
+/** Most elements within one another, as browsers have it; what finds articles takes minutes for thousands. */
+const MOST_DEEP = 512;
+
 /** What is read of a node of the page. */
 interface PageNode {
   readonly nodeType: number;
@@ -36,7 +40,7 @@ interface PageNode {
  * The text of an HTML page: of its main article, as Mozilla's Readability (Firefox's reader view) finds it, or of the whole page. White space is that of a page
  * as it is seen, `pre` keeps its own; a page without an article gives the whole. Needs the packages `linkedom` and `@mozilla/readability`.
  *
- * @throws OptionError; DataOptionError where they are not installed
+ * @throws OptionError; DataOptionError where they are not installed, and for a page of more than 512 elements within one another
  */
 export async function htmlToText(html: string, given: HtmlToTextOptions = {}): Promise<PageText> {
   const { article } = htmlToTextOptions.read(given);
@@ -44,17 +48,35 @@ export async function htmlToText(html: string, given: HtmlToTextOptions = {}): P
     linkedom: await import('linkedom'),
     readability: await import('@mozilla/readability'),
   }));
-  const parse = () =>
-    linkedom.parseHTML(/<body[\s>]/i.test(html) ? html : `<html><body>${html}</body></html>`).document;
+  // Both tags may be left out.
+  const body = /<body[\s>]/i.test(html) ? html : `<body>${html}</body>`;
+  const whole = body === html && /<html[\s>]/i.test(html) ? html : `<html>${body}</html>`;
+  const parse = () => linkedom.parseHTML(whole).document;
   const document = parse();
+  assertNotTooDeep(document.documentElement as unknown as PageNode);
   // A page without the tag of its body has its title somewhere else.
-  const named = document.title || document.querySelector('head > title, body > title')?.textContent;
+  const named = document.title || document.querySelector('head > title, html > title, body > title')?.textContent;
   const title = (named ?? '').replaceAll(/\s+/g, ' ').trim();
   // Readability changes the page that it is given.
   const found = article ? new readability.Readability(parse() as never).parse() : null;
-  if (found?.content == null) return { title, text: textOf(document.body as unknown as PageNode) };
+  if (!found?.content) {
+    // The parser makes an empty body of its own where no head is written.
+    const own = document.querySelector('body') ?? document.body;
+    return { title, text: textOf(own as unknown as PageNode) };
+  }
   const { document: part } = linkedom.parseHTML(`<html><body>${found.content}</body></html>`);
   return { title: title || (found.title ?? ''), text: textOf(part.body as unknown as PageNode) };
+}
+
+/** Level by level, since what goes down by calls has an end of its own. */
+function assertNotTooDeep(root: PageNode): void {
+  let level: readonly PageNode[] = [root];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MOST_DEEP) {
+      throw new DataOptionError('htmlToText', `the page has more than ${MOST_DEEP} elements within one another.`);
+    }
+    level = level.flatMap((node) => Array.from(node.childNodes).filter(({ nodeType }) => nodeType === 1));
+  }
 }
 
 function textOf(root: PageNode): string {

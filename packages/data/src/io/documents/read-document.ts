@@ -25,7 +25,10 @@ export async function* readDocument(path: string): AsyncGenerator<Row> {
   } catch (cause) {
     throw new DataFileError({ path }, `is no text of its encoding: ${messageOf(cause)}`, { cause });
   }
-  yield { path, ...(await htmlToText(html)) };
+  const page = await htmlToText(html).catch((cause: unknown) => {
+    throw new DataFileError({ path }, messageOf(cause), { cause });
+  });
+  yield { path, ...page };
 }
 
 /** The encoding that a page says it has; UTF-8 where it says none. */
