@@ -46,6 +46,8 @@ int prepare_chain(Chain *chain) {
   }
   for (int o = 0; o < chain->outputs; o++) {
     if (chain->result[o] < first_step || chain->result[o] >= values) return 1;
+    // One number a row is written row by row.
+    if (!chain->is_wide[chain->result[o]]) chain->is_flat = 0;
     last_use[chain->result[o]] = chain->steps;
   }
   chain->slots = 0;

@@ -253,13 +253,15 @@ interface Program {
   readonly steps: readonly (readonly [operation: number, a: number, b: number])[];
   /** The step that computes a node. */
   readonly stepOf: ReadonlyMap<GraphNode, number>;
+  /** Whether a step gives rows and columns; else it gives one number a row, which stands for all columns of it. */
+  readonly isWide: readonly boolean[];
   /** Whether rows may be cut anywhere. */
   readonly isFlat: boolean;
 }
 
 type Operand = { readonly input: number } | { readonly constant: number } | { readonly step: number };
 
-/** The program of some nodes, undefined where it is too long. */
+/** The program of some nodes; undefined where it is too long, or adds up rows of which all columns are one number. */
 function programOf(nodes: readonly GraphNode[], shape: readonly number[]): Program | undefined {
   const [inputs, constants]: [Value[], number[]] = [[], []];
   const steps: (readonly [operation: string, a: Operand, b: Operand])[] = [];
@@ -294,6 +296,15 @@ function programOf(nodes: readonly GraphNode[], shape: readonly number[]): Progr
         ? inputs.length + value.constant
         : inputs.length + constants.length + value.step;
   const known = spreads as (keyof typeof SPREADS)[];
+  const isWide: boolean[] = [];
+  const isWideOperand = (value: Operand): boolean =>
+    'input' in value
+      ? known[value.input] === 'full' || known[value.input] === 'column'
+      : 'step' in value && isWide[value.step]!;
+  for (const [operation, a, b] of steps) {
+    if (REDUCTIONS.has(operation) && !isWideOperand(a)) return undefined;
+    isWide.push(!REDUCTIONS.has(operation) && (isWideOperand(a) || isWideOperand(b)));
+  }
   return {
     inputs,
     spreads: known.map((spread) => SPREADS[spread]),
@@ -303,6 +314,7 @@ function programOf(nodes: readonly GraphNode[], shape: readonly number[]): Progr
       return [number, position(a), number < BINARIES ? position(b) : 0];
     }),
     stepOf,
+    isWide,
     isFlat:
       !known.some((spread) => spread === 'row' || spread === 'column') && !nodes.some(({ op }) => REDUCTIONS.has(op)),
   };
@@ -327,7 +339,10 @@ export function lowerChain({ shape, members, results }: Chain, lowering: Lowerin
     KERNEL_DOMAIN,
   );
   for (const [i, node] of results.entries()) {
-    const given = REDUCTIONS.has(node.op) || isNarrow(node, shape) ? [...shape.slice(0, -1), 1] : shape;
-    lowering.computed(node, [builder.reshape(builder.shaped(names[i]!, given), node.outputs[0]!.shape)]);
+    const isWide = program.isWide[program.stepOf.get(node)!]!;
+    const result = builder.shaped(names[i]!, isWide ? shape : [...shape.slice(0, -1), 1]);
+    const isRepeated = !isWide && !REDUCTIONS.has(node.op) && !isNarrow(node, shape);
+    const whole = isRepeated ? builder.shaped(builder.op('Expand', [result, builder.ints(shape)]), shape) : result;
+    lowering.computed(node, [builder.reshape(whole, node.outputs[0]!.shape)]);
   }
 }

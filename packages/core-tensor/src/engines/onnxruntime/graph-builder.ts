@@ -22,6 +22,9 @@ const MICROSOFT_OPS = new Set([
   'SkipSimplifiedLayerNormalization',
 ]);
 
+/** Operators of our own, whose results' shapes are written down. All results are float32. */
+const OWN_OPERATORS = new Set(['Product', 'Quantized', 'Chain']);
+
 const LONGEST_CONSTANT_RANGE = 64;
 
 /** ONNX Runtime checks that the file of an external initializer is there; this one is beside every model that it is given. */
@@ -181,12 +184,12 @@ export class OnnxGraphBuilder {
     return { values: values.map((value) => (isNumber(value) ? value : this.reshape(value, shape))), shape };
   }
 
-  /** What a value is a reshape of, where that has the same last axis; itself otherwise. */
+  /** What a value is a reshape of, where that has rows and the same last axis; itself otherwise. */
   rowsOf(value: string): { readonly value: string; readonly shape?: readonly number[] } {
     const shape = this.#shapes.get(value);
     const source = this.#sources.get(value);
     const before = source === undefined ? undefined : this.#shapes.get(source);
-    if (source !== undefined && before?.length && before.at(-1) === shape?.at(-1))
+    if (source !== undefined && before && before.length > 1 && before.at(-1) === shape?.at(-1))
       return { value: source, shape: before };
     return { value, ...(shape ? { shape } : {}) };
   }
@@ -250,8 +253,14 @@ export class OnnxGraphBuilder {
       inputs: node.inputs.map(rename),
       outputs: node.outputs.map(rename),
     }));
+    // The runtime infers no shape of what our operators compute, and plans its memory by shapes.
+    const values = kept
+      .filter(({ op }) => OWN_OPERATORS.has(op))
+      .flatMap(({ outputs }) => outputs.filter((output) => !renamed.has(output) && this.#shapes.has(output)))
+      .map((name) => ({ name, type: 'float32' as const, shape: this.#shapes.get(name)! }));
     return {
       nodes: lastLeavesFirst([...nodes, ...copies]),
+      values,
       inputs: this.#inputs,
       outputs: this.#outputs.map(({ name, type, shape }) => ({ name, type, ...(shape ? { shape } : {}) })),
       initializers: this.#initializers,

@@ -85,7 +85,11 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
   if (arithmetic !== undefined) {
     const times = (rows: string) => builder.product(rows, right, arithmetic, { transA, transB, alpha });
     const hasRows = !transA && y.length === 2;
-    return lowering.convert(hasRows ? builder.byRows(left, shape, times) : times(left), compute, dtype);
+    return lowering.convert(
+      hasRows ? builder.byRows(left, shape, times) : builder.shaped(times(left), shape),
+      compute,
+      dtype,
+    );
   }
   const rows = few !== undefined && few <= MOST_ROWS_OVER_PACKED && lowering.isConstant(b) ? undefined : few;
   if (rows === undefined) {

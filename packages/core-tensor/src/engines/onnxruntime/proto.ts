@@ -69,6 +69,8 @@ export interface OnnxGraph {
   readonly nodes: readonly OnnxNode[];
   readonly inputs: readonly OnnxValue[];
   readonly outputs: readonly OnnxValue[];
+  /** Values in between whose shapes the runtime cannot infer: results of operators that are not ONNX's. */
+  readonly values?: readonly OnnxValue[];
   readonly initializers?: Readonly<Record<string, OnnxTensor | ExternalOnnxTensor>>;
 }
 
@@ -111,6 +113,7 @@ function encodeGraph(graph: OnnxGraph): ProtoWriter {
   for (const [name, tensor] of Object.entries(graph.initializers ?? {})) out.message(5, encodeTensor(tensor, name));
   for (const value of graph.inputs) out.message(11, encodeValue(value));
   for (const value of graph.outputs) out.message(12, encodeValue(value));
+  for (const value of graph.values ?? []) out.message(13, encodeValue(value));
   return out;
 }
 

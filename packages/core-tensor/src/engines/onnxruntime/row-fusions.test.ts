@@ -297,6 +297,14 @@ describe('chains of elementwise operations', async () => {
       (x, y) => [swiglu(x, y), ...gradients(swiglu)(x, y)],
       1,
     ],
+    'one number that stands for all columns, read outside': [
+      [[4, 40], [1]],
+      (x, one) => {
+        const repeated = one.exp().broadcastTo([4, 40]).mul(2);
+        return [repeated.neg(), x.mul(repeated), repeated.sum(-1)];
+      },
+      1,
+    ],
     'the gradient of a softmax': [
       [
         [6, 64],
