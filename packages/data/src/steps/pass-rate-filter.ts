@@ -1,9 +1,12 @@
 import { type Given, integer, number, options } from '@posttrain/interfaces';
+import { wilsonBounds } from '@posttrain/interfaces/estimators';
 import { DataOptionError } from '../errors.js';
-import { wilsonBounds } from '../selection/wilson.js';
 import { generatorOption, synthesisShape, synthesisStep } from './asking.js';
 import { type ProblemRow, rolloutRow } from './rollouts.js';
 import { areRight, verifiedShape } from './verified.js';
+
+/** Standard deviations on either side of 95 % of a normal distribution. */
+const NORMAL_95 = 1.959963984540054;
 
 const passRateOptions = options('passRateFilter', {
   /** The policy whose chances are measured. */
@@ -57,7 +60,7 @@ export function passRateFilter<R extends ProblemRow>(given: PassRateFilterOption
       const rate = right / samples;
       if (rate < least) return { drop: 'too hard' };
       if (rate > most) return { drop: 'too easy' };
-      const passRate = { right, samples, rate, interval: wilsonBounds(right, samples) };
+      const passRate = { right, samples, rate, interval: wilsonBounds(right, samples, NORMAL_95) };
       return [{ row: { ...row, passRate }, part: 0 }];
     },
   );

@@ -1,3 +1,4 @@
+import { wilsonBounds } from '@posttrain/interfaces/estimators';
 import { EvaluationError } from '../errors.js';
 import { betaQuantile, normalQuantile } from './distributions.js';
 
@@ -10,12 +11,7 @@ import { betaQuantile, normalQuantile } from './distributions.js';
  */
 export function wilsonInterval(successes: number, count: number, level = 0.95): readonly [low: number, high: number] {
   assertProportion('wilsonInterval', successes, count, level);
-  const p = successes / count;
-  const z = normalQuantile((1 + level) / 2);
-  const z2 = z * z;
-  const centre = p + z2 / (2 * count);
-  const half = z * Math.sqrt((p * (1 - p)) / count + z2 / (4 * count * count));
-  return [Math.max(0, (centre - half) / (1 + z2 / count)), Math.min(1, (centre + half) / (1 + z2 / count))];
+  return wilsonBounds(successes, count, normalQuantile((1 + level) / 2));
 }
 
 /**

@@ -9,3 +9,4 @@ export {
   passAtK,
   type RankedSample,
 } from './subsets.js';
+export { wilsonBounds } from './wilson.js';

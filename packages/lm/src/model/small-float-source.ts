@@ -61,13 +61,14 @@ export class SmallFloatSource implements TensorSource {
   async read(name: string, options: ReadTensorOptions = {}): Promise<TensorData> {
     const stored = this.#stored.get(name);
     if (!stored) return this.#inner.read(name, options);
+    const { shape } = this.tensors.get(name)!;
     const { range } = options;
-    if (!range) return this.#whole(name, stored);
+    const [from, to] = range ?? [0, shape.reduce((a, b) => a * b, 1)];
     const data =
       stored.kind === 'experts'
-        ? await this.#expertsIn(name, stored, range)
-        : (await this.#whole(name, stored)).data.subarray(...range);
-    return { dtype: 'float32', shape: [data.length], data: data as Float32Array };
+        ? await this.#expertsIn(name, stored, [from, to])
+        : (await this.#whole(name, stored, shape)).subarray(from, to);
+    return { dtype: 'float32', shape: range ? [data.length] : shape, data };
   }
 
   /** Elements [from, to) of fused experts. */
@@ -85,26 +86,23 @@ export class SmallFloatSource implements TensorSource {
     return transposedEach(data, [last - first, inputs, outputs]).subarray(from - first * each, to - first * each);
   }
 
-  async #whole(name: string, stored: Stored): Promise<TensorData> {
-    const { shape } = this.tensors.get(name)!;
+  async #whole(name: string, stored: Stored, shape: readonly number[]): Promise<Float32Array> {
     const scalesInfo = this.#inner.tensors.get(stored.scales)!;
     const scales = await this.#inner.read(stored.scales, scalesInfo.dtype === 'U8' ? {} : { as: 'float32' });
     if (stored.kind === 'fp8') {
       const codes = await this.#inner.read(stored.codes, { as: 'float32' });
       const floats = { shape, data: codes.data as Float32Array };
       const format = { block: this.#config.block };
-      const { data } = fromFp8(name, floats, { ...scales, data: numbersOf(scales) }, format);
-      return { dtype: 'float32', shape, data };
+      return fromFp8(name, floats, { ...scales, data: numbersOf(scales) }, format).data;
     }
     const codes = (await this.#inner.read(stored.codes)).data as Uint8Array;
     if (stored.kind === 'nvfp4') {
       const { name: overallName, isDivisor } = stored.overall!;
       const [overall] = numbersOf(await this.#inner.read(overallName, { as: 'float32' }));
       const by = isDivisor ? { by: overall! } : { times: overall! };
-      return { dtype: 'float32', shape, data: fromNvfp4(name, codes, numbersOf(scales), by) };
+      return fromNvfp4(name, codes, numbersOf(scales), by);
     }
-    const data = fromMxfp4(name, codes, exponentsOf(scales));
-    return { dtype: 'float32', shape, data: stored.kind === 'experts' ? transposedEach(data, shape) : data };
+    return fromMxfp4(name, codes, exponentsOf(scales));
   }
 
   close(): Promise<void> {
