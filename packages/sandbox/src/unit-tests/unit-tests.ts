@@ -17,7 +17,7 @@ import {
   type Verifier,
   type VerifyRequest,
 } from '@posttrain/interfaces';
-import { definitionOf, extractCode } from './code-block.js';
+import { definitionOf, extractCode } from '@posttrain/interfaces/answers';
 import { countPassed, harnessOf, TESTED_LANGUAGES } from './harness.js';
 
 const isSandbox = (value: unknown) => typeof (value as Partial<Sandbox> | null)?.run === 'function';
