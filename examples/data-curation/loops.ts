@@ -1,6 +1,6 @@
 /** Studies of loops that train, of mixtures and of curricula: each gives the numbers of its arms for one seed. */
 import {
-  blend,
+  blendedSource,
   doReMi,
   fitMixtureLoss,
   formatStructuredCot,
@@ -72,22 +72,14 @@ export async function mixtures(seed: number, scale: Scale): Promise<Arms> {
   const pools = Object.fromEntries(names.map((name) => [name, texts(name, 400, 'pool')]));
   const held = Object.fromEntries(names.map((name) => [name, texts(name, 32, 'held')]));
   const lossesOf = (model: CausalLM) => Promise.all(names.map((name) => lossOn(model, held[name]!)));
-  const endless = function* (rows: readonly { text: string }[]) {
-    for (;;) yield* rows;
-  };
-  const drawn = async (weights: readonly number[], count: number, own: number) => {
-    const sources = names.flatMap((name, i) =>
-      weights[i]! > 1e-6 ? [[name, { rows: endless(pools[name]!), weight: weights[i]! }] as const] : [],
+  const drawn = (weights: readonly number[], own: number) => {
+    const lists = names.flatMap((name, i) =>
+      weights[i]! > 1e-6 ? [[name, { rows: pools[name]!, weight: weights[i]! }] as const] : [],
     );
-    const rows: { text: string }[] = [];
-    for await (const row of blend(Object.fromEntries(sources), { seed: own })) {
-      rows.push(row);
-      if (rows.length === count) break;
-    }
-    return rows;
+    return blendedSource<{ text: string }>(Object.fromEntries(lists), { seed: own });
   };
   const trained = async (weights: readonly number[], steps: number, own: number) => {
-    const rows = inOrder(await drawn(weights, steps * 16, own));
+    const rows = drawn(weights, own);
     return (await tune({ model: await smallModel(seed), rows, steps, seed })).trainer.model;
   };
   const steps = scale(160);
@@ -100,7 +92,7 @@ export async function mixtures(seed: number, scale: Scale): Promise<Arms> {
   const found = await doReMi(
     names,
     async (weights, step) => {
-      const rows = inOrder(await drawn(weights, 8 * 16, 1000 * seed + step));
+      const rows = drawn(weights, 1000 * seed + step);
       const options = { model: proxy, rows, steps: 8, seed, schedule: 'constant', warmupSteps: 0 } as const;
       proxy = (await tune(options)).trainer.model;
       return Promise.all(
@@ -172,7 +164,7 @@ export async function rejection(seed: number, scale: Scale): Promise<Arms> {
   const right = async (model: CausalLM) => mean(await probabilitiesOf(model, texts(held)));
   const generatorOf = (model: CausalLM) => Object.assign(new LocalGenerator(model), { model });
   const base = await learnt(known, scale(220));
-  const updates = scale(300);
+  const updates = scale(200);
   const arms: Record<string, Record<string, number>> = {};
   const done = async (name: string, own: readonly TextRow[], model: CausalLM) => {
     arms[name] = { right: await right(model), 'right before': await right(base), 'rows of its own': own.length };
@@ -182,7 +174,6 @@ export async function rejection(seed: number, scale: Scale): Promise<Arms> {
   for (const [name, method, rounds] of [
     ['RFT', selfTrainingMethods.rft, 1],
     ['STaR', selfTrainingMethods.star, 3],
-    ['ReST-EM', selfTrainingMethods.restEm, 3],
   ] as const) {
     const found = await selfTraining({
       ...{ method, base: generatorOf(base), rows: pool, verifier: isRight, samples: 4, rounds, seed },

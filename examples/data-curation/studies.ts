@@ -162,7 +162,7 @@ export async function boosting(seed: number, scale: Scale): Promise<Arms> {
         const rows = kept.flatMap(({ item, answer }): TextRow[] =>
           answer === '' ? [] : [{ prompt: item.prompt, completion: answer }],
         );
-        return (await tune({ model: await smallModel(seed), rows, steps: scale(400), seed })).trainer.model;
+        return (await tune({ model: await smallModel(seed), rows, steps: scale(300), seed })).trainer.model;
       },
       generate: (model, items) =>
         answersOf(

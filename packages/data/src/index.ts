@@ -118,6 +118,7 @@ export {
 } from './loops/self-training.js';
 export { type WeakBoostingOptions, type WeakBoostingRound, weakBoosting } from './loops/weak-boosting.js';
 export { type BlendOptions, type BlendSource, blend, blendProbabilities } from './mixture/blend.js';
+export { type BlendedList, type BlendedSource, type BlendedState, blendedSource } from './mixture/blended-source.js';
 export { type DoReMiOptions, type DoReMiStep, doReMi, doReMiUpdate } from './mixture/doremi.js';
 export { fitMixtureLoss, type MixtureRun, randomMixtures, regMix } from './mixture/regmix.js';
 export { type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';

@@ -13,6 +13,7 @@ import {
   alpaGasus,
   annotate,
   blend,
+  blendedSource,
   blendProbabilities,
   coreSetSelect,
   DifficultyPools,
@@ -405,6 +406,37 @@ describe('mixtures', () => {
     expect([all.length, (await collect('first')).length < 43]).toEqual([43, true]);
     expect(await collect('all')).toEqual(all);
     expect(() => blendProbabilities([1, 0])).toThrow(/above 0/);
+  });
+
+  it('a blend for training goes on from its state in the middle of each list, and has its shares', () => {
+    const lists = {
+      a: { rows: Array.from({ length: 7 }, (_, i) => ({ name: 'a', i })), weight: 1 },
+      b: { rows: Array.from({ length: 40 }, (_, i) => ({ name: 'b', i })), weight: 3 },
+    };
+    const make = () => blendedSource<{ name: string; i: number }>(lists, { seed: 5 });
+    const whole = make()
+      .next({ count: 800 })
+      .map(({ row }) => row);
+    const first = make();
+    const begun = first.next({ count: 333 }).map(({ row }) => row);
+    const second = make();
+    second.load(JSON.parse(JSON.stringify(first.state())));
+    expect([...begun, ...second.next({ count: 467 }).map(({ row }) => row)]).toEqual(whole);
+    for (const [name, { rows }] of Object.entries(lists)) {
+      const own = whole.filter((row) => row.name === name).map(({ i }) => i);
+      // Every round has each row once, and two rounds are not in one order.
+      const rounds = [0, 1].map((round) => own.slice(round * rows.length, (round + 1) * rows.length));
+      for (const round of rounds) expect(round.toSorted((x, y) => x - y)).toEqual([...rows.keys()]);
+      expect(rounds[0]).not.toEqual(rounds[1]);
+    }
+    // 200 of a are wanted of 800: within four standard errors.
+    expect(Math.abs(whole.filter(({ name }) => name === 'a').length - 200)).toBeLessThan(4 * Math.sqrt(150));
+    expect(make().settings.rows).not.toBe(
+      blendedSource({ a: lists.a, b: { ...lists.b, rows: lists.a.rows } }).settings.rows,
+    );
+    for (const wrong of [null, {}, { drawn: { a: 1 } }, { drawn: { a: 1, b: -1 } }, { drawn: { a: 1, b: 1, c: 1 } }])
+      expect(() => make().load(wrong)).toThrow(/numbers of the lists a, b/);
+    expect(() => blendedSource({ a: { rows: [], weight: 1 } })).toThrow(/"a" has no rows/);
   });
 
   it('DoReMi: the update of numpy; on the simplex; equal losses are a fixed point of uniform weights; a hard domain rises', async () => {
