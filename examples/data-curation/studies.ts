@@ -162,7 +162,7 @@ export async function boosting(seed: number, scale: Scale): Promise<Arms> {
         const rows = kept.flatMap(({ item, answer }): TextRow[] =>
           answer === '' ? [] : [{ prompt: item.prompt, completion: answer }],
         );
-        return (await tune({ model: await smallModel(seed), rows, steps: scale(300), seed })).trainer.model;
+        return (await tune({ model: await smallModel(seed), rows, steps: scale(400), seed })).trainer.model;
       },
       generate: (model, items) =>
         answersOf(
@@ -174,7 +174,7 @@ export async function boosting(seed: number, scale: Scale): Promise<Arms> {
         items.map(({ answer }) => (random.float() < 0.3 ? answer : String(random.integer(0, 4)))),
       filter:
         more.isFiltered === false ? null : (item, answer, random) => (answer === item.answer) !== random.float() < 0.1,
-      ...{ focus: more.focus ?? true, perRound: 50, rounds: 5, evaluate, seed },
+      ...{ focus: more.focus ?? true, perRound: 50, rounds: 4, evaluate, seed },
     });
     return { 'right, first round': rounds[0]!.value!, 'right, last round': rounds.at(-1)!.value! };
   };

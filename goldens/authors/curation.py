@@ -388,3 +388,31 @@ def doremi(root):
         update(own, excess, kept, domains)
         updates.append({"excess": excess.tolist(), "kept": kept.tolist(), "domains": domains.tolist(), "weights": weights["now"].tolist()})
     return {"start": [0.5, 0.3, 0.2], "stepSize": 0.8, "smoothing": 1e-2, "updates": updates}
+
+
+LENGTHS = {"algebra": [120, 900, 40, 410, 77], "logic": [30, 20]}
+
+
+def s1(root):
+    """The draws of s1's notebook: the weights that a question of each domain has, while the domains run empty."""
+    (cell,) = [one for one in json.loads((root / "data/filter.ipynb").read_text())["cells"] if "length_weights" in "".join(one["source"])]
+    domains = {name: {f"{name} {i}": {"gemini_length": length} for i, length in enumerate(lengths)} for name, lengths in LENGTHS.items()}
+    weights, left = [], sum(map(len, LENGTHS.values()))
+
+    class Selected(set):
+        def __len__(self):
+            return 0 if super().__len__() < left else 1000
+
+    def choice(among, size=None, p=None):
+        if size == 1:
+            return [among[0]]
+        weights.append({"left": [domains[one.split()[0]].get(one, {}).get("gemini_length") for one in among], "weights": p.tolist()})
+        return among[int(np.argmin(p))]
+
+    given = {
+        **{"tqdm": lambda **_: types.SimpleNamespace(update=lambda _: None, close=lambda: None), "selected_qhashes": Selected(), "all_domains": list(domains)},
+        **{"benchmark_domains": [], "uniform_sample": lambda names: choice(names, size=1)[0], "questions_ordered_by_domain": domains},
+        "np": types.SimpleNamespace(array=np.array, argsort=np.argsort, power=np.power, random=types.SimpleNamespace(choice=choice)),
+    }
+    exec("".join(cell["source"]), given)
+    return {"draws": weights}

@@ -58,6 +58,7 @@ COMMITS = {
     "princeton-nlp/LESS": "8abf9628b9a814ac3045445eebc8ba3c908fdc78",
     "tianyi-lab/Superfiltering": "f0764afa536ec910b994d1d6aa2b883354505f4f",
     "tianyi-lab/Cherry_LLM": "01fac8d2febb51dbd1501ec594a20e499b51fe7d",
+    "simplescaling/s1": "77272c6e925d610257a50b520bad15330b513389",
     "sangmichaelxie/doremi": "7cde52d1848737aa967ecbdb9e643cf334de160d",
 }
 
@@ -100,6 +101,7 @@ FILES = {
     "less": ("princeton-nlp/LESS", curation.less),
     "superfiltering": ("tianyi-lab/Superfiltering", curation.superfiltering),
     "cherry": ("tianyi-lab/Cherry_LLM", curation.cherry),
+    "s1": ("simplescaling/s1", curation.s1),
     "doremi": ("sangmichaelxie/doremi", curation.doremi),
 }
 

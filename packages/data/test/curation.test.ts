@@ -319,6 +319,25 @@ describe('selection', () => {
     expect(await pipeline(chains, [limoSelect({ count: 1 })]).collect()).toEqual([chains[1]]);
   });
 
+  it('s1K draws a row of a domain with the weights of its authors’ notebook, by frequency', async () => {
+    const times = 400;
+    const draws: { left: number[]; weights: number[] }[] = golden('authors/s1').draws;
+    for (const { left, weights } of [draws[0]!, draws[2]!]) {
+      const rows = left.map((length) => ({ prompt: 'one domain', length }));
+      const counts = new Map(left.map((length) => [length, 0]));
+      for (let seed = 0; seed < times; seed++) {
+        const step = s1kSelect<(typeof rows)[number]>({
+          ...{ count: 1, seed, domain: () => 'one', length: (row: { length: number }) => row.length },
+        });
+        for (const { length } of await chosenOf(step, rows)) counts.set(length, counts.get(length)! + 1);
+      }
+      left.forEach((length, i) => {
+        const p = weights[i]!;
+        expect(Math.abs(counts.get(length)! - times * p)).toBeLessThan(4 * Math.sqrt(times * p * (1 - p)) + 1);
+      });
+    }
+  });
+
   it('pools of difficulty draw by weight, what was not seen with 1, and go on from a state; gates reject what says nothing', () => {
     const pools = new DifficultyPools([
       { name: 'hard', upTo: 0.2, weight: 3 },
