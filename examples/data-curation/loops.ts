@@ -105,7 +105,7 @@ export async function mixtures(seed: number, scale: Scale): Promise<Arms> {
   );
   // RegMix: short runs of random mixtures, and the mixture that their regression likes best.
   const runs = [];
-  for (const [i, weights] of randomMixtures(uniform, 16, { seed }).entries()) {
+  for (const [i, weights] of randomMixtures(uniform, 12, { seed }).entries()) {
     runs.push({
       weights,
       loss: mean(await lossesOf(await trained(weights, Math.max(2, Math.round(steps / 3)), 100 + i))),
@@ -152,7 +152,7 @@ export async function rejection(seed: number, scale: Scale): Promise<Arms> {
     formatStructuredCot<(typeof given)[number]>({ columns: { t: 'spelled', a: 'answer' }, separator: '' }),
   ]).collect();
   const rows = solved.map(({ prompt, completion, answer }) => ({ prompt, completion, answer }));
-  const [known, pool, held] = [rows.slice(0, 24), rows.slice(24, 280), rows.slice(280)];
+  const [known, pool, held] = [rows.slice(0, 40), rows.slice(40, 296), rows.slice(296)];
   const isRight: Verifier = {
     name: 'turned round',
     verify: async (requests) =>

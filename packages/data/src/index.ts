@@ -328,15 +328,6 @@ export {
 } from './tasks/arithmetic.js';
 export { type CountdownOptions, type CountdownProblem, countdown } from './tasks/countdown.js';
 export {
-  type Expression,
-  evaluateExpression,
-  type Fraction,
-  type Operator,
-  type ParsedExpression,
-  parseExpression,
-  renderExpression,
-} from './tasks/expression.js';
-export {
   type ChainOperator,
   type ModularChainOptions,
   type ModularChainProblem,
@@ -367,6 +358,15 @@ export {
 export { reasoningTasks } from './tasks/reasoning-tasks.js';
 export { type ReverseTextOptions, type ReverseTextProblem, reverseText } from './tasks/reverse-text.js';
 export { englishSentences, englishWords } from './text/english-words.js';
+export {
+  type Expression,
+  evaluateExpression,
+  type Fraction,
+  type Operator,
+  type ParsedExpression,
+  parseExpression,
+  renderExpression,
+} from './text/expression.js';
 export {
   type Readability,
   type ReadabilityCounts,

@@ -1,4 +1,4 @@
-import { evaluateExpression, parseExpression } from '../tasks/expression.js';
+import { evaluateExpression, parseExpression } from '../text/expression.js';
 import { levenshtein } from '../text/levenshtein.js';
 
 /** What GSM8K marks as a calculation. */
