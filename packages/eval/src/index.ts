@@ -157,10 +157,12 @@ export {
   type PossibleAnswer,
   parseFunctionCalls,
 } from './instructions/function-calls.js';
+export { type IfbenchInstruction, ifbenchChecks } from './instructions/ifbench-checks.js';
 export {
   everyStep,
   type IfevalOptions,
   type IfevalRow,
+  ifbench,
   ifeval,
   instructionsFollowed,
   looseVersions,
