@@ -5,9 +5,9 @@ const config: KnipConfig = {
     '.': {
       // Proofs are copied beside installed tarballs, and started there.
       project: ['**/*.{cjs,mjs,ts}', '!scripts/proofs/**'],
-      entry: ['scripts/*.{cjs,mjs,ts}', 'testing/fuzz-{child,faults}.ts'],
-      // Started by path; found from core-tensor.
-      ignoreDependencies: ['@arethetypeswrong/cli', 'turbo', 'onnxruntime-node'],
+      entry: ['scripts/*.{cjs,mjs,ts}', 'testing/fuzz-{child,faults}.ts', 'site/.vitepress/config.ts'],
+      // Started by path; found from core-tensor; installed by `npm run docs`, in site/.
+      ignoreDependencies: ['@arethetypeswrong/cli', 'turbo', 'onnxruntime-node', 'vitepress'],
     },
     'packages/*': {},
     // Copied, and then changed, by `npm run new`.

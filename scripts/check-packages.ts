@@ -25,7 +25,7 @@ process.exit(problems.length === 0 ? 0 : 1);
 function checkContents({ paths, manifest }: Tarball): string[] {
   const present = new Set(paths);
   const targets = codeEntries(manifest.exports).flatMap((entry) => Object.values(manifest.exports?.[entry] ?? {}));
-  const wanted = ['LICENSE', 'README.md', ...targets.map((path) => path.replace(/^\.\//, ''))];
+  const wanted = ['LICENSE', 'NOTICE', 'README.md', ...targets.map((path) => path.replace(/^\.\//, ''))];
   const missing = [...new Set(wanted)].filter((path) => !present.has(path)).map((path) => `${path} is not packed`);
   const stray = paths.filter((path) => /\.test\.|(^|\/)(goldens|fixtures|test)\//.test(path));
   const ranges = Object.entries({ ...manifest.dependencies, ...manifest.peerDependencies });

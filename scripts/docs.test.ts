@@ -10,9 +10,11 @@ import {
   TRL_NAMES,
   TRL_REMARKS,
 } from '../packages/training/src/index.js';
+import { anchorOf } from '../site/anchors.js';
 import { renderConformance } from './conformance.js';
 import { type Coverage, type CoverageRow, checkCoverage, renderJson, renderMarkdown } from './coverage.js';
 import { renderDescriptions, renderPeftMethods, renderRunning, renderTrlNames } from './option-docs.js';
+import { RECIPES, readInterval, readResults, renderRecipes } from './recipes.js';
 import { renderStrategyOptions } from './strategy-docs.js';
 import { listTrackedFiles, readJson, root } from './workspace.js';
 
@@ -22,14 +24,45 @@ it('docs/conformance.md is rendered (npx tsx scripts/render-conformance.ts)', ()
 
 /** Headings of a Markdown file as GitHub names them in links. */
 const anchorsOf = (markdown: string): Set<string> =>
-  new Set(
-    [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
-      heading!
-        .toLowerCase()
-        .replaceAll(/[^\p{L}\p{N}\s-]/gu, '')
-        .replaceAll(' ', '-'),
-    ),
+  new Set([...markdown.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => anchorOf(heading!)));
+
+it('docs/nouns.md names what is there', () => {
+  const known = ['api.md', 'running.md', 'rl/objectives.md'].map((name) => read(name)).join('\n');
+  const cells = [...read('nouns.md').matchAll(/^\|[^|]*\|([^|]*)\|/gm)].map(([, cell]) => cell!);
+  const names = cells.flatMap((cell) => [...cell.matchAll(/`([a-zA-Z]\w*)(?=[`.(])/g)].map(([, name]) => name!));
+  expect(names.length).toBeGreaterThan(30);
+  // Parts of declared options, and a trainer's method.
+  const parts = new Set(['optimStep', 'quantization', 'filters', 'metrics']);
+  expect(names.filter((name) => !parts.has(name) && !known.includes(`\`${name}`))).toEqual([]);
+});
+
+describe('the index of recipes', () => {
+  it('is rendered from the pages of the recipes (npx tsx scripts/render-recipes.ts)', () => {
+    for (const [path, text] of renderRecipes(root)) expect(readFileSync(join(root, path), 'utf8'), path).toBe(text);
+  });
+
+  it.each(RECIPES.map(({ name, command }) => [name, command]))(
+    '%s is started by a file that is there',
+    (_, command) => {
+      expect(existsSync(join(root, command.split(' ')[2]!))).toBe(true);
+    },
   );
+
+  it.each([
+    ['0.47 [0.13, 0.81]', { value: 0.47, low: 0.13, high: 0.81 }],
+    ['54 ± 8 %', { value: 54, low: 46, high: 62 }],
+    ['-1.5 [-2, -1] of 3 [1, 5]', { value: -1.5, low: -2, high: -1 }],
+    ['0.5', undefined],
+    ['', undefined],
+  ])('reads the interval of %j', (cell, interval) => {
+    expect(readInterval(cell)).toEqual(interval);
+  });
+
+  it('refuses a table that is not there', () => {
+    const recipe = { name: 'x', page: 'x.md', heading: 'none', command: '' };
+    expect(() => readResults('# a\n', recipe)).toThrow('examples/x.md has no table');
+  });
+});
 
 /** Links of a page that lead nowhere: to a file that is not there, or to a heading that no file has. */
 function deadLinks(path: string): string[] {

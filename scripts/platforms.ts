@@ -4,6 +4,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import { libraryName } from './build-kernels.mjs';
 import { crossCompile } from './cross-kernels.js';
 import { platformOf } from './native-files.js';
+import { publicationFields, readPublication } from './publication.mjs';
 import { type Manifest, readJson, root } from './workspace.js';
 
 /** A platform that ONNX Runtime is built for. */
@@ -43,9 +44,15 @@ export function platformFields({ os, cpu, libc }: Platform): object {
 }
 
 /** What both packages of a platform have in common. `os`, `cpu` and `libc` hold for the published package only. */
-function manifestOf(platform: Platform, library: string, own: object, files: readonly string[]): object {
+function manifestOf(
+  platform: Platform,
+  library: string,
+  own: { readonly name: string },
+  files: readonly string[],
+): object {
   return {
     ...own,
+    ...publicationFields(readPublication(root), `platforms/${basename(own.name)}`),
     exports: { './library': `./${library}`, './package.json': './package.json' },
     preferUnplugged: true,
     publishConfig: { access: 'public', provenance: true, ...platformFields(platform) },
@@ -53,6 +60,7 @@ function manifestOf(platform: Platform, library: string, own: object, files: rea
     scripts: {
       prepack: 'node ../../scripts/prepack.mjs && tsx ../../scripts/fill-platform.ts',
       postpack: 'tsx ../../scripts/fill-platform.ts --empty',
+      prepublishOnly: 'node ../../scripts/prepublish.mjs',
     },
   };
 }

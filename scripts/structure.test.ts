@@ -1,7 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { missingAddresses, publicationFields, readPublication } from './publication.mjs';
 import {
   checkChangesets,
   checkDependencies,
@@ -9,7 +11,7 @@ import {
   checkPackage,
   findForbiddenText,
 } from './structure.js';
-import { listPackages, type Manifest } from './workspace.js';
+import { listPackages, type Manifest, root } from './workspace.js';
 
 const manifest: Manifest = {
   name: '@posttrain/sample',
@@ -20,7 +22,12 @@ const manifest: Manifest = {
   sideEffects: false,
   engines: { node: '>=20.19.0' },
   files: ['dist'],
-  scripts: { build: 'tsup', prepack: 'node ../../scripts/prepack.mjs' },
+  keywords: ['llm', 'sample', 'test'],
+  scripts: {
+    build: 'tsup',
+    prepack: 'node ../../scripts/prepack.mjs',
+    prepublishOnly: 'node ../../scripts/prepublish.mjs',
+  },
   exports: { '.': './src/index.ts', './package.json': './package.json' },
   publishConfig: {
     exports: {
@@ -152,6 +159,9 @@ describe('checkPackage', () => {
     ['engines', { engines: {} }],
     ['engines', { engines: { node: '>=20' } }],
     ['dist', { files: ['src'] }],
+    ['keywords', { keywords: ['llm'] }],
+    ['prepublishOnly', { scripts: { build: 'tsup', prepack: 'node ../../scripts/prepack.mjs' } }],
+    ['addresses', { homepage: 'https://example.com' }],
     ['prepack', { scripts: { build: 'tsup' } }],
     ['publishConfig', { publishConfig: { exports: { ...manifest.publishConfig?.exports, '.': './dist/index.js' } } }],
     ['different entry points', { publishConfig: {} }],
@@ -178,6 +188,40 @@ describe('checkPackage', () => {
     expect(check()).toMatchObject({ problems: [], warnings: [expect.stringContaining('401 lines')] });
     write('src/long.ts', '//\n'.repeat(601));
     expect(check().problems.join()).toContain('packages/sample/src/long.ts: 601 lines');
+  });
+});
+
+describe('the addresses of what is published', () => {
+  const addresses = {
+    repository: 'https://example.org/a/b',
+    homepage: 'https://example.org',
+    bugs: 'https://example.org/a/b/issues',
+  };
+
+  it('are in every package.json, the repository with the folder', () => {
+    expect(publicationFields(addresses, 'packages/lm')).toEqual({
+      repository: { type: 'git', url: 'git+https://example.org/a/b.git', directory: 'packages/lm' },
+      homepage: 'https://example.org',
+      bugs: { url: 'https://example.org/a/b/issues' },
+    });
+  });
+
+  it.each([
+    [{ ...addresses, repository: '' }, ['repository']],
+    [{ ...addresses, homepage: 'example.org' }, ['homepage']],
+    [{ repository: '', homepage: '', bugs: '' }, ['repository', 'homepage', 'bugs']],
+  ])('are missing from %j', (publication, missing) => {
+    expect(missingAddresses(publication)).toEqual(missing);
+    expect(publicationFields(publication, 'packages/lm')).toEqual({});
+  });
+
+  it('are asked for before anything is published', () => {
+    const { status, stderr } = spawnSync(process.execPath, [join(root, 'scripts/prepublish.mjs')], {
+      encoding: 'utf8',
+    });
+    const missing = missingAddresses(readPublication(root));
+    expect(status).toBe(missing.length > 0 ? 1 : 0);
+    for (const field of missing) expect(stderr).toContain(field);
   });
 });
 

@@ -1,7 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { findCircles, readImportGraph } from './import-circles.js';
-import { codeEntries, listTrackedFiles, type Manifest, sourceOf, type WorkspacePackage } from './workspace.js';
+import { publicationFields, readPublication } from './publication.mjs';
+import { codeEntries, listTrackedFiles, type Manifest, root, sourceOf, type WorkspacePackage } from './workspace.js';
 
 /** What a structural check found: problems fail the run, warnings are shown. */
 export interface Findings {
@@ -64,6 +66,16 @@ export function checkPackage(workspace: string, { folder, manifest }: WorkspaceP
   require(manifest.scripts?.build === 'tsup', 'package.json needs the script "build": "tsup"');
   const prepack = 'node ../../scripts/prepack.mjs';
   require(manifest.scripts?.prepack === prepack, `package.json needs the script "prepack": "${prepack}"`);
+  const prepublish = 'node ../../scripts/prepublish.mjs';
+  require(manifest.scripts?.prepublishOnly ===
+    prepublish, `package.json needs the script "prepublishOnly": "${prepublish}"`);
+  require((manifest.keywords?.length ?? 0) >= 3, 'package.json needs keywords');
+  const fields = publicationFields(readPublication(root), relative(workspace, folder).replaceAll('\\', '/'));
+  const addresses = Object.entries(manifest).filter(([key]) => ['repository', 'homepage', 'bugs'].includes(key));
+  require(isDeepStrictEqual(
+    Object.fromEntries(addresses),
+    fields,
+  ), 'package.json has not the addresses of scripts/publication.json: run `npx tsx scripts/write-publication.ts`');
   require(manifest.files?.includes('dist') ?? false, 'package.json needs "dist" in files');
   for (const problem of checkExports(folder, manifest)) require(false, problem);
   for (const file of ['README.md', 'src/index.ts', 'tsup.config.ts', 'tsconfig.json']) {

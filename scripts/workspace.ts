@@ -12,6 +12,8 @@ export interface Manifest {
   readonly name: string;
   readonly version: string;
   readonly description?: string;
+  readonly keywords?: readonly string[];
+  readonly repository?: object;
   readonly type?: string;
   readonly license?: string;
   readonly sideEffects?: boolean | readonly string[];

@@ -73,7 +73,14 @@ function grpoFamily(name: string, given: GrpoOptions, aggregation: Aggregation):
   };
 }
 
-/** GRPO (DeepSeekMath, arXiv 2402.03300). */
+/**
+ * GRPO (DeepSeekMath, arXiv 2402.03300). For completions i of one prompt, with tokens t and ρ = π(t) / π_old(t):
+ *
+ *     A_i = (r_i - mean r) / (std r + 1e-4)
+ *     loss = mean_i mean_t [ -min(ρ A_i, clip(ρ, 1 - ε, 1 + ε) A_i) + β KL(π ‖ reference) ]
+ *
+ * No critic: the group's mean is the baseline.
+ */
 export const grpo = (options: GrpoOptions = {}) => grpoFamily('grpo', options, sequenceMean());
 
 /** Dr. GRPO (arXiv 2503.20783): neither the group's standard deviation nor the length divides. */
