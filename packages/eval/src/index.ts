@@ -28,7 +28,54 @@ export {
 export { type TrajectoryMatchOptions, trajectoryMatch } from './agents/trajectory-match.js';
 export type { Benchmark, BenchmarkRow } from './benchmarks/benchmark.js';
 export { arenaBattles, type BenchmarkName, benchmarks, benchmarkTask, codeBenchmark } from './benchmarks/benchmarks.js';
+export {
+  type DialogueScores,
+  type DialogueState,
+  type DialogueTurn,
+  dialogueScores,
+  type MultiWozDialogue,
+  multiWozTurns,
+} from './benchmarks/dialogue-states.js';
+export {
+  type HannaCorrelation,
+  type HannaCorrelationOptions,
+  type HannaCriterion,
+  type HannaRow,
+  type HannaStory,
+  hannaCorrelations,
+  hannaCriteria,
+  hannaStories,
+} from './benchmarks/hanna.js';
+export { type Lr2Task, lr2Answer, lr2Cells } from './benchmarks/lr2bench.js';
+export {
+  type MtBenchAnswer,
+  type MtBenchFiles,
+  type MtBenchJudgement,
+  type MtBenchPair,
+  type MtBenchPrompt,
+  type MtBenchQuestion,
+  type MtBenchScores,
+  type MtBenchWinRate,
+  mtBenchAnswers,
+  mtBenchRating,
+  mtBenchScores,
+  mtBenchSingle,
+  mtBenchVerdict,
+  mtBenchWinRates,
+} from './benchmarks/mt-bench.js';
 export { type RewardBenchSection, rewardBenchScore, rewardBenchSections } from './benchmarks/preferences.js';
+export {
+  type BeirDataset,
+  type BeirText,
+  beirDataset,
+  type Qrels,
+  type RankingScores,
+  type RankingScoresOptions,
+  type Run,
+  rankingScores,
+  readQrels,
+  readRun,
+} from './benchmarks/rankings.js';
 export { type CommandContext, evalCommand } from './command/eval-command.js';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
 export {
@@ -157,10 +204,12 @@ export {
   type PossibleAnswer,
   parseFunctionCalls,
 } from './instructions/function-calls.js';
+export { type IfbenchInstruction, ifbenchChecks } from './instructions/ifbench-checks.js';
 export {
   everyStep,
   type IfevalOptions,
   type IfevalRow,
+  ifbench,
   ifeval,
   instructionsFollowed,
   looseVersions,
@@ -282,6 +331,7 @@ export {
 export { estimatePassAtK, passAtK } from './metrics/pass-at-k.js';
 export { passHatK } from './metrics/pass-hat-k.js';
 export {
+  criticStep,
   type FirstError,
   firstWrongStep,
   type ProcessBenchResult,

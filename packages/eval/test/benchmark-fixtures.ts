@@ -142,7 +142,11 @@ export const fixtures: Readonly<
     right: 'Wrong: the first step.',
     wrong: 'Correct.',
   },
-  lr2bench: { row: { instruction: 'Fill it.', answer: 'cat' }, right: 'cat', wrong: 'dog' },
+  lr2bench: {
+    row: { task: 'crossword', prompt: 'Fill it.', answer: '{"across 1": "CAT", "down 1": "CUP"}' },
+    right: '<Answer>{"Across 1": "C A T", "down 1": "cup"}</Answer>',
+    wrong: '<Answer>{"across 1": "dog"}</Answer>',
+  },
   toolcomp: { row: { prompt: 'Look it up.', final_answer: '42' }, right: 'The answer is 42.', wrong: '41' },
   phyx: {
     row: { question: 'How fast?', image_caption: 'A ball falls.', options: 'A. 1 m/s\nB. 2 m/s', answer: 'A' },

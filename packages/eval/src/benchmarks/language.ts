@@ -1,9 +1,12 @@
 import { tokenF1 } from '@posttrain/interfaces/verifiers';
 import { EvaluationError } from '../errors.js';
+import { everyStep, shareOfSteps } from '../instructions/ifeval.js';
+import { meanScore } from '../metrics/mean.js';
 import { rouge } from '../metrics/text/rouge.js';
 import { textGrader } from '../metrics/text/text-grader.js';
 import { answered, type BenchmarkRow, chosen, placeIn, predicted, textIn, textsIn } from './benchmark.js';
 import { letterIs, textIs, wordIs } from './graders.js';
+import { halfRight, lr2Grader } from './lr2bench.js';
 
 const column = (name: string) => (row: BenchmarkRow) => textIn(row, name);
 
@@ -130,10 +133,15 @@ export const languageBenchmarks = {
     {
       row: 'M7',
       source: 'UltraRonin/LR2Bench (arXiv 2502.17848)',
-      columns: ['instruction', 'answer'],
-      metric: 'text of the whole answer (not the share of its cells)',
+      columns: ['task', 'prompt', 'answer'],
+      metric: 'em, pm_0.5 and s_acc of its cells',
     },
-    { prompt: column('instruction'), grader: textIs('answer') },
+    {
+      prompt: column('prompt'),
+      grader: lr2Grader,
+      metrics: [everyStep('em'), halfRight(), shareOfSteps('s_acc'), meanScore()],
+      cluster: column('task'),
+    },
   ),
   toolcomp: answered(
     {

@@ -1,14 +1,19 @@
 import { lengthOf, splitWords, strip } from '@posttrain/interfaces/python';
 import { EvaluationError } from '../errors.js';
 import { pythonPattern } from '../python/pattern.js';
-import { countCapitalWords, isLower, isUpper } from './capital-words.js';
+import { stripOf } from '../python/text.js';
+import { countCapitalWords, isLower, isUpper, NLTK_WORDS, wordTokens } from './word-tokens.js';
 
-/** What two of IFEval's checkers ask models for: give what stands in for them. */
+/** What some checkers of IFEval and IFBench ask models and dictionaries for: give what stands in for them. */
 export interface InstructionTools {
   /** ISO 639-1 code of a text's language, as `langdetect` says it; `null`: it cannot tell. */
   readonly language?: ((text: string) => string | null) | undefined;
   /** Sentences of a text, as NLTK's `punkt` splits it. */
   readonly sentences?: ((text: string) => readonly string[]) | undefined;
+  /** Tags of tokens (Penn Treebank), as NLTK's averaged perceptron gives them. */
+  readonly tags?: ((tokens: readonly string[]) => readonly string[]) | undefined;
+  /** Syllables of a word in small letters, as `syllapy` counts them. */
+  readonly syllables?: ((word: string) => number) | undefined;
 }
 
 /** Arguments of an instruction, as a row has them, read with errors that name them. */
@@ -32,6 +37,12 @@ export class InstructionArguments {
     throw this.wrong(`its argument ${name} must be a whole number of at least 0`);
   }
 
+  /** A place, of which the first is 1. */
+  place(name: string): number {
+    if (this.count(name) > 0) return this.count(name);
+    throw this.wrong(`its argument ${name} must be a whole number of at least 1`);
+  }
+
   list(name: string): readonly string[] {
     const value = this.given[name];
     if (Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === 'string')) return value;
@@ -53,6 +64,27 @@ export class InstructionArguments {
     return found === null || found === code;
   }
 
+  sentences(text: string): readonly string[] {
+    if (this.tools.sentences) return this.tools.sentences(text);
+    throw this.wrong('it needs a splitter of sentences: the option "sentences"');
+  }
+
+  /** Tokens of all sentences, as NLTK's `word_tokenize` has them. */
+  tokens(text: string): readonly string[] {
+    return this.sentences(text).flatMap(wordTokens);
+  }
+
+  /** The tag of the first of some tokens. */
+  firstTag(tokens: readonly string[]): string | undefined {
+    if (this.tools.tags) return this.tools.tags(tokens)[0];
+    throw this.wrong('it needs a tagger of parts of speech: the option "tags"');
+  }
+
+  syllables(word: string): number {
+    if (this.tools.syllables) return this.tools.syllables(word);
+    throw this.wrong('it needs a counter of syllables: the option "syllables"');
+  }
+
   wrong(problem: string): EvaluationError {
     return new EvaluationError('BAD_ROW', `The instruction ${this.id}: ${problem}.`);
   }
@@ -62,8 +94,6 @@ export class InstructionArguments {
 export type InstructionCheck = (answer: string, given: InstructionArguments) => boolean;
 
 const count = (answer: string, pattern: string): number => answer.match(pythonPattern(pattern))?.length ?? 0;
-/** NLTK's `\w+`, to which marks belong, unlike that of Python's own `re`. */
-const WORDS = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]+/gu;
 const BULLETS = ['(?m)^\\s*\\*[^\\*].*$', '(?m)^\\s*-.*$'];
 const CHOICES = ['My answer is yes.', 'My answer is no.', 'My answer is maybe.'];
 
@@ -71,14 +101,6 @@ const CHOICES = ['My answer is yes.', 'My answer is no.', 'My answer is maybe.']
 function pieces(parts: readonly string[]): readonly string[] | null {
   return parts.slice(1, -1).some((part) => strip(part) === '') ? null : parts.filter((part) => strip(part) !== '');
 }
-
-/** `text.strip(characters)`, of one character. */
-const stripOf = (text: string, one: string): string => {
-  let [start, end] = [0, text.length];
-  while (start < end && text[start] === one) start++;
-  while (end > start && text[end - 1] === one) end--;
-  return text.slice(start, end);
-};
 
 function isJson(answer: string): boolean {
   let text = strip(answer);
@@ -129,13 +151,12 @@ export const ifevalChecks = {
   },
   'language:response_language': (answer, given) => given.isIn(answer, given.text('language')),
   'length_constraints:number_sentences': (answer, given) => {
-    if (!given.tools.sentences) throw given.wrong('it needs a splitter of sentences: the option "sentences"');
-    return given.compare(given.tools.sentences(answer).length, 'relation', 'num_sentences');
+    return given.compare(given.sentences(answer).length, 'relation', 'num_sentences');
   },
   'length_constraints:number_paragraphs': (answer, given) =>
     pieces(answer.split(pythonPattern('\\s?\\*\\*\\*\\s?')))?.length === given.count('num_paragraphs'),
   'length_constraints:number_words': (answer, given) =>
-    given.compare(answer.match(WORDS)?.length ?? 0, 'relation', 'num_words'),
+    given.compare(answer.match(NLTK_WORDS)?.length ?? 0, 'relation', 'num_words'),
   'length_constraints:nth_paragraph_first_word': firstWord,
   'detectable_content:number_placeholders': (answer, given) =>
     count(answer, '\\[.*?\\]') >= given.count('num_placeholders'),

@@ -12,6 +12,7 @@ import { ruleVerifier } from '@posttrain/interfaces/verifiers';
 import { EvaluationError } from '../errors.js';
 import { ratioWithStandardError } from '../statistics/standard-error.js';
 import type { GenerateTask, SampleMetric } from '../task.js';
+import { ifbenchChecks } from './ifbench-checks.js';
 import { InstructionArguments, type InstructionCheck, type InstructionTools, ifevalChecks } from './ifeval-checks.js';
 
 const isFunction = (value: unknown): boolean => typeof value === 'function';
@@ -22,7 +23,13 @@ const toolOptions = options('ifeval', {
   sentences: custom<NonNullable<InstructionTools['sentences']>>()('a function of a text', isFunction, {
     optional: true,
   }),
-  /** Checks of one's own, by id, beside or in the place of IFEval's. */
+  /** Penn Treebank tags of tokens. Default: instructions that need it are refused. */
+  tags: custom<NonNullable<InstructionTools['tags']>>()('a function of tokens', isFunction, { optional: true }),
+  /** Syllables of a word. Default: instructions that need it are refused. */
+  syllables: custom<NonNullable<InstructionTools['syllables']>>()('a function of a word', isFunction, {
+    optional: true,
+  }),
+  /** Checks of one's own, by id, beside or in the place of those of IFEval and IFBench. */
   checks: custom<Readonly<Record<string, InstructionCheck>>>()(
     'an object of functions',
     (value) => typeof value === 'object',
@@ -31,10 +38,10 @@ const toolOptions = options('ifeval', {
     },
   ),
 });
-/** Options of `ifeval`, `instructionsFollowed`. */
+/** Options of `ifeval`, `ifbench`, `instructionsFollowed`. */
 export type IfevalOptions = Given<typeof toolOptions>;
 
-/** A row of IFEval, by its columns. */
+/** A row of IFEval or IFBench, by its columns. */
 export interface IfevalRow {
   readonly key?: number | string;
   readonly prompt: string;
@@ -51,19 +58,19 @@ export function looseVersions(answer: string): string[] {
 }
 
 /**
- * Which instructions of its row a completion follows (IFEval, arXiv 2311.07911): `strict`, as it is, or `loose`, in any of its
+ * Which instructions of its row a completion follows (IFEval, arXiv 2311.07911; IFBench, 2507.02833): `strict`, as it is, or `loose`, in any of its
  * `looseVersions`. The score is the share of them; `stepScores` has each, in order. An empty answer follows none.
  *
  * @throws OptionError; EvaluationError `BAD_ROW` for instructions and arguments that are not known, or that need a tool that is not given
  */
 export function instructionsFollowed(mode: 'strict' | 'loose', given: IfevalOptions = {}): Verifier {
-  const { language, sentences, checks = {} } = toolOptions.read(given);
-  const known: Readonly<Record<string, InstructionCheck>> = { ...ifevalChecks, ...checks };
+  const { checks = {}, ...tools } = toolOptions.read(given);
+  const known: Readonly<Record<string, InstructionCheck>> = { ...ifevalChecks, ...ifbenchChecks, ...checks };
   return ruleVerifier(mode, { checks: Object.keys(checks).join(' ') }, (request) => {
     const versions = (mode === 'strict' ? [request.completion] : looseVersions(request.completion)).filter(
       (one) => strip(one) !== '',
     );
-    const stepScores = instructionsOf(request, known, { language, sentences }).map(({ check, given: read }) =>
+    const stepScores = instructionsOf(request, known, tools).map(({ check, given: read }) =>
       Number(versions.some((version) => check(version, read))),
     );
     return { score: stepScores.reduce((sum, one) => sum + one, 0) / stepScores.length, stepScores };
@@ -130,13 +137,30 @@ export function shareOfSteps(name = 'inst_level_acc'): SampleMetric {
  * @throws OptionError
  */
 export function ifeval(rows: readonly IfevalRow[], given: IfevalOptions = {}): GenerateTask<IfevalRow> {
+  return instructionTask('ifeval', 1280, rows, given);
+}
+
+/**
+ * IFBench (arXiv 2507.02833): IFEval's form and numbers with 58 other kinds of instructions.
+ * @throws OptionError
+ */
+export function ifbench(rows: readonly IfevalRow[], given: IfevalOptions = {}): GenerateTask<IfevalRow> {
+  return instructionTask('ifbench', 4096, rows, given);
+}
+
+function instructionTask(
+  name: string,
+  maxTokens: number,
+  rows: readonly IfevalRow[],
+  given: IfevalOptions,
+): GenerateTask<IfevalRow> {
   return {
     type: 'generate',
-    name: 'ifeval',
+    name,
     dataset: rows,
     id: ({ key }, index) => String(key ?? index),
     prompt: ({ prompt }) => prompt,
-    sampling: { temperature: 0, maxTokens: 1280 },
+    sampling: { temperature: 0, maxTokens },
     graders: [instructionsFollowed('strict', given), instructionsFollowed('loose', given)],
     metrics: [everyStep(), shareOfSteps()],
   };

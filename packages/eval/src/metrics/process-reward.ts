@@ -68,6 +68,20 @@ export function prmScore(
   return right === null || wrong === null ? null : weight * right + (1 - weight) * wrong;
 }
 
+/**
+ * The first wrong step that a critic names in `\\boxed{…}` (ProcessBench's prompt; −1: none), of several critiques the one named most often, the
+ * earlier of equal ones; `null` where that is no whole number.
+ */
+export function criticStep(critiques: readonly string[]): number | null {
+  const votes = new Map<string, number>();
+  for (const text of critiques) {
+    const named = [...text.matchAll(/\\boxed\{([^}]*)\}/g)].at(-1)?.[1]?.trim();
+    if (named !== undefined) votes.set(named, (votes.get(named) ?? 0) + 1);
+  }
+  const [most] = [...votes].sort(([, a], [, b]) => b - a);
+  return most && /^[+-]?\d+$/.test(most[0]) ? Number(most[0]) : null;
+}
+
 /** A row of ProcessBench (Qwen/ProcessBench): `label` is the first wrong step, −1 where none is. */
 export interface ProcessBenchRow {
   readonly problem: string;

@@ -2,6 +2,7 @@ import { type Given, oneOf, options } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { EvaluationError } from '../errors.js';
 import { bootstrapShape } from './paired-bootstrap.js';
+import { pearson } from './pearson.js';
 import { assertFinite } from './standard-error.js';
 
 const rankOptions = options('rankCorrelation', {
@@ -59,18 +60,7 @@ export function rankCorrelation(
   return { value, interval: drawn.length < 2 || low === high ? null : [low, high], pairs };
 }
 
-function spearman(a: readonly number[], b: readonly number[]): number | null {
-  const [x, y] = [ranksOf(a), ranksOf(b)];
-  const middle = (a.length + 1) / 2;
-  let [both, one, other] = [0, 0, 0];
-  for (let i = 0; i < a.length; i++) {
-    const [u, v] = [x[i]! - middle, y[i]! - middle];
-    both += u * v;
-    one += u * u;
-    other += v * v;
-  }
-  return one === 0 || other === 0 ? null : both / Math.sqrt(one * other);
-}
+const spearman = (a: readonly number[], b: readonly number[]): number | null => pearson(ranksOf(a), ranksOf(b));
 
 /** Ranks from 1; equal values have the mean of theirs. */
 function ranksOf(values: readonly number[]): Float64Array {
