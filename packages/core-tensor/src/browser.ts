@@ -7,6 +7,7 @@ export { type Compiled, type CompileFunctionOptions, compile } from './compile.j
 export * from './create.js';
 export * from './diagnose/find-non-finite.js';
 export { DTYPES, type DType, type TypedArray } from './dtype.js';
+export { compileSeconds } from './engines/compile-clock.js';
 export { currentEngine, setEngine, withEngine } from './engines/current.js';
 export type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from './engines/engine.js';
 export { perEngine } from './engines/per-engine.js';

@@ -1,3 +1,4 @@
+import { compiling } from './engines/compile-clock.js';
 import { compileGraph } from './engines/compile-graph.js';
 import { currentEngine } from './engines/current.js';
 import type { Donation, Engine, Executable } from './engines/engine.js';
@@ -141,7 +142,7 @@ export function compile<Args extends readonly unknown[], Out>(
       known.delete(oldest);
       await (await evicted.trace).executable.dispose();
     }
-    const made = trace(args);
+    const made = compiling(() => trace(args));
     known.set(key, { trace: made, lastUse: calls++, reused: false });
     // A failed trace must not be remembered as a success.
     made.catch(() => known.delete(key));

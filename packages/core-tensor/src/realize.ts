@@ -1,5 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { arrayType, type TypedArray } from './dtype.js';
+import { compiling } from './engines/compile-clock.js';
 import { compileGraph } from './engines/compile-graph.js';
 import { currentEngine } from './engines/current.js';
 import type { BufferHome, Engine, EngineBuffer } from './engines/engine.js';
@@ -163,7 +164,7 @@ async function realizeGraph(
     [],
   );
   const engine = choose(captured);
-  const executable = await compileGraph(engine, graph, { donations: [] });
+  const executable = await compiling(() => compileGraph(engine, graph, { donations: [] }));
   try {
     const { buffers, release } = await buffersOf(captured, engine, 'reading a tensor');
     const outputs = await executable.run(buffers).finally(release);

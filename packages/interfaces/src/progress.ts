@@ -3,6 +3,8 @@ export interface ProgressEvent {
   readonly stage: string;
   readonly done: number;
   readonly total?: number;
+  /** Seconds of this stage so far in which functions were compiled; `etaSeconds` does not count on more of them. */
+  readonly compileSeconds?: number;
   /** Estimated seconds to the end of this stage. */
   readonly etaSeconds?: number;
   /** Latest metrics, to be shown beside the bar. */

@@ -1,6 +1,7 @@
 import { referenceEngine, setEngine, stopGradient, type Tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { adamW, mapNamed, sgd } from '@posttrain/core-tensor/optim';
+import { createRandom } from '@posttrain/interfaces/random';
 import { SequenceClassifier, TokenClassifier, ValueModel } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -43,6 +44,7 @@ import {
   updateByRule,
   weightedSum,
 } from '../src/index.js';
+import { microBatches, toBatch } from '../src/loss/rows.js';
 import { type TestLossOptions, testLoss } from '../src/testing/index.js';
 import { expectClose } from './model.js';
 
@@ -617,4 +619,47 @@ describe('the kit for losses', () => {
     expect(bodies.length).toBe(1);
     await expect(bodies[0]!()).rejects.toThrow(said);
   });
+});
+
+describe('the sizes of passes', () => {
+  /** Sizes are compiled for themselves: docs/rl/train-policy.md has the formula. */
+  const most = (longest: number, rows: number, maxTokens: number): number => {
+    const widths = Array.from({ length: longest }, (_, i) => i + 1).map(
+      (n) => Math.ceil(n / (n <= 128 ? 16 : 64)) * (n <= 128 ? 16 : 64),
+    );
+    const counts = Array.from({ length: rows }, (_, i) =>
+      i < 8 ? 2 ** Math.ceil(Math.log2(i + 1)) : 8 * Math.ceil((i + 1) / 8),
+    );
+    const sizes = [...new Set(widths)].flatMap((width) =>
+      [...new Set(counts)].filter((count) => count === 1 || count * width <= maxTokens),
+    );
+    return sizes.length;
+  };
+
+  it.each([
+    { steps: 1000, longest: 84, rows: 8, maxTokens: 4096, bound: 24 },
+    { steps: 100, longest: 1024, rows: 16, maxTokens: 4096, bound: 90 },
+  ])(
+    'are few over $steps steps of free lengths: $rows rows of up to $longest tokens',
+    ({ steps, longest, rows, maxTokens, bound }) => {
+      expect(most(longest, rows, maxTokens)).toBe(bound);
+      const random = createRandom(0, 'lengths');
+      const sizes = new Set<string>();
+      let [tokens, padded] = [0, 0];
+      for (let step = 0; step < steps; step++) {
+        const all = Array.from({ length: rows }, () => {
+          const length = random.integer(2, longest);
+          return { tokens: new Array<number>(length).fill(0), weights: new Float32Array(length - 1) };
+        });
+        for (const pass of microBatches(all, maxTokens, 1)) {
+          const [count, width] = toBatch(pass, [], 1).tokens.shape as [number, number];
+          sizes.add(`${count} × ${width}`);
+          tokens += pass.reduce((sum, row) => sum + row.tokens.length, 0);
+          padded += count * width;
+        }
+      }
+      expect(sizes.size).toBeLessThanOrEqual(bound);
+      expect(padded / tokens).toBeLessThan(2);
+    },
+  );
 });

@@ -190,6 +190,12 @@ describe('progress lines', () => {
       undefined,
       'step 1/2 · reward 0.250 · ETA 1:01:01',
     ],
+    [
+      { stage: 'sft', done: 1, total: 2, etaSeconds: 1, compileSeconds: 2.14 },
+      undefined,
+      'step 1/2 · ETA 0:01 · compiled 2.1 s',
+    ],
+    [{ stage: 'sft', done: 2, total: 2, compileSeconds: 0.01 }, undefined, 'step 2/2'],
   ])('%o is %s', (event, rate, line) => {
     expect(progressLine(event, rate)).toBe(line);
   });
@@ -208,10 +214,41 @@ describe('progress lines', () => {
     expect(lines).toEqual(['step 1/4', 'step 3/4 · 400 tokens/s', 'step 4/4 · 3000 tokens/s']);
   });
 
+  it('rate the time in which nothing was compiled, and say what was when it has become more', () => {
+    const lines: string[] = [];
+    let now = 0;
+    const report = progressLines(
+      (line) => lines.push(line),
+      () => now,
+    );
+    for (const [done, at, compileSeconds] of [
+      [1, 5000, 4],
+      [2, 6000, 4],
+      [3, 10_000, 7],
+      [4, 11_000, 7.01],
+    ] as const) {
+      now = at;
+      report({ stage: 'sft', done, compileSeconds, metrics: { num_tokens: 300 * done } });
+    }
+    expect(lines).toEqual([
+      'step 1 · compiled 4.0 s',
+      'step 2 · 300 tokens/s',
+      'step 3 · 300 tokens/s · compiled 7.0 s',
+      'step 4 · 303 tokens/s',
+    ]);
+  });
+
   it('go where the option says', async () => {
     const lines: string[] = [];
-    await smallRun({ steps: 2, warmupSteps: 0, progress: (line) => lines.push(line) });
-    expect(lines.at(0)).toMatch(/^step 1\/2 · loss \d\.\d{4} · lr 1.00e-2 · ETA \d+:\d\d$/);
+    const events: ProgressEvent[] = [];
+    const progress = (line: string) => lines.push(line);
+    const { compileSeconds } = await smallRun({ steps: 2, warmupSteps: 0, progress, onProgress: (x) => events.push(x) });
+    // The first step compiles; what it spent on that is said apart, and no later step's time.
+    const [first, last] = events.map((event) => event.compileSeconds!);
+    expect(first).toBeGreaterThan(0);
+    expect(last).toBeGreaterThanOrEqual(first!);
+    expect(compileSeconds).toBeGreaterThanOrEqual(last!);
+    expect(lines.at(0)).toMatch(/^step 1\/2 · loss \d\.\d{4} · lr 1.00e-2 · ETA \d+:\d\d( · compiled \d+\.\d s)?$/);
     expect(lines.at(-1)).toMatch(/^step 2\/2 · /);
   });
 });

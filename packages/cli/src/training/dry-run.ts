@@ -3,7 +3,7 @@ import type { ProgressEvent } from '@posttrain/interfaces';
 import type { CommandContext } from '../command.js';
 import type { TrainerOptionsRecord, TrainingKind } from './kind.js';
 
-/** Steps of the calibration: the first compiles, the others are timed. */
+/** Steps of the calibration. The first compiles most; the others are timed, without what they compile. */
 const STEPS = 4;
 
 /** What a dry run finds out. */
@@ -41,13 +41,14 @@ export async function calibrate(kind: TrainingKind, settings: TrainerOptionsReco
   const tokens = last?.event.metrics?.num_tokens;
   const first = events[0];
   const beginning = ((first?.at ?? performance.now()) - started) / 1000;
-  const perStep = first && last && done > 1 ? (last.at - first.at) / 1000 / (done - 1) : beginning;
+  const compiled = (last?.event.compileSeconds ?? 0) - (first?.event.compileSeconds ?? 0);
+  const perStep = first && last && done > 1 ? ((last.at - first.at) / 1000 - compiled) / (done - 1) : beginning;
   return {
     rows: (settings.rows as readonly unknown[]).length,
     steps,
     tokens: tokens === undefined ? undefined : Math.round((tokens / done) * steps),
     memory,
-    seconds: beginning + perStep * Math.max(0, steps - 1),
+    seconds: beginning + compiled + perStep * Math.max(0, steps - 1),
   };
 }
 

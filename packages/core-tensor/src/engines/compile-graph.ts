@@ -14,10 +14,12 @@ const computes = (engine: Engine, kernel: GraphKernel): boolean =>
  * cut into stages around those that only a host function computes. Throws `EngineError` for one that nothing computes.
  */
 export async function compileGraph(engine: Engine, graph: Graph, options: CompileOptions): Promise<Executable> {
+  const known = await engine.recall?.(graph, { ...options, kernels: engine.kernels });
+  if (known) return known;
   const simplified = simplify(graph, { kernels: (kernel) => computes(engine, kernel) });
   const isHost = (node: GraphNode): boolean => isOp(node, 'kernel') && !computes(engine, node.attributes.kernel);
   for (const node of simplified.nodes) if (isOp(node, 'kernel') && isHost(node)) checkHost(node, engine);
-  if (!simplified.nodes.some(isHost)) return engine.compile(simplified, options);
+  if (!simplified.nodes.some(isHost)) return engine.compile(simplified, { ...options, traced: graph });
   return stagedExecutable(engine, simplified, splitIntoStages(simplified, isHost), options);
 }
 

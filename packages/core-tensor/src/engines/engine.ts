@@ -26,6 +26,14 @@ export interface CompileOptions {
    * well ignore them: `run` is given them all the same.
    */
   readonly constants?: ReadonlyMap<number, EngineBuffer>;
+  /** The graph that this one was simplified from, which `recall` was asked for before and did not know. */
+  readonly traced?: Graph;
+}
+
+/** What `Engine.recall` is told of a traced graph. */
+export interface RecallOptions extends Omit<CompileOptions, 'traced'> {
+  /** The fused kernels that would stay in the graph when it is simplified, by name; all others would be decomposed. */
+  readonly kernels: ReadonlySet<string>;
 }
 
 /** A graph made ready to run. */
@@ -62,4 +70,9 @@ export interface Engine extends BufferHome {
   /** Host memory to device memory. May alias `data` where device memory is host memory. */
   upload(data: TypedArray, spec: TensorSpec): EngineBuffer | Promise<EngineBuffer>;
   compile(graph: Graph, options: CompileOptions): Promise<Executable>;
+  /**
+   * Makes a traced graph, not simplified, ready to run from what the engine remembers of it. Undefined where it does not know exactly this
+   * graph: it is then simplified and compiled. Default: the engine remembers nothing.
+   */
+  recall?(traced: Graph, options: RecallOptions): Promise<Executable | undefined>;
 }

@@ -24,7 +24,8 @@ export function applyKernel<Config>(kernel: Kernel<Config>, inputs: readonly Ten
 /** One for a kernel, as graphs tell kernels apart by identity. */
 const graphKernels = new WeakMap<object, GraphKernel>();
 
-function graphKernelOf<Config>(kernel: Kernel<Config>): GraphKernel {
+/** A kernel as graphs have it. */
+export function graphKernelOf<Config>(kernel: Kernel<Config>): GraphKernel {
   const known = graphKernels.get(kernel);
   if (known) return known;
   const { name, lower, decompose, vjp } = kernel;

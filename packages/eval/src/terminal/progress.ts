@@ -85,13 +85,14 @@ function plainLine(event: ProgressEvent): string {
   return `${event.stage}: ${tail(event)}`;
 }
 
-function tail({ done, total, etaSeconds, metrics }: ProgressEvent): string {
+function tail({ done, total, etaSeconds, compileSeconds = 0, metrics }: ProgressEvent): string {
   const parts = [
     total
       ? `${Math.floor((100 * done) / total)} %  ${formatNumber(done)}/${formatNumber(total)}`
       : `${formatNumber(done)} done`,
   ];
   if (etaSeconds !== undefined && done !== total) parts.push(`eta ${formatSeconds(etaSeconds)}`);
+  if (compileSeconds >= 0.05) parts.push(`compiled ${formatSeconds(compileSeconds)}`);
   for (const [name, value] of Object.entries(metrics ?? {})) parts.push(`${name} ${formatNumber(value)}`);
   return parts.join('  ');
 }

@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { compileSeconds } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { addSettings, type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
@@ -75,6 +76,8 @@ export interface Stopped {
 export interface RunResult {
   /** All entries of the log, those before a resumption included. */
   readonly history: readonly StepMetrics[];
+  /** Seconds of this attempt in which functions were compiled, most of them in the first step: no step's own time. */
+  readonly compileSeconds: number;
   /** Undefined when the run came to its end. */
   readonly stopped: Stopped | undefined;
   /** The best evaluation, with `keepBest` or `patience`. With `keepBest` the result has its weights. */
@@ -144,6 +147,8 @@ class Run<M extends TrainableModel> {
 
   async result(): Promise<RunResult> {
     const { steps, stage } = this.#run;
+    const compiledBefore = compileSeconds();
+    const compiled = () => compileSeconds() - compiledBefore;
     await this.#begin();
     const first = this.#done;
     const report = progressOf(this.#options);
@@ -152,7 +157,7 @@ class Run<M extends TrainableModel> {
       // Before the first step, or where a signal has cut an evaluation off.
       if (await this.#evaluate()) await this.#save(this.#done > 0);
       this.#say();
-      const startedAt = Date.now();
+      const [startedAt, compiledAtStart] = [performance.now(), compiled()];
       while (this.#done < steps && this.#goesOn()) {
         const metrics = await this.#step();
         if (metrics === undefined) break;
@@ -161,8 +166,11 @@ class Run<M extends TrainableModel> {
         const isDue = this.#done % saveSteps === 0 || this.#done === steps || !this.#goesOn();
         await this.#save(isDue);
         this.#say();
-        const etaSeconds = ((Date.now() - startedAt) / 1000 / (this.#done - first)) * (steps - this.#done);
-        report?.({ stage, done: this.#done, total: steps, etaSeconds, metrics: { ...metrics, ...evaluated } });
+        // What is compiled in the first steps is not compiled again.
+        const elapsed = (performance.now() - startedAt) / 1000 - (compiled() - compiledAtStart);
+        const etaSeconds = (Math.max(0, elapsed) / (this.#done - first)) * (steps - this.#done);
+        const time = { compileSeconds: compiled(), etaSeconds };
+        report?.({ stage, done: this.#done, total: steps, ...time, metrics: { ...metrics, ...evaluated } });
       }
       // Stopped before a step; there is nothing to go on from where none was done.
       if (this.#stopped && this.#done > first) await this.#save(true);
@@ -174,7 +182,8 @@ class Run<M extends TrainableModel> {
     const averaged = await this.#averaged();
     await this.#best.load(this.#run);
     return {
-      ...{ history: this.#history, stopped: this.#stopped, best: this.#best.evaluation },
+      ...{ history: this.#history, compileSeconds: compiled() },
+      ...{ stopped: this.#stopped, best: this.#best.evaluation },
       ...(averaged && { averaged }),
     };
   }

@@ -5,10 +5,12 @@ import { EngineError } from '../../errors.js';
 import { type Graph, type GraphNode, isOp, sameSpec, specOf, type TensorSpec } from '../../graph/node.js';
 import { simplify } from '../../graph/simplify.js';
 import { sizeOf } from '../../shape.js';
-import type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from '../engine.js';
+import type { CompileOptions, Donation, Engine, EngineBuffer, Executable, RecallOptions } from '../engine.js';
 import { HostMemory } from './buffers.js';
 import type { DeviceMemory, DeviceMemoryUse } from './device-memory.js';
 import { findsSafeOverwrites, ON_HOST, ON_WEBGPU } from './donation.js';
+import type { GraphCacheUse, StoredGraph } from './graph-cache.js';
+import { type GraphCacheChoice, graphCacheFolder } from './graph-cache-folder.js';
 import { canUseGroupQueryAttention } from './lower-kernels.js';
 import { webgpuTarget } from './lower-webgpu.js';
 import { CPU_TARGET, type LoweredGraph, type LoweringTarget, lowerGraph } from './lowering.js';
@@ -20,7 +22,9 @@ import { inputName, outputName } from './onnx-values.js';
 import { MATMUL_PRECISIONS, productKernels } from './own-products.js';
 import { multipliesCodes, OWN_KERNELS } from './own-quantized.js';
 import { packedOf } from './packed-weights.js';
+import { encodeModel, KERNEL_DOMAIN } from './proto.js';
 import { ONNXRUNTIME_DEVICES, type OnnxruntimeDevice, providerOf, startDevice } from './providers.js';
+import { RememberedGraphs } from './remembered-graphs.js';
 import { type HeldSession, SessionCache } from './sessions.js';
 import { isRead } from './uses.js';
 
@@ -49,6 +53,16 @@ const engineOptions = options('onnxruntimeEngine', {
    * they are there. Their e^x and sums of rows round otherwise than ONNX Runtime's. Default false; arithmetics by name have them.
    */
   elementwiseChains: boolean({ default: false }),
+  /**
+   * Keeps lowered graphs on the CPU in files, so that another process that traces the same ones need not simplify and lower them again: a
+   * folder, `true` for `posttrain/graphs` in the user's folder for caches, or `false`. Default: what the variable POSTTRAIN_CACHE says,
+   * a folder, `on` or `off`; `off`.
+   */
+  graphCache: custom<GraphCacheChoice>()(
+    'true, false or a folder',
+    (value) => typeof value === 'boolean' || (typeof value === 'string' && value !== ''),
+    { optional: true },
+  ),
   /** Every compiled graph writes ONNX Runtime's profile to a file whose name begins with this, when it is disposed. */
   profile: text({ optional: true }),
   /**
@@ -69,6 +83,8 @@ export interface OnnxruntimeEngine extends Engine {
   start(): Promise<void>;
   /** What is alive in the device's memory. Zeros on the CPU, whose memory is the host's. */
   memoryUse(): DeviceMemoryUse;
+  /** What has become of the graphs that were asked of `graphCache`, so far. Zeros without one. */
+  graphCacheUse(): GraphCacheUse;
 }
 
 interface Runtime {
@@ -131,6 +147,35 @@ export function engineOf(given: OnnxruntimeEngineOptions, cpuTarget: LoweringTar
     return runtime;
   };
 
+  const cacheFolder = device === 'cpu' && cpuTarget === CPU_TARGET ? graphCacheFolder(options.graphCache) : undefined;
+  const remembered = cacheFolder === undefined ? undefined : new RememberedGraphs(cacheFolder);
+  /** Makes a lowered graph ready to run. */
+  const executable = async (
+    graph: Pick<Graph, 'inputs' | 'outputs'>,
+    written: StoredGraph,
+    { donations, constants }: CompileOptions,
+    provider?: Provider,
+  ): Promise<Executable> => {
+    const { memory } = await started();
+    const packed = device === 'cpu' && constants ? packedOf(constants) : undefined;
+    const { model, inputs, outputs, hasOwnOperators } = written;
+    const given = {
+      ...{ model, hasOwnOperators },
+      names: { inputs: inputs.map(inputName), outputs: outputs.map(outputName) },
+    };
+    const hold = async () =>
+      packed
+        ? sessions.holdPacked(given, {
+            values: packed.values,
+            owners: packed.owners,
+            container: await packed.container(),
+          })
+        : sessions.hold(given, provider);
+    const held = outputs.length > 0 ? await memory.during(hold) : undefined;
+    if (held && onAssignment) onAssignment(held.session.assignment());
+    return new OnnxExecutable(graph, written, held, memory, donations);
+  };
+
   return {
     name: 'onnxruntime',
     device,
@@ -141,26 +186,39 @@ export function engineOf(given: OnnxruntimeEngineOptions, cpuTarget: LoweringTar
     upload: async (data: TypedArray, spec: TensorSpec) => (await started()).memory.upload(data, spec),
     read: async (buffer: EngineBuffer) => (await started()).memory.read(onnxBuffer(buffer)),
     ...(device === 'cpu' ? {} : { free: (buffer: EngineBuffer) => deviceMemory?.free(buffer) }),
-    async compile(given: Graph, { donations, constants }: CompileOptions): Promise<Executable> {
-      const { memory, target, providerFor } = await started();
+    graphCacheUse: () => ({ ...(remembered?.use ?? NOT_USED) }),
+    async recall(traced: Graph, options: RecallOptions): Promise<Executable | undefined> {
+      if (!remembered) return undefined;
+      const { target } = await started();
+      const known = await remembered.recall(traced, options, target);
+      return known && executable(traced, known, options);
+    },
+    async compile(given: Graph, options: CompileOptions): Promise<Executable> {
+      const { target, providerFor } = await started();
+      const { donations, constants, traced } = options;
       const graph = withoutUnusableKernels(given, donations, target);
-      const packed = device === 'cpu' && constants ? packedOf(constants) : undefined;
-      const lowered = lowerGraph(graph, target, packed?.inputs);
-      const hold = async () =>
-        packed
-          ? sessions.holdPacked(lowered.onnx, {
-              values: packed.values,
-              owners: packed.owners,
-              container: await packed.container(),
-            })
-          : sessions.hold(lowered.onnx, providerFor(lowered));
-      const held = lowered.outputs.length > 0 ? await memory.during(hold) : undefined;
-      if (held && onAssignment) onAssignment(held.session.assignment());
+      const lowered = lowerGraph(
+        graph,
+        target,
+        device === 'cpu' && constants ? packedOf(constants)?.inputs : undefined,
+      );
       const isSafe = findsSafeOverwrites(lowered.onnx, device === 'webgpu' ? ON_WEBGPU : ON_HOST);
-      return new OnnxExecutable(graph, lowered, held, memory, donations, isSafe);
+      const { inputs, outputs, onnx } = lowered;
+      const written: StoredGraph = {
+        ...{ model: encodeModel(onnx), inputs, outputs },
+        hasOwnOperators: onnx.nodes.some(({ domain }) => domain === KERNEL_DOMAIN),
+        inPlace: donations.map(({ input, output }) => isSafe(inputName(input), outputName(output))),
+      };
+      const [made] = await Promise.all([
+        executable(graph, written, options, providerFor(lowered)),
+        remembered?.keep(traced, written),
+      ]);
+      return made;
     },
   };
 }
+
+const NOT_USED: GraphCacheUse = { hits: 0, misses: 0, damaged: 0, uncacheable: 0, unwritten: 0 };
 
 /** The kernels that an engine is to use. Throws where they were asked for and cannot be. */
 async function kernelsFor(wanted: 'auto' | 'off' | Arithmetic): Promise<NativeKernels | undefined> {
@@ -230,26 +288,23 @@ class OnnxExecutable implements Executable {
   readonly #takeovers: readonly Takeover[];
   /** Outputs without a donation. */
   readonly #fresh: readonly number[];
-  readonly #lowered: LoweredGraph;
+  readonly #lowered: Pick<StoredGraph, 'inputs' | 'outputs'>;
   readonly #held: HeldSession | undefined;
   readonly #memory: Memory;
 
   constructor(
-    graph: Graph,
-    lowered: LoweredGraph,
+    graph: Pick<Graph, 'inputs' | 'outputs'>,
+    { inputs, outputs, inPlace }: Pick<StoredGraph, 'inputs' | 'outputs' | 'inPlace'>,
     held: HeldSession | undefined,
     memory: Memory,
     donations: readonly Donation[],
-    isSafe: (input: string, output: string) => boolean,
   ) {
-    this.#lowered = lowered;
+    this.#lowered = { inputs, outputs };
     this.#held = held;
     this.#memory = memory;
     this.#inputs = graph.inputs.map(({ outputs: [spec] }) => ({ spec: spec!, size: sizeOf(spec!.shape) }));
     this.#outputs = graph.outputs.map(specOf);
-    this.#takeovers = donations.map((given) => {
-      return { ...given, inPlace: isSafe(inputName(given.input), outputName(given.output)), spare: undefined };
-    });
+    this.#takeovers = donations.map((given, i) => ({ ...given, inPlace: inPlace[i]!, spare: undefined }));
     const taking = new Set(donations.map(({ output }) => output));
     this.#fresh = [...graph.outputs.keys()].filter((output) => !taking.has(output));
   }

@@ -27,6 +27,9 @@ const OWN_OPERATORS = new Set(['Product', 'Quantized', 'Chain']);
 
 const LONGEST_CONSTANT_RANGE = 64;
 
+/** Bytes: equal constants up to this size are one, such as the positions that every layer turns its queries by. */
+const LARGEST_SHARED_CONSTANT = 2 ** 16;
+
 /** ONNX Runtime checks that the file of an external initializer is there; this one is beside every model that it is given. */
 const GIVEN = 'package.json';
 
@@ -35,7 +38,7 @@ export class OnnxGraphBuilder {
   readonly #nodes: OnnxNode[] = [];
   readonly #inputs: OnnxValue[] = [];
   readonly #outputs: (OnnxValue & { readonly value: string })[] = [];
-  readonly #initializers: Record<string, OnnxTensor | ExternalOnnxTensor> = {};
+  readonly #initializers = new Map<string, OnnxTensor | ExternalOnnxTensor>();
   readonly #constants = new Map<string, string>();
   /** Of the values whose shape is known. */
   readonly #shapes = new Map<string, readonly number[]>();
@@ -61,7 +64,7 @@ export class OnnxGraphBuilder {
 
   /** An external initializer in memory that the session is given: the file that it names is never read. */
   givenConstant(name: string, type: OnnxType, shape: readonly number[]): string {
-    this.#initializers[name] = { type, shape, external: { location: GIVEN, offset: 0, length: 0 } };
+    this.#initializers.set(name, { type, shape, external: { location: GIVEN, offset: 0, length: 0 } });
     return this.shaped(name, shape);
   }
 
@@ -74,17 +77,17 @@ export class OnnxGraphBuilder {
 
   /** A constant under a name of its own. */
   namedConstant(name: string, tensor: OnnxTensor): string {
-    this.#initializers[name] = tensor;
+    this.#initializers.set(name, tensor);
     return name;
   }
 
   initializer(tensor: OnnxTensor): string {
     const { type, shape, data } = tensor;
     const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-    const key = bytes.length <= 256 ? `${type} ${shape} ${bytes.toString('latin1')}` : undefined;
+    const key = bytes.length <= LARGEST_SHARED_CONSTANT ? `${type} ${shape} ${bytes.toString('latin1')}` : undefined;
     const known = key === undefined ? undefined : this.#constants.get(key);
     if (known !== undefined) return known;
-    const name = this.namedConstant(`c${Object.keys(this.#initializers).length}`, tensor);
+    const name = this.namedConstant(`c${this.#initializers.size}`, tensor);
     if (key !== undefined) this.#constants.set(key, name);
     return name;
   }
@@ -263,7 +266,7 @@ export class OnnxGraphBuilder {
       values,
       inputs: this.#inputs,
       outputs: this.#outputs.map(({ name, type, shape }) => ({ name, type, ...(shape ? { shape } : {}) })),
-      initializers: this.#initializers,
+      initializers: Object.fromEntries(this.#initializers),
     };
   }
 

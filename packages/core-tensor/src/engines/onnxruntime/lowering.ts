@@ -101,6 +101,7 @@ export class Lowering {
   readonly #float16Nodes = new Set<string>();
   readonly #constantNodes = new Set<GraphNode>();
   readonly #graph: Graph;
+  readonly #outputNodes: ReadonlySet<GraphNode>;
   /** Inputs that are initializers, in memory that the session is given. */
   readonly #constants: ReadonlySet<number>;
 
@@ -110,6 +111,7 @@ export class Lowering {
     constants: ReadonlySet<number>,
   ) {
     this.#graph = graph;
+    this.#outputNodes = new Set(graph.outputs.map(({ node }) => node));
     this.#constants = constants;
     this.builder = new OnnxGraphBuilder(target.standard);
     const ownCodes = multipliesCodes(target);
@@ -213,7 +215,7 @@ export class Lowering {
 
   /** Whether a node computes an output of the graph. */
   isOutput(node: GraphNode): boolean {
-    return this.#graph.outputs.some((value) => value.node === node);
+    return this.#outputNodes.has(node);
   }
 
   /** Whether anything reads an output of a node. */

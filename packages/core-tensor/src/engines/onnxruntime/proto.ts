@@ -169,6 +169,8 @@ function encodeValue(value: OnnxValue): ProtoWriter {
 }
 
 const utf8 = new TextEncoder();
+// biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII
+const ASCII = /^[\x00-\x7f]*$/;
 
 /** Protobuf wire format: every field is a varint tag `(number << 3) | wireType` and its payload. */
 class ProtoWriter {
@@ -190,7 +192,13 @@ class ProtoWriter {
   }
 
   string(field: number, value: string): this {
-    return this.raw(field, utf8.encode(value));
+    // Most are short names, of which a graph has tens of thousands: their characters are their bytes.
+    if (value.length >= 64 || !ASCII.test(value)) return this.raw(field, utf8.encode(value));
+    this.#varint(field * 8 + 2);
+    this.#varint(value.length);
+    for (let i = 0; i < value.length; i++) this.#pending.push(value.charCodeAt(i));
+    this.#length += value.length;
+    return this;
   }
 
   /** A length-delimited field. Large payloads are referenced, not copied, until `bytes`. */
@@ -242,6 +250,16 @@ class ProtoWriter {
 
   /** Negative integers are the ten-byte two's complement that int64 fields use. */
   #varint(value: number | bigint): void {
+    if (typeof value === 'number' && value >= 0 && value < 2 ** 31) {
+      let rest = value;
+      for (; rest > 127; rest >>>= 7) {
+        this.#pending.push((rest & 127) | 128);
+        this.#length++;
+      }
+      this.#pending.push(rest);
+      this.#length++;
+      return;
+    }
     let rest = BigInt.asUintN(64, BigInt(value));
     do {
       const byte = Number(rest & 127n);

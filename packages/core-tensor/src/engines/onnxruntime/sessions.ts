@@ -2,7 +2,16 @@ import { createHash } from 'node:crypto';
 import { onnxruntimeEnvironment } from './native/environment.js';
 import { loadKernels } from './native/kernels.js';
 import { NativeSession, type PackedInitializers, type Provider, type SessionOptions } from './native/session.js';
-import { encodeModel, KERNEL_DOMAIN, type OnnxGraph } from './proto.js';
+
+/** A model to make a session of. */
+export interface SessionModel {
+  /** An ONNX model. */
+  readonly model: Uint8Array;
+  /** The names of its inputs and outputs, in the order in which they are given. */
+  readonly names: { readonly inputs: readonly string[]; readonly outputs: readonly string[] };
+  /** Whether it has operators of our own. */
+  readonly hasOwnOperators: boolean;
+}
 
 /** A session and the number of executables that hold it. */
 interface Shared {
@@ -32,14 +41,14 @@ export class SessionCache {
   }
 
   /** `provider` must be the same for equal models. */
-  async hold(graph: OnnxGraph, provider?: Provider): Promise<HeldSession> {
-    const model = encodeModel(graph);
+  async hold(given: SessionModel, provider?: Provider): Promise<HeldSession> {
+    const { model } = given;
     const key = createHash('sha256').update(model).digest('base64');
     let entry = this.#shared.get(key);
     if (!entry) {
       // A profile is written when its session goes.
       const small = model.length <= KEPT_MODEL_BYTES && this.#options.profile === undefined;
-      entry = { session: this.#create(graph, model, provider), small, holders: 0 };
+      entry = { session: this.#create(given, provider), small, holders: 0 };
       this.#shared.set(key, entry);
     }
     const held = entry;
@@ -53,21 +62,19 @@ export class SessionCache {
   }
 
   /** A session over initializers of the caller's, for one holder. */
-  async holdPacked(graph: OnnxGraph, packed: PackedInitializers): Promise<HeldSession> {
-    const session = await this.#create(graph, encodeModel(graph), undefined, packed);
+  async holdPacked(given: SessionModel, packed: PackedInitializers): Promise<HeldSession> {
+    const session = await this.#create(given, undefined, packed);
     // Its weights are the caller's memory: they stay as long as the session does.
     return { session, initializers: packed, release: async () => session.release() };
   }
 
   async #create(
-    { nodes, inputs, outputs }: OnnxGraph,
-    model: Uint8Array,
+    { model, names, hasOwnOperators }: SessionModel,
     provider: Provider | undefined,
     packed?: PackedInitializers,
   ): Promise<NativeSession> {
     const environment = await onnxruntimeEnvironment();
-    const names = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) };
-    const kernels = nodes.some(({ domain }) => domain === KERNEL_DOMAIN) ? await loadKernels() : undefined;
+    const kernels = hasOwnOperators ? await loadKernels() : undefined;
     const options = {
       ...this.#options,
       ...(provider ? { provider } : {}),

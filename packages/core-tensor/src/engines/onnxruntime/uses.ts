@@ -1,4 +1,4 @@
-import type { Graph, GraphNode } from '../../graph/node.js';
+import type { Graph, GraphNode, Value } from '../../graph/node.js';
 
 /** Use counts: how often each node is read, by other nodes or as an output. */
 export function countUses({ nodes, outputs }: Graph): ReadonlyMap<GraphNode, number> {
@@ -8,8 +8,24 @@ export function countUses({ nodes, outputs }: Graph): ReadonlyMap<GraphNode, num
   return uses;
 }
 
+/** The outputs of each node that are read, of graphs that were asked about: a graph does not change. */
+const reads = new WeakMap<Graph, ReadonlyMap<GraphNode, ReadonlySet<number>>>();
+
+function readsOf(graph: Graph): ReadonlyMap<GraphNode, ReadonlySet<number>> {
+  const known = reads.get(graph);
+  if (known) return known;
+  const made = new Map<GraphNode, Set<number>>();
+  const add = ({ node, index }: Value) => {
+    const indices = made.get(node);
+    if (indices) indices.add(index);
+    else made.set(node, new Set([index]));
+  };
+  for (const { inputs } of graph.nodes) for (const value of inputs) add(value);
+  for (const value of graph.outputs) add(value);
+  reads.set(graph, made);
+  return made;
+}
+
 /** Whether anything reads an output of a node. */
-export const isRead = ({ nodes, outputs }: Graph, node: GraphNode, index: number): boolean =>
-  [outputs, ...nodes.map(({ inputs }) => inputs)].some((values) =>
-    values.some((value) => value.node === node && value.index === index),
-  );
+export const isRead = (graph: Graph, node: GraphNode, index: number): boolean =>
+  readsOf(graph).get(node)?.has(index) ?? false;
