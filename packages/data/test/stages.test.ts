@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { createRandom } from '@posttrain/interfaces/random';
@@ -351,6 +352,15 @@ describe('stages', () => {
       message: expect.stringMatching(/shard 1 of 3 .*rank 1 is ill/),
     });
     await expect(runShards(module, { ...processes, name: 'none' })).rejects.toThrow(/exports no function "none"/);
+  });
+
+  test('hashes of shingles of any length are those of SHA-1', () => {
+    const texts = Array.from({ length: 140 }, (_, length) => [...'aé€😀xyz'.repeat(20)].slice(0, length).join(''));
+    const hashes = hashShingles(texts);
+    for (const [i, text] of texts.entries()) {
+      const digest = createHash('sha1').update(text).digest();
+      expect([hashes[2 * i + 1], hashes[2 * i]]).toEqual([digest.readUInt32LE(0), digest.readUInt32LE(4)]);
+    }
   });
 
   test('what does not fit into memory is sorted on disk', async () => {
