@@ -233,7 +233,11 @@ export {
 } from './steps/long2short.js';
 export { type MapOptions, map } from './steps/map.js';
 export { type MathShepherdOptions, mathShepherd, type StepLabels } from './steps/math-shepherd.js';
-export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';
+export {
+  type MinhashDeduplicateOptions,
+  minhashDeduplicate,
+  type NearDuplicates,
+} from './steps/minhash-deduplicate.js';
 export { firstError, type OmegaPrmOptions, type OmegaPrmPath, omegaPrm } from './steps/omega-prm.js';
 export { type PassRate, type PassRateFilterOptions, passRateFilter } from './steps/pass-rate-filter.js';
 export { type PerplexityFilterOptions, type PerplexityPlan, perplexityFilter } from './steps/perplexity-filter.js';

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { createRandom } from '@posttrain/interfaces/random';
@@ -353,6 +354,15 @@ describe('stages', () => {
     await expect(runShards(module, { ...processes, name: 'none' })).rejects.toThrow(/exports no function "none"/);
   });
 
+  test('hashes of shingles of any length are those of SHA-1', () => {
+    const texts = Array.from({ length: 140 }, (_, length) => [...'aé€😀xyz'.repeat(20)].slice(0, length).join(''));
+    const hashes = hashShingles(texts);
+    for (const [i, text] of texts.entries()) {
+      const digest = createHash('sha1').update(text).digest();
+      expect([hashes[2 * i + 1], hashes[2 * i]]).toEqual([digest.readUInt32LE(0), digest.readUInt32LE(4)]);
+    }
+  });
+
   test('what does not fit into memory is sorted on disk', async () => {
     const random = createRandom(1);
     const given = Array.from({ length: 5000 }, () => random.integer(0, 3000));
@@ -415,8 +425,9 @@ describe('stages', () => {
       { when: new Date(5), big: 2n ** 70n, bytes: new Uint8Array([1, 2]), odd: Number.NaN, none: undefined },
     ];
     const step = { ...counting('1'), passes: true, apply: (given: AsyncIterable<object>) => given };
-    expect(await pipeline<Row>(rows, [step]).collect()).toEqual(rows);
-    const unwritable = await errorOf(() => pipeline<Row>([{ f: () => 1 }], [step]).collect());
+    // Of an array nothing is written where no folder is asked for.
+    expect(await pipeline<Row>(rows.values(), [step]).collect()).toEqual(rows);
+    const unwritable = await errorOf(() => pipeline<Row>([{ f: () => 1 }].values(), [step]).collect());
     expect(unwritable.message).toMatch(/row 1: the row cannot be written to the work folder/);
   });
 

@@ -1,5 +1,6 @@
-import { hash } from 'node:crypto';
 import { mt19937 } from '@posttrain/interfaces/random';
+import { newMinima } from './minima-wasm.js';
+import { sha1Into } from './sha1.js';
 
 /** A function of the family: x ↦ (a·x + b mod 2^64) mod (2^61 − 1), its numbers as 32-bit halves. */
 interface Permutations {
@@ -43,12 +44,26 @@ export type ShingleHashes = Uint32Array;
 export function hashShingles(shingles: readonly string[]): ShingleHashes {
   const hashes = new Uint32Array(2 * shingles.length);
   for (const [i, shingle] of shingles.entries()) {
-    const digest = hash('sha1', shingle, 'buffer');
-    hashes[2 * i] = digest.readUInt32LE(4);
-    hashes[2 * i + 1] = digest.readUInt32LE(0);
+    const bytes = Buffer.from(shingle);
+    sha1Into(bytes, 0, bytes.length, hashes, 2 * i);
   }
   return hashes;
 }
+
+/** `hashShingles(wordShingles(simplified, n))`, without the texts of the shingles. */
+export function hashWordShingles(simplified: string, n: number): ShingleHashes {
+  if (simplified === '') return new Uint32Array(0);
+  const bytes = Buffer.from(simplified);
+  const starts = [0];
+  for (let at = bytes.indexOf(SPACE); at >= 0; at = bytes.indexOf(SPACE, at + 1)) starts.push(at + 1);
+  starts.push(bytes.length + 1);
+  const hashes = new Uint32Array(2 * Math.max(0, starts.length - n));
+  for (let i = 0; 2 * i < hashes.length; i++) sha1Into(bytes, starts[i]!, starts[i + n]! - 1, hashes, 2 * i);
+  return hashes;
+}
+
+const SPACE = 0x20;
+const PAGE = 65_536;
 
 /** Makes MinHash signatures: `count` minima each, of 64 or 32 bits. */
 export interface MinHasher {
@@ -65,47 +80,38 @@ export interface MinHasher {
  */
 export function minHasher(count: number, seed: number, precision: 32 | 64): MinHasher {
   const { aHigh, aLow, bHigh, bLow } = permutations(count, seed);
+  const { memory, minima } = newMinima();
+  // Pairs of a and b, the minima, and behind them the hashes of a text.
+  const [outAt, hashesAt] = [16 * count, 24 * count];
+  const reserve = (bytes: number): DataView<ArrayBuffer> => {
+    const missing = bytes - memory.buffer.byteLength;
+    if (missing > 0) memory.grow(Math.ceil(missing / PAGE));
+    return new DataView(memory.buffer);
+  };
+  const constants = reserve(hashesAt);
+  for (let k = 0; k < count; k++) {
+    const halves = [aLow[k]!, aHigh[k]!, bLow[k]!, bHigh[k]!];
+    for (const [i, half] of halves.entries()) constants.setUint32(16 * k + 4 * i, half, true);
+  }
   const bytes = Buffer.alloc((count * precision) / 8);
+  const mask = precision === 64 ? -1n : 0xffffffffn;
   return {
     count,
     precision,
     signature(hashes) {
+      const end = hashesAt + 4 * hashes.length;
+      const view = reserve(end);
+      for (let i = 0; i < hashes.length; i += 2) {
+        view.setUint32(hashesAt + 4 * i, hashes[i + 1]!, true);
+        view.setUint32(hashesAt + 4 * i + 4, hashes[i]!, true);
+      }
+      minima(hashesAt, end, 0, 16 * count, outAt, mask);
       for (let k = 0; k < count; k++) {
-        const [ah, al, bh, bl] = [aHigh[k]!, aLow[k]!, bHigh[k]!, bLow[k]!];
-        const [al1, al0] = [al >>> 16, al & 0xffff];
-        let [bestHigh, bestLow] = [0xffffffff, 0xffffffff];
-        for (let i = 0; i < hashes.length; i += 2) {
-          const [xh, xl] = [hashes[i]!, hashes[i + 1]!];
-          const [xl1, xl0] = [xl >>> 16, xl & 0xffff];
-          // 64-bit product of the low halves by 16-bit parts; of the high halves only what stays below 2^64.
-          const p00 = al0 * xl0;
-          const middle = al1 * xl0 + (p00 >>> 16);
-          const p01 = al0 * xl1 + (middle & 0xffff);
-          let low = ((p01 & 0xffff) * 65536 + (p00 & 0xffff)) >>> 0;
-          let high = (al1 * xl1 + (middle >>> 16) + (p01 >>> 16)) >>> 0;
-          high = (high + Math.imul(ah, xl) + Math.imul(al, xh)) >>> 0;
-          const sum = low + bl;
-          low = sum >>> 0;
-          high = (high + bh + (sum > 0xffffffff ? 1 : 0)) >>> 0;
-          // 2^61 ≡ 1: the top three bits are added to the rest.
-          const folded = low + (high >>> 29);
-          low = folded >>> 0;
-          high = (high & PRIME_HIGH) + (folded > 0xffffffff ? 1 : 0);
-          if (high > PRIME_HIGH || (high === PRIME_HIGH && low === 0xffffffff)) {
-            // Minus 2^61 − 1.
-            low = (low + 1) >>> 0;
-            high = low === 0 ? 0 : high - PRIME_HIGH - 1;
-          }
-          if (precision === 32) high = 0;
-          if (high < bestHigh || (high === bestHigh && low < bestLow)) {
-            bestHigh = high;
-            bestLow = low;
-          }
-        }
+        const [low, high] = [view.getUint32(outAt + 8 * k, true), view.getUint32(outAt + 8 * k + 4, true)];
         if (precision === 64) {
-          bytes.writeUInt32BE(bestHigh, 8 * k);
-          bytes.writeUInt32BE(bestLow, 8 * k + 4);
-        } else bytes.writeUInt32BE(bestLow, 4 * k);
+          bytes.writeUInt32BE(high, 8 * k);
+          bytes.writeUInt32BE(low, 8 * k + 4);
+        } else bytes.writeUInt32BE(low, 4 * k);
       }
       return bytes;
     },

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { createGunzip, createGzip } from 'node:zlib';
-import { DataFileError, messageOf } from '../errors.js';
+import { DataFileError } from '../errors.js';
+import { throughStream } from './through-stream.js';
 import { unzstd, zstdCompressed } from './zstd-stream.js';
 
 /** How a file is compressed. */
@@ -36,33 +37,7 @@ export async function* decompressed(path: string, file: Readable): AsyncGenerato
 /** Blocks as the name of their file says: the same blocks give the same bytes, without a time of day. */
 export async function* compressed(path: string, blocks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const compression = compressionOf(path);
-  if (compression === 'gzip') yield* gzipped(blocks);
+  if (compression === 'gzip') yield* throughStream(createGzip(), blocks);
   else if (compression === 'zstd') yield* zstdCompressed(blocks);
   else yield* blocks;
-}
-
-async function* gzipped(blocks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const gzip = createGzip();
-  // What makes the blocks may fail with an error of its own, which is to be thrown as it is.
-  let failure: unknown;
-  const fed = (async () => {
-    try {
-      for await (const block of blocks) {
-        if (gzip.destroyed) return;
-        if (!gzip.write(block)) await new Promise((resolve) => gzip.once('drain', resolve).once('close', resolve));
-      }
-      gzip.end();
-    } catch (error) {
-      failure = error;
-      gzip.destroy(new Error(messageOf(error)));
-    }
-  })();
-  try {
-    for await (const chunk of gzip) yield chunk as Uint8Array;
-  } catch (error) {
-    throw failure ?? error;
-  } finally {
-    gzip.destroy();
-    await fed;
-  }
 }

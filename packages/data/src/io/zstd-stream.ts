@@ -1,3 +1,5 @@
+import { nativeUnzstd, nativeZstd, nativeZstdCompressed } from './zstd-native.js';
+
 /** Output pieces that are still taken of a stream that nobody reads on, so that the decompressor frees what it holds. */
 const DRAIN = 64;
 
@@ -5,7 +7,11 @@ const DRAIN = 64;
  * The content of a zstd file (RFC 8878): of all its frames, with windows of up to 128 MiB, checksums compared. One that is empty, cut short
  * or damaged is an error.
  */
-export async function* unzstd(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+export function unzstd(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  return nativeZstd === undefined ? wasmUnzstd(chunks) : nativeUnzstd(nativeZstd, chunks);
+}
+
+async function* wasmUnzstd(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const { ZSTDDecoder } = await import('zstddec/stream');
   const decoder = new ZSTDDecoder();
   await decoder.init();
@@ -81,9 +87,13 @@ interface Stream {
 
 /**
  * Blocks as one zstd frame, level 3: readers in Python (`zstandard`, fsspec and so `datasets` and datatrove) read the first frame of a
- * file and take it for all.
+ * file and take it for all. Node's own zstd from 22.15 on, elsewhere WebAssembly: the bytes may be others, what they hold is the same.
  */
-export async function* zstdCompressed(blocks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+export function zstdCompressed(blocks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  return nativeZstd === undefined ? wasmCompressed(blocks) : nativeZstdCompressed(nativeZstd, blocks, LEVEL);
+}
+
+async function* wasmCompressed(blocks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const stream = await newStream();
   try {
     stream.setCompressionLevel(LEVEL);

@@ -2,8 +2,9 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataOptionError } from '../errors.js';
+import { compareRecords, sortedOrder } from './sort-records.js';
 
-const READ_BYTES = 1 << 18;
+const BATCH_BYTES = 1 << 18;
 
 /** What records are sorted by, and with how much memory. */
 export interface SortedRecordsOptions {
@@ -13,6 +14,8 @@ export interface SortedRecordsOptions {
   readonly memoryBytes?: number;
   /** A folder for the runs, such as `context.scratch()` gives; asked for when the first is written. */
   readonly folder: () => Promise<string>;
+  /** Begins the names of the runs, where a folder has those of several. Default `run`. */
+  readonly name?: string;
 }
 
 /**
@@ -22,64 +25,91 @@ export interface SortedRecordsOptions {
 export class SortedRecords {
   readonly #recordBytes: number;
   readonly #folder: () => Promise<string>;
-  readonly #buffer: Buffer;
+  readonly #name: string;
   readonly #runs: string[] = [];
+  readonly #mostBytes: number;
+  /** Grows up to `memoryBytes`. */
+  #buffer: Buffer;
   #count = 0;
 
   /** @throws DataOptionError where not even one record fits */
-  constructor({ recordBytes, memoryBytes = 256 * 2 ** 20, folder }: SortedRecordsOptions) {
+  constructor({ recordBytes, memoryBytes = 256 * 2 ** 20, folder, name = 'run' }: SortedRecordsOptions) {
     const most = Math.floor(memoryBytes / recordBytes);
     if (!(most >= 1))
       throw new DataOptionError('SortedRecords', `"memoryBytes" must be at least ${recordBytes}, one record.`);
     this.#recordBytes = recordBytes;
     this.#folder = folder;
-    this.#buffer = Buffer.allocUnsafe(most * recordBytes);
+    this.#name = name;
+    this.#mostBytes = most * recordBytes;
+    this.#buffer = Buffer.allocUnsafe(Math.min(this.#mostBytes, 1024 * recordBytes));
   }
 
-  /** Adds a record, which is copied. */
-  async add(record: Uint8Array): Promise<void> {
-    if (record.length !== this.#recordBytes) {
-      throw new DataOptionError(
-        'SortedRecords',
-        `a record has ${record.length} bytes instead of ${this.#recordBytes}.`,
-      );
+  /** Adds a record, which is copied. A promise only where a run is written, which must be waited for. */
+  add(record: Uint8Array): Promise<void> | undefined {
+    const bytes = this.#recordBytes;
+    if (record.length !== bytes) {
+      throw new DataOptionError('SortedRecords', `a record has ${record.length} bytes instead of ${bytes}.`);
     }
-    if ((this.#count + 1) * this.#recordBytes > this.#buffer.length) await this.#writeRun();
+    if ((this.#count + 1) * bytes > this.#buffer.length) {
+      if (this.#buffer.length === this.#mostBytes) {
+        const copy = Uint8Array.from(record);
+        return this.#writeRun().then(() => this.#put(copy));
+      }
+      const larger = Buffer.allocUnsafe(Math.min(this.#mostBytes, 4 * this.#buffer.length));
+      larger.set(this.#buffer);
+      this.#buffer = larger;
+    }
+    this.#put(record);
+    return undefined;
+  }
+
+  #put(record: Uint8Array): void {
     this.#buffer.set(record, this.#count++ * this.#recordBytes);
   }
 
   /** All records in order. Can be read once; a record is only valid until the next one is asked for. */
   async *sorted(): AsyncGenerator<Buffer> {
-    const runs: AsyncIterator<Buffer>[] = this.#runs.map((path) => readRecords(path, this.#recordBytes));
-    runs.push(asyncOf(this.#sortedBuffer()));
+    const bytes = this.#recordBytes;
+    for await (const batch of this.batches())
+      for (let at = 0; at < batch.length; at += bytes) yield batch.subarray(at, at + bytes);
+  }
+
+  /** The same, many records to a buffer, which is only valid until the next one is asked for. */
+  async *batches(): AsyncGenerator<Buffer> {
+    const own = this.#sortedBatches();
+    if (this.#runs.length === 0) {
+      yield* own;
+      return;
+    }
+    const runs: AsyncGenerator<Buffer>[] = this.#runs.map((path) => readBatches(path, this.#recordBytes));
+    runs.push(asyncOf(own));
     try {
-      yield* mergeRuns(runs);
+      yield* mergeRuns(runs, this.#recordBytes);
     } finally {
-      for (const run of runs) await run.return?.();
+      for (const run of runs) await run.return(undefined);
     }
   }
 
-  *#sortedBuffer(): Generator<Buffer> {
-    const at = (i: number) => this.#buffer.subarray(i * this.#recordBytes, (i + 1) * this.#recordBytes);
+  *#sortedBatches(): Generator<Buffer> {
     const [buffer, bytes] = [this.#buffer, this.#recordBytes];
-    const order = new Uint32Array(this.#count)
-      .map((_, i) => i)
-      .sort((a, b) => buffer.compare(buffer, b * bytes, (b + 1) * bytes, a * bytes, (a + 1) * bytes));
-    for (const i of order) yield at(i);
+    const order = sortedOrder(buffer, this.#count, bytes);
+    const perBatch = Math.max(1, Math.floor(BATCH_BYTES / bytes));
+    for (let start = 0; start < order.length; start += perBatch) {
+      const count = Math.min(perBatch, order.length - start);
+      const batch = Buffer.allocUnsafe(count * bytes);
+      for (let i = 0; i < count; i++) {
+        const from = order[start + i]! * bytes;
+        batch.set(buffer.subarray(from, from + bytes), i * bytes);
+      }
+      yield batch;
+    }
   }
 
   async #writeRun(): Promise<void> {
-    const path = join(await this.#folder(), `run-${this.#runs.length}`);
+    const path = join(await this.#folder(), `${this.#name}-${this.#runs.length}`);
     const file = await open(path, 'wx');
     try {
-      let pending: Buffer[] = [];
-      for (const record of this.#sortedBuffer()) {
-        pending.push(record);
-        if (pending.length * this.#recordBytes < READ_BYTES) continue;
-        await file.writeFile(Buffer.concat(pending));
-        pending = [];
-      }
-      await file.writeFile(Buffer.concat(pending));
+      for (const batch of this.#sortedBatches()) await file.writeFile(batch);
     } finally {
       await file.close();
     }
@@ -88,14 +118,21 @@ export class SortedRecords {
   }
 }
 
+interface Head {
+  readonly run: AsyncGenerator<Buffer>;
+  batch: Buffer;
+  at: number;
+}
+
 /** Merge of sorted runs with a binary heap of their heads. */
-async function* mergeRuns(runs: readonly AsyncIterator<Buffer>[]): AsyncGenerator<Buffer> {
-  const heap: { readonly run: AsyncIterator<Buffer>; head: Buffer }[] = [];
+async function* mergeRuns(runs: readonly AsyncGenerator<Buffer>[], bytes: number): AsyncGenerator<Buffer> {
+  const heap: Head[] = [];
+  const less = (a: Head, b: Head): boolean => compareRecords(a.batch, a.at, b.batch, b.at, bytes) < 0;
   const sink = (start: number): void => {
     for (let parent = start; ; ) {
       let least = parent;
-      for (const child of [2 * parent + 1, 2 * parent + 2]) {
-        if (child < heap.length && Buffer.compare(heap[child]!.head, heap[least]!.head) < 0) least = child;
+      for (let child = 2 * parent + 1; child <= 2 * parent + 2; child++) {
+        if (child < heap.length && less(heap[child]!, heap[least]!)) least = child;
       }
       if (least === parent) return;
       [heap[parent], heap[least]] = [heap[least]!, heap[parent]!];
@@ -104,29 +141,42 @@ async function* mergeRuns(runs: readonly AsyncIterator<Buffer>[]): AsyncGenerato
   };
   for (const run of runs) {
     const { done, value } = await run.next();
-    if (!done) heap.push({ run, head: value });
+    if (!done) heap.push({ run, batch: value, at: 0 });
   }
   for (let i = heap.length >> 1; i >= 0; i--) sink(i);
+  const most = Math.max(1, Math.floor(BATCH_BYTES / bytes)) * bytes;
+  const merged = Buffer.allocUnsafe(most);
+  let filled = 0;
   while (heap.length > 0) {
     const first = heap[0]!;
-    yield first.head;
-    const { done, value } = await first.run.next();
-    if (!done) first.head = value;
-    else {
-      const last = heap.pop()!;
-      if (heap.length > 0) heap[0] = last;
+    merged.set(first.batch.subarray(first.at, first.at + bytes), filled);
+    filled += bytes;
+    if (filled === most) {
+      yield merged;
+      filled = 0;
+    }
+    first.at += bytes;
+    if (first.at === first.batch.length) {
+      const { done, value } = await first.run.next();
+      if (!done) Object.assign(first, { batch: value, at: 0 });
+      else {
+        const last = heap.pop()!;
+        if (heap.length > 0) heap[0] = last;
+      }
     }
     sink(0);
   }
+  if (filled > 0) yield merged.subarray(0, filled);
 }
 
-async function* readRecords(path: string, recordBytes: number): AsyncGenerator<Buffer> {
+/** The records of a run, whole ones to a buffer. */
+async function* readBatches(path: string, recordBytes: number): AsyncGenerator<Buffer> {
   let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of createReadStream(path, { highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>) {
+  for await (const chunk of createReadStream(path, { highWaterMark: BATCH_BYTES }) as AsyncIterable<Buffer>) {
     const bytes = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
-    let start = 0;
-    for (; start + recordBytes <= bytes.length; start += recordBytes) yield bytes.subarray(start, start + recordBytes);
-    rest = bytes.subarray(start);
+    const whole = bytes.length - (bytes.length % recordBytes);
+    if (whole > 0) yield bytes.subarray(0, whole);
+    rest = bytes.subarray(whole);
   }
 }
 

@@ -3,7 +3,12 @@ import type { RowKey } from '../step.js';
 
 /** Identity map: keys of the rows of one run, which stay plain objects. */
 export class RowKeys {
-  readonly #keys = new WeakMap<object, RowKey>();
+  #keys = new WeakMap<object, RowKey>();
+
+  /** Rows that were read before are none of the run any more. */
+  forget(): void {
+    this.#keys = new WeakMap();
+  }
 
   /** The row under a key. An object that is in the run already comes in as a copy, since it can have one key only. */
   admit(row: object, key: RowKey): object {

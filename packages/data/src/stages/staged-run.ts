@@ -95,12 +95,24 @@ export class StagedRun {
     for (const [index, stage] of this.#stages.entries()) {
       const plan = index === 0 ? undefined : await this.#plan(folder, index, identity);
       if (index === this.#stages.length - 1) {
-        yield* chain(this.#admitted(folder.readStage(index - 1)), stage.counters, plan);
+        yield* chain(this.#admitted(this.#readStage(folder, index - 1)), stage.counters, plan);
         return;
       }
+      if (index === 0 && this.#isDirect) continue;
       identity =
         index === 0 ? await this.#firstStage(folder, identity) : await this.#stage(folder, index, plan, identity);
     }
+  }
+
+  /** Whether the rows before the first plan are those of an array, which is read again in the place of a stage, as nobody asked for a folder to resume from. */
+  get #isDirect(): boolean {
+    return (
+      Array.isArray(this.#source) && this.#settings.workFolder === undefined && this.#stages[0]!.counters.length === 0
+    );
+  }
+
+  #readStage(folder: WorkFolder, index: number, rank?: number): AsyncIterable<Keyed<object>> {
+    return index === 0 && this.#isDirect ? this.#keyedSource() : folder.readStage(index, rank);
   }
 
   /** What decides everything but the source and the steps. */
@@ -161,7 +173,7 @@ export class StagedRun {
     const identity = withSteps(before, stepsOf(stage), stage.first);
     const saved = await this.#saved(folder, index);
     if (saved !== undefined && this.#isSame(index, saved, identity)) return identity;
-    const rows = this.#keyed(chain(this.#admitted(folder.readStage(index - 1)), stage.counters, plan));
+    const rows = this.#keyed(chain(this.#admitted(this.#readStage(folder, index - 1)), stage.counters, plan));
     await folder.writeStage(index, nameOf(stage), rows, async (count) => ({
       identity,
       rows: count,
@@ -207,9 +219,10 @@ export class StagedRun {
     // A stage before it that was made anew has said so already.
     if (was !== undefined && !this.#anew)
       this.#warn(`the plan of step "${step.name}" is made anew: ${changeOf(was, identity)}.`);
-    await folder.waitForShards(index - 1, before, this.#signal, waiting);
-    const parts = Array.from({ length: shards.world }, (_, rank) => folder.readStage(index - 1, rank));
-    const plan = await counter!.plan(this.#admitted(mergeByPosition(parts)));
+    if (index > 1 || !this.#isDirect) await folder.waitForShards(index - 1, before, this.#signal, waiting);
+    const parts = Array.from({ length: shards.world }, (_, rank) => this.#readStage(folder, index - 1, rank));
+    const plan = await counter!.plan(this.#admitted(parts.length === 1 ? parts[0]! : mergeByPosition(parts)));
+    this.#keys.forget();
     return folder.writePlan(index, identity, plan, step.name);
   }
 

@@ -102,7 +102,8 @@ export class StepCounter implements StepContext<object> {
   /** Provenance: a row without a recorded origin is new, made at this place of the stream. */
   #keep(row: object): void {
     if (this.#run.keys.of(row) !== undefined) return;
-    const at = this.#last ?? { id: '', position: 0, lineage: [] };
+    // Rank and rows at position modulo world go together.
+    const at = this.#last ?? { id: '', position: this.#run.shard.rank, lineage: [] };
     const id = `${at.id}/${this.step.name}/${this.#madeOfLast++}`;
     this.#run.keys.set(row, { id, position: at.position, lineage: [{ step: this.step.name, from: [] }] });
   }

@@ -1,10 +1,10 @@
 import { type Given, integer, number, options } from '@posttrain/interfaces';
 import { BloomFilter } from '../dedup/bloom-filter.js';
+import { MarkBits, Places } from '../dedup/row-marks.js';
 import { columnOf, columnOption } from '../filters/text-filter.js';
 import type { Row } from '../rows.js';
 import type { DataStep } from '../step.js';
 import { byOption, normalizeOption, partsOf, withoutRepeated } from './exact-deduplicate.js';
-import { assertDistinct } from './minhash-deduplicate.js';
 import type { RepeatedParts } from './repeated-parts.js';
 
 const bloomDeduplicateOptions = options('bloomDeduplicate', {
@@ -24,7 +24,7 @@ export type BloomDeduplicateOptions = Given<typeof bloomDeduplicateOptions>;
 
 /**
  * Deduplication by a Bloom filter, as Dolma (arXiv 2402.00159 §3.1.4) has it for paragraphs: `exactDeduplicate` in memory that does not grow with
- * the length of texts, 1.8 bytes to each text or part at a rate of 0.001 (beside the id of every row, and places of what repeats), at the price that at most that share of what is new is taken for a duplicate. No duplicate is kept.
+ * the length of texts, 1.8 bytes to each text or part at a rate of 0.001 (beside one bit to each), at the price that at most that share of what is new is taken for a duplicate. No duplicate is kept.
  *
  * @throws OptionError; DataOptionError where the filter would be too large; RowError where the text is none
  */
@@ -37,20 +37,18 @@ export function bloomDeduplicate<R extends object = Row>(
     version: JSON.stringify(bloomDeduplicateOptions.settings(given)),
     async plan(rows, context) {
       const filter = new BloomFilter(expected, falsePositiveRate);
-      const repeated = new Map<string, number[]>();
-      const ids: string[] = [];
+      const bits = new MarkBits();
+      const places = new Places(context.shard);
+      let done = 0;
       for await (const row of rows) {
-        const { id } = context.keyOf(row);
-        ids.push(id);
-        const places = partsOf(columnOf(row, column, ids.length), by).flatMap((part, i) => {
+        for (const part of partsOf(columnOf(row, column, ++done), by)) {
+          const place = places.next(row, context);
           const compared = normalize(part);
-          return compared !== '' && filter.add(compared) ? [i] : [];
-        });
-        if (places.length > 0) repeated.set(id, places);
-        if (ids.length % 1000 === 0) context.onProgress({ stage: 'bloom filter', done: ids.length });
+          if (compared !== '' && filter.add(compared)) bits.set(place);
+        }
+        if (done % 1000 === 0) context.onProgress({ stage: 'bloom filter', done });
       }
-      assertDistinct('bloom deduplicate', ids);
-      return { repeated };
+      return places.marks(bits);
     },
     apply: (rows, context, plan) => withoutRepeated(rows, context, plan, column, by),
   };

@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { custom, type Given, oneOf, options } from '@posttrain/interfaces';
 import { strip } from '@posttrain/interfaces/python';
 import { columnOf, columnOption } from '../filters/text-filter.js';
 import type { Row } from '../rows.js';
 import type { DataStep, StepContext } from '../step.js';
-import { type RepeatedParts, repeatedParts, spillMemory } from './repeated-parts.js';
+import { type RepeatedParts, repeatedOf, repeatedParts, spillMemory } from './repeated-parts.js';
 
 /** What texts are compared by. */
 export const byOption = oneOf(['document', 'paragraph', 'line'], { default: 'document' });
@@ -48,7 +48,7 @@ export function exactDeduplicate<R extends object = Row>(
       repeatedParts(rows, context, memoryBytes, (row, rowNumber) =>
         partsOf(columnOf(row, column, rowNumber), by).map((part) => {
           const compared = normalize(part);
-          return compared === '' ? undefined : createHash('sha256').update(compared).digest();
+          return compared === '' ? undefined : hash('sha256', compared, 'buffer');
         }),
       ),
     apply: (rows, context, plan) => withoutRepeated(rows, context, plan, column, by),
@@ -65,20 +65,22 @@ export function partsOf(text: string, by: keyof typeof SEPARATORS): readonly str
 export async function* withoutRepeated<R extends object>(
   rows: AsyncIterable<R>,
   context: StepContext<R>,
-  { repeated }: RepeatedParts,
+  plan: RepeatedParts,
   column: string,
   by: keyof typeof SEPARATORS,
 ): AsyncGenerator<R> {
   const separator = SEPARATORS[by];
+  const repeated = repeatedOf(plan, context.shard);
   let rowNumber = 0;
   for await (const row of rows) {
     const text = columnOf(row, column, ++rowNumber);
-    const again = repeated.get(context.keyOf(row).id);
-    if (again === undefined) {
+    const pieces = separator === undefined ? [text] : text.split(separator);
+    const again = repeated((pieces.length + 1) / 2);
+    if (again.length === 0) {
       yield row;
       continue;
     }
-    const left = separator === undefined ? '' : withoutParts(text.split(separator), new Set(again));
+    const left = separator === undefined ? '' : withoutParts(pieces, new Set(again));
     if (strip(left) === '') context.drop(row, by === 'document' ? 'duplicate' : `every ${by} was there before`);
     else yield context.derive({ ...row, [column]: left }, row);
   }

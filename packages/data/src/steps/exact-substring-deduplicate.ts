@@ -1,8 +1,10 @@
 import { type Given, integer, options, text } from '@posttrain/interfaces';
+import { Places, placesOf, Uint32List } from '../dedup/row-marks.js';
 import type { Row } from '../rows.js';
+import { compareRecords } from '../spill/sort-records.js';
 import { SortedRecords } from '../spill/sorted-records.js';
 import type { DataStep } from '../step.js';
-import { assertDistinct, textOf } from './minhash-deduplicate.js';
+import { textOf } from './minhash-deduplicate.js';
 
 const exactSubstringOptions = options('exactSubstringDeduplicate', {
   /** Column of the text. Default `"text"`. */
@@ -15,15 +17,20 @@ const exactSubstringOptions = options('exactSubstringDeduplicate', {
 /** Options of `exactSubstringDeduplicate`. */
 export type ExactSubstringDeduplicateOptions = Given<typeof exactSubstringOptions>;
 
-/** Of rows by id, what is cut out of their texts: `[start, end)`, in order and apart. */
+/** What is cut out of texts, in order and apart: of the row at `rows[i]` among those of all shards, the characters `[starts[i], ends[i])`. */
 export interface SubstringPlan {
-  readonly cuts: ReadonlyMap<string, readonly (readonly [start: number, end: number])[]>;
+  readonly rows: Uint32Array;
+  readonly starts: Uint32Array;
+  readonly ends: Uint32Array;
+  /** The rank of each row, of several shards. */
+  readonly ranks?: Uint32Array;
 }
 
 /** Largest primes below 2^26: a product of two residues is exact in a double. Three hashes are 78 bits. */
 const PRIMES = [67108859, 67108837, 67108819] as const;
 const BASES = [33554467, 41943049, 50331653] as const;
-const RECORD_BYTES = 20;
+const HASH_BYTES = 12;
+const RECORD_BYTES = HASH_BYTES + 8;
 
 /**
  * Exact substring deduplication (ExactSubstr, arXiv 2107.06499 §4.1): what is `length` characters or longer and was already in the text of this row or of one
@@ -31,10 +38,10 @@ const RECORD_BYTES = 20;
  * characters is hashed as the text goes by, and equal hashes are brought together by sorting, on disk beyond `memoryBytes`. Both find the same,
  * as a longer repetition is the union of those of `length`. An occurrence that overlaps the first one is none.
  *
- * A cut never splits a character of two units: one that is cut by half stays whole. A row of which something is left keeps its id; one of which nothing is left but white space is dropped. The plan keeps the ids of rows and the cuts.
- * Rows need ids that differ.
+ * A cut never splits a character of two units: one that is cut by half stays whole. A row of which something is left keeps its id; one of which nothing is left but white space is dropped. The plan is the
+ * cuts, twelve bytes each.
  *
- * @throws OptionError; RowError where the text is none; DataStepError for two rows with one id
+ * @throws OptionError; RowError where the text is none
  */
 export function exactSubstringDeduplicate<R extends object = Row>(
   given: ExactSubstringDeduplicateOptions = {},
@@ -45,44 +52,49 @@ export function exactSubstringDeduplicate<R extends object = Row>(
     name,
     version: JSON.stringify(exactSubstringOptions.settings(given)),
     async plan(rows, context) {
-      const records = new SortedRecords({ recordBytes: RECORD_BYTES, memoryBytes, folder: () => context.scratch() });
+      const sorting = { memoryBytes: Math.floor(memoryBytes / 2), folder: () => context.scratch() };
+      const records = new SortedRecords({ recordBytes: RECORD_BYTES, ...sorting });
       const record = Buffer.alloc(RECORD_BYTES);
-      const ids: string[] = [];
+      const places = new Places(context.shard);
       for await (const row of rows) {
-        record.writeUInt32BE(ids.length, 12);
-        ids.push(context.keyOf(row).id);
-        for (const start of rollingHashes(textOf(row, column, ids.length), length, record)) {
-          record.writeUInt32BE(start, 16);
-          await records.add(record);
+        record.writeUInt32BE(places.next(row, context), HASH_BYTES);
+        for (const start of rollingHashes(textOf(row, column, places.count), length, record)) {
+          record.writeUInt32BE(start, HASH_BYTES + 4);
+          const full = records.add(record);
+          if (full !== undefined) await full;
         }
-        if (ids.length % 1000 === 0) context.onProgress({ stage: `${name}: substrings`, done: ids.length });
+        if (places.count % 1000 === 0) context.onProgress({ stage: `${name}: substrings`, done: places.count });
       }
-      assertDistinct(name, ids);
-      const repeated = new Map<number, number[]>();
+      const repeated = new SortedRecords({ recordBytes: 8, name: 'repeated', ...sorting });
       const first = Buffer.alloc(RECORD_BYTES);
       // Equal hashes follow each other, in the order of rows and of places in them.
       let isFirst = true;
-      for await (const it of records.sorted()) {
-        if (isFirst || it.compare(first, 0, 12, 0, 12) !== 0) it.copy(first);
-        else {
-          const [row, start] = [it.readUInt32BE(12), it.readUInt32BE(16)];
-          const overlaps = row === first.readUInt32BE(12) && start < first.readUInt32BE(16) + length;
-          if (!overlaps) {
-            const starts = repeated.get(row);
-            if (starts) starts.push(start);
-            else repeated.set(row, [start]);
+      for await (const batch of records.batches()) {
+        for (let at = 0; at < batch.length; at += RECORD_BYTES) {
+          if (isFirst || compareRecords(batch, at, first, 0, HASH_BYTES) !== 0)
+            batch.copy(first, 0, at, at + RECORD_BYTES);
+          else {
+            const [row, start] = [batch.readUInt32BE(at + HASH_BYTES), batch.readUInt32BE(at + HASH_BYTES + 4)];
+            const overlaps =
+              row === first.readUInt32BE(HASH_BYTES) && start < first.readUInt32BE(HASH_BYTES + 4) + length;
+            if (!overlaps) await repeated.add(batch.subarray(at + HASH_BYTES, at + RECORD_BYTES));
           }
+          isFirst = false;
         }
-        isFirst = false;
       }
-      return { cuts: new Map([...repeated].map(([row, starts]) => [ids[row]!, union(starts, length)])) };
+      const ranks = places.ranks();
+      return { ...(await unions(repeated, length)), ...(ranks && { ranks }) };
     },
-    async *apply(rows, context, { cuts }) {
-      let rowNumber = 0;
+    async *apply(rows, context, cuts) {
+      const next = placesOf(cuts.ranks, context.shard);
+      let [rowNumber, at] = [0, 0];
       for await (const row of rows) {
         const whole = textOf(row, column, ++rowNumber);
-        const own = cuts.get(context.keyOf(row).id);
-        if (own === undefined) {
+        const place = next();
+        while (at < cuts.rows.length && cuts.rows[at]! < place) at++;
+        const own: (readonly [number, number])[] = [];
+        for (; cuts.rows[at] === place; at++) own.push([cuts.starts[at]!, cuts.ends[at]!]);
+        if (own.length === 0) {
           yield row;
           continue;
         }
@@ -120,13 +132,26 @@ function* rollingHashes(text: string, length: number, into: Buffer): Generator<n
   }
 }
 
-/** The union of `[start, start + length)`. */
-function union(starts: readonly number[], length: number): (readonly [number, number])[] {
-  const spans: [number, number][] = [];
-  for (const start of [...starts].sort((a, b) => a - b)) {
-    const last = spans.at(-1);
-    if (last && start <= last[1]) last[1] = start + length;
-    else spans.push([start, start + length]);
+/** Of each row the union of `[start, start + length)`, from records of rows and starts. */
+async function unions(records: SortedRecords, length: number): Promise<Omit<SubstringPlan, 'ranks'>> {
+  const [rows, starts, ends] = [new Uint32List(), new Uint32List(), new Uint32List()];
+  let open: { readonly row: number; readonly start: number; end: number } | undefined;
+  const close = (): void => {
+    if (open === undefined) return;
+    rows.push(open.row);
+    starts.push(open.start);
+    ends.push(open.end);
+  };
+  for await (const batch of records.batches()) {
+    for (let at = 0; at < batch.length; at += 8) {
+      const [row, start] = [batch.readUInt32BE(at), batch.readUInt32BE(at + 4)];
+      if (open?.row === row && start <= open.end) open.end = start + length;
+      else {
+        close();
+        open = { row, start, end: start + length };
+      }
+    }
   }
-  return spans;
+  close();
+  return { rows: rows.toArray(), starts: starts.toArray(), ends: ends.toArray() };
 }

@@ -1,9 +1,11 @@
 import { custom, type Given, integer, options } from '@posttrain/interfaces';
-import { hashShingles, minHasher } from '../dedup/minhash.js';
-import { simplifyText, wordShingles } from '../dedup/shingles.js';
+import { hashWordShingles, minHasher } from '../dedup/minhash.js';
+import { isMarked, MarkBits, Places, placesOf } from '../dedup/row-marks.js';
+import { simplifyText } from '../dedup/shingles.js';
 import { UnionFind } from '../dedup/union-find.js';
 import { DataStepError, RowError } from '../errors.js';
 import { kindOf, ownValue, type Row } from '../rows.js';
+import { compareRecords } from '../spill/sort-records.js';
 import { SortedRecords } from '../spill/sorted-records.js';
 import type { DataStep } from '../step.js';
 
@@ -37,9 +39,12 @@ const minhashOptions = options('minhashDeduplicate', {
 /** Options of `minhashDeduplicate`. */
 export type MinhashDeduplicateOptions = Given<typeof minhashOptions>;
 
-/** Ids of rows that are near-duplicates, each with the id of the row that is kept in its place. */
-export interface DuplicatePlan {
-  readonly keptFor: ReadonlyMap<string, string>;
+/** Rows by their places among those of all shards, a bit each: near-duplicates of one that is kept, and those with fewer words than a shingle. */
+export interface NearDuplicates {
+  readonly duplicates: Uint8Array;
+  readonly short: Uint8Array;
+  /** The rank of each row, of several shards. */
+  readonly ranks?: Uint32Array;
 }
 
 const TOO_SHORT = 'fewer words than a shingle has: compared with nothing';
@@ -50,14 +55,14 @@ const TOO_SHORT = 'fewer words than a shingle has: compared with nothing';
  * cluster one is kept. With Jaccard similarity s two texts are joined directly with probability 1 − (1 − s^rows)^bands: half at 0.72 with
  * 14 × 8.
  *
- * Two passes: the plan keeps the ids of all rows and one number a row; bands are sorted in `memoryBytes` and beyond it on disk. A row with fewer
- * words than a shingle is kept and counted as a warning. Rows need ids that differ.
+ * Two passes: the first keeps four bytes a row (and eight of a score), its plan two bits; bands are sorted in `memoryBytes` and beyond it on disk. A row with fewer
+ * words than a shingle is kept and counted as a warning.
  *
- * @throws OptionError; RowError where the text is none; DataStepError for two rows with one id, and for a score that is no number
+ * @throws OptionError; RowError where the text is none; DataStepError for a score that is no number
  */
 export function minhashDeduplicate<R extends object = Row>(
   given: MinhashDeduplicateOptions = {},
-): DataStep<R, R, DuplicatePlan> & { readonly passes: true } {
+): DataStep<R, R, NearDuplicates> & { readonly passes: true } {
   const settings = minhashOptions.read(given);
   const { text, ngrams, bands, rows: bandRows, seed, precision, score, memoryBytes } = settings;
   const name = 'minhash deduplicate';
@@ -70,42 +75,52 @@ export function minhashDeduplicate<R extends object = Row>(
       const hasher = minHasher(bands * bandRows, seed, precision);
       const bandBytes = (bandRows * precision) / 8;
       const records = new SortedRecords({
-        recordBytes: 2 + bandBytes + 4,
+        recordBytes: bandBytes + 6,
         memoryBytes,
         folder: () => context.scratch(),
       });
-      const record = Buffer.alloc(2 + bandBytes + 4);
+      const record = Buffer.alloc(bandBytes + 6);
       const clusters = new UnionFind();
-      const ids: string[] = [];
+      const places = new Places(context.shard);
+      const short = new MarkBits();
       const scores: number[] = [];
       for await (const row of rows) {
         const member = clusters.add();
-        ids.push(context.keyOf(row).id);
-        if (score !== undefined) scores.push(scoreOf(name, score as (row: object) => number, row, ids.length));
-        const shingles = wordShingles(simplifyText(textOf(row, text, ids.length)), ngrams);
-        if (shingles.length === 0) continue;
-        const signature = hasher.signature(hashShingles(shingles));
-        record.writeUInt32BE(member, 2 + bandBytes);
-        for (let band = 0; band < bands; band++) {
-          record.writeUInt16BE(band, 0);
-          signature.copy(record, 2, band * bandBytes, (band + 1) * bandBytes);
-          await records.add(record);
+        places.next(row, context);
+        if (score !== undefined) scores.push(scoreOf(name, score as (row: object) => number, row, places.count));
+        const hashes = hashWordShingles(simplifyText(textOf(row, text, places.count)), ngrams);
+        if (hashes.length === 0) {
+          short.set(member);
+          continue;
         }
-        if (ids.length % 1000 === 0) context.onProgress({ stage: `${name}: signatures`, done: ids.length });
+        const signature = hasher.signature(hashes);
+        record.writeUInt32BE(member, bandBytes + 2);
+        for (let band = 0; band < bands; band++) {
+          // The minima first, which sort faster than the few numbers of bands.
+          signature.copy(record, 0, band * bandBytes, (band + 1) * bandBytes);
+          record.writeUInt16BE(band, bandBytes);
+          const full = records.add(record);
+          if (full !== undefined) await full;
+        }
+        if (places.count % 1000 === 0) context.onProgress({ stage: `${name}: signatures`, done: places.count });
       }
-      assertDistinct(name, ids);
-      await joinCandidates(records, 2 + bandBytes, clusters);
-      return { keptFor: duplicates(clusters, ids, scores) };
+      await joinCandidates(records, bandBytes + 2, clusters);
+      const ranks = places.ranks();
+      return {
+        duplicates: duplicates(clusters, scores).toArray(places.count),
+        short: short.toArray(places.count),
+        ...(ranks && { ranks }),
+      };
     },
     async *apply(rows, context, plan) {
-      let rowNumber = 0;
+      const next = placesOf(plan.ranks, context.shard);
       for await (const row of rows) {
-        rowNumber++;
-        if (plan.keptFor.has(context.keyOf(row).id)) {
+        const place = next();
+        if (isMarked(plan.duplicates, place)) {
           context.drop(row, 'near-duplicate');
           continue;
         }
-        if (wordShingles(simplifyText(textOf(row, text, rowNumber)), ngrams).length === 0) context.warn(TOO_SHORT);
+        if (isMarked(plan.short, place)) context.warn(TOO_SHORT);
         yield row;
       }
     },
@@ -116,31 +131,32 @@ export function minhashDeduplicate<R extends object = Row>(
 async function joinCandidates(records: SortedRecords, keyBytes: number, clusters: UnionFind): Promise<void> {
   const key = Buffer.alloc(keyBytes);
   let first: number | undefined;
-  for await (const record of records.sorted()) {
-    const member = record.readUInt32BE(keyBytes);
-    if (first !== undefined && record.compare(key, 0, keyBytes, 0, keyBytes) === 0) clusters.union(first, member);
-    else {
-      record.copy(key, 0, 0, keyBytes);
-      first = member;
+  for await (const batch of records.batches()) {
+    for (let at = 0; at < batch.length; at += keyBytes + 4) {
+      const member = batch.readUInt32BE(at + keyBytes);
+      if (first !== undefined && compareRecords(batch, at, key, 0, keyBytes) === 0) clusters.union(first, member);
+      else {
+        batch.copy(key, 0, at, at + keyBytes);
+        first = member;
+      }
     }
   }
 }
 
-/** All members of clusters but the one of each that is kept, by id. */
-function duplicates(clusters: UnionFind, ids: readonly string[], scores: readonly number[]): Map<string, string> {
-  const best = new Map<number, number>();
+/** All members of clusters but the one of each that is kept. */
+function duplicates(clusters: UnionFind, scores: readonly number[]): MarkBits {
+  const bits = new MarkBits();
+  // Of equal scores, and without any, the least member of a cluster, which is its root.
+  const best = new Uint32Array(scores.length).map((_, member) => member);
+  for (let member = 0; member < scores.length; member++) {
+    const root = clusters.find(member);
+    if (scores[member]! > scores[best[root]!]!) best[root] = member;
+  }
   for (let member = 0; member < clusters.size; member++) {
     const root = clusters.find(member);
-    const kept = best.get(root);
-    // Members come in order, so the first of equal scores stays.
-    if (kept === undefined || (scores.length > 0 && scores[member]! > scores[kept]!)) best.set(root, member);
+    if ((best[root] ?? root) !== member) bits.set(member);
   }
-  const keptFor = new Map<string, string>();
-  for (let member = 0; member < clusters.size; member++) {
-    const kept = best.get(clusters.find(member))!;
-    if (kept !== member) keptFor.set(ids[member]!, ids[kept]!);
-  }
-  return keptFor;
+  return bits;
 }
 
 /** Throws where two rows have one id, so that one could be dropped for the other. */

@@ -1,8 +1,8 @@
 import { integer } from '@posttrain/interfaces';
+import { isMarked, MarkBits, type Marks, Places, placesOf } from '../dedup/row-marks.js';
 import { DataOptionError } from '../errors.js';
 import { SortedRecords } from '../spill/sorted-records.js';
-import type { StepContext } from '../step.js';
-import { assertDistinct } from './minhash-deduplicate.js';
+import type { Shard, StepContext } from '../step.js';
 
 /** The option of steps that sort more than memory holds. */
 export const spillMemory = {
@@ -10,17 +10,16 @@ export const spillMemory = {
   memoryBytes: integer({ default: 256 * 2 ** 20, min: 2 ** 16, decisive: false }),
 };
 
-/** Of rows by id, the places of those of their parts that were there before; rows without such parts are not in it. */
-export interface RepeatedParts {
-  readonly repeated: ReadonlyMap<string, readonly number[]>;
-}
+/** Marks the parts of rows that were there before, by their places among the parts of all rows. */
+export type RepeatedParts = Marks;
 
 const HASH_BYTES = 16;
-const RECORD_BYTES = HASH_BYTES + 8;
+/** A hash, and the place of its part in 48 bits. */
+const RECORD_BYTES = HASH_BYTES + 6;
 
 /**
  * Finds the parts of rows that stood in a row before, or earlier in the same one: all but the first of equal hashes, whose first 16 bytes are compared. A
- * part without a hash is compared with nothing. Keeps the ids of rows, and what is repeated.
+ * part without a hash is compared with nothing. Keeps one bit to a part; hashes are sorted in `memoryBytes`, and beyond it on disk.
  */
 export async function repeatedParts<R extends object>(
   rows: AsyncIterable<R>,
@@ -30,32 +29,40 @@ export async function repeatedParts<R extends object>(
 ): Promise<RepeatedParts> {
   const records = new SortedRecords({ recordBytes: RECORD_BYTES, memoryBytes, folder: () => context.scratch() });
   const record = Buffer.alloc(RECORD_BYTES);
-  const ids: string[] = [];
+  const places = new Places(context.shard);
+  let done = 0;
   for await (const row of rows) {
-    if (ids.length === 2 ** 32) throw new DataOptionError('repeatedParts', 'more than 2^32 rows are not compared.');
-    record.writeUInt32BE(ids.length, HASH_BYTES);
-    ids.push(context.keyOf(row).id);
-    for (const [part, hash] of hashesOf(row, ids.length).entries()) {
+    for (const hash of hashesOf(row, ++done)) {
+      const place = places.next(row, context);
+      if (place === 2 ** 34) throw new DataOptionError('repeatedParts', 'more than 2^34 parts are not compared.');
       if (hash === undefined) continue;
-      record.set(hash.subarray(0, HASH_BYTES));
-      record.writeUInt32BE(part, HASH_BYTES + 4);
-      await records.add(record);
+      for (let i = 0; i < HASH_BYTES; i++) record[i] = hash[i]!;
+      record.writeUIntBE(place, HASH_BYTES, 6);
+      const full = records.add(record);
+      if (full !== undefined) await full;
     }
-    if (ids.length % 1000 === 0) context.onProgress({ stage: 'hashes of parts', done: ids.length });
+    if (done % 1000 === 0) context.onProgress({ stage: 'hashes of parts', done });
   }
-  assertDistinct('repeated parts', ids);
-
-  const repeated = new Map<string, number[]>();
+  const bits = new MarkBits();
   const previous = Buffer.alloc(HASH_BYTES);
   let isFirst = true;
-  for await (const next of records.sorted()) {
-    if (!isFirst && next.compare(previous, 0, HASH_BYTES, 0, HASH_BYTES) === 0) {
-      const id = ids[next.readUInt32BE(HASH_BYTES)]!;
-      const places = repeated.get(id) ?? [];
-      places.push(next.readUInt32BE(HASH_BYTES + 4));
-      repeated.set(id, places);
-    } else next.copy(previous, 0, 0, HASH_BYTES);
-    isFirst = false;
+  for await (const batch of records.batches()) {
+    for (let at = 0; at < batch.length; at += RECORD_BYTES) {
+      const equal = !isFirst && batch.compare(previous, 0, HASH_BYTES, at, at + HASH_BYTES) === 0;
+      if (equal) bits.set(batch.readUIntBE(at + HASH_BYTES, 6));
+      else batch.copy(previous, 0, at, at + HASH_BYTES);
+      isFirst = false;
+    }
   }
-  return { repeated: new Map(Array.from(repeated, ([id, places]) => [id, places.toSorted((a, b) => a - b)])) };
+  return places.marks(bits);
+}
+
+/** For each row of a shard, one after the other, which of its parts (of so many) were there before. */
+export function repeatedOf({ marked, ranks }: RepeatedParts, shard: Shard): (parts: number) => readonly number[] {
+  const next = placesOf(ranks, shard);
+  return (parts) => {
+    const repeated: number[] = [];
+    for (let part = 0; part < parts; part++) if (isMarked(marked, next())) repeated.push(part);
+    return repeated;
+  };
 }

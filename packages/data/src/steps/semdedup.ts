@@ -4,7 +4,7 @@ import { innerProduct, sphericalKMeans } from '../dedup/spherical-k-means.js';
 import type { Row } from '../rows.js';
 import { embedderOption, unitVectors } from '../selection/embeddings.js';
 import type { DataStep } from '../step.js';
-import { assertDistinct, type DuplicatePlan, textOf, textOption } from './minhash-deduplicate.js';
+import { assertDistinct, textOf, textOption } from './minhash-deduplicate.js';
 
 const semDeDupOptions = options('semDeDup', {
   /** What maps texts to vectors; a finished stage is known again by its name. */
@@ -24,6 +24,11 @@ const semDeDupOptions = options('semDeDup', {
 });
 /** Options of `semDeDup`. */
 export type SemDeDupOptions = Given<typeof semDeDupOptions>;
+
+/** Ids of rows that are near-duplicates, each with the id of the row that is kept in its place. */
+export interface DuplicatePlan {
+  readonly keptFor: ReadonlyMap<string, string>;
+}
 
 /**
  * SemDeDup, semantic deduplication (arXiv 2303.09540 §3): texts are embedded and clustered by spherical k-means; in a cluster, sorted by similarity

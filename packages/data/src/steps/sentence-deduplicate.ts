@@ -6,7 +6,7 @@ import { columnOf, columnOption } from '../filters/text-filter.js';
 import type { Row } from '../rows.js';
 import type { DataStep } from '../step.js';
 import { englishSentences, englishWords } from '../text/english-words.js';
-import { type RepeatedParts, repeatedParts, spillMemory } from './repeated-parts.js';
+import { type RepeatedParts, repeatedOf, repeatedParts, spillMemory } from './repeated-parts.js';
 
 const sentenceDeduplicateOptions = options('sentenceDeduplicate', {
   /** Column of the text. Default `"text"`. */
@@ -53,16 +53,17 @@ export function sentenceDeduplicate<R extends object = Row>(
           return span.trim() === '' ? undefined : createHash('sha1').update(span).digest();
         });
       }),
-    async *apply(rows, context, { repeated }) {
+    async *apply(rows, context, plan) {
+      const repeated = repeatedOf(plan, context.shard);
       let rowNumber = 0;
       for await (const row of rows) {
         const text = columnOf(row, column, ++rowNumber);
-        const starts = repeated.get(context.keyOf(row).id);
-        if (starts === undefined) {
+        const sentences = sentencesOf(text);
+        const starts = repeated(Math.max(0, sentences.length - nSentences + 1));
+        if (starts.length === 0) {
           yield row;
           continue;
         }
-        const sentences = sentencesOf(text);
         const cut = new Set(starts.flatMap((start) => Array.from({ length: nSentences }, (_, i) => start + i)));
         const left = stripStart(sentences.filter((_, i) => !cut.has(i)).join(splitSentences ? '' : '\n'));
         if (left === '') context.drop(row, 'every sentence was there before');
