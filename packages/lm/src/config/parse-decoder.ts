@@ -38,6 +38,7 @@ export function parseDecoder(path: string, json: JsonObject, modelType: DecoderT
     biases: { qkv: false, output: false, mlp: false, head: false },
     joined: 'groups',
     residual: 'sequential',
+    hasMlp: true,
     factors: { ...FACTORS, scores: 1 / Math.sqrt(headDim) },
     ...shape,
     names: present({ ...NAMES, ...names }),

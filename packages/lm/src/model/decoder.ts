@@ -15,6 +15,7 @@ import {
 import { latentAttention, latentNorms, latentProjections } from './latent-attention.js';
 import type { ModuleInfo } from './layers.js';
 import { expertsProjections, type Mixture, mixtureOfExperts } from './mixture-of-experts.js';
+import { mamba2, mamba2Parameters, mamba2Projections, mamba2State } from './recurrence/mamba2.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
 import { convolutionParameters, convolutionProjections, shortConvolution } from './short-convolution.js';
 
@@ -46,9 +47,19 @@ function projections(config: DecoderConfig, layer: number): Projection[] {
   const mixture = mixtureOf(config, layer);
   const { convolution } = config;
   if (convolution?.layers[layer]) return [...convolutionProjections(config, convolution, block), ...inside(mlp)];
+  const own = recurrenceOf(config, layer);
+  const recurring = own ? mamba2Projections(width, own, block) : [];
   const attending = latent ? latentProjections(config, latent, block) : inside(attention);
-  return [...attending, ...(mixture ? expertsProjections(mixture, block) : inside(mlp))];
+  const behind = config.hasMlp ? (mixture ? expertsProjections(mixture, block) : inside(mlp)) : [];
+  return [...recurring, ...(own && !own.beside ? [] : attending), ...behind];
 }
+
+/** The recurrence of a layer; undefined where it has none. */
+const recurrenceOf = ({ recurrence }: DecoderConfig, layer: number) =>
+  recurrence?.layers[layer] ? recurrence : undefined;
+
+/** Whether a layer has keys and values. */
+const hasKeysIn = (config: DecoderConfig, layer: number): boolean => recurrenceOf(config, layer)?.beside ?? true;
 
 /** Weight and bias of a normalisation. */
 function normParameters(name: string, shape: readonly number[], norm: NormConfig): ParameterInfo[] {
@@ -85,13 +96,17 @@ export const decoder: ModelFamily<DecoderConfig> = {
       const inside = `${names.blocks}.${layer}`;
       const convolves = config.convolution?.layers[layer] ? config.convolution : undefined;
       const own = [names.beforeAttention, names.afterAttention, names.beforeMlp, names.afterMlp];
+      const recurrence = recurrenceOf(config, layer);
       return [
         ...linearParameters(projections(config, layer)),
-        ...(convolves
-          ? convolutionParameters(config, convolves, inside)
-          : config.latent
-            ? latentNorms(config.latent, inside)
-            : queryKeyNormParameters(config, inside)),
+        ...(recurrence ? mamba2Parameters(recurrence, inside) : []),
+        ...(!hasKeysIn(config, layer)
+          ? []
+          : convolves
+            ? convolutionParameters(config, convolves, inside)
+            : config.latent
+              ? latentNorms(config.latent, inside)
+              : queryKeyNormParameters(config, inside)),
         ...(isSparse(layer) && names.experts?.bias
           ? [
               {
@@ -143,10 +158,14 @@ export const decoder: ModelFamily<DecoderConfig> = {
 
   cacheShape(config) {
     const shape = keyValueCacheShape(config);
-    const { convolution, hiddenSize } = config;
+    const { convolution, hiddenSize, recurrence } = config;
     const width = hiddenSize / (2 * shape.kvHeads);
     return {
       ...shape,
+      ...(recurrence && {
+        hasKeys: recurrence.layers.map((_, layer) => hasKeysIn(config, layer)),
+        states: recurrence.layers.map((has) => (has ? mamba2State(recurrence) : undefined)),
+      }),
       ...(convolution && { widths: convolution.layers.map((convolves) => (convolves ? width : shape.headDim)) }),
     };
   },
@@ -176,15 +195,28 @@ export const decoder: ModelFamily<DecoderConfig> = {
       const part = (module: string) => `${name}.${module}`;
       const maybe = (y: Tensor, module: string | undefined) => (module === undefined ? y : norm(y, part(module)));
       const read = maybe(x, names.beforeAttention);
+      const place = { layer, block: name };
+      const own = recurrenceOf(config, layer);
+      const attendedTo = () =>
+        scaled(
+          layers.linear(attend(scaled(read, factors.attention?.input ?? 1), layer, name), part(names.output)),
+          factors.attention?.output ?? 1,
+        );
+      const recurred = own && mamba2(own, config.hiddenAct, layers, input, read, place);
       const mixed = config.convolution?.layers[layer]
-        ? shortConvolution(config.convolution, layers, input, read, { layer, block: name })
-        : layers.linear(attend(read, layer, name), part(names.output));
+        ? shortConvolution(config.convolution, layers, input, read, place)
+        : recurred
+          ? own.beside
+            ? recurred.add(attendedTo())
+            : recurred
+          : attendedTo();
       const attended = maybe(mixed, names.afterAttention);
       const y = layers.residual(x, scaled(attended, factors.residual), layer, 'attention');
+      if (!config.hasMlp) return y;
       const isParallel = config.residual === 'parallel';
-      const own = isParallel && names.beforeMlp === undefined ? read : maybe(isParallel ? x : y, names.beforeMlp);
+      const below = isParallel && names.beforeMlp === undefined ? read : maybe(isParallel ? x : y, names.beforeMlp);
       const mixture = mixtureOf(config, layer);
-      const fed = mixture ? mixtureOfExperts(mixture, layers, own, name) : feedForward(config, layers, own, name);
+      const fed = mixture ? mixtureOfExperts(mixture, layers, below, name) : feedForward(config, layers, below, name);
       const transformed = maybe(fed, names.afterMlp);
       return layers.residual(y, scaled(transformed, factors.residual), layer, 'mlp', isParallel ? x : y);
     };
@@ -224,7 +256,8 @@ function normalized(layers: BoundLayers, x: Tensor, name: string, how: NormConfi
 
 /** The MLP of a block, from what it reads. */
 function feedForward(config: DecoderConfig, { linear }: BoundLayers, x: Tensor, name: string): Tensor {
-  const { names, hiddenAct, intermediateSize: inner } = config;
+  const { names, hiddenAct, intermediateSize: inner, factors } = config;
+  const scaled = (y: Tensor, factor = 1) => (factor === 1 ? y : y.mul(factor));
   const mlp = (module: string) => `${name}.${module}`;
   if (names.gateUp) {
     const both = linear(x, mlp(names.gateUp));
@@ -232,9 +265,9 @@ function feedForward(config: DecoderConfig, { linear }: BoundLayers, x: Tensor, 
   }
   const up = linear(x, mlp(names.up));
   const active = names.gate
-    ? gated(linear(x, mlp(names.gate)), up, hiddenAct, mlp('mlp'))
+    ? gated(scaled(linear(x, mlp(names.gate)), factors.mlp?.gate), up, hiddenAct, mlp('mlp'))
     : nameScope(mlp('mlp'), () => activations[hiddenAct](up));
-  return linear(active, mlp(names.down));
+  return scaled(linear(active, mlp(names.down)), factors.mlp?.output);
 }
 
 /** Attention over what a block has normalised, up to the output projection: [b, s, width] → [b, s, heads · headDim]. */
@@ -257,7 +290,8 @@ function attentionOf(config: DecoderConfig, layers: BoundLayers, input: ForwardI
       return clipped(normalized(layers, splitHeads(flat(name), count), path, norm));
     };
     const q = parts?.[0] ?? normed(names.query, names.queryNorm, heads);
-    const k = parts?.[1] ?? normed(names.key, names.keyNorm, kvHeads);
+    const plain = parts?.[1] ?? normed(names.key, names.keyNorm, kvHeads);
+    const k = config.factors.attention ? plain.mul(config.factors.attention.keys) : plain;
     const v = parts?.[2] ?? splitHeads(clipped(flat(names.value)), kvHeads);
     return nameScope(`${block}.${names.output.split('.')[0]}`, () => {
       const isTurned = turn && turning.layers[layer];

@@ -5,6 +5,7 @@ import { cohere, cohere2 } from './cohere.js';
 import { deepseekV2, deepseekV3 } from './deepseek.js';
 import { exaone4 } from './exaone4.js';
 import { falcon } from './falcon.js';
+import { falconH1 } from './falcon-h1.js';
 import { gemma } from './gemma.js';
 import { glm, glm4 } from './glm.js';
 import { gptNeox } from './gpt-neox.js';
@@ -13,6 +14,7 @@ import { granite } from './granite.js';
 import { graniteMoe } from './granite-moe.js';
 import { internlm3 } from './internlm3.js';
 import { lfm2 } from './lfm2.js';
+import { mamba2 } from './mamba2.js';
 import { minicpm3 } from './minicpm3.js';
 import { ministral, ministral3 } from './ministral.js';
 import { olmo } from './olmo.js';
@@ -32,4 +34,5 @@ export const DECODERS: Readonly<Record<DecoderType, DecoderFamily>> = {
   ...{ exaone4, internlm3, phi, gpt_neox: gptNeox, falcon, opt, bloom },
   ...{ qwen2_moe: qwen2Moe, olmoe, granitemoe: graniteMoe, phimoe, gpt_oss: gptOss },
   ...{ deepseek_v2: deepseekV2, deepseek_v3: deepseekV3, minicpm3, lfm2 },
+  ...{ mamba2, falcon_h1: falconH1 },
 };
