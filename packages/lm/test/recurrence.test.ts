@@ -171,7 +171,7 @@ describe.each(Object.entries(RULES))('%s', (_, rule) => {
     const since = iota([B, 18], 1).mod(11);
     const loss = (x: Inputs) =>
       rule
-        .run({ ...x, y: x.y.mul(20) }, { since })
+        .run({ ...x, y: x.y.mul(20) }, { since }, 8)
         .y.mul(noise([B, 18, H, P], 6))
         .sum();
     const gradient = grad(loss)(short);

@@ -21,6 +21,7 @@ export const DECODER_TYPES = [
   ] as const),
   ...(['qwen2_moe', 'olmoe', 'granitemoe', 'phimoe', 'gpt_oss'] as const),
   ...(['deepseek_v2', 'deepseek_v3', 'minicpm3', 'lfm2', 'mamba2', 'falcon_h1'] as const),
+  ...(['qwen3_next', 'qwen3_5_text', 'qwen3_5_moe_text'] as const),
 ] as const;
 /** The `model_type` of a family of `decoders`. */
 export type DecoderType = (typeof DECODER_TYPES)[number];
@@ -159,6 +160,8 @@ export interface DecoderShape {
   readonly queryKeyNorm?: QueryKeyNorm;
   readonly convolution?: ShortConvolution;
   readonly recurrence?: Recurrence;
+  /** Whether queries come with gates, head by head, whose sigmoid attention's output is multiplied by (arXiv 2505.06708). */
+  readonly gatesAttention: boolean;
   /** Whether blocks have an MLP or experts behind attention. */
   readonly hasMlp: boolean;
   /** In the place of projections of queries, keys and values. */

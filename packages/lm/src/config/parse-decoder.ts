@@ -39,6 +39,7 @@ export function parseDecoder(path: string, json: JsonObject, modelType: DecoderT
     joined: 'groups',
     residual: 'sequential',
     hasMlp: true,
+    gatesAttention: false,
     factors: { ...FACTORS, scores: 1 / Math.sqrt(headDim) },
     ...shape,
     names: present({ ...NAMES, ...names }),

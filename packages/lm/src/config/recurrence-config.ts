@@ -1,7 +1,7 @@
 import type { DecoderFields } from './decoder-family.js';
 
 /** A recurrence over time, whose state the cache has in the place of a key and a value for each token. */
-export type Recurrence = Mamba2;
+export type Recurrence = Mamba2 | GatedDelta;
 
 interface RecurrentLayers {
   /** Which layers have one. */
@@ -36,6 +36,21 @@ export interface Mamba2 extends RecurrentLayers {
   readonly factors: { readonly input: number; readonly parts: readonly number[]; readonly output: number };
 }
 
+/** A gated delta network (arXiv 2412.06464) as Qwen3-Next has it: see `gatedDeltaRule` and `gatedDelta`. */
+export interface GatedDelta extends RecurrentLayers {
+  readonly kind: 'gated-delta';
+  /** Heads of queries and keys, each for as many heads of values. */
+  readonly keyHeads: number;
+  readonly valueHeads: number;
+  /** Components of a head. */
+  readonly keyDim: number;
+  readonly valueDim: number;
+  /** Of the norm before the output. */
+  readonly epsilon: number;
+  /** Whether queries, keys, values and gates are one projection, key head by key head, as are strengths and decays. */
+  readonly joined: boolean;
+}
+
 /** Longer chunks cost more than they save. */
 const LONGEST_CHUNK = 64;
 
@@ -46,6 +61,10 @@ export const chunkSize = (fields: DecoderFields, name: string): number =>
 /** Features that the convolution of a Mamba 2 reads: x, B and C. */
 export const convolvedBy = ({ heads, headDim, groups, stateSize }: Mamba2): number =>
   heads * headDim + 2 * groups * stateSize;
+
+/** Features that the convolution of a gated delta network reads: queries, keys and values. */
+export const mixedBy = ({ keyHeads, valueHeads, keyDim, valueDim }: GatedDelta): number =>
+  2 * keyHeads * keyDim + valueHeads * valueDim;
 
 /** `time_step_limit`: two numbers, of which the second may be infinite, in the ways in which transformers writes that. */
 export function timeLimits(fields: DecoderFields): readonly [number, number] {

@@ -15,7 +15,12 @@ import {
 import { latentAttention, latentNorms, latentProjections } from './latent-attention.js';
 import type { ModuleInfo } from './layers.js';
 import { expertsProjections, type Mixture, mixtureOfExperts } from './mixture-of-experts.js';
-import { mamba2, mamba2Parameters, mamba2Projections, mamba2State } from './recurrence/mamba2.js';
+import {
+  recurrence as recurrenceLayer,
+  recurrenceParameters,
+  recurrenceProjections,
+  recurrenceState,
+} from './recurrence/recurrences.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
 import { convolutionParameters, convolutionProjections, shortConvolution } from './short-convolution.js';
 
@@ -29,7 +34,7 @@ function projections(config: DecoderConfig, layer: number): Projection[] {
   const { hiddenSize: width, intermediateSize: inner, headDim, names, biases } = config;
   const [q, kv] = [config.numAttentionHeads * headDim, config.numKeyValueHeads * headDim];
   const separate: Projection[] = [
-    { name: names.query, in: width, out: q, bias: biases.qkv },
+    { name: names.query, in: width, out: config.gatesAttention ? 2 * q : q, bias: biases.qkv },
     { name: names.key, in: width, out: kv, bias: biases.qkv },
     { name: names.value, in: width, out: kv, bias: biases.qkv },
   ];
@@ -48,7 +53,7 @@ function projections(config: DecoderConfig, layer: number): Projection[] {
   const { convolution } = config;
   if (convolution?.layers[layer]) return [...convolutionProjections(config, convolution, block), ...inside(mlp)];
   const own = recurrenceOf(config, layer);
-  const recurring = own ? mamba2Projections(width, own, block) : [];
+  const recurring = own ? recurrenceProjections(width, own, block) : [];
   const attending = latent ? latentProjections(config, latent, block) : inside(attention);
   const behind = config.hasMlp ? (mixture ? expertsProjections(mixture, block) : inside(mlp)) : [];
   return [...recurring, ...(own && !own.beside ? [] : attending), ...behind];
@@ -99,7 +104,7 @@ export const decoder: ModelFamily<DecoderConfig> = {
       const recurrence = recurrenceOf(config, layer);
       return [
         ...linearParameters(projections(config, layer)),
-        ...(recurrence ? mamba2Parameters(recurrence, inside) : []),
+        ...(recurrence ? recurrenceParameters(recurrence, inside) : []),
         ...(!hasKeysIn(config, layer)
           ? []
           : convolves
@@ -164,7 +169,7 @@ export const decoder: ModelFamily<DecoderConfig> = {
       ...shape,
       ...(recurrence && {
         hasKeys: recurrence.layers.map((_, layer) => hasKeysIn(config, layer)),
-        states: recurrence.layers.map((has) => (has ? mamba2State(recurrence) : undefined)),
+        states: recurrence.layers.map((has) => (has ? recurrenceState(recurrence) : undefined)),
       }),
       ...(convolution && { widths: convolution.layers.map((convolves) => (convolves ? width : shape.headDim)) }),
     };
@@ -202,7 +207,7 @@ export const decoder: ModelFamily<DecoderConfig> = {
           layers.linear(attend(scaled(read, factors.attention?.input ?? 1), layer, name), part(names.output)),
           factors.attention?.output ?? 1,
         );
-      const recurred = own && mamba2(own, config.hiddenAct, layers, input, read, place);
+      const recurred = own && recurrenceLayer(own, config.hiddenAct, layers, input, read, place);
       const mixed = config.convolution?.layers[layer]
         ? shortConvolution(config.convolution, layers, input, read, place)
         : recurred
@@ -281,7 +286,9 @@ function attentionOf(config: DecoderConfig, layers: BoundLayers, input: ForwardI
     const clipped = (y: Tensor) => (clip === undefined ? y : y.clamp(-clip, clip));
     const joined = names.queryKeyValue && clipped(layers.linear(x, `${block}.${names.queryKeyValue}`));
     const parts = joined ? splitJoined(config, joined) : undefined;
-    const flat = (name: string) => layers.linear(x, `${block}.${name}`);
+    const linear = (name: string) => layers.linear(x, `${block}.${name}`);
+    const gated = config.gatesAttention ? splitGates(linear(names.query)) : undefined;
+    const flat = (name: string) => (gated && name === names.query ? gated.queries : linear(name));
     const normed = (name: string, normName: string, count: number): Tensor => {
       if (!queryKeyNorm) return splitHeads(clipped(flat(name)), count);
       const { norm, over } = queryKeyNorm;
@@ -298,9 +305,18 @@ function attentionOf(config: DecoderConfig, layers: BoundLayers, input: ForwardI
       const [queries, keys] = isTurned ? [turn(q, layer), turn(k, layer)] : [q, k];
       const grown = turning?.growth ? queries.mul(growthOf(turning.growth, input.positions, queries)) : queries;
       const sinks = names.sinks && layers.parameter(`${block}.${names.sinks}`);
-      return joinHeads(input.attend(layer, grown, keys, v, ...(sinks ? [sinks] : [])));
+      const mixed = joinHeads(input.attend(layer, grown, keys, v, ...(sinks ? [sinks] : [])));
+      return gated ? mixed.mul(gated.gates.sigmoid()) : mixed;
     });
   };
+
+  /** Queries and gates [b, s, heads · headDim] of a projection that has them head by head. */
+  function splitGates(both: Tensor) {
+    const [b, s] = both.shape as [number, number];
+    const apart = both.reshape([b, s, heads, 2 * headDim]);
+    const part = (from: number) => apart.slice(3, from, from + headDim).reshape([b, s, heads * headDim]);
+    return { queries: part(0), gates: part(headDim) };
+  }
 
   /** Queries, keys and values [b, heads, s, d] of the output of their one projection. */
   function splitJoined({ joined }: DecoderConfig, qkv: Tensor): [Tensor, Tensor, Tensor] {

@@ -24,6 +24,7 @@ import { opt } from './opt.js';
 import { phi } from './phi.js';
 import { phimoe } from './phimoe.js';
 import { qwen2Moe } from './qwen2-moe.js';
+import { qwen3Next, qwen35Moe, qwen35Text } from './qwen3-next.js';
 import { smollm3 } from './smollm3.js';
 import { stablelm } from './stablelm.js';
 import { starcoder2 } from './starcoder2.js';
@@ -35,4 +36,5 @@ export const DECODERS: Readonly<Record<DecoderType, DecoderFamily>> = {
   ...{ qwen2_moe: qwen2Moe, olmoe, granitemoe: graniteMoe, phimoe, gpt_oss: gptOss },
   ...{ deepseek_v2: deepseekV2, deepseek_v3: deepseekV3, minicpm3, lfm2 },
   ...{ mamba2, falcon_h1: falconH1 },
+  ...{ qwen3_next: qwen3Next, qwen3_5_text: qwen35Text, qwen3_5_moe_text: qwen35Moe },
 };
