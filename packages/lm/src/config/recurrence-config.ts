@@ -69,7 +69,7 @@ export const mixedBy = ({ keyHeads, valueHeads, keyDim, valueDim }: GatedDelta):
 /** `time_step_limit`: two numbers, of which the second may be infinite, in the ways in which transformers writes that. */
 export function timeLimits(fields: DecoderFields): readonly [number, number] {
   const given = fields.raw('time_step_limit');
-  if (given === undefined) return [0, Number.POSITIVE_INFINITY];
+  if (!fields.has('time_step_limit')) return [0, Number.POSITIVE_INFINITY];
   const numbers = Array.isArray(given) ? given.map(asNumber) : [];
   const [low, high] = numbers;
   if (numbers.length === 2 && typeof low === 'number' && typeof high === 'number' && low >= 0 && low <= high) {
