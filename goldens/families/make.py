@@ -83,9 +83,23 @@ FAMILIES = {
     "minicpm3": ("minicpm3", DECODER | MLA | ROPE | {"scale_emb": 3, "dim_model_base": 12, "tie_word_embeddings": False}),
     "lfm2": ("lfm2", DECODER | ROPE | {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3, "conv_bias": True, "block_multiple_of": 8, "tie_word_embeddings": False}),
 }
-# What a LoRA targets where PEFT has no default and "all-linear" would enter a router or experts, which are no linear layers.
-TARGETS = {"phimoe": ["q_proj", "v_proj"], "olmoe": ["q_proj", "k_proj", "v_proj", "o_proj"]} | dict.fromkeys(["deepseek_v2", "deepseek_v3"], ["q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"])
+# Families whose names are behind the others in a list of their own: seeds go by the order.
+LINEAR = {"layer_types": ["linear_attention", "full_attention"], "head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 6, "linear_value_head_dim": 5, "linear_conv_kernel_dim": 3}
+LATER = {
+    "mamba2": ("mamba2", SIZES | {"num_heads": 4, "head_dim": 8, "n_groups": 2, "state_size": 6, "chunk_size": 4, "time_step_limit": [0.0, 3.0], "use_conv_bias": True}),
+    "falcon-h1": ("falcon_h1", DECODER | ROPE | {"mamba_d_ssm": 24, "mamba_n_heads": 4, "mamba_n_groups": 2, "mamba_d_state": 6, "mamba_chunk_size": 4, "mamba_rms_norm": True, "time_step_limit": [0.0, 3.0], "projectors_bias": True, "attention_bias": True, "mlp_bias": True, "lm_head_multiplier": 0.7, "embedding_multiplier": 1.4, "mlp_multipliers": [0.8, 1.3], "key_multiplier": 0.6, "attention_out_multiplier": 0.9, "attention_in_multiplier": 1.2, "ssm_multipliers": [0.9, 1.1, 0.8, 1.2, 0.7], "ssm_in_multiplier": 1.3, "ssm_out_multiplier": 0.7}),
+    "falcon-h1-gated": ("falcon_h1", DECODER | ROPE | {"num_hidden_layers": 1, "mamba_d_ssm": None, "mamba_n_heads": 2, "mamba_d_state": 5, "mamba_chunk_size": 8, "time_step_limit": [0.0, 3.0]}),
+    "qwen3-next": ("qwen3_next", DECODER | PARTIAL | LINEAR | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "shared_expert_intermediate_size": 20, "mlp_only_layers": [1]}),
+    "qwen3-5": ("qwen3_5_text", DECODER | PARTIAL | LINEAR | {"num_hidden_layers": 3, "layer_types": ["linear_attention", "full_attention", "linear_attention"], "attention_bias": True}),
+    "qwen3-5-moe": ("qwen3_5_moe_text", DECODER | PARTIAL | LINEAR | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "shared_expert_intermediate_size": 20}),
+}
+FAMILIES |= LATER
+# What a LoRA targets where PEFT has no default and "all-linear" would enter a router or experts, which are no linear layers, or a layer
+# that it refuses (a Mamba's out_proj, whose weight a kernel takes as it is).
+TARGETS = {"mamba2": ["in_proj"], "qwen3_next": ["q_proj", "v_proj", "in_proj_qkvz", "in_proj_ba", "out_proj"], "qwen3_5_moe_text": ["q_proj", "v_proj", "in_proj_qkv", "in_proj_z", "out_proj"], "falcon_h1": ["q_proj", "k_proj", "v_proj", "o_proj", "in_proj", "gate_proj", "up_proj", "down_proj"], "phimoe": ["q_proj", "v_proj"], "olmoe": ["q_proj", "k_proj", "v_proj", "o_proj"]} | dict.fromkeys(["deepseek_v2", "deepseek_v3"], ["q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"])
 keys.SIZED += ["q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "n_routed_experts", "n_shared_experts"]
+keys.SIZED += ["linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim", "linear_conv_kernel_dim", "shared_expert_intermediate_size"]
+keys.SIZED += ["num_heads", "head_dim", "n_groups", "state_size", "conv_kernel", "expand", "mamba_d_ssm", "mamba_n_heads", "mamba_d_head", "mamba_n_groups", "mamba_d_state", "mamba_d_conv", "mamba_expand"]
 keys.SIZED += ["ffn_dim", "ffn_hidden_size", "n_head", "num_kv_heads", "word_embed_proj_dim"]
 keys.VALUES |= {
     "no_rope_layers": [[0, 1], [1, 1], [0, 0], None],
@@ -103,6 +117,11 @@ keys.VALUES |= {
     "conv_L_cache": [2],
     "conv_bias": [False],
     "first_k_dense_replace": [0, 2],
+    "time_step_limit": [[0.2, 0.6], [0.0, {"__float__": "Infinity"}], None],
+    "conv_kernel": [3],
+    "full_attention_interval": [1, 2],
+    "ssm_multipliers": [[1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 2.0], None],
+    "mlp_multipliers": [[1.0, 2.0], [1.0], None],
     # Only what can change what is computed: others are tried with the families of config-keys.
     "sliding_window": [2, None],
 }

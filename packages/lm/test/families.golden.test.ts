@@ -264,7 +264,7 @@ describe.each(FAMILY_TABLES)('%s', (name) => {
     reference(async () => {
       const quantized = await loadWeights(folderOf(name), { quantization: { method: 'nf4' } });
       const modules = [...quantized.network.modules.values()].filter(({ quantization }) => quantization);
-      expect(modules.length).toBeGreaterThan(7);
+      expect(modules.length).toBeGreaterThan(3);
       const float = Object.fromEntries(modules.map((m) => [`${m.name}.weight`, floatWeight(m, quantized.weights)]));
       const wanted = await logitsOf({ ...model, weights: { ...model.weights, ...float } }, tokens).toArray();
       expect(largestDifference(wanted, logits)).toBeGreaterThan(1e-3);

@@ -17,6 +17,15 @@ const FAMILIES: readonly [name: string, config: Record<string, unknown>][] = [
   ['gpt2', { model_type: 'gpt2' }],
 ];
 
+const MAMBA = { num_heads: 4, head_dim: 8, n_groups: 2, state_size: 6, chunk_size: 8 };
+const RECURRENT: typeof FAMILIES = [
+  ['mamba2', { model_type: 'mamba2', ...MAMBA }],
+  [
+    'falcon_h1',
+    { model_type: 'falcon_h1', mamba_d_ssm: 24, mamba_n_heads: 4, mamba_d_state: 5, mamba_chunk_size: 8, head_dim: 8 },
+  ],
+];
+
 function softmaxOf(logits: Float32Array, temperature: number): number[] {
   const weights = Array.from(logits, (x) => Math.exp((x - Math.max(...logits)) / temperature));
   const total = weights.reduce((a, b) => a + b);
@@ -82,54 +91,58 @@ describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
       }),
   );
 
-  it.each(FAMILIES)('%s: any forks, cuts and releases give the logits of one pass without a cache', (family, config) =>
-    onEngine(engine, async () => {
-      const model = await tiny(config);
-      const packWeights = family === 'llama';
-      const runner = new ModelRunner(model, { cacheTokens: 30 * 16, maxTokensPerPass: 32, packWeights });
-      const random = Key.fromSeed(11).uniformHost(2000);
-      let drawn = 0;
-      const below = (n: number) => Math.floor(random[drawn++]! * n);
-      let live: CachedSequence[] = [runner.start()];
-      for (let i = 0; i < 30; i++) {
-        const one = live[below(live.length)]!;
-        const action = below(6);
-        if (action === 0 && live.length < 5) live.push(runner.fork(one, below(one.length + 1)));
-        else if (action === 1) runner.truncate(one, below(one.length + 1));
-        else if (action === 2 && live.length > 1) {
-          runner.release(one);
-          live = live.filter((other) => other !== one);
-        } else if (action === 3 && live.length < 5) live.push(runner.start([...one.tokens, 1]));
-        else {
-          const chosen = live.filter((sequence) => sequence.length < 50 && below(2) === 0);
-          const inputs = chosen.map((sequence) => {
-            const tokens = range(below(3) === 0 ? 1 + below(40) : 1, () => below(64));
-            return { sequence, tokens, ...(below(2) === 0 ? { temperature: below(3) / 2 } : {}) };
-          });
-          const logits = below(2) === 0 ? 'all' : 'last';
-          const results = await runner.extend(inputs, { logits, hidden: true });
-          for (const [n, { sequence, tokens, temperature }] of inputs.entries()) {
-            const wanted = await logitsOf(model, sequence.tokens);
-            const rows = results[n]!.logits;
-            expect(rows.length).toBe(logits === 'all' ? tokens.length : 1);
-            expect(results[n]!.hidden!.length).toBe(rows.length);
-            expect(results[n]!.softmax?.length).toBe(temperature === undefined ? undefined : rows.length);
-            for (const [at, { probabilities, mostLikely }] of (results[n]!.softmax ?? []).entries()) {
-              expect(mostLikely).toBe(rows[at]!.indexOf(Math.max(...rows[at]!)));
-              expect(largestDifference([...probabilities], softmaxOf(rows[at]!, temperature || 1))).toBeLessThan(1e-5);
+  it.each([...FAMILIES, ...RECURRENT])(
+    '%s: any forks, cuts and releases give the logits of one pass without a cache',
+    (family, config) =>
+      onEngine(engine, async () => {
+        const model = await tiny(config);
+        const packWeights = family === 'llama' || family === 'falcon_h1';
+        const runner = new ModelRunner(model, { cacheTokens: 30 * 16, maxTokensPerPass: 32, packWeights });
+        const random = Key.fromSeed(11).uniformHost(2000);
+        let drawn = 0;
+        const below = (n: number) => Math.floor(random[drawn++]! * n);
+        let live: CachedSequence[] = [runner.start()];
+        for (let i = 0; i < 30; i++) {
+          const one = live[below(live.length)]!;
+          const action = below(6);
+          if (action === 0 && live.length < 5) live.push(runner.fork(one, below(one.length + 1)));
+          else if (action === 1) runner.truncate(one, below(one.length + 1));
+          else if (action === 2 && live.length > 1) {
+            runner.release(one);
+            live = live.filter((other) => other !== one);
+          } else if (action === 3 && live.length < 5) live.push(runner.start([...one.tokens, 1]));
+          else {
+            const chosen = live.filter((sequence) => sequence.length < 50 && below(2) === 0);
+            const inputs = chosen.map((sequence) => {
+              const tokens = range(below(3) === 0 ? 1 + below(40) : 1, () => below(64));
+              return { sequence, tokens, ...(below(2) === 0 ? { temperature: below(3) / 2 } : {}) };
+            });
+            const logits = below(2) === 0 ? 'all' : 'last';
+            const results = await runner.extend(inputs, { logits, hidden: true });
+            for (const [n, { sequence, tokens, temperature }] of inputs.entries()) {
+              const wanted = await logitsOf(model, sequence.tokens);
+              const rows = results[n]!.logits;
+              expect(rows.length).toBe(logits === 'all' ? tokens.length : 1);
+              expect(results[n]!.hidden!.length).toBe(rows.length);
+              expect(results[n]!.softmax?.length).toBe(temperature === undefined ? undefined : rows.length);
+              for (const [at, { probabilities, mostLikely }] of (results[n]!.softmax ?? []).entries()) {
+                expect(mostLikely).toBe(rows[at]!.indexOf(Math.max(...rows[at]!)));
+                expect(largestDifference([...probabilities], softmaxOf(rows[at]!, temperature || 1))).toBeLessThan(
+                  1e-5,
+                );
+              }
+              expect(
+                largestDifference(
+                  rows.flatMap((row) => [...row]),
+                  wanted.slice(-rows.length).flat(),
+                ),
+              ).toBeLessThan(2e-4);
             }
-            expect(
-              largestDifference(
-                rows.flatMap((row) => [...row]),
-                wanted.slice(-rows.length).flat(),
-              ),
-            ).toBeLessThan(2e-4);
           }
         }
-      }
-      for (const sequence of live) runner.release(sequence);
-      expect(runner.freeTokens).toBe(runner.capacity);
-    }),
+        for (const sequence of live) runner.release(sequence);
+        expect(runner.freeTokens).toBe(runner.capacity);
+      }),
   );
 
   it('gives two runners of one network results of their own', () =>
@@ -172,6 +185,28 @@ describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
       await runner.extend([{ sequence: other, tokens: prompt.toReversed() }]);
       expect(runner.freeTokens).toBe(16);
     }));
+
+  it.each(RECURRENT)('%s: begins where states are kept, and goes on from there', (_family, config) =>
+    onEngine(engine, async () => {
+      const model = await tiny({ ...config, max_position_embeddings: 400 });
+      const runner = new ModelRunner(model);
+      const prompt = range(300, (i) => (7 * i + 3) % 64);
+      const first = runner.start(prompt);
+      await runner.extend([{ sequence: first, tokens: prompt }]);
+      const other = [...prompt.slice(0, 280), 1, 2, 3];
+      // States are kept at multiples of 256 tokens, and at the end of a prompt.
+      const second = runner.start(other);
+      expect(second.length).toBe(256);
+      expect(runner.start([...prompt, 5]).length).toBe(300);
+      const wanted = await logitsOf(model, other);
+      const [result] = await runner.extend([{ sequence: second, tokens: other.slice(256) }]);
+      expect(largestDifference(result!.logits[0]!, wanted.at(-1)!)).toBeLessThan(2e-4);
+      const tree = { sequence: second, tokens: [1, 2], parents: [-1, -1] };
+      await expect(runner.extend([tree])).rejects.toThrow(
+        /input 0 is a tree of tokens: this model has recurrent layers/,
+      );
+    }),
+  );
 
   it('shares the blocks of a prompt among its samples', () =>
     onEngine(engine, async () => {

@@ -1,6 +1,7 @@
 import type { JsonObject } from '../files.js';
 import type { CommonConfig, HeadSizes, LayerType } from './common-config.js';
 import type { ExpertNames, ExpertsConfig } from './experts-config.js';
+import type { Recurrence } from './recurrence-config.js';
 import type { RopeConfig } from './rope-config.js';
 
 /** The `model_type`s of `decoders`. */
@@ -19,7 +20,8 @@ export const DECODER_TYPES = [
     'bloom',
   ] as const),
   ...(['qwen2_moe', 'olmoe', 'granitemoe', 'phimoe', 'gpt_oss'] as const),
-  ...(['deepseek_v2', 'deepseek_v3', 'minicpm3', 'lfm2'] as const),
+  ...(['deepseek_v2', 'deepseek_v3', 'minicpm3', 'lfm2', 'mamba2', 'falcon_h1'] as const),
+  ...(['qwen3_next', 'qwen3_5_text', 'qwen3_5_moe_text'] as const),
 ] as const;
 /** The `model_type` of a family of `decoders`. */
 export type DecoderType = (typeof DECODER_TYPES)[number];
@@ -157,6 +159,11 @@ export interface DecoderShape {
   readonly joined: 'groups' | 'parts';
   readonly queryKeyNorm?: QueryKeyNorm;
   readonly convolution?: ShortConvolution;
+  readonly recurrence?: Recurrence;
+  /** Whether queries come with gates, head by head, whose sigmoid attention's output is multiplied by (arXiv 2505.06708). */
+  readonly gatesAttention: boolean;
+  /** Whether blocks have an MLP or experts behind attention. */
+  readonly hasMlp: boolean;
   /** In the place of projections of queries, keys and values. */
   readonly latent?: LatentAttention;
   /** Queries and keys, normalised where they are, and values are cut off at ± this. */
@@ -172,6 +179,9 @@ export interface DecoderShape {
     readonly residual: number;
     readonly scores: number;
     readonly logits: number;
+    /** Of what attention reads and gives, of keys, and of an MLP's gate and output. Left out: 1. */
+    readonly attention?: { readonly input: number; readonly keys: number; readonly output: number };
+    readonly mlp?: { readonly gate: number; readonly output: number };
     /** Of virtual tokens, before that of embeddings: see `ModelFamily.virtualTokenFactor`. Left out: 1. */
     readonly virtualTokens?: number;
   };

@@ -31,5 +31,6 @@ export {
 export type { Olmo2Config } from './olmo2-config.js';
 export { type LongRope, type Phi3Config, rotaryWidth, withLongContext } from './phi3-config.js';
 export type { QuantizationConfig } from './quantization-config.js';
+export type { GatedDelta, Mamba2, Recurrence } from './recurrence-config.js';
 export type { RopeConfig, YarnRope } from './rope-config.js';
 export { modelConfigToJson, saveModelConfig } from './write-config.js';

@@ -38,6 +38,8 @@ export function parseDecoder(path: string, json: JsonObject, modelType: DecoderT
     biases: { qkv: false, output: false, mlp: false, head: false },
     joined: 'groups',
     residual: 'sequential',
+    hasMlp: true,
+    gatesAttention: false,
     factors: { ...FACTORS, scores: 1 / Math.sqrt(headDim) },
     ...shape,
     names: present({ ...NAMES, ...names }),

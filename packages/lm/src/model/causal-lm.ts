@@ -237,6 +237,7 @@ export async function initialWeights(
   network.parameters.forEach(({ name, shape, init, initScale = 1, zeroRow }, i) => {
     if (init === 'zeros') weights[name] = zerosBuffer(shape);
     else if (init === 'ones') weights[name] = ones(shape);
+    else if (typeof init === 'function') weights[name] = tensor(init(key.child(i)), shape);
     else {
       const size = shape.reduce((a, b) => a * b, 1);
       // As transformers, where the config says 0.

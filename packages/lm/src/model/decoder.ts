@@ -15,6 +15,12 @@ import {
 import { latentAttention, latentNorms, latentProjections } from './latent-attention.js';
 import type { ModuleInfo } from './layers.js';
 import { expertsProjections, type Mixture, mixtureOfExperts } from './mixture-of-experts.js';
+import {
+  recurrence as recurrenceLayer,
+  recurrenceParameters,
+  recurrenceProjections,
+  recurrenceState,
+} from './recurrence/recurrences.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
 import { convolutionParameters, convolutionProjections, shortConvolution } from './short-convolution.js';
 
@@ -28,7 +34,7 @@ function projections(config: DecoderConfig, layer: number): Projection[] {
   const { hiddenSize: width, intermediateSize: inner, headDim, names, biases } = config;
   const [q, kv] = [config.numAttentionHeads * headDim, config.numKeyValueHeads * headDim];
   const separate: Projection[] = [
-    { name: names.query, in: width, out: q, bias: biases.qkv },
+    { name: names.query, in: width, out: config.gatesAttention ? 2 * q : q, bias: biases.qkv },
     { name: names.key, in: width, out: kv, bias: biases.qkv },
     { name: names.value, in: width, out: kv, bias: biases.qkv },
   ];
@@ -46,9 +52,19 @@ function projections(config: DecoderConfig, layer: number): Projection[] {
   const mixture = mixtureOf(config, layer);
   const { convolution } = config;
   if (convolution?.layers[layer]) return [...convolutionProjections(config, convolution, block), ...inside(mlp)];
+  const own = recurrenceOf(config, layer);
+  const recurring = own ? recurrenceProjections(width, own, block) : [];
   const attending = latent ? latentProjections(config, latent, block) : inside(attention);
-  return [...attending, ...(mixture ? expertsProjections(mixture, block) : inside(mlp))];
+  const behind = config.hasMlp ? (mixture ? expertsProjections(mixture, block) : inside(mlp)) : [];
+  return [...recurring, ...(own && !own.beside ? [] : attending), ...behind];
 }
+
+/** The recurrence of a layer; undefined where it has none. */
+const recurrenceOf = ({ recurrence }: DecoderConfig, layer: number) =>
+  recurrence?.layers[layer] ? recurrence : undefined;
+
+/** Whether a layer has keys and values. */
+const hasKeysIn = (config: DecoderConfig, layer: number): boolean => recurrenceOf(config, layer)?.beside ?? true;
 
 /** Weight and bias of a normalisation. */
 function normParameters(name: string, shape: readonly number[], norm: NormConfig): ParameterInfo[] {
@@ -85,13 +101,17 @@ export const decoder: ModelFamily<DecoderConfig> = {
       const inside = `${names.blocks}.${layer}`;
       const convolves = config.convolution?.layers[layer] ? config.convolution : undefined;
       const own = [names.beforeAttention, names.afterAttention, names.beforeMlp, names.afterMlp];
+      const recurrence = recurrenceOf(config, layer);
       return [
         ...linearParameters(projections(config, layer)),
-        ...(convolves
-          ? convolutionParameters(config, convolves, inside)
-          : config.latent
-            ? latentNorms(config.latent, inside)
-            : queryKeyNormParameters(config, inside)),
+        ...(recurrence ? recurrenceParameters(recurrence, inside) : []),
+        ...(!hasKeysIn(config, layer)
+          ? []
+          : convolves
+            ? convolutionParameters(config, convolves, inside)
+            : config.latent
+              ? latentNorms(config.latent, inside)
+              : queryKeyNormParameters(config, inside)),
         ...(isSparse(layer) && names.experts?.bias
           ? [
               {
@@ -143,10 +163,14 @@ export const decoder: ModelFamily<DecoderConfig> = {
 
   cacheShape(config) {
     const shape = keyValueCacheShape(config);
-    const { convolution, hiddenSize } = config;
+    const { convolution, hiddenSize, recurrence } = config;
     const width = hiddenSize / (2 * shape.kvHeads);
     return {
       ...shape,
+      ...(recurrence && {
+        hasKeys: recurrence.layers.map((_, layer) => hasKeysIn(config, layer)),
+        states: recurrence.layers.map((has) => (has ? recurrenceState(recurrence) : undefined)),
+      }),
       ...(convolution && { widths: convolution.layers.map((convolves) => (convolves ? width : shape.headDim)) }),
     };
   },
@@ -176,15 +200,28 @@ export const decoder: ModelFamily<DecoderConfig> = {
       const part = (module: string) => `${name}.${module}`;
       const maybe = (y: Tensor, module: string | undefined) => (module === undefined ? y : norm(y, part(module)));
       const read = maybe(x, names.beforeAttention);
+      const place = { layer, block: name };
+      const own = recurrenceOf(config, layer);
+      const attendedTo = () =>
+        scaled(
+          layers.linear(attend(scaled(read, factors.attention?.input ?? 1), layer, name), part(names.output)),
+          factors.attention?.output ?? 1,
+        );
+      const recurred = own && recurrenceLayer(own, config.hiddenAct, layers, input, read, place);
       const mixed = config.convolution?.layers[layer]
-        ? shortConvolution(config.convolution, layers, input, read, { layer, block: name })
-        : layers.linear(attend(read, layer, name), part(names.output));
+        ? shortConvolution(config.convolution, layers, input, read, place)
+        : recurred
+          ? own.beside
+            ? recurred.add(attendedTo())
+            : recurred
+          : attendedTo();
       const attended = maybe(mixed, names.afterAttention);
       const y = layers.residual(x, scaled(attended, factors.residual), layer, 'attention');
+      if (!config.hasMlp) return y;
       const isParallel = config.residual === 'parallel';
-      const own = isParallel && names.beforeMlp === undefined ? read : maybe(isParallel ? x : y, names.beforeMlp);
+      const below = isParallel && names.beforeMlp === undefined ? read : maybe(isParallel ? x : y, names.beforeMlp);
       const mixture = mixtureOf(config, layer);
-      const fed = mixture ? mixtureOfExperts(mixture, layers, own, name) : feedForward(config, layers, own, name);
+      const fed = mixture ? mixtureOfExperts(mixture, layers, below, name) : feedForward(config, layers, below, name);
       const transformed = maybe(fed, names.afterMlp);
       return layers.residual(y, scaled(transformed, factors.residual), layer, 'mlp', isParallel ? x : y);
     };
@@ -224,7 +261,8 @@ function normalized(layers: BoundLayers, x: Tensor, name: string, how: NormConfi
 
 /** The MLP of a block, from what it reads. */
 function feedForward(config: DecoderConfig, { linear }: BoundLayers, x: Tensor, name: string): Tensor {
-  const { names, hiddenAct, intermediateSize: inner } = config;
+  const { names, hiddenAct, intermediateSize: inner, factors } = config;
+  const scaled = (y: Tensor, factor = 1) => (factor === 1 ? y : y.mul(factor));
   const mlp = (module: string) => `${name}.${module}`;
   if (names.gateUp) {
     const both = linear(x, mlp(names.gateUp));
@@ -232,9 +270,9 @@ function feedForward(config: DecoderConfig, { linear }: BoundLayers, x: Tensor, 
   }
   const up = linear(x, mlp(names.up));
   const active = names.gate
-    ? gated(linear(x, mlp(names.gate)), up, hiddenAct, mlp('mlp'))
+    ? gated(scaled(linear(x, mlp(names.gate)), factors.mlp?.gate), up, hiddenAct, mlp('mlp'))
     : nameScope(mlp('mlp'), () => activations[hiddenAct](up));
-  return linear(active, mlp(names.down));
+  return scaled(linear(active, mlp(names.down)), factors.mlp?.output);
 }
 
 /** Attention over what a block has normalised, up to the output projection: [b, s, width] → [b, s, heads · headDim]. */
@@ -248,7 +286,9 @@ function attentionOf(config: DecoderConfig, layers: BoundLayers, input: ForwardI
     const clipped = (y: Tensor) => (clip === undefined ? y : y.clamp(-clip, clip));
     const joined = names.queryKeyValue && clipped(layers.linear(x, `${block}.${names.queryKeyValue}`));
     const parts = joined ? splitJoined(config, joined) : undefined;
-    const flat = (name: string) => layers.linear(x, `${block}.${name}`);
+    const linear = (name: string) => layers.linear(x, `${block}.${name}`);
+    const gated = config.gatesAttention ? splitGates(linear(names.query)) : undefined;
+    const flat = (name: string) => (gated && name === names.query ? gated.queries : linear(name));
     const normed = (name: string, normName: string, count: number): Tensor => {
       if (!queryKeyNorm) return splitHeads(clipped(flat(name)), count);
       const { norm, over } = queryKeyNorm;
@@ -257,16 +297,26 @@ function attentionOf(config: DecoderConfig, layers: BoundLayers, input: ForwardI
       return clipped(normalized(layers, splitHeads(flat(name), count), path, norm));
     };
     const q = parts?.[0] ?? normed(names.query, names.queryNorm, heads);
-    const k = parts?.[1] ?? normed(names.key, names.keyNorm, kvHeads);
+    const plain = parts?.[1] ?? normed(names.key, names.keyNorm, kvHeads);
+    const k = config.factors.attention ? plain.mul(config.factors.attention.keys) : plain;
     const v = parts?.[2] ?? splitHeads(clipped(flat(names.value)), kvHeads);
     return nameScope(`${block}.${names.output.split('.')[0]}`, () => {
       const isTurned = turn && turning.layers[layer];
       const [queries, keys] = isTurned ? [turn(q, layer), turn(k, layer)] : [q, k];
       const grown = turning?.growth ? queries.mul(growthOf(turning.growth, input.positions, queries)) : queries;
       const sinks = names.sinks && layers.parameter(`${block}.${names.sinks}`);
-      return joinHeads(input.attend(layer, grown, keys, v, ...(sinks ? [sinks] : [])));
+      const mixed = joinHeads(input.attend(layer, grown, keys, v, ...(sinks ? [sinks] : [])));
+      return gated ? mixed.mul(gated.gates.sigmoid()) : mixed;
     });
   };
+
+  /** Queries and gates [b, s, heads · headDim] of a projection that has them head by head. */
+  function splitGates(both: Tensor) {
+    const [b, s] = both.shape as [number, number];
+    const apart = both.reshape([b, s, heads, 2 * headDim]);
+    const part = (from: number) => apart.slice(3, from, from + headDim).reshape([b, s, heads * headDim]);
+    return { queries: part(0), gates: part(headDim) };
+  }
 
   /** Queries, keys and values [b, heads, s, d] of the output of their one projection. */
   function splitJoined({ joined }: DecoderConfig, qkv: Tensor): [Tensor, Tensor, Tensor] {

@@ -1,4 +1,4 @@
-import { concat, iota, nameScope, type Tensor, where } from '@posttrain/core-tensor';
+import { concat, iota, type Key, nameScope, type Tensor, where } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
 import { groupedMatmul, groupMasks } from './grouped-matmul.js';
 import {
@@ -12,6 +12,7 @@ import {
   type Weights,
 } from './layers.js';
 import { floatWeight, isQuantized, quantizedLayer } from './quantized-layer.js';
+import type { Recurred, RecurrentPast, StateShape } from './recurrence/layer-state.js';
 
 /** What a forward pass needs beside the weights. */
 export interface ForwardInput {
@@ -29,6 +30,8 @@ export interface ForwardInput {
    * each; zeros where a sequence has not begun.
    */
   recent(layer: number, x: Tensor, taps: number): Tensor[];
+  /** The recurrence of layer `layer` over the tokens of this pass: `run` gives what it computes behind what was there before. */
+  recur(layer: number, run: (past: RecurrentPast) => Recurred): Tensor;
   /** Runs a transformer block, `name` being its module path. The caller decides on gradient checkpointing. */
   block(name: string, run: (x: Tensor) => Tensor, x: Tensor): Tensor;
 }
@@ -37,8 +40,8 @@ export interface ForwardInput {
 export interface ParameterInfo {
   readonly name: string;
   readonly shape: readonly number[];
-  /** How a new model starts it. */
-  readonly init: 'normal' | 'zeros' | 'ones';
+  /** How a new model starts it; a function gives its numbers in order. */
+  readonly init: 'normal' | 'zeros' | 'ones' | ((key: Key) => Float32Array);
   /** Times `initializerRange`, the standard deviation of one that is normal. Default 1. */
   readonly initScale?: number;
   /** A row that a new model has zero: the embedding of the padding token. */
@@ -57,18 +60,24 @@ export interface LayerAttention {
   readonly alibi?: boolean;
 }
 
+/** The shape of the cache: width of one attention head, number of key/value heads, states of recurrences. */
+export interface CacheShape {
+  readonly layers: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** The width by layer, where layers differ: those that call `recent` have half of what they give by head. Left out: `headDim`. */
+  readonly widths?: readonly number[];
+  /** By layer, whether it has keys and values: whether it calls `attend` or `recent`. Left out: all do. */
+  readonly hasKeys?: readonly boolean[];
+  /** By layer the state of the recurrence of those that call `recur`. Left out: none does. */
+  readonly states?: readonly (StateShape | undefined)[];
+}
+
 /** A family of architectures: one file each. A pure function of weights and tokens, and a list of its parts. */
 export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
   parameters(config: Config): ParameterInfo[];
   modules(config: Config): ModuleInfo[];
-  /** Width of one attention head and the number of key/value heads: the shape of the cache. */
-  cacheShape(config: Config): {
-    readonly layers: number;
-    readonly kvHeads: number;
-    readonly headDim: number;
-    /** The width by layer, where layers differ: those that call `recent` have half of what they give by head. Left out: `headDim`. */
-    readonly widths?: readonly number[];
-  };
+  cacheShape(config: Config): CacheShape;
   attention(config: Config, layer: number): LayerAttention;
   /** Logits become cap · tanh(logits / cap). Left out, or undefined: they stay as they are. */
   logitSoftCap?(config: Config): number | undefined;

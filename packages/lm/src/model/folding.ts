@@ -59,8 +59,9 @@ const FOLDS: Readonly<Record<Exclude<ModelConfig, DecoderConfig>['modelType'], r
 };
 
 /** The same of a decoder, from the names of its modules. */
-function foldsOf({ names, norm, residual, clip }: DecoderConfig): readonly Fold[] {
-  const read = names.queryKeyValue ? [names.queryKeyValue] : [names.query, names.key, names.value];
+function foldsOf({ names, norm, residual, clip, recurrence }: DecoderConfig): readonly Fold[] {
+  const attends = names.queryKeyValue ? [names.queryKeyValue] : [names.query, names.key, names.value];
+  const read = recurrence?.beside ? [...attends, `${recurrence.module}.in_proj`] : attends;
   const inward = names.gateUp ? [names.gateUp] : [...(names.gate ? [names.gate] : []), names.up];
   const isShared = residual === 'parallel' && names.beforeMlp === undefined;
   const behind = (name: string | undefined, readers: readonly string[]): Fold[] =>

@@ -20,11 +20,15 @@ export function impliedParameters(config: ModelConfig): number {
   }
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = config;
   const attention = 2 * (heads + kvHeads) * headDim * width;
+  const recurrence = 'recurrence' in config ? config.recurrence : undefined;
+  const isWithout = (recurs: boolean) => recurs && !recurrence!.beside;
+  const attending = layers - (recurrence?.layers.filter(isWithout).length ?? 0);
   const experts = 'experts' in config ? config.experts : undefined;
   const sparse = experts ? experts.sparseLayers.filter(Boolean).length : 0;
   const routed = experts ? sparse * experts.count * 3 * width * experts.intermediateSize : 0;
   const matrices = 'names' in config && !config.names.gate && !config.names.gateUp ? 2 : 3;
-  return embedding + labels + layers * attention + routed + (layers - sparse) * matrices * width * intermediateSize;
+  const fed = 'hasMlp' in config && !config.hasMlp ? 0 : layers - sparse;
+  return embedding + labels + attending * attention + routed + fed * matrices * width * intermediateSize;
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import type { QuantizedFormat } from '@posttrain/core-tensor/quantization';
+import { PosttrainError } from '@posttrain/interfaces';
 import { DECODER_TYPES } from '../config/decoder-config.js';
 import type { DecoderType, ModelConfig } from '../config/index.js';
 import { decoder } from './decoder.js';
@@ -33,6 +34,8 @@ import {
   virtualPass,
 } from './prefix.js';
 import { type RecentTokens, recentOfBlocks, recentOfCache, recentOfRows } from './recent-tokens.js';
+import type { LayerState, StateShape, StateSlots } from './recurrence/layer-state.js';
+import { emptyState, readState, writeState } from './recurrence/state-cache.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
 /** By `modelType`. A family is only ever given the configs of its own. */
@@ -51,12 +54,16 @@ const FAMILIES: Readonly<Record<ModelConfig['modelType'], ModelFamily<never>>> =
   ...(Object.fromEntries(DECODER_TYPES.map((type) => [type, decoder])) as Record<DecoderType, typeof decoder>),
 };
 
+const NO_TREES = 'this model has recurrent layers, whose state is of one sequence of tokens and not of a tree';
+
 const familyOf = ({ modelType }: ModelConfig): ModelFamily => FAMILIES[modelType] as ModelFamily;
 
-/** Keys and values of the tokens seen so far, one tensor [b, kv, capacity, d] per layer each. */
+/** Keys and values of the tokens seen so far, one tensor [b, kv, capacity, d] per layer that attends each. */
 export interface KvCache {
   readonly keys: readonly Tensor[];
   readonly values: readonly Tensor[];
+  /** By layer that has a recurrence, its state [b, …] after these tokens; with `stateSlots`, pools [slots, …] of states. Left out: none has one. */
+  readonly states?: readonly LayerState[];
 }
 
 /** Paged attention: new tokens of rows whose past is in a paged cache; see `PagedAttentionInputs`. */
@@ -72,6 +79,8 @@ export interface PagedInput {
   /** New tokens that are a tree and no sequence. */
   readonly tree?: TokenTree;
   readonly cache: KvCache;
+  /** Where the states of recurrences are in the cache's pools. */
+  readonly stateSlots?: StateSlots;
   /** Tokens in a block. */
   readonly blockSize: number;
   /** int32 [b] each: `Adapter.rowInputs` of each row. Left out: none. */
@@ -139,10 +148,10 @@ export interface Network {
    */
   extend(
     weights: Weights,
-    input: Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'innerLayers'>,
+    input: Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'innerLayers' | 'stateSlots'>,
     hooks?: LayerHooks,
   ): ExtendedPass;
-  /** `extend` over a cache in blocks. */
+  /** `extend` over a cache in blocks. @throws PosttrainError for a tree where there are recurrences */
   extendPaged(weights: Weights, input: PagedInput, hooks?: LayerHooks): ExtendedPass;
   /**
    * The keys and values, by layer, that hooks put before a sequence, which says `inputs` int32 [1] of itself where they depend on
@@ -150,6 +159,12 @@ export interface Network {
    * cache, where whoever begins a sequence puts them.
    */
   prefix(weights: Weights, hooks: LayerHooks, inputs?: PassInfo['inputs']): readonly KeyValuePrefix[] | undefined;
+  /** The same with the states of recurrences behind it. */
+  prefixed(
+    weights: Weights,
+    hooks: LayerHooks,
+    inputs?: PassInfo['inputs'],
+  ): { readonly layers: readonly KeyValuePrefix[]; readonly states: readonly LayerState[] } | undefined;
   /**
    * Final hidden states [kinds, v, width] of the virtual tokens of hooks, which see only each other: what predicts a token of a context
    * that they stand for. One kind where they have no kinds.
@@ -178,8 +193,10 @@ export interface Network {
   readonly kvHeads: number;
   /** Pools for `tokens` tokens, in memory of their own: see `PagedAttentionInputs`. */
   newPools(tokens: number): KvCache;
-  /** Cache bytes of a token. */
+  /** Cache bytes of a token. 0 where no layer attends. */
   readonly cacheBytesPerToken: number;
+  /** The states of the layers that have a recurrence, one after the other, without the axis of rows. */
+  readonly stateShapes: readonly StateShape[];
 }
 
 /** A network with weights of its own: what scoring, sampling and searching need of a model. */
@@ -204,9 +221,15 @@ export function networkOf(
       return [module.name, quantization ? { ...module, quantization } : module];
     }),
   );
-  const { layers, kvHeads, headDim, widths } = family.cacheShape(config);
-  const widthOf = (layer: number): number => widths?.[layer] ?? headDim;
-  const allWidths = Array.from({ length: layers }, (_, layer) => widthOf(layer));
+  const { layers, kvHeads, headDim, widths, hasKeys, states = [] } = family.cacheShape(config);
+  const withKeys = Array.from({ length: layers }, (_, layer) => layer).filter((layer) => hasKeys?.[layer] ?? true);
+  const allWidths = withKeys.map((layer) => widths?.[layer] ?? headDim);
+  const stateShapes = states.filter((shape) => shape !== undefined);
+  /** By layer, which of those that have some it is. */
+  const [keysAt, stateAt] = [
+    new Map(withKeys.map((layer, at) => [layer, at])),
+    new Map([...states.keys()].filter((layer) => states[layer]).map((layer, at) => [layer, at])),
+  ];
   const attention = Array.from({ length: layers }, (_, layer) => family.attention(config, layer));
   const logitSoftCap = family.logitSoftCap?.(config);
   const logitFactor = family.logitFactor?.(config) ?? 1;
@@ -218,7 +241,10 @@ export function networkOf(
     const all = () => allWidths.map((width) => zerosBuffer([...shape, width]));
     return { keys: all(), values: all() };
   };
-  type Extension = Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'tree' | 'innerLayers'>;
+  type Extension = Pick<
+    PagedInput,
+    'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'tree' | 'innerLayers' | 'stateSlots'
+  >;
   type Past = { readonly keys: Tensor; readonly values: Tensor };
   type AttendTo = (
     past: Past,
@@ -228,15 +254,23 @@ export function networkOf(
   /** What a cache gives to new tokens, which are appended to it. */
   interface Appending {
     readonly attend: AttendTo;
+    /** Tokens of each row that are no padding. Left out: all. */
+    readonly counts?: Tensor;
     recent(past: Past, x: Tensor, taps: number): RecentTokens;
   }
   const extendOnce = (
     weights: Weights,
-    { tokens, lengths, cache, tree, rowInputs, innerLayers = [] }: Extension,
+    { tokens, lengths, cache, tree, rowInputs, innerLayers = [], stateSlots }: Extension,
     hooks: LayerHooks,
     to: Appending,
   ): ExtendedPass => {
     refuseEarlierPass(hooks);
+    if (tree && stateShapes.length > 0) throw new PosttrainError('TOKEN_TREE', NO_TREES);
+    const past = (layer: number) => {
+      const at = keysAt.get(layer)!;
+      return { keys: cache.keys[at]!, values: cache.values[at]! };
+    };
+    const after: LayerState[] = [];
     const [b, s] = tokens.shape as [number, number];
     const keys: Tensor[] = [];
     const values: Tensor[] = [];
@@ -256,32 +290,40 @@ export function networkOf(
         return nameScope(name, () => run(x));
       },
       recent(layer, x, taps) {
-        const out = to.recent({ keys: cache.keys[layer]!, values: cache.values[layer]! }, x, taps);
+        const out = to.recent(past(layer), x, taps);
         keys.push(out.keys);
         values.push(out.values);
         return out.found;
       },
+      recur(layer, run) {
+        const at = stateAt.get(layer)!;
+        const { counts } = to;
+        const state = readState(cache.states![at]!, stateShapes[at]!, lengths, stateSlots);
+        const { output, state: next } = run({ state, ...(counts && { counts }) });
+        after.push(writeState(cache.states![at]!, next, stateSlots));
+        return output;
+      },
       attend(layer, q, k, v, sinks) {
-        const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
-        const out = to.attend(past, { q, k, v, ...(sinks && { sinks }) }, attention[layer]!);
+        const out = to.attend(past(layer), { q, k, v, ...(sinks && { sinks }) }, attention[layer]!);
         keys.push(out.keys);
         values.push(out.values);
         return out.output;
       },
     });
-    return { hidden, cache: { keys, values }, inner: innerLayers.map((layer) => states[layer]!) };
+    const inner = innerLayers.map((layer) => states[layer]!);
+    return { hidden, cache: { keys, values, ...(after.length > 0 && { states: after }) }, inner };
   };
   const extendBy = (weights: Weights, input: Extension, hooks: LayerHooks = {}, to: Appending): ExtendedPass => {
     const { earlier } = hooks;
     const { keys, values } = input.cache;
-    if (!earlier || keys.length === layers) return extendOnce(weights, input, hooks, to);
+    if (!earlier || keys.length === layers || stateShapes.length > 0) return extendOnce(weights, input, hooks, to);
     const part = (from: number) => ({
       keys: keys.slice(from, from + layers),
       values: values.slice(from, from + layers),
     });
     const before = extendOnce(weights, { ...input, cache: part(layers), innerLayers: [] }, earlier.hooks, to);
     const after = extendOnce(weights, { ...input, cache: part(0) }, earlier.hooksAfter(before.hidden), to);
-    const both = (key: keyof KvCache) => [...after.cache[key], ...before.cache[key]];
+    const both = (key: 'keys' | 'values') => [...after.cache[key], ...before.cache[key]];
     return { ...after, cache: { keys: both('keys'), values: both('values') } };
   };
   const headModule = (): ModuleInfo => {
@@ -318,12 +360,19 @@ export function networkOf(
         return nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x)));
       },
       recent: (layer, x, taps) =>
-        prefix ? recentBehind(prefix, { layer, x, taps }, pass) : recentOfRows(x, taps, positions),
+        prefix ? recentBehind(prefix, { layer: keysAt.get(layer)!, x, taps }, pass) : recentOfRows(x, taps, positions),
+      recur(layer, run) {
+        const initial = prefix?.states[stateAt.get(layer)!];
+        return run({ since: own, ...(initial && { initial }) }).output;
+      },
       attend(layer, q, k, v, sinks) {
-        const own = sinks && { sinks };
+        const sunk = sinks && { sinks };
         return prefix
-          ? attendBehind(prefix, { layer, q, k, v, ...own }, attention[layer]!, { segments, ...pass })
-          : selfAttention(q, k, v, { ...attention[layer]!, ...own, segments });
+          ? attendBehind(prefix, { layer: keysAt.get(layer)!, q, k, v, ...sunk }, attention[layer]!, {
+              segments,
+              ...pass,
+            })
+          : selfAttention(q, k, v, { ...attention[layer]!, ...sunk, segments });
       },
     });
   };
@@ -342,7 +391,8 @@ export function networkOf(
     parameters,
     modules,
     norms: normsOf(parameters, modules),
-    prefix: (weights, hooks, inputs) => prefixOf(ownParts, weights, hooks, inputs),
+    prefix: (weights, hooks, inputs) => prefixOf(ownParts, weights, hooks, inputs)?.layers,
+    prefixed: (weights, hooks, inputs) => prefixOf(ownParts, weights, hooks, inputs),
     virtualStates: (weights, hooks) => virtualPass(ownParts, weights, hooks).hidden,
     asVirtualTokens(weights, tokens) {
       const { name } = [...modules.values()].find(({ kind }) => kind === 'embedding')!;
@@ -370,6 +420,8 @@ export function networkOf(
       const { table, slots, blockSize, ...rest } = input;
       const { lengths, tree } = rest;
       return extendBy(weights, rest, hooks, {
+        // Padding goes into block 0.
+        ...(slots.shape[1]! > 1 && { counts: slots.greaterEqual(blockSize).cast('int32').sum(1) }),
         attend: (past, qkv, how) =>
           pagedAttention({ ...qkv, ...past, table, lengths, slots, ...(tree && { tree }) }, { ...how, blockSize }),
         recent: (past, x, taps) => recentOfBlocks(x, taps, past, input, kvHeads),
@@ -378,9 +430,13 @@ export function networkOf(
 
     logits: (weights, hidden, hooks) => outputLayer(weights, hidden, hooks).logits(),
 
-    newCache: (batch, capacity) => zeroCache(batch, kvHeads, capacity),
+    newCache: (batch, capacity) => ({
+      ...zeroCache(batch, kvHeads, capacity),
+      ...(stateShapes.length > 0 && { states: stateShapes.map((shape) => emptyState(shape, batch)) }),
+    }),
     kvHeads,
     newPools: (tokens) => zeroCache(kvHeads * tokens),
     cacheBytesPerToken: 2 * kvHeads * 4 * allWidths.reduce((sum, width) => sum + width, 0),
+    stateShapes,
   };
 }

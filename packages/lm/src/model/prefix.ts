@@ -13,6 +13,7 @@ import type { ModelConfig } from '../config/index.js';
 import { type BoundLayers, bindLayers, type LayerAttention, type ModelFamily } from './family.js';
 import type { KeyValuePrefix, LayerHooks, ModuleInfo, PassInfo, Weights } from './layers.js';
 import { asPrefix, prefixRows, recentOfRows } from './recent-tokens.js';
+import type { LayerState } from './recurrence/layer-state.js';
 
 /** @throws PosttrainError for hooks that depend on another pass, where there is no cache for it */
 export function refuseEarlierPass({ earlier }: LayerHooks): void {
@@ -42,8 +43,10 @@ export interface Attended {
 
 /** What stands before the sequences of a pass. */
 export interface Prefixes {
-  /** By layer; where there are kinds, those of all one after the other: [kv heads, kinds · v, head width]. */
+  /** By layer that has some; where there are kinds, those of all one after the other: [kv heads, kinds · v, head width]. */
   readonly layers: readonly KeyValuePrefix[];
+  /** By layer that has a recurrence: its state [1, …] behind the prefix. */
+  readonly states: readonly LayerState[];
   /** v: positions that they take before a sequence. */
   readonly count: number;
   /** See `VirtualTokenKinds.kindOf`. */
@@ -61,12 +64,12 @@ export function prefixOf(
   weights: Weights,
   hooks: LayerHooks,
   inputs: PassInfo['inputs'] = {},
-): readonly KeyValuePrefix[] | undefined {
+): Pick<Prefixes, 'layers' | 'states'> | undefined {
   const { virtualTokens } = hooks;
-  if (!virtualTokens || !('kinds' in virtualTokens)) return prefixesOf(network, weights, hooks)?.layers;
+  if (!virtualTokens || !('kinds' in virtualTokens)) return prefixesOf(network, weights, hooks);
   const { kinds, kindOf } = virtualTokens;
   const own = kinds.gather(kindIn(inputs, kindOf)).squeeze(0);
-  return prefixesOf(network, weights, { ...hooks, virtualTokens: own })!.layers;
+  return prefixesOf(network, weights, { ...hooks, virtualTokens: own });
 }
 
 function kindIn(inputs: PassInfo['inputs'], kindOf: string): Tensor {
@@ -90,7 +93,8 @@ export function prefixesOf(network: PrefixNetwork, weights: Weights, hooks: Laye
   const { attention: how } = network;
   if (hooks.prefix) {
     if (virtualTokens) throw new PosttrainError('PREFIX', 'hooks have a prefix and virtual tokens; one of them');
-    if (network.family.cacheShape(network.config).widths) {
+    const { widths, states } = network.family.cacheShape(network.config);
+    if (widths || states) {
       throw new PosttrainError(
         'PREFIX',
         'this model has layers that do not attend, and no prefix of keys and values for them',
@@ -100,11 +104,11 @@ export function prefixesOf(network: PrefixNetwork, weights: Weights, hooks: Laye
     const counts = new Set(prefix.flatMap(({ keys, values }) => [keys.shape[1], values.shape[1]]));
     if (counts.size > 1)
       throw new PosttrainError('PREFIX', `layers have prefixes of ${[...counts].join(' and ')} tokens`);
-    return { layers: prefix, count: prefix[0]!.keys.shape[1]! };
+    return { layers: prefix, states: [], count: prefix[0]!.keys.shape[1]! };
   }
   if (!virtualTokens) return undefined;
-  const { layers, count, kindOf } = virtualPass(network, weights, { ...hooks, virtualTokens });
-  return { layers, count, ...(kindOf !== undefined && { kindOf }) };
+  const { layers, states, count, kindOf } = virtualPass(network, weights, { ...hooks, virtualTokens });
+  return { layers, states, count, ...(kindOf !== undefined && { kindOf }) };
 }
 
 /**
@@ -120,6 +124,12 @@ export function virtualPass(
   const { kinds, kindOf } =
     'kinds' in virtualTokens ? virtualTokens : { kinds: virtualTokens.expandDims(0), kindOf: undefined };
   const [many, count] = kinds.shape as [number, number];
+  if (kindOf !== undefined && family.cacheShape(config).states) {
+    throw new PosttrainError(
+      'PREFIX',
+      `this model has recurrent layers, whose sequences begin with one state: virtual tokens of several kinds (${kindOf}) are not supported`,
+    );
+  }
   const tokens = zeros([many, count], 'int32');
   const positions = iota([many, count], 1);
   const layers = bindLayers(weights, modules, hooks, { positions, inputs: {} });
@@ -131,6 +141,7 @@ export function virtualPass(
     },
   };
   const prefix: KeyValuePrefix[] = [];
+  const states: LayerState[] = [];
   const together = (x: Tensor): Tensor => {
     const [, heads, , headDim] = x.shape as [number, number, number, number];
     return x.transpose([1, 0, 2, 3]).reshape([heads, many * count, headDim]);
@@ -143,12 +154,17 @@ export function virtualPass(
       prefix.push(asPrefix(x, family.cacheShape(config).kvHeads));
       return recentOfRows(x, taps, positions);
     },
+    recur(_layer, run) {
+      const { output, state } = run({});
+      states.push(state);
+      return output;
+    },
     attend(layer, q, k, v, sinks) {
       prefix.push({ keys: together(k), values: together(v) });
       return selfAttention(q, k, v, { ...how[layer]!, ...(sinks && { sinks }) });
     },
   });
-  return { layers: prefix, count, hidden, ...(kindOf !== undefined && { kindOf }) };
+  return { layers: prefix, states, count, hidden, ...(kindOf !== undefined && { kindOf }) };
 }
 
 /** `ForwardInput.recent` of whole rows with prefixes: see `attendBehind`. */

@@ -37,9 +37,10 @@ export function storedName(name: string, found: { has(name: string): boolean }):
 
 /**
  * Whether a tensor is of a layer behind the last one, which DeepSeek V3's files have to predict further tokens by (arXiv 2412.19437,
- * section 2.2): transformers passes over it, too.
+ * section 2.2), and Qwen3-Next's under a name of their own: transformers passes over them, too.
  */
 function isBehind(name: string, config: ModelConfig): boolean {
+  if (/^qwen3_(next|5)/.test(config.modelType)) return name.startsWith('mtp.');
   if (config.modelType !== 'deepseek_v3') return false;
   const layer = /^model\.layers\.(\d+)\./.exec(name)?.[1];
   return layer !== undefined && Number(layer) >= config.numHiddenLayers;

@@ -33,6 +33,11 @@ export class BlockPools {
     return poolSteps(this.#network.engine);
   }
 
+  /** Whether no layer attends: blocks are counted, and hold nothing. */
+  get isEmpty(): boolean {
+    return this.pools.keys.length === 0;
+  }
+
   get heads(): number {
     return this.#network.kvHeads;
   }
@@ -91,7 +96,7 @@ export class BlockPools {
   /** Does what `oweMove` was told. */
   async move(): Promise<void> {
     const { from, to } = this.#moves;
-    if (from.length === 0) return;
+    if (from.length === 0 || this.isEmpty) return;
     this.#moves = { from: [], to: [] };
     // Slot 0 is nobody's: copying it onto itself fills the list up.
     const count = roundUpToPowerOfTwo(from.length);
@@ -104,7 +109,7 @@ export class BlockPools {
 
   /** Does what `KvBlocks.extend` asks for. */
   async copy(copies: readonly BlockCopy[]): Promise<void> {
-    if (copies.length === 0) return;
+    if (copies.length === 0 || this.isEmpty) return;
     const count = roundUpToPowerOfTwo(copies.length);
     // Block 0 is nobody's: copying it onto itself fills the list up.
     const list = (key: keyof BlockCopy) => tensor(Int32Array.from({ length: count }, (_, i) => copies[i]?.[key] ?? 0));
@@ -120,7 +125,7 @@ export class BlockPools {
     const blocks = Math.min(this.maxBlocks, wanted);
     const grown = (pools: KvCache) =>
       this.steps.growPools(pools, this.heads, (blocks - this.blocks.blocks) * BLOCK_SIZE);
-    if (this.#pools) this.#pools = await grown(this.#pools);
+    if (this.#pools && !this.isEmpty) this.#pools = await grown(this.#pools);
     if (this.#earlier) this.#earlier = await grown(this.#earlier);
     this.blocks.grow(blocks);
   }

@@ -20,6 +20,7 @@ import { PassRunner } from './pass-runner.js';
 import { cacheCapacity, type ModelRunnerOptions, type PackWeights, runnerOptions } from './runner-options.js';
 import { type PassFailure, passesOf } from './runner-passes.js';
 import { longestShared, Sequence, waitsForPrefix } from './sequence.js';
+import { STATE_STEP, StateStore } from './state-store.js';
 import { type RowSoftmax, rowsOf, softmaxesOf } from './step-memory.js';
 
 type Row = ExtendRow<Sequence>;
@@ -89,7 +90,7 @@ export class ModelRunner {
    */
   start(tokens: readonly number[] = [], adapter: Adapter = NO_ADAPTER): CachedSequence {
     const all = this.#prefixReuse ? [...this.#live, ...this.#released] : [];
-    const { best, shared } = longestShared(all, tokens, adapter);
+    const { best, shared } = longestShared(all, tokens, adapter, (other, common) => this.#reach(other, common));
     if (best) {
       if (this.#released.delete(best)) this.#released.add(best);
       const from = this.#fork(best, shared);
@@ -107,14 +108,28 @@ export class ModelRunner {
   #fork(sequence: CachedSequence, length: number): Sequence {
     const from = this.#own(sequence, this.#released);
     this.#passes.copies.settle(from);
-    return this.#add(from.fork(this.#blocks.fork(from.id, from.virtual + length), length));
+    const reach = this.#reach(from, length);
+    const id = this.#blocks.fork(from.id, from.virtual + reach);
+    const fork = from.fork(id, length, length - reach);
+    this.#passes.states.share(from, fork, from.virtual + reach);
+    return this.#add(fork);
+  }
+
+  /** From how many of a sequence's first `length` tokens others can go on: all, or in a model with recurrent layers as many as there is a state of. */
+  #reach(sequence: Sequence, length: number): number {
+    if (!this.#passes.states.isUsed) return length;
+    const state = StateStore.at(sequence, sequence.virtual + length);
+    return Math.max(0, (state?.length ?? 0) - sequence.virtual);
   }
 
   /** Forgets all tokens but the first `length`. */
   truncate(sequence: CachedSequence, length: number): void {
     const own = this.#own(sequence);
-    this.#blocks.truncate(own.id, own.virtual + length);
+    const reach = this.#reach(own, length);
+    this.#blocks.truncate(own.id, own.virtual + reach);
+    this.#passes.states.truncate(own, own.virtual + reach);
     own.tokens.length = length;
+    own.owed = length - reach;
     own.written = Math.min(own.written, own.stored);
   }
 
@@ -143,8 +158,14 @@ export class ModelRunner {
       this.#released.add(own);
     } else {
       this.#passes.copies.discard(own);
-      this.#blocks.free(own.id);
+      this.#free(own);
     }
+  }
+
+  /** Gives back what a sequence holds that nobody will ask for again. */
+  #free(sequence: Sequence): void {
+    this.#blocks.free(sequence.id);
+    this.#passes.states.free(sequence);
   }
 
   /** Takes other weights of the same network; what is in the cache is forgotten. All sequences must have been released. */
@@ -152,7 +173,7 @@ export class ModelRunner {
     if (this.#live.size > 0) {
       throw new PosttrainError('MODEL_RUNNER', `reset: ${this.#live.size} sequences have not been released`);
     }
-    for (const { id } of this.#released) this.#blocks.free(id);
+    for (const sequence of this.#released) this.#free(sequence);
     this.#released.clear();
     this.#passes.reset(weights);
   }
@@ -163,7 +184,7 @@ export class ModelRunner {
       for (const sequence of this.#released) {
         if (!sequence.adapter || !sameAdapter(sequence.adapter, adapter)) continue;
         this.#released.delete(sequence);
-        this.#blocks.free(sequence.id);
+        this.#free(sequence);
       }
       this.#passes.adapters.forget(adapter);
     });
@@ -196,6 +217,7 @@ export class ModelRunner {
     const rows = inputs.map(({ sequence, tokens, parents, adapter = NO_ADAPTER, temperature }): Row => {
       return { sequence: this.#own(sequence), tokens, parents, adapter, temperature };
     });
+    if (this.#passes.states.isUsed) refuseForStates(rows);
     checkInnerLayers(this.network.config, options.innerLayers ?? [], 'extend');
     checkExtend(this.network.config, rows, this.#maxTokensPerPass);
     let present: readonly Adapter[] = [];
@@ -210,15 +232,26 @@ export class ModelRunner {
   }
 
   async #compute(
-    rows: readonly Row[],
+    given: readonly Row[],
     options: ExtendOptions,
     onPass: (pass: readonly PassRow<Sequence>[]) => void,
   ): Promise<ExtendResult[]> {
     await this.#passes.begin();
-    if (rows.some(waitsForPrefix)) {
-      await this.#putPrefixes(rows.filter(waitsForPrefix), (row) => onPass([{ row, from: 0, to: 0, asked: 0 }]));
+    if (given.some(waitsForPrefix)) {
+      await this.#putPrefixes(given.filter(waitsForPrefix), (row) => onPass([{ row, from: 0, to: 0, asked: 0 }]));
     }
+    const rows = given.map((row) => {
+      const { owed, tokens } = row.sequence;
+      return owed === 0 ? row : { ...row, tokens: [...tokens.slice(-owed), ...row.tokens] };
+    });
     await this.#memory.copy(await this.#makeRoom(rows));
+    const again = rows.map(({ sequence }) => sequence.owed);
+    for (const { sequence } of rows) {
+      sequence.tokens.length -= sequence.owed;
+      sequence.owed = 0;
+    }
+    this.#forgetStates();
+    const cut = { step: STATE_STEP, starts: rows.map(({ sequence }) => sequence.stored) };
     const results = rows.map(({ temperature }) => ({
       logits: [] as Float32Array[],
       ...(options.hidden ? { hidden: [] as Float32Array[] } : {}),
@@ -227,10 +260,14 @@ export class ModelRunner {
     }));
     const groups = this.#passes.adapters.groups(rows.map(({ adapter }) => adapter));
     const all = options.logits === 'all';
-    for (const pieces of passesOf(rows, groups, this.#maxTokensPerPass)) {
+    for (const pieces of passesOf(
+      ...([rows, groups, this.#maxTokensPerPass] as const),
+      this.#passes.states.isUsed ? cut : undefined,
+    )) {
       const pass = pieces.map(({ row: index, from, to }): PassRow<Sequence> => {
         const row = rows[index]!;
-        return { row, from, to, asked: all ? to - from : Number(to === row.tokens.length) };
+        const asked = all ? Math.max(0, to - Math.max(from, again[index]!)) : Number(to === row.tokens.length);
+        return { row, from, to, asked };
       });
       onPass(pass);
       const { results: output, places } = await this.#passes.run(pass, options);
@@ -266,10 +303,11 @@ export class ModelRunner {
       for (const { sequence } of own) {
         this.#blocks.free(sequence.id);
         sequence.begin(adapter, this.#blocks.fork(prefix.id), prefix.virtual);
+        this.#passes.states.share(prefix, sequence, prefix.virtual);
       }
       this.#released.delete(prefix);
       if (this.#prefixReuse) this.#released.add(prefix);
-      else this.#blocks.free(prefix.id);
+      else this.#free(prefix);
     }
   }
 
@@ -287,14 +325,21 @@ export class ModelRunner {
       this.#blocks.free(prefix.id);
       throw error;
     }
-    const slots = tensor(Int32Array.from(this.#memory.slots(prefix, 0, count)));
+    const { states } = this.#passes;
+    const tokens = tensor(Int32Array.from(this.#memory.slots(prefix, 0, count)));
+    if (states.isUsed) await states.makeRoom(1);
+    const slots = {
+      tokens,
+      ...(states.isUsed && { state: tensor(Int32Array.of(states.begin(prefix, count))) }),
+    };
     const { prefix: step } = pagedSteps(this.network, adapter);
     const inputs = Object.entries(adapter.inputs ?? {}).map(([name, value]) => [name, tensor(Int32Array.of(value))]);
     const { cache } = await step(
-      ...([this.weights, adapter.parameters, this.#memory.pools, slots] as const),
+      ...([this.weights, adapter.parameters, this.#passes.withStates(this.#memory.pools), slots] as const),
       Object.fromEntries(inputs),
     );
-    this.#memory.pools = cache;
+    this.#passes.takeStates(cache);
+    this.#memory.put(cache, false);
     prefix.begin(adapter, prefix.id, count);
     return prefix;
   }
@@ -311,11 +356,22 @@ export class ModelRunner {
       const [oldest] = this.#released;
       if (oldest && this.#memory.hasBegun) {
         this.#released.delete(oldest);
-        this.#blocks.free(oldest.id);
+        this.#free(oldest);
       } else if (this.#blocks.blocks < this.#memory.maxBlocks) await this.#memory.grow(this.#blocks.blocks + missing);
       else throw new OutOfBlocksError(needed(), this.#blocks.freeBlocks);
     }
     return rows.flatMap(({ sequence, tokens }) => this.#blocks.extend(sequence.id, tokens.length));
+  }
+
+  /** Lets go of states that nobody needs now, of released sequences first, until there are no more than may be kept. */
+  #forgetStates(): void {
+    const { states } = this.#passes;
+    for (const sequence of [...this.#released]) {
+      if (states.held <= states.most) return;
+      this.#released.delete(sequence);
+      this.#free(sequence);
+    }
+    for (const sequence of this.#live) while (states.held > states.most && states.forgetOne(sequence));
   }
 
   #add(sequence: Sequence): Sequence {
@@ -327,4 +383,18 @@ export class ModelRunner {
     if (sequence instanceof Sequence && (this.#live.has(sequence) || also?.has(sequence))) return sequence;
     throw new PosttrainError('MODEL_RUNNER', 'the sequence was released, or belongs to another runner');
   }
+}
+
+/** @throws PosttrainError for what no state can be: of a tree, and of the pass before a pass */
+function refuseForStates(rows: readonly Row[]): void {
+  const fail = (i: number, what: string): never => {
+    throw new PosttrainError(
+      'RECURRENT',
+      `extend: input ${i} ${what}: this model has recurrent layers, whose state is of one sequence`,
+    );
+  };
+  rows.forEach(({ parents, adapter }, i) => {
+    if (parents) fail(i, 'is a tree of tokens');
+    if (adapter.earlierPass) fail(i, `has an adapter with an earlier pass (${adapter.name})`);
+  });
 }

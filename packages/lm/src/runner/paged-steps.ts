@@ -16,6 +16,8 @@ import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { ExtendedPass, KvCache, Network } from '../model/network.js';
+import type { StateSlots } from '../model/recurrence/layer-state.js';
+import { writeState } from '../model/recurrence/state-cache.js';
 import { logitsOfRows } from './mixed-adapters.js';
 
 /** Tokens in a block of the cache. */
@@ -40,6 +42,8 @@ export interface PagedStepInput {
   readonly rowInputs?: Readonly<Record<string, Tensor>>;
   /** Layers whose states the output layer is to be applied to as well. */
   readonly innerLayers?: readonly number[];
+  /** Of a model with recurrent layers: where the states of the rows are, and where those after the pass go. */
+  readonly stateSlots?: StateSlots;
 }
 
 /** What a step says of the n positions that are asked about. */
@@ -108,7 +112,7 @@ type CopiedStep = [
   weights: Weights,
   parameters: unknown,
   cache: KvCache,
-  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates' | 'rowInputs' | 'innerLayers'>,
+  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates' | 'rowInputs' | 'innerLayers' | 'stateSlots'>,
   old: StepResults,
 ];
 
@@ -127,17 +131,18 @@ type PrefixStep = [
   weights: Weights,
   parameters: unknown,
   cache: KvCache,
-  slots: Tensor,
+  /** int32 [v]: where its keys and values go; int32 [1]: where its states go. */
+  slots: { readonly tokens: Tensor; readonly state?: Tensor },
   /** int32 [1] each: `Adapter.rowInputs` of the sequences that it stands before. */
   inputs: Readonly<Record<string, Tensor>>,
 ];
 
-/** The pools with what an adapter puts before every sequence at `slots` int32 [v]. */
+/** The pools with what an adapter puts before every sequence. */
 const prefixStep =
   (network: Network, adapter: Adapter) =>
-  (...[weights, parameters, cache, slots, inputs]: PrefixStep): { readonly cache: KvCache } => {
-    const prefix = network.prefix(weights, adapter.hooks(parameters), inputs) ?? [];
-    const write = (key: keyof KvCache) =>
+  (...[weights, parameters, cache, { tokens: slots, state }, inputs]: PrefixStep): { readonly cache: KvCache } => {
+    const { layers: prefix = [], states = [] } = network.prefixed(weights, adapter.hooks(parameters), inputs) ?? {};
+    const write = (key: 'keys' | 'values') =>
       cache[key].map((pool, layer) => {
         const own = prefix[layer]?.[key];
         if (own?.shape[1] !== slots.size) {
@@ -149,7 +154,8 @@ const prefixStep =
         }
         return putRows(pool, perHead(slots, network.kvHeads, pool.shape[0]! / network.kvHeads), rowsOf(own));
       });
-    return { cache: { keys: write('keys'), values: write('values') } };
+    const after = state && cache.states?.map((pool, i) => writeState(pool, states[i]!, { from: state, to: state }));
+    return { cache: { keys: write('keys'), values: write('values'), ...(after && { states: after }) } };
   };
 
 /** [heads, v, d] → [heads · v, d]. */
@@ -285,7 +291,7 @@ export const poolSteps = perEngine(() => ({
   copyRowsFromPools: compile(
     (cache: KvCache, heads: number, table: Tensor, places: Tensor, copy: KvCache) => {
       const { copy: rows } = copyOut(cache, heads, table);
-      const put = (key: keyof KvCache) => copy[key].map((all, layer) => putRows(all, places, rows[key][layer]!));
+      const put = (key: 'keys' | 'values') => copy[key].map((all, layer) => putRows(all, places, rows[key][layer]!));
       return { copy: { keys: put('keys'), values: put('values') } };
     },
     { name: 'copyRowsFromPools', donate: { 4: 'copy' } },
@@ -297,7 +303,7 @@ export const poolSteps = perEngine(() => ({
    */
   copyToPools: compile(
     (cache: KvCache, heads: number, copy: KvCache, from: Tensor, slots: Tensor) => {
-      const write = (key: keyof KvCache) =>
+      const write = (key: 'keys' | 'values') =>
         cache[key].map((pool, layer) => {
           const rows = copy[key][layer]!;
           const [, , capacity, d] = rows.shape as [number, number, number, number];

@@ -1,7 +1,7 @@
 import { tensor } from '@posttrain/core-tensor';
 import type { Adapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import type { Network } from '../model/network.js';
+import type { KvCache, Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { AdapterLists } from './adapter-lists.js';
 import type { BlockPools } from './block-pools.js';
@@ -12,6 +12,7 @@ import { type FoundCopy, RowCopies } from './row-copies.js';
 import type { PackWeights } from './runner-options.js';
 import { paddedWidth } from './runner-passes.js';
 import type { Sequence } from './sequence.js';
+import { StateStore } from './state-store.js';
 import { StepMemory } from './step-memory.js';
 
 /** See `packWeights`. */
@@ -32,6 +33,7 @@ interface PassOutput {
 export class PassRunner {
   readonly copies: RowCopies<Sequence>;
   readonly adapters: AdapterLists;
+  readonly states: StateStore;
   readonly #network: Network;
   readonly #memory: BlockPools;
   readonly #packWeights: PackWeights;
@@ -55,6 +57,7 @@ export class PassRunner {
     this.#packWeights = packWeights;
     this.copies = new RowCopies(memory, capacity);
     this.adapters = new AdapterLists(() => ({ network, weights: this.#weights }));
+    this.states = new StateStore(network);
     this.#results = new StepMemory(network);
     this.#weightBytes = bytesOf(weights);
     this.#hasInt4 = [...network.modules.values()].some(({ quantization }) => quantization?.method === 'int4');
@@ -90,7 +93,7 @@ export class PassRunner {
     const sequences = pass.map(({ row }) => row.sequence);
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
     // Copies have the layers of the pass itself only.
-    const isCopied = longest === 1 && !pass.some(({ row }) => row.adapter.earlierPass);
+    const isCopied = longest === 1 && !this.#memory.isEmpty && !pass.some(({ row }) => row.adapter.earlierPass);
     const copied = isCopied ? await this.copies.find(sequences, room) : undefined;
     if (!copied) {
       if (!isCopied) for (const sequence of sequences) this.copies.forget(sequence);
@@ -117,13 +120,18 @@ export class PassRunner {
   ): Promise<PassOutput> {
     const adapter = await this.#mixed(pass, places, count);
     const { inputs, positions } = this.#inputs.write(pass, places, [count, 1], adapter.rowInputs?.names);
-    const input = { ...inputs, ...(innerLayers.length > 0 && { innerLayers }) };
+    const input = {
+      ...inputs,
+      ...(await this.#stateInputs(pass, places, count)),
+      ...(innerLayers.length > 0 && { innerLayers }),
+    };
     const old = this.#results.take(count, inputs.rates !== undefined, innerLayers.length);
-    const rest = [adapter.parameters, cache, input, old] as const;
+    const rest = [adapter.parameters, this.withStates(cache), input, old] as const;
     const extended = this.#packs()
       ? await packedSteps(this.#network, this.#weights, adapter).extendCopied(...rest)
       : await pagedSteps(this.#network, adapter).extendCopied(this.#weights, ...rest);
-    this.copies.keep(extended.cache);
+    this.takeStates(extended.cache);
+    this.copies.keep({ keys: extended.cache.keys, values: extended.cache.values });
     return { results: extended.results, places: positions };
   }
 
@@ -149,18 +157,43 @@ export class PassRunner {
     const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
     const paged = {
       ...{ ...inputs, ...(tree && { tree }), slots: tensor(slots, [count, width]), table },
+      ...(await this.#stateInputs(pass, places, count)),
       ...(innerLayers.length > 0 && { innerLayers }),
     };
     const asked = width === 1 ? undefined : paddedPositions(positions);
     const input = asked ? { ...paged, rows: tensor(asked) } : paged;
     const old = this.#results.take(asked?.length ?? count, inputs.rates !== undefined, innerLayers.length);
     const { earlierPass = false } = adapter;
-    const rest = [adapter.parameters, this.#memory.poolsFor(earlierPass), input, old] as const;
+    const rest = [adapter.parameters, this.withStates(this.#memory.poolsFor(earlierPass)), input, old] as const;
     const extended = this.#packs()
       ? await packedSteps(this.#network, this.#weights, adapter).extend(...rest)
       : await pagedSteps(this.#network, adapter).extend(this.#weights, ...rest);
+    this.takeStates(extended.cache);
     this.#memory.put(extended.cache, earlierPass);
     return { results: extended.results, places: asked ? positions.map((_, i) => i) : positions };
+  }
+
+  /** Where the states of a pass's rows, at `places` of `count`, are and go: nothing for a model without. */
+  async #stateInputs(pass: readonly PassRow<Sequence>[], places: readonly number[], count: number) {
+    if (!this.states.isUsed) return {};
+    await this.states.makeRoom(pass.length);
+    const [from, to] = [new Int32Array(count), new Int32Array(count)];
+    pass.forEach(({ row: { sequence }, from: first, to: end }, i) => {
+      const slots = this.states.advance(sequence, sequence.stored + end - first, end - first);
+      from[places[i]!] = slots.from;
+      to[places[i]!] = slots.to;
+    });
+    return { stateSlots: { from: tensor(from), to: tensor(to) } };
+  }
+
+  /** A cache with the pools of states, for a step. */
+  withStates(cache: KvCache): KvCache {
+    return this.states.isUsed ? { ...cache, states: this.states.pools } : cache;
+  }
+
+  /** What a step that they were donated to has given. */
+  takeStates({ states }: KvCache): void {
+    if (states) this.states.pools = states;
   }
 
   /** The adapter of a pass with rows at `places` of `count`. */

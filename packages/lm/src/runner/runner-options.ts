@@ -14,7 +14,7 @@ export const packWeights = custom<PackWeights>()(
 /** Most tokens that a key/value cache holds. */
 export const cacheTokens = integer({ optional: true, min: 1, decisive: false });
 export const runnerOptions = options('ModelRunner', {
-  /** Most tokens that the cache holds, all sequences together. Default: as many as 1 GiB holds. */
+  /** Most tokens that the cache holds, all sequences together. Default: as many as 1 GiB holds. States of recurrent layers are beside them: see `StateStore`. */
   cacheTokens,
   /** Whether released sequences stay in the cache until their room is needed, for `start`. Default true. */
   prefixReuse: boolean({ default: true, decisive: false }),
@@ -32,9 +32,13 @@ export const runnerOptions = options('ModelRunner', {
 export type ModelRunnerOptions = Given<typeof runnerOptions>;
 
 const DEFAULT_CACHE_BYTES = 2 ** 30;
+/** Of a model none of whose layers attend: they are counted only. */
+const TOKENS_WITHOUT_KEYS = 2 ** 24;
 
 /** Tokens that the cache of a runner with this option has room for. */
 export function cacheCapacity(network: Network, cacheTokens: ModelRunnerOptions['cacheTokens']): number {
-  const tokens = cacheTokens ?? Math.floor(DEFAULT_CACHE_BYTES / network.cacheBytesPerToken);
+  const { cacheBytesPerToken } = network;
+  const most = cacheBytesPerToken === 0 ? TOKENS_WITHOUT_KEYS : Math.floor(DEFAULT_CACHE_BYTES / cacheBytesPerToken);
+  const tokens = cacheTokens ?? most;
   return Math.ceil(tokens / BLOCK_SIZE) * BLOCK_SIZE;
 }

@@ -15,23 +15,32 @@ export interface Piece {
   readonly to: number;
 }
 
-/** Cuts each group of rows into passes, of at most `maxTokens` each with the padding. */
+/**
+ * Cuts each group of rows into passes, of at most `maxTokens` each with the padding. With `cut`, rows are cut wherever their positions are multiples of
+ * `cut.step`, those at their beginning being `cut.starts`.
+ */
 export function passesOf(
   rows: readonly { readonly tokens: readonly number[] }[],
   groups: readonly (readonly number[])[],
   maxTokens: number,
+  cut?: { readonly step: number; readonly starts: readonly number[] },
 ): Piece[][] {
   const passes: Piece[][] = [];
   for (const members of groups) {
-    const pieces: Piece[] = [];
+    const pieces: (Piece & { readonly rank: number })[] = [];
     for (const row of members) {
       const { length } = rows[row]!.tokens;
-      for (let from = 0; from < length; from += maxTokens) {
-        pieces.push({ row, from, to: Math.min(length, from + maxTokens) });
+      let rank = 0;
+      for (let from = 0; from < length; ) {
+        const left = cut ? cut.step - ((cut.starts[row]! + from) % cut.step) : maxTokens;
+        const to = Math.min(length, from + maxTokens, from + left);
+        // Cut pieces differ in length: those of a row stay in order.
+        pieces.push({ row, from, to, rank: cut ? rank++ : 0 });
+        from = to;
       }
     }
     // Full pieces of long rows first and in order, then rows of similar length together.
-    pieces.sort((a, b) => b.to - b.from - (a.to - a.from) || a.from - b.from || a.row - b.row);
+    pieces.sort((a, b) => a.rank - b.rank || b.to - b.from - (a.to - a.from) || a.from - b.from || a.row - b.row);
     let pass: Piece[] = [];
     for (const piece of pieces) {
       const { from, to } = pass[0] ?? piece;

@@ -89,8 +89,11 @@ export async function continuationLogProbs(
     { shortest: 2, longest: longest + 1, vocabSize },
   );
   const results = new Array<ContinuationLogProbs>(continuations.length);
-  // The cache of a shared prefix begins empty, for one pass over rows that differ in their tokens only: others are scored whole.
-  const isWhole = adapter.virtualTokens || adapter.earlierPass || adapter.rowInputs || adapterInputs.length > 0;
+  // The cache of a shared prefix begins empty, for one pass over rows that differ in their tokens only: others are scored whole, and
+  // those of models with recurrent layers, since the padding of a pass would be in their states.
+  const isRecurrent = network.stateShapes.length > 0;
+  const isWhole =
+    isRecurrent || adapter.virtualTokens || adapter.earlierPass || adapter.rowInputs || adapterInputs.length > 0;
   const { roots, alone } = isWhole ? { roots: [], alone: continuations.map((_, i) => i) } : prefixTree(continuations);
   const plain = alone.map((i) => continuations[i]!);
   const scored = await sequenceLogProbs(
