@@ -161,7 +161,7 @@ describe('checkPackage', () => {
     ['dist', { files: ['src'] }],
     ['keywords', { keywords: ['llm'] }],
     ['prepublishOnly', { scripts: { build: 'tsup', prepack: 'node ../../scripts/prepack.mjs' } }],
-    ['addresses', { homepage: 'https://example.com' }],
+    ['addresses', { repository: { type: 'git' } }],
     ['prepack', { scripts: { build: 'tsup' } }],
     ['publishConfig', { publishConfig: { exports: { ...manifest.publishConfig?.exports, '.': './dist/index.js' } } }],
     ['different entry points', { publishConfig: {} }],
