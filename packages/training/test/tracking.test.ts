@@ -242,7 +242,12 @@ describe('progress lines', () => {
     const lines: string[] = [];
     const events: ProgressEvent[] = [];
     const progress = (line: string) => lines.push(line);
-    const { compileSeconds } = await smallRun({ steps: 2, warmupSteps: 0, progress, onProgress: (x) => events.push(x) });
+    const { compileSeconds } = await smallRun({
+      steps: 2,
+      warmupSteps: 0,
+      progress,
+      onProgress: (x) => events.push(x),
+    });
     // The first step compiles; what it spent on that is said apart, and no later step's time.
     const [first, last] = events.map((event) => event.compileSeconds!);
     expect(first).toBeGreaterThan(0);

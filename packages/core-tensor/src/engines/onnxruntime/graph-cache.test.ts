@@ -288,15 +288,15 @@ describe('the files of the cache', () => {
     [undefined, {}, undefined],
     [undefined, { POSTTRAIN_CACHE: 'off' }, undefined],
     [undefined, { POSTTRAIN_CACHE: '' }, undefined],
-    [undefined, { POSTTRAIN_CACHE: 'on' }, '/home/me/.cache/posttrain/graphs'],
+    [undefined, { POSTTRAIN_CACHE: 'on' }, '/me/.cache/posttrain/graphs'],
     [undefined, { POSTTRAIN_CACHE: '/x' }, '/x'],
     [false, { POSTTRAIN_CACHE: '/x' }, undefined],
     ['/y', { POSTTRAIN_CACHE: '/x' }, '/y'],
     [true, { XDG_CACHE_HOME: '/caches' }, '/caches/posttrain/graphs'],
-    [true, { XDG_CACHE_HOME: 'relative' }, '/home/me/.cache/posttrain/graphs'],
+    [true, { XDG_CACHE_HOME: 'relative' }, '/me/.cache/posttrain/graphs'],
   ])('are where %j and %j say', (choice, environment, folder) => {
     if (process.platform === 'win32') return;
-    expect(graphCacheFolder(choice, environment, () => '/home/me')).toBe(folder);
+    expect(graphCacheFolder(choice, environment, () => '/me')).toBe(folder);
   });
 
   it('are nowhere without a home', () => {
