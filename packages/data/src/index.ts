@@ -265,7 +265,7 @@ export {
   type SemanticMatch,
   semanticDecontaminate,
 } from './steps/semantic-decontaminate.js';
-export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
+export { type DuplicatePlan, type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
 export { type SentenceDeduplicateOptions, sentenceDeduplicate } from './steps/sentence-deduplicate.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';

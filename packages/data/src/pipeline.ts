@@ -42,6 +42,8 @@ const pipelineOptions = options('pipeline', {
    * must run at the same time where a step has a plan, since it is made of the rows of all. Default: all rows.
    */
   shards: custom<Shard>()('{ rank, world }, rank from 0 to world − 1', isShard, { default: { rank: 0, world: 1 } }),
+  /** How long a shard waits for what others must do first; after ten seconds a warning says for whom, after this time it is an error. Default 86 400, a day. */
+  waitSeconds: integer({ default: 86_400, min: 1 }),
   /** Seed of the random numbers of steps. Default 0. */
   seed: integer({ default: 0 }),
 });

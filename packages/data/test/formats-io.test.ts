@@ -311,6 +311,9 @@ describe('folders of the hub', () => {
     expect(await found('validation')).toEqual(['deep/val.csv']);
     expect(await dataFiles(path('words', '*.csv'))).toHaveLength(3);
     expect(await dataFiles(path('words', '**.csv'))).toHaveLength(4);
+    expect(await dataFiles(path('words', '*[0-2].csv'))).toEqual([path('words', 'test1.csv')]);
+    expect(await dataFiles(path('words', '[!l]*[0-9].csv'))).toHaveLength(2);
+    expect((await errorOf(() => dataFiles(path('words', '[9-0].csv')))).message).toMatch(/"\[9-0\]" is no set/);
     writeFileSync(path('words', 'README.md'), '---\nconfigs: [{config_name: a, data_dir: .}]\n---\n');
     expect(await found('test')).toEqual(['test1.csv']);
   });

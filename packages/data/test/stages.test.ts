@@ -354,6 +354,18 @@ describe('stages', () => {
     await expect(runShards(module, { ...processes, name: 'none' })).rejects.toThrow(/exports no function "none"/);
   });
 
+  test('a shard that waits for one that never comes says for whom, and what to do', async () => {
+    for (const [rank, whom] of [
+      [0, /rank 0 has waited 1 s for stage 1 of rank 1 of 2\. Start those/],
+      [1, /rank 1 has waited 1 s for the plan of step "count", which rank 0 of 2 makes/],
+    ] as const) {
+      const run = pipeline<Row>(numbered(3), [counting('1')], {
+        ...{ workFolder: path(`work-${rank}`), shards: { rank, world: 2 }, waitSeconds: 1 },
+      });
+      expect((await errorOf(() => run.collect())).message).toMatch(whom);
+    }
+  });
+
   test('hashes of shingles of any length are those of SHA-1', () => {
     const texts = Array.from({ length: 140 }, (_, length) => [...'aé€😀xyz'.repeat(20)].slice(0, length).join(''));
     const hashes = hashShingles(texts);

@@ -38,6 +38,35 @@ test('a million rows stream in flat memory, and go on at their row', async () =>
   expect((await resumed.next({ count: 1000 })).map(({ row }) => row.n)).toEqual(after);
 }, 300_000);
 
+// Two million rows at first, twenty after them: SCALE_ROWS is the larger.
+const LARGE = Number(process.env.SCALE_ROWS ?? 20_000_000);
+test.each([
+  ['filter,exact,minhash', LARGE],
+  // 20 bytes on disk to each character.
+  ['substrings', LARGE / 20],
+])(
+  '%s over ten times the rows take no more memory but some bytes a row',
+  (steps, rows) => {
+    const program = fileURLToPath(new URL('./scale-run.ts', import.meta.url));
+    const [small, large] = [rows / 10, rows].map((count, i) => {
+      const folder = path(`scale-${i}`);
+      mkdirSync(folder);
+      const args = ['--import', 'tsx', program, folder, String(count), steps];
+      const printed = execFileSync(process.execPath, args, {
+        encoding: 'utf8',
+        env: { ...process.env, TMPDIR: folder },
+      });
+      rmSync(folder, { recursive: true });
+      console.log(printed.trim());
+      return JSON.parse(printed.trim().split('\n').at(-1)!) as { left: number; peakMiB: number };
+    }) as [{ left: number; peakMiB: number }, { left: number; peakMiB: number }];
+    expect(large.left).toBeGreaterThan(9 * small.left);
+    // MinHash has four bytes a row, three times while its list grows, and the plans some bits.
+    expect(large.peakMiB - small.peakMiB).toBeLessThan(150 + (16 * rows) / 2 ** 20);
+  },
+  10_800_000,
+);
+
 const reason = whyNoSlurm();
 test.skipIf(reason !== undefined)(
   `a job array of a real Slurm writes its parts${reason === undefined ? '' : ` (skipped: ${reason})`}`,

@@ -105,6 +105,7 @@ async function run(
       seed: settings.seed,
       shards: { rank, world },
       onDrop: (drop) => examples.add(drop),
+      onWarning: (warning) => complain(`${warning}\n`),
       ...(settings.workFolder !== undefined && { workFolder: settings.workFolder }),
     });
     const { rows } = made;

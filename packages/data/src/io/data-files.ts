@@ -37,14 +37,15 @@ function splitOf(path: string): Split | undefined {
 const lastOf = (words: readonly string[], split: Split): number =>
   Math.max(...SPLIT_WORDS[split].map((word) => words.lastIndexOf(word)));
 
-/** A glob as a regular expression of the whole path: `*` and `?` within a folder, `**` across folders, `{a,b}`. */
+/** A glob as a regular expression of the whole path: `*`, `?` and `[0-9]` or `[!0-9]` within a folder, `**` across folders, `{a,b}`. */
 function patternOf(glob: string): RegExp {
-  const parts = glob.split(/(\*\*\/|\*\*|\*|\?|\{[^{}/]*\})/);
+  const parts = glob.split(/(\*\*\/|\*\*|\*|\?|\{[^{}/]*\}|\[[!^]?\]?[^\]/]*\])/);
   const source = parts.map((part) => {
     if (part === '**/') return '(?:[^/]+/)*';
     if (part === '**') return '.*';
     if (part === '*') return '[^/]*';
     if (part === '?') return '[^/]';
+    if (/^\[.+\]$/.test(part)) return characterClass(glob, part);
     if (part.startsWith('{') && part.endsWith('}')) {
       return `(?:${part.slice(1, -1).split(',').map(escaped).join('|')})`;
     }
@@ -53,8 +54,21 @@ function patternOf(glob: string): RegExp {
   return new RegExp(`^${source.join('')}$`);
 }
 
+/** `[0-9_]` as a regular expression: a character of a set, or with `!` or `^` in front of none of it, and no `/`. */
+function characterClass(glob: string, part: string): string {
+  const negated = /^\[[!^]/.test(part);
+  const set = part.slice(negated ? 2 : 1, -1).replace(/[\\\]^[]/g, '\\$&');
+  const source = `(?!/)[${negated ? '^' : ''}${set}]`;
+  try {
+    new RegExp(source);
+  } catch {
+    throw new DataFileError({ path: glob }, `"${part}" is no set of characters, such as [0-9].`);
+  }
+  return source;
+}
+
 const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-const isGlob = (path: string): boolean => /[*?{]/.test(path);
+const isGlob = (path: string): boolean => /[*?{]|\[[^\]/]+\]/.test(path);
 /** Hidden files and folders, and those that begin with `_`, are no data, as in the `datasets` library. */
 const isHidden = (path: string): boolean => path.split('/').some((part) => /^[._]./.test(part));
 
@@ -71,7 +85,7 @@ async function filesBelow(folder: string, recursive = true): Promise<string[]> {
 /** The files that a glob matches, in the order of their names. */
 async function globbed(glob: string): Promise<string[]> {
   const path = glob.split(sep).join('/');
-  const fixed = path.slice(0, path.search(/[*?{]/));
+  const fixed = path.slice(0, path.search(/[*?{[]/));
   const folder = fixed.includes('/') ? fixed.slice(0, fixed.lastIndexOf('/') + 1) : './';
   const below = path.startsWith(folder) ? path.slice(folder.length) : path;
   const pattern = patternOf(below);

@@ -18,6 +18,7 @@ export interface RunSettings {
   readonly sourceVersion?: string;
   readonly id?: (row: never, position: number) => string;
   readonly shards: Shard;
+  readonly waitSeconds: number;
   readonly seed: number;
   readonly signal?: AbortSignal;
   readonly onDrop?: (drop: DroppedRow) => void;
@@ -209,9 +210,10 @@ export class StagedRun {
         done: shards.world - missing.length,
         total: shards.world,
       });
+    const limits = { seconds: this.#settings.waitSeconds, onSlow: (what: string) => this.#warn(what) };
     if (shards.rank > 0) {
       if (!(resume && (await folder.plan(index, identity)))) waiting([0]);
-      return folder.waitForPlan(index, identity, this.#signal);
+      return folder.waitForPlan(index, identity, this.#signal, step.name, limits);
     }
     const made = resume ? await folder.plan(index, identity) : undefined;
     if (made !== undefined) return made.plan;
@@ -219,7 +221,7 @@ export class StagedRun {
     // A stage before it that was made anew has said so already.
     if (was !== undefined && !this.#anew)
       this.#warn(`the plan of step "${step.name}" is made anew: ${changeOf(was, identity)}.`);
-    if (index > 1 || !this.#isDirect) await folder.waitForShards(index - 1, before, this.#signal, waiting);
+    if (index > 1 || !this.#isDirect) await folder.waitForShards(index - 1, before, this.#signal, waiting, limits);
     const parts = Array.from({ length: shards.world }, (_, rank) => this.#readStage(folder, index - 1, rank));
     const plan = await counter!.plan(this.#admitted(parts.length === 1 ? parts[0]! : mergeByPosition(parts)));
     this.#keys.forget();

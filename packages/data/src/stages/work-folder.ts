@@ -19,6 +19,14 @@ export interface StageManifest {
 }
 
 const POLL_MS = [20, 50, 100, 200, 500] as const;
+/** After which one that waits says so. */
+const SLOW_MS = 10_000;
+
+/** How a shard waits for others: for how long, and who hears of it, once, after ten seconds. */
+export interface Waiting {
+  readonly seconds: number;
+  readonly onSlow: (what: string) => void;
+}
 
 /**
  * Files of a pipeline: `shards-W/rank-R/stage-K.rows` with `stage-K.json`, and `shards-W/plan-K.bin` with `plan-K.json`. Each pair is
@@ -82,10 +90,13 @@ export class WorkFolder {
     identity: StageIdentity,
     signal: AbortSignal,
     onWait: (missing: readonly number[]) => void,
+    waiting: Waiting,
   ): Promise<void> {
     const key = keyOfStage(identity);
     const missing = new Set(Array.from({ length: this.#shard.world }, (_, rank) => rank));
-    await poll(signal, async () => {
+    const what = (): string =>
+      `stage ${stage + 1} of rank${missing.size > 1 ? 's' : ''} ${[...missing].slice(0, 20).join(', ')}${missing.size > 20 ? ', …' : ''} of ${this.#shard.world}`;
+    await this.#poll(signal, waiting, what, async () => {
       const before = missing.size;
       for (const rank of missing) {
         const manifest = await this.manifest(stage, rank);
@@ -108,8 +119,44 @@ export class WorkFolder {
     return { plan: deserialize(await readFile(this.#planFile(stage, 'bin'))) };
   }
 
-  async waitForPlan(stage: number, identity: StageIdentity, signal: AbortSignal): Promise<unknown> {
-    return (await poll(signal, () => this.plan(stage, identity))).plan;
+  async waitForPlan(
+    stage: number,
+    identity: StageIdentity,
+    signal: AbortSignal,
+    step: string,
+    waiting: Waiting,
+  ): Promise<unknown> {
+    const what = (): string => `the plan of step "${step}", which rank 0 of ${this.#shard.world} makes`;
+    return (await this.#poll(signal, waiting, what, () => this.plan(stage, identity))).plan;
+  }
+
+  /** Polling with backoff, until there is an answer. @throws DataFileError after the time to wait */
+  async #poll<T>(
+    signal: AbortSignal,
+    { seconds, onSlow }: Waiting,
+    what: () => string,
+    ask: () => Promise<T | undefined>,
+  ): Promise<T> {
+    const remedy =
+      'Start those that do not run, with the same source, steps and "workFolder"; those that have failed, again.';
+    const since = performance.now();
+    let isTold = false;
+    for (let attempt = 0; ; attempt++) {
+      const answer = await ask();
+      if (answer !== undefined) return answer;
+      const waited = performance.now() - since;
+      if (waited >= 1000 * seconds) {
+        throw new DataFileError(
+          { path: this.#folder },
+          `rank ${this.#shard.rank} has waited ${seconds} s for ${what()}. ${remedy} What is finished stays.`,
+        );
+      }
+      if (!isTold && waited > SLOW_MS) {
+        isTold = true;
+        onSlow(`rank ${this.#shard.rank} waits for ${what()}. ${remedy}`);
+      }
+      await sleep(Math.min(POLL_MS[Math.min(attempt, POLL_MS.length - 1)]!, 1000 * seconds), signal);
+    }
   }
 
   /** Saves a plan, and returns it as every shard will read it. */
@@ -166,14 +213,5 @@ async function readJson<T>(path: string): Promise<T | undefined> {
     throw new DataFileError({ path }, `is damaged: ${messageOf(cause)}. Delete the work folder and run again.`, {
       cause,
     });
-  }
-}
-
-/** Polling with backoff, until there is an answer. */
-async function poll<T>(signal: AbortSignal, ask: () => Promise<T | undefined>): Promise<T> {
-  for (let attempt = 0; ; attempt++) {
-    const answer = await ask();
-    if (answer !== undefined) return answer;
-    await sleep(POLL_MS[Math.min(attempt, POLL_MS.length - 1)]!, signal);
   }
 }
