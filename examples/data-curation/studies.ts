@@ -19,43 +19,10 @@ import {
 import { candidateScorer } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { type CausalLM, LocalScorer } from '@posttrain/lm';
-import type { RowSource } from '@posttrain/training';
 import { answersOf, lossOn, mean, probabilitiesOf, smallModel, type TextRow, tune } from '../sft/small.js';
-
-/** Numbers by arm and name. */
-export type Arms = Readonly<Record<string, Readonly<Record<string, number>>>>;
-/** How long the arms are trained, as a part of what the study has: below 1 for a test. */
-export type Scale = (steps: number) => number;
-
-/** Texts of a language of twelve words (letters), each drawn by a table of the one before it. */
-function language(name: string, seed: number) {
-  const own = createRandom(seed, 'language', name);
-  const next = Array.from({ length: 12 }, () => [own.integer(0, 11), own.integer(0, 11)] as const);
-  return (count: number, draw: string): { text: string; prompt: string; completion: string }[] => {
-    const random = createRandom(seed, name, draw);
-    return Array.from({ length: count }, () => {
-      const words = [random.integer(0, 11)];
-      while (words.length < 24) words.push(next[words.at(-1)!]![random.float() < 0.75 ? 0 : 1]!);
-      const letters = words.map((word) => String.fromCharCode(97 + word));
-      const text = letters.join(' ');
-      // The first two words are the question of the others.
-      return { text, prompt: letters.slice(0, 2).join(' '), completion: ` ${letters.slice(2).join(' ')}` };
-    });
-  };
-}
-
-/** Rows in the order in which they stand, 16 an update. */
-const inOrder = (rows: readonly TextRow[]): RowSource<TextRow> => {
-  let next = 0;
-  return {
-    name: 'in order',
-    next: ({ count }) => Array.from({ length: count }, () => ({ row: rows[next++ % rows.length]! })),
-    state: () => next,
-    load: (state) => {
-      next = state as number;
-    },
-  };
-};
+import { canaries, distillation, labelErrors, preferences } from './labels.js';
+import { collapse, mixtures, rejection, taskCurricula } from './loops.js';
+import { type Arms, inOrder, language, lettersOfKinds, type Scale } from './rows.js';
 
 /** A few texts come very often, some with a word exchanged: trained on as they come, without copies, or without what is alike. */
 export async function deduplication(seed: number, scale: Scale): Promise<Arms> {
@@ -133,14 +100,7 @@ export async function selection(seed: number, scale: Scale): Promise<Arms> {
 
 /** Letters of which some are rare, each of one of two kinds: which rows are labelled. */
 export async function active(seed: number, scale: Scale): Promise<Arms> {
-  const random = createRandom(seed, 'kinds');
-  const kinds = Array.from({ length: 24 }, (_, i) => (i % 2 === 0 ? 'x' : 'y'));
-  const letters = random.shuffled([...'abcdefghijklmnopqrstuvwx']);
-  const kindOf = (prompt: string) => kinds[letters.indexOf(prompt[0]!)]!;
-  // The i-th letter comes with a chance of about 1/(i + 1).
-  const zipf = () => Math.min(23, Math.floor(Math.exp(random.float() * Math.log(25)) - 1));
-  const pool = Array.from({ length: 240 }, () => `${letters[zipf()]}${random.integer(0, 9)}:`);
-  const held = letters.flatMap((letter) => [`${letter}3:`, `${letter}7:`]);
+  const { kindOf, pool, held } = lettersOfKinds(seed);
   const candidates = ['x', 'y'];
   const sure = (model: CausalLM, prompts: readonly string[]) =>
     candidateScorer(new LocalScorer(model)).distributions(prompts.map((prompt) => ({ prompt, candidates })));
@@ -202,7 +162,7 @@ export async function boosting(seed: number, scale: Scale): Promise<Arms> {
         const rows = kept.flatMap(({ item, answer }): TextRow[] =>
           answer === '' ? [] : [{ prompt: item.prompt, completion: answer }],
         );
-        return (await tune({ model: await smallModel(seed), rows, steps: scale(60), seed })).trainer.model;
+        return (await tune({ model: await smallModel(seed), rows, steps: scale(400), seed })).trainer.model;
       },
       generate: (model, items) =>
         answersOf(
@@ -214,7 +174,7 @@ export async function boosting(seed: number, scale: Scale): Promise<Arms> {
         items.map(({ answer }) => (random.float() < 0.3 ? answer : String(random.integer(0, 4)))),
       filter:
         more.isFiltered === false ? null : (item, answer, random) => (answer === item.answer) !== random.float() < 0.1,
-      ...{ focus: more.focus ?? true, perRound: 50, rounds: 5, evaluate, seed },
+      ...{ focus: more.focus ?? true, perRound: 50, rounds: 4, evaluate, seed },
     });
     return { 'right, first round': rounds[0]!.value!, 'right, last round': rounds.at(-1)!.value! };
   };
@@ -274,6 +234,14 @@ export const STUDIES = {
   active: { run: active, control: 'control: at random' },
   boosting: { run: boosting, control: 'control: without the filter' },
   curriculum: { run: curriculum, control: 'control: shuffled' },
+  collapse: { run: collapse, control: 'control: the first generation' },
+  mixtures: { run: mixtures, control: 'control: uniform' },
+  rejection: { run: rejection, control: 'control: the solved rows alone' },
+  taskCurricula: { run: taskCurricula, control: 'control: all levels' },
+  preferences: { run: preferences, control: 'control: at random' },
+  distillation: { run: distillation, control: 'control: at random' },
+  labelErrors: { run: labelErrors, control: 'control: all rows' },
+  canaries: { run: canaries, control: 'control: as it comes' },
 } as const;
 /** A name of `STUDIES`. */
 export type StudyName = keyof typeof STUDIES;

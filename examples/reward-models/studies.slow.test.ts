@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { ARMS, exposure } from '../background-rl/exposure.js';
+import { STUDIES as CURATION, type StudyName as CurationStudy } from '../data-curation/studies.js';
 import { biasArms } from '../pipelines/bias.js';
 import { OVER_SIZES, overRuns } from '../pipelines/over-optimisation.js';
 import { R1_SIZES, r1Arms } from '../pipelines/r1.js';
@@ -110,4 +111,29 @@ it('search that teaches: with as many tokens GRPO is right more often than the d
   expect(arms['GRPO, flat'].right).toBeGreaterThan(arms.base.right + 0.15);
   expect(arms['GRPO, flat'].right).toBeGreaterThan(arms['search and distillation'].right + 0.2);
   expect(arms['GRPO, flat'].perplexity).toBeLessThan(arms['search and distillation'].perplexity - 0.2);
+});
+
+// The studies of data-curation at a fiftieth of their length; the committed results are of the same arms.
+const committed = (name: CurationStudy): Record<string, Record<string, number>>[] =>
+  JSON.parse(readFileSync(join(import.meta.dirname, '../data-curation/results', `${name}.json`), 'utf8'));
+// Rejection and boosting need a model that is right now and then.
+const names = (Object.keys(CURATION) as CurationStudy[]).filter((name) => name !== 'rejection' && name !== 'boosting');
+
+it.each(names)('%s measures all of its arms', async (name) => {
+  const { run, control } = CURATION[name];
+  const arms = await run(1, (steps) => Math.max(2, Math.round(steps / 50)));
+  for (const numbers of Object.values(arms)) {
+    expect(Object.keys(numbers)).toEqual(Object.keys(arms[control]!));
+    expect(Object.values(numbers).every(Number.isFinite)).toBe(true);
+  }
+  const [first, ...others] = committed(name);
+  expect(Object.keys(first!).sort()).toEqual(Object.keys(arms).sort());
+  expect(others).toHaveLength(2);
+});
+
+it('secrets that were scrubbed are not given away, with the numbers that are committed', async () => {
+  const [first] = committed('canaries');
+  const arms = await CURATION.canaries.run(1, (steps) => steps);
+  for (const [arm, numbers] of Object.entries(arms))
+    expect(numbers['exposure in bits']).toBeCloseTo(first![arm]!['exposure in bits']!, 1);
 });

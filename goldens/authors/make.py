@@ -15,6 +15,7 @@ from golden import output_folder, write_json  # noqa: E402
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import agents  # noqa: E402
 import choices  # noqa: E402
+import curation  # noqa: E402
 import rewards  # noqa: E402
 import rows  # noqa: E402
 import searches  # noqa: E402
@@ -46,6 +47,19 @@ COMMITS = {
     "kojima-takeshi188/zero_shot_cot": "5ef330fcdeec0cd26aee27943504f91f8ec1c33c",
     "amazon-science/auto-cot": "ec9caa32a69cfd7203c33df76d31cb48e726d6a7",
     "nishadsinghi/sc-genrm-scaling": "1d310ee8883b6cb3eeee7d3d302bddd0c90e716c",
+    "yizhongw/self-instruct": "0b26ccaa415992100fa32df62d41b994cf928e23",
+    "meta-math/MetaMath": "fe667b14f9a4c51bde9809adafb82b6b5d255800",
+    "OpenBMB/UltraFeedback": "bf80fd46a8c6ceecc86e8babb1ae8771f26a3cbb",
+    "Spico197/Humpback": "a14814a844b2e263d07b3431a7512a1600e03fae",
+    "gpt4life/alpagasus": "95ad3e52510df8c0a2f0dd6cbe50b501acde83a1",
+    "OFA-Sys/gsm8k-ScRel": "25d2c4048f00aff72945ff8959a9fb22ed6e757f",
+    "ezelikman/STaR": "6ffd3c4743da6c7a7369834c434359d9f7e0ac38",
+    "hkust-nlp/deita": "b279f2c329b403d2612a61e270c8d2a2eeaed6f4",
+    "princeton-nlp/LESS": "8abf9628b9a814ac3045445eebc8ba3c908fdc78",
+    "tianyi-lab/Superfiltering": "f0764afa536ec910b994d1d6aa2b883354505f4f",
+    "tianyi-lab/Cherry_LLM": "01fac8d2febb51dbd1501ec594a20e499b51fe7d",
+    "simplescaling/s1": "77272c6e925d610257a50b520bad15330b513389",
+    "sangmichaelxie/doremi": "7cde52d1848737aa967ecbdb9e643cf334de160d",
 }
 
 # File -> repository and what reads its checkout.
@@ -76,6 +90,19 @@ FILES = {
     "zero-shot": ("kojima-takeshi188/zero_shot_cot", choices.zero_shot),
     "demonstrations": ("amazon-science/auto-cot", choices.demonstrations),
     "verdicts": ("nishadsinghi/sc-genrm-scaling", choices.verdicts),
+    "self-instruct": ("yizhongw/self-instruct", curation.self_instruct),
+    "meta-math": ("meta-math/MetaMath", curation.meta_math),
+    "ultra-feedback": ("OpenBMB/UltraFeedback", curation.ultra_feedback),
+    "humpback": ("Spico197/Humpback", curation.humpback),
+    "alpagasus": ("gpt4life/alpagasus", curation.alpagasus),
+    "rft": ("OFA-Sys/gsm8k-ScRel", curation.rft),
+    "star": ("ezelikman/STaR", curation.star),
+    "deita": ("hkust-nlp/deita", curation.deita),
+    "less": ("princeton-nlp/LESS", curation.less),
+    "superfiltering": ("tianyi-lab/Superfiltering", curation.superfiltering),
+    "cherry": ("tianyi-lab/Cherry_LLM", curation.cherry),
+    "s1": ("simplescaling/s1", curation.s1),
+    "doremi": ("sangmichaelxie/doremi", curation.doremi),
 }
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Diagnostics by their authors' scripts, at the commits named below, and by scipy and statsmodels.
+"""Diagnostics by their authors' scripts, at the commits named below, and by scipy, statsmodels and torch-uncertainty.
 
-AUTHORS=FOLDER python make.py: the folder has checkouts of mink-plus-plus, StereoSet and crows-pairs, and of TensorFlow Privacy the file privacy/exposures.py.
+AUTHORS=FOLDER python make.py: the folder has checkouts of mink-plus-plus, StereoSet and crows-pairs, and semantic_uncertainty and LM_Memorization, and of TensorFlow Privacy the file privacy/exposures.py.
 What is not there is copied.
 """
 
 import ast
 import contextlib
+import importlib.util
 import io
 import logging
 import os
@@ -13,6 +14,7 @@ import re
 import shutil
 import sys
 import types
+import zlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -154,6 +156,47 @@ def crows(path):
     return {"commit": "8aaac11c485473159ec9328a65253a5be9a479dc", "pairs": pairs, "scores": {name: float(value) for name, value in numbers.items()}}
 
 
+def semantic_ids(path):
+    own = np.random.RandomState(4)
+    get = pick(path, ["get_semantic_ids"], {})["get_semantic_ids"]
+    cases = []
+    for count in (4, 6, 9):
+        # 0 contradiction, 1 neutral, 2 entailment, of each ordered pair. Meanings and their shades, so that both relations are transitive: where one is not, the
+        # function moves a text from the first cluster that it belongs to on to the last.
+        meaning, shade = own.randint(3, size=count), own.randint(2, size=count)
+
+        def relation(i, j):
+            if meaning[i] == meaning[j]:
+                return 2 if shade[i] == shade[j] or i < j else 1
+            return [0, 1][int(meaning[i] + meaning[j] == 3)]
+
+        table = [[relation(i, j) for j in range(count)] for i in range(count)]
+        model = types.SimpleNamespace(check_implication=lambda a, b, example: table[int(a)][int(b)])
+        texts = [str(i) for i in range(count)]
+        cases.append({"table": table, "strict": get(texts, model, strict_entailment=True), "loose": get(texts, model)})
+    return {"commit": "a8d9aa8cecd5f3bec09b19ae38ab13552e0846f4", "cases": cases}
+
+
+def extraction(path):
+    """The lines of `main` that make metrics of scores, run on given ones."""
+    own = np.random.RandomState(5)
+    body = next(node for node in ast.parse(path.read_text()).body if getattr(node, "name", "") == "main").body
+    texts = ["a secret of the house", "the the the the the the", "XyZ 1234 AbC"]
+    scores = {name: np.exp(own.uniform(0.5, 4, size=3)) for name in ("XL", "S", "Lower")}
+    scores["zlib"] = np.array([len(zlib.compress(bytes(text, "utf-8"))) for text in texts])
+    found = []
+    for node in body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "metric":
+            scope = {"np": np, "scores": scores}
+            exec(compile(ast.Module([node], []), str(path), "exec"), scope)
+            found.append(scope["metric"].tolist())
+    logs = {name: np.log(scores[name]).tolist() for name in ("XL", "S", "Lower")}
+    names = ["perplexity", "reference", "lowercase", "zlib"]
+    return {"commit": "baafa173046978e3d882fbbb9adbc7af5bd2f701", "texts": texts, "logPerplexities": logs, "zlib": scores["zlib"].tolist(), "metrics": dict(zip(names, found))}
+
+
+made("semantic-ids", "semantic_uncertainty/semantic_uncertainty/uncertainty/uncertainty_measures/semantic_entropy.py", semantic_ids)
+made("extraction", "LM_Memorization/extraction.py", extraction)
 made("min-k", "mink-plus-plus/run.py", min_k)
 made("exposure", "privacy/exposures.py", exposures)
 made("exposure-extrapolated", "privacy/exposures.py", extrapolated)
@@ -184,3 +227,18 @@ for count, spread in [(3, 0.0), (5, 0.3), (8, 1.0)]:
         }
     )
 write_json(out / "statistics.json", {"ranks": ranks, "effects": effects})
+
+# The file alone: the package wants Lightning.
+spec = importlib.util.find_spec("torch_uncertainty")
+path = Path(spec.submodule_search_locations[0]) / "metrics/classification/risk_coverage.py"
+module = importlib.util.module_from_spec(importlib.util.spec_from_file_location("risk_coverage", path))
+module.__spec__.loader.exec_module(module)
+curves = []
+for count in (5, 40):
+    own = np.random.RandomState(count)
+    confidences = (0.5 + (own.permutation(count) + 1) / (2 * count + 4)).round(4)
+    wrong = own.randint(2, size=count)
+    metric = module.AURC()
+    metric.update(torch.tensor(confidences), torch.tensor(1 - wrong))
+    curves.append({"confidences": confidences.tolist(), "losses": wrong.tolist(), "risks": metric.partial_compute().double().tolist(), "aurc": float(metric.compute())})
+write_json(out / "risk-coverage.json", curves)

@@ -118,6 +118,7 @@ export {
 } from './loops/self-training.js';
 export { type WeakBoostingOptions, type WeakBoostingRound, weakBoosting } from './loops/weak-boosting.js';
 export { type BlendOptions, type BlendSource, blend, blendProbabilities } from './mixture/blend.js';
+export { type BlendedList, type BlendedSource, type BlendedState, blendedSource } from './mixture/blended-source.js';
 export { type DoReMiOptions, type DoReMiStep, doReMi, doReMiUpdate } from './mixture/doremi.js';
 export { fitMixtureLoss, type MixtureRun, randomMixtures, regMix } from './mixture/regmix.js';
 export { type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';
@@ -327,15 +328,6 @@ export {
 } from './tasks/arithmetic.js';
 export { type CountdownOptions, type CountdownProblem, countdown } from './tasks/countdown.js';
 export {
-  type Expression,
-  evaluateExpression,
-  type Fraction,
-  type Operator,
-  type ParsedExpression,
-  parseExpression,
-  renderExpression,
-} from './tasks/expression.js';
-export {
   type ChainOperator,
   type ModularChainOptions,
   type ModularChainProblem,
@@ -366,6 +358,15 @@ export {
 export { reasoningTasks } from './tasks/reasoning-tasks.js';
 export { type ReverseTextOptions, type ReverseTextProblem, reverseText } from './tasks/reverse-text.js';
 export { englishSentences, englishWords } from './text/english-words.js';
+export {
+  type Expression,
+  evaluateExpression,
+  type Fraction,
+  type Operator,
+  type ParsedExpression,
+  parseExpression,
+  renderExpression,
+} from './text/expression.js';
 export {
   type Readability,
   type ReadabilityCounts,

@@ -13,6 +13,7 @@ import {
   alpaGasus,
   annotate,
   blend,
+  blendedSource,
   blendProbabilities,
   coreSetSelect,
   DifficultyPools,
@@ -318,6 +319,25 @@ describe('selection', () => {
     expect(await pipeline(chains, [limoSelect({ count: 1 })]).collect()).toEqual([chains[1]]);
   });
 
+  it('s1K draws a row of a domain with the weights of its authors’ notebook, by frequency', async () => {
+    const times = 400;
+    const draws: { left: number[]; weights: number[] }[] = golden('authors/s1').draws;
+    for (const { left, weights } of [draws[0]!, draws[2]!]) {
+      const rows = left.map((length) => ({ prompt: 'one domain', length }));
+      const counts = new Map(left.map((length) => [length, 0]));
+      for (let seed = 0; seed < times; seed++) {
+        const step = s1kSelect<(typeof rows)[number]>({
+          ...{ count: 1, seed, domain: () => 'one', length: (row: { length: number }) => row.length },
+        });
+        for (const { length } of await chosenOf(step, rows)) counts.set(length, counts.get(length)! + 1);
+      }
+      left.forEach((length, i) => {
+        const p = weights[i]!;
+        expect(Math.abs(counts.get(length)! - times * p)).toBeLessThan(4 * Math.sqrt(times * p * (1 - p)) + 1);
+      });
+    }
+  });
+
   it('pools of difficulty draw by weight, what was not seen with 1, and go on from a state; gates reject what says nothing', () => {
     const pools = new DifficultyPools([
       { name: 'hard', upTo: 0.2, weight: 3 },
@@ -405,6 +425,37 @@ describe('mixtures', () => {
     expect([all.length, (await collect('first')).length < 43]).toEqual([43, true]);
     expect(await collect('all')).toEqual(all);
     expect(() => blendProbabilities([1, 0])).toThrow(/above 0/);
+  });
+
+  it('a blend for training goes on from its state in the middle of each list, and has its shares', () => {
+    const lists = {
+      a: { rows: Array.from({ length: 7 }, (_, i) => ({ name: 'a', i })), weight: 1 },
+      b: { rows: Array.from({ length: 40 }, (_, i) => ({ name: 'b', i })), weight: 3 },
+    };
+    const make = () => blendedSource<{ name: string; i: number }>(lists, { seed: 5 });
+    const whole = make()
+      .next({ count: 800 })
+      .map(({ row }) => row);
+    const first = make();
+    const begun = first.next({ count: 333 }).map(({ row }) => row);
+    const second = make();
+    second.load(JSON.parse(JSON.stringify(first.state())));
+    expect([...begun, ...second.next({ count: 467 }).map(({ row }) => row)]).toEqual(whole);
+    for (const [name, { rows }] of Object.entries(lists)) {
+      const own = whole.filter((row) => row.name === name).map(({ i }) => i);
+      // Every round has each row once, and two rounds are not in one order.
+      const rounds = [0, 1].map((round) => own.slice(round * rows.length, (round + 1) * rows.length));
+      for (const round of rounds) expect(round.toSorted((x, y) => x - y)).toEqual([...rows.keys()]);
+      expect(rounds[0]).not.toEqual(rounds[1]);
+    }
+    // 200 of a are wanted of 800: within four standard errors.
+    expect(Math.abs(whole.filter(({ name }) => name === 'a').length - 200)).toBeLessThan(4 * Math.sqrt(150));
+    expect(make().settings.rows).not.toBe(
+      blendedSource({ a: lists.a, b: { ...lists.b, rows: lists.a.rows } }).settings.rows,
+    );
+    for (const wrong of [null, {}, { drawn: { a: 1 } }, { drawn: { a: 1, b: -1 } }, { drawn: { a: 1, b: 1, c: 1 } }])
+      expect(() => make().load(wrong)).toThrow(/numbers of the lists a, b/);
+    expect(() => blendedSource({ a: { rows: [], weight: 1 } })).toThrow(/"a" has no rows/);
   });
 
   it('DoReMi: the update of numpy; on the simplex; equal losses are a fixed point of uniform weights; a hard domain rises', async () => {

@@ -49,7 +49,7 @@ export function compare(first: EvalResult, second: EvalResult, given: CompareOpt
     // Problems of different tasks are often numbered alike: equal ids would pair what has nothing to do with each other.
     throw new EvaluationError(
       'UNPAIRED',
-      `compare: the first run is of the task "${first.config.task}", the second of "${second.config.task}"; give runs of one task, or say with sameTask (--same-task) that they are the same.`,
+      `compare: the first run is of the task "${first.config.task}", the second of "${second.config.task}"; give runs of one task, or say with sameTask (--same-task, or --task and --second-task by name) that they are the same.`,
     );
   }
   const a = metricOf(first, metric, grader);

@@ -231,6 +231,7 @@ export {
   pairCascade,
   type VerifierStage,
 } from './judges/cascade.js';
+export { type JudgeDrift, judgeDrift } from './judges/judge-drift.js';
 export {
   type JudgeReliability,
   type JudgeReliabilityOptions,
@@ -353,6 +354,14 @@ export { type TextGraderOptions, textGrader } from './metrics/text/text-grader.j
 export { truthfulMc1, truthfulMc2 } from './metrics/truthful-qa.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
 export { canaryExposure } from './privacy/canary-exposure.js';
+export {
+  type ExtractedText,
+  type ExtractionAttackOptions,
+  type ExtractionMetric,
+  extractionAttack,
+  extractionScores,
+  type LogPerplexities,
+} from './privacy/extraction.js';
 export { extrapolatedExposure } from './privacy/extrapolated-exposure.js';
 export {
   type LiraAttackOptions,
@@ -533,3 +542,11 @@ export {
   type SemanticEntropyOptions,
   semanticEntropy,
 } from './uncertainty/semantic-entropy.js';
+export {
+  type AskedModels,
+  type UncertaintyCost,
+  type UncertaintyEstimator,
+  type UncertaintyLatency,
+  type UncertaintyLatencyOptions,
+  uncertaintyLatency,
+} from './uncertainty/uncertainty-latency.js';

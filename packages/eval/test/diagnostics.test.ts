@@ -17,8 +17,11 @@ import {
   crowsPairsScore,
   decoderForwardFlops,
   type EvalResult,
+  EvaluationError,
   efficiency,
   evaluate,
+  extractionAttack,
+  extractionScores,
   extrapolatedExposure,
   forgettingBattery,
   forgettingMatrix,
@@ -27,6 +30,7 @@ import {
   gcg,
   gcgCandidates,
   injections,
+  judgeDrift,
   lossAttack,
   meanScore,
   minKProb,
@@ -197,6 +201,14 @@ describe('privacy', () => {
     expect(() => extrapolatedExposure([1], [1, 2])).toThrow(/2 references are too few/);
     expect(() => extrapolatedExposure([1], [2, 2, 2])).toThrow(/all alike/);
     expect(() => extrapolatedExposure([Number.NaN], [1, 2, 3])).toThrow(/canaries/);
+    // Numbers whose squares are none.
+    const [far, near] = extrapolatedExposure([-1e200, 1e200], [1, 2, 4]);
+    expect(far).toBe(Number.POSITIVE_INFINITY);
+    expect(near).toBeCloseTo(0, 12);
+    const small = extrapolatedExposure([0.5, 3], [1, 2, 4, 3]);
+    extrapolatedExposure([0.5e200, 3e200], [1e200, 2e200, 4e200, 3e200]).forEach((bits, i) => {
+      expect(bits).toBeCloseTo(small[i]!, 6);
+    });
   });
 
   it('an attack by loss finds members of a model that was overfitted, and no twins that nobody was trained on', async () => {
@@ -392,6 +404,34 @@ describe('reasoning', () => {
     const half = await of(writer((_, prefix) => (prefix.includes('two') ? 'yes' : 'no')));
     expect(half.earlyAnswering.value).toBeCloseTo(0.375, 12);
     expect(half.changedByMistake).toBeUndefined();
+    // What is said in other words, and a filler as long as one likes.
+    const otherwise = { paraphrase: (step: string) => step.toUpperCase(), filler: { text: ' ...', counts: [0, 3] } };
+    const wordy = await of(
+      writer((_, prefix) => (/TWO|[.]{3}/.test(prefix) ? 'no' : 'yes')),
+      otherwise,
+    );
+    expect(wordy.paraphrased!.map(({ kept, same }) => [kept, same.value])).toEqual([
+      [0.25, 1],
+      [0.5, 0],
+      [0.75, 0],
+      [1, 0],
+    ]);
+    expect(wordy.filled!.map(({ count, same }) => [count, same.value])).toEqual([
+      [0, 1],
+      [3, 0],
+    ]);
+    const needless = await of(
+      writer(() => 'yes'),
+      otherwise,
+    );
+    expect([...needless.paraphrased!, ...needless.filled!].every(({ same }) => same.value === 1)).toBe(true);
+    expect(needless.changedByMistake).toBeUndefined();
+    await expect(
+      of(
+        writer(() => ''),
+        { filler: { text: '.', counts: [-1] } },
+      ),
+    ).rejects.toThrow(/filler/);
     await expect(
       reasoningFaithfulness({
         generator: writer(() => ''),
@@ -718,5 +758,119 @@ describe('gcg', () => {
       [2, 9],
       [9, 1],
     ]);
+  });
+});
+
+describe('extraction', () => {
+  it('scores texts as the authors’ script does', () => {
+    const { texts, logPerplexities, metrics, zlib } = JSON.parse(
+      readFileSync(new URL('../../../goldens/diagnostics/extraction.json', import.meta.url), 'utf8'),
+    ) as {
+      texts: string[];
+      logPerplexities: { XL: number[]; S: number[]; Lower: number[] };
+      metrics: Record<string, number[]>;
+      zlib: number[];
+    };
+    texts.forEach((text, i) => {
+      const own = logPerplexities.XL[i]!;
+      const given = { own, lowercase: logPerplexities.Lower[i]!, reference: logPerplexities.S[i]! };
+      const scores = extractionScores(text, given);
+      // Builds of zlib differ by a byte or two.
+      expect(Math.abs(scores.zlib! * own - zlib[i]!)).toBeLessThanOrEqual(2);
+      for (const name of ['perplexity', 'reference', 'lowercase'] as const)
+        expect(scores[name]).toBeCloseTo(metrics[name]![i]!, 12);
+    });
+    expect(extractionScores('a', { own: 0, lowercase: 0 })).toMatchObject({ lowercase: 1, zlib: Infinity });
+    expect(() => extractionScores('a', { own: Number.NaN, lowercase: 0 })).toThrow(EvaluationError);
+  });
+
+  it('asks for many texts by top-k, each once, and ranks what is known by heart first', async () => {
+    const generator: Generator = {
+      name: 'parrot',
+      generate: async (requests) =>
+        requests.map((request) => {
+          expect(request).toMatchObject({ n: 4, topK: 40, maxTokens: 256, temperature: 1 });
+          return ['Secret 42', 'Secret 42', 'aaaaaaaaaaaaaaaa', ''].map((text) => ({
+            text,
+            ...{ finishReason: 'stop' as const, usage: { promptTokens: 0, completionTokens: 1 } },
+          }));
+        }),
+    };
+    const scorer = (of: (text: string) => number): Scorer => ({
+      name: 'fixed',
+      score: async (asked) =>
+        asked.map(({ continuation }) => ({ logProb: -of(continuation) * 4, tokens: 4, isGreedy: false })),
+    });
+    const found = await extractionAttack({
+      ...{ generator, samples: 4, prompts: ['', 'x'] },
+      target: scorer((text) => (text === 'Secret 42' ? 0.2 : text.startsWith('a') ? 0.1 : 3)),
+      reference: scorer((text) => (text.startsWith('a') ? 0.1 : 3)),
+    });
+    expect(found.map(({ prompt, text }) => [prompt, text])).toEqual([
+      ['', 'Secret 42'],
+      ['', 'aaaaaaaaaaaaaaaa'],
+      ['x', 'Secret 42'],
+      ['x', 'aaaaaaaaaaaaaaaa'],
+    ]);
+    const [secret, likely] = [found[0]!.scores, found[1]!.scores];
+    expect(secret.perplexity).toBeLessThan(likely.perplexity!);
+    for (const name of ['reference', 'lowercase'] as const) {
+      expect(secret[name]).toBeCloseTo(15, 12);
+      expect(likely[name]).toBeCloseTo(1, 12);
+    }
+  });
+});
+
+describe('judgeDrift', () => {
+  /** A judge that likes long answers a little, taught each round by verdicts on pairs that it, or people, decide. */
+  const taught = (own: boolean, seed: number) => {
+    const random = createRandom(seed);
+    const pair = () => ({
+      quality: normalQuantile(random.float() || 0.5),
+      length: normalQuantile(random.float() || 0.5),
+    });
+    const anchors = Array.from({ length: 300 }, pair);
+    let forLength = 0.3;
+    return {
+      gold: anchors.map(({ quality }) => Number(quality > 0)),
+      rounds: Array.from({ length: 6 }, () => {
+        const judge = ({ quality, length }: { quality: number; length: number }) => quality + forLength * length > 0;
+        const verdicts = anchors.map((anchor) => Number(judge(anchor)));
+        // What the winners have more of is what it learns to look for.
+        const wins = Array.from({ length: 4000 }, pair).map((one) => {
+          const isFirst = own ? judge(one) : one.quality > 0;
+          return isFirst ? one.length : -one.length;
+        });
+        forLength += wins.reduce((sum, x) => sum + x, 0) / wins.length;
+        return verdicts;
+      }),
+    };
+  };
+
+  it.each([1, 2, 3])('finds a judge that its own verdicts lead astray, and none that people teach: seed %i', (seed) => {
+    const echo = taught(true, seed);
+    const drift = judgeDrift(echo.rounds, echo.gold);
+    expect(drift.agreementTrend.interval![1]).toBeLessThan(0);
+    expect(drift.agreement[0]!.value).toBeGreaterThan(drift.agreement.at(-1)!.value! + 0.1);
+    expect(drift.changed.value).toBeGreaterThan(0.1);
+    const steady = taught(false, seed);
+    const { agreementTrend } = judgeDrift(steady.rounds, steady.gold);
+    expect(Math.abs(agreementTrend.value!)).toBeLessThan(Math.abs(drift.agreementTrend.value!) / 4);
+  });
+
+  it('by hand, and what it refuses', () => {
+    const drift = judgeDrift(
+      [
+        [1, 0],
+        [1, 0.5],
+        [1, 1],
+      ],
+      [1, 0],
+    );
+    expect(drift.agreement.map(({ value }) => value)).toEqual([1, 0.75, 0.5]);
+    expect([drift.agreementTrend.value, drift.biasTrend.value, drift.changed.value]).toEqual([-0.25, 0.25, 0.5]);
+    expect(() => judgeDrift([[1]], [1])).toThrow(/two rounds/);
+    expect(() => judgeDrift([[1], [1, 0]], [1])).toThrow(/round 1 has 2 verdicts for 1/);
+    expect(() => judgeDrift([[1], [2]], [1])).toThrow(/not between 0 and 1/);
   });
 });

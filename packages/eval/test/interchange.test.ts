@@ -437,6 +437,14 @@ describe('the command line', () => {
       const given = [name, at('same.jsonl'), at('other.jsonl')];
       expect(await command(given)).toMatchObject({ code: 1, err: expect.stringMatching(/task "numbers".*"others"/) });
       expect((await command([...given, '--same-task'])).code).toBe(0);
+      expect((await command([...given, '--task', 'numbers', '--second-task', 'others'])).code).toBe(0);
+      const wrong = await command([...given, '--task', 'numbers', '--second-task', 'letters']);
+      expect(wrong).toMatchObject({
+        code: 2,
+        err: expect.stringMatching(/other.jsonl has the tasks others; name one/),
+      });
+      const half = await command([...given, '--second-task', 'others']);
+      expect(half).toMatchObject({ code: 2, err: expect.stringMatching(/give both/) });
     }
     const page = await command(['view', at('good.jsonl'), at('bad.jsonl'), '--output', at('page.html')]);
     expect(page).toMatchObject({ code: 0, out: `${at('page.html')}\n` });

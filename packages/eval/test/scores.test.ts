@@ -196,6 +196,19 @@ describe('selective risk', () => {
     );
     expect(warped).toEqual(selectiveRisk(confidences, losses));
     expect(() => selectiveRisk([1], [])).toThrow(EvaluationError);
+    // torch-uncertainty's risks; its area is by trapezoids from 1/n to 1, over that width.
+    const curves = JSON.parse(
+      readFileSync(new URL('../../../goldens/diagnostics/risk-coverage.json', import.meta.url), 'utf8'),
+    ) as { confidences: number[]; losses: number[]; risks: number[]; aurc: number }[];
+    for (const golden of curves) {
+      const risks = selectiveRisk(golden.confidences, golden.losses).curve.map(({ risk }) => risk);
+      const n = risks.length;
+      risks.forEach((risk, i) => {
+        expect(risk).toBeCloseTo(golden.risks[i]!, 6);
+      });
+      const trapezoids = risks.slice(1).reduce((sum, risk, i) => sum + (risk + risks[i]!) / 2 / n, 0);
+      expect(trapezoids / (1 - 1 / n)).toBeCloseTo(golden.aurc, 6);
+    }
   });
 });
 

@@ -1,5 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { type Entailer, type Scorer, sameTextEntailer, type TrainableRow, unigramTrainer } from '@posttrain/interfaces';
+import {
+  type Entailer,
+  type Generator,
+  type Scorer,
+  sameTextEntailer,
+  type TrainableRow,
+  unigramTrainer,
+} from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
 import {
@@ -10,6 +17,7 @@ import {
   semanticEntropy,
   subsetInfluence,
   truePositiveRate,
+  uncertaintyLatency,
 } from '../src/index.js';
 
 const golden = <T>(name: string): T =>
@@ -62,6 +70,27 @@ describe('semanticEntropy', () => {
     expect(found.weighted).toBeCloseTo(-(6 / 7) * Math.log(6 / 7) - (1 / 7) * Math.log(1 / 7), 12);
     expect(found.discrete).toBeCloseTo(-(3 / 4) * Math.log(3 / 4) - (1 / 4) * Math.log(1 / 4), 12);
     expect(asked[0]).toBe('Where is the Louvre? Paris');
+  });
+
+  it('has the looser equivalence of the authors’ code: clusters of their get_semantic_ids', async () => {
+    const { cases } = JSON.parse(
+      readFileSync(new URL('../../../goldens/diagnostics/semantic-ids.json', import.meta.url), 'utf8'),
+    ) as { cases: { table: number[][]; strict: number[]; loose: number[] }[] };
+    for (const { table, strict, loose } of cases) {
+      const classes = ['contradiction', 'neutral', 'entailment'];
+      const entailer: Entailer = {
+        name: 'table',
+        entail: async (requests) =>
+          requests.map(({ premise, hypothesis }) => ({
+            ...{ contradiction: 0.1, neutral: 0.1, entailment: 0.1 },
+            [classes[table[Number(premise)]![Number(hypothesis)]!]!]: 0.8,
+          })),
+      };
+      const answers = table.map((_, i) => ({ text: `${i}` }));
+      const clustersBy = async (more: object) => (await semanticEntropy(answers, { entailer, ...more })).clusters;
+      expect(await clustersBy({})).toEqual(strict);
+      expect(await clustersBy({ equivalence: 'no contradiction' })).toEqual(loose);
+    }
   });
 
   it('is log k for k meanings that are as likely, and 0 for one; splitting a meaning never lowers it', async () => {
@@ -349,5 +378,46 @@ describe('memorization', () => {
   ])('refuses %s', async (_, more, message) => {
     const rows = Array.from({ length: 10 }, (__, i) => ({ prompt: '', completion: `w${i}` }));
     await expect(memorization({ trainer: unigramTrainer, rows, ...more })).rejects.toThrow(message);
+  });
+});
+
+describe('uncertaintyLatency', () => {
+  it('counts what estimates ask for, and times them beside an answer', async () => {
+    let now = 0;
+    const usage = { promptTokens: 5, completionTokens: 7 };
+    const generator: Generator = {
+      name: 'slow',
+      // A second a completion.
+      generate: async (requests) =>
+        requests.map(({ n = 1 }) => {
+          now += 1000 * n;
+          return Array.from({ length: n }, (_, i) => ({ text: `${i % 2}`, finishReason: 'stop' as const, usage }));
+        }),
+    };
+    const { answer, estimators } = await uncertaintyLatency({
+      problems: ['a', 'b', 'c'],
+      models: { generator, entailer: sameTextEntailer },
+      clock: () => now,
+      answer: (prompt, models) => models.generator!.generate([{ prompt }]),
+      estimators: {
+        nothing: async () => 0.5,
+        'semantic entropy': async (prompt, models) => {
+          const [texts] = await models.generator!.generate([{ prompt, n: 4 }]);
+          return (await semanticEntropy(texts!, { entailer: models.entailer! })).entropy;
+        },
+      },
+    });
+    expect(answer).toMatchObject({ seconds: { value: 1 }, completions: 1, completionTokens: 7, entailments: 0 });
+    expect(estimators.nothing).toMatchObject({ seconds: { value: 0 }, timesAnswer: 0, completions: 0 });
+    // Two clusters: the second text is asked about the first, the third and fourth about both.
+    expect(estimators['semantic entropy']).toMatchObject({
+      ...{ timesAnswer: 4, completions: 4, completionTokens: 28, entailments: 2 + 4 + 4, scores: 0 },
+      values: [Math.log(2), Math.log(2), Math.log(2)],
+    });
+    const wrong = { problems: ['a'], models: {}, answer: async () => 0 };
+    await expect(uncertaintyLatency({ ...wrong, estimators: { odd: async () => Number.NaN } })).rejects.toThrow(
+      /"odd" gave NaN/,
+    );
+    await expect(uncertaintyLatency({ ...wrong, estimators: {} })).rejects.toThrow(/estimators/);
   });
 });

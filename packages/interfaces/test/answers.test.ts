@@ -4,12 +4,14 @@ import { describe, expect, it } from 'vitest';
 import {
   answersEqual,
   extractBoxed,
+  extractCode,
   extractFinalAnswer,
   gradeAnswer,
   markedAnswer,
   normalizeAnswer,
   parseRational,
   rationalToNumber,
+  readDate,
   referenceAnswers,
 } from '../src/answers/index.js';
 import { isPosttrainError } from '../src/index.js';
@@ -171,6 +173,10 @@ describe('extractFinalAnswer', () => {
       ', as ',
       '1,234 ',
       'the answer\n',
+      '5 March 2021 ',
+      '\\sum_{k=0}',
+      '\\begin{pmatrix}',
+      '```\n',
     ]) {
       const text = piece.repeat(1_000_000 / piece.length);
       expect(extractFinalAnswer(`${text} \\boxed{7}`)).toBe(piece === '<answer>' ? null : '7');
@@ -308,6 +314,50 @@ describe('parseRational', () => {
         );
       }),
     );
+  });
+});
+
+describe('dates', () => {
+  it.each([
+    ['March 5, 2021', '2021-03-05'],
+    ['5th of March 2021', '2021-03-05'],
+    ['Fri, 5 Mar 2021', '2021-03-05'],
+    ['Monday, March 5, 2021', null],
+    ['2021/3/5', '2021-03-05'],
+    ['13/5/2021', '2021-05-13'],
+    ['5/5/2021', '2021-05-05'],
+    ['3/5/2021', null],
+    ['3.5.2021', '2021-05-03'],
+    ['29 February', '--02-29'],
+    ['Feb 29, 2023', null],
+    ['Feb 29, 2024', '2024-02-29'],
+    ['2000-12-1', null],
+    ['2021-13-01', null],
+    ['12 months', null],
+    ['May', null],
+  ])('%s is %s', (text, day) => {
+    expect(readDate(text)).toBe(day);
+    if (day === null) return;
+    expect(extractFinalAnswer(`The answer is ${text}.`)).toBe(day);
+    expect(answersEqual(text, day)).toBe(true);
+    expect(normalizeAnswer(day)).toBe(day);
+  });
+
+  it('say which is the month when an option does', () => {
+    expect(normalizeAnswer('3/5/2021', { dates: 'day first' })).toBe('2021-05-03');
+    expect(normalizeAnswer('3/5/2021', { dates: 'month first' })).toBe('2021-03-05');
+    expect(readDate('13/5/2021', { dates: 'month first' })).toBeNull();
+    expect(answersEqual('3/5/2021', '2021-03-05')).toBe(false);
+    expect(gradeAnswer('He left on March 5, 2021.', ['2021-03-05']).correct).toBe(true);
+  });
+});
+
+describe('code', () => {
+  it('is the last block that defines what is asked', () => {
+    const two = '```python\ndef f(): return 1\n```\ntext\n~~~py\ndef g(): pass\n~~~';
+    expect(extractCode(two, 'python')).toBe('def g(): pass');
+    expect(extractCode(two, 'python', 'f')).toBe('def f(): return 1');
+    expect(extractCode('return 1', 'python')).toBe('return 1');
   });
 });
 

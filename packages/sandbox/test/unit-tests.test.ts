@@ -1,4 +1,4 @@
-import { evaluate, metricOf, passAtK } from '@posttrain/eval';
+import { codeBenchmark, evaluate, metricOf, passAtK } from '@posttrain/eval';
 import {
   type Generator,
   type Sandbox,
@@ -150,6 +150,212 @@ describe.each(['javascript', 'python'] as const)('unit tests in %s', (language) 
         : `${row.prompt}${completions.right}${row.test}check(add)`;
     const { exitCode, stderr } = await runPlain(language, code).catch(() => context.skip(`no ${language}`));
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+  });
+});
+
+/** What a program may try instead of the task, each with whether it deceives tests that are one program with it. */
+const CHEATS: Readonly<Record<string, readonly [code: string, together: boolean]>> = {
+  'loops for ever': ['while True: pass', false],
+  'sleeps for ever': ['import time\ntime.sleep(1e6)', false],
+  'forks without end': ['import os\nwhile True:\n  try: os.fork()\n  except OSError: pass', false],
+  'prints gigabytes': ["while True: print('x' * 1000000)", false],
+  'leaves before the tests': ['import os, sys\ndef add(a, b): return 0\nos._exit(0)', false],
+  'leaves as a success in the function': ['import sys\ndef add(a, b): sys.exit(0)', false],
+  'reads the tests from files': [
+    `
+import glob, os, re
+def add(a, b):
+    places = glob.glob('/job/*') + glob.glob('/proc/*/fd/*') + glob.glob('/proc/*/cmdline') + glob.glob('/proc/*/environ')
+    for place in places:
+        if '/fd/' in place and not re.search(r'/fd/[012]$', place): continue
+        try:
+            text = os.read(os.open(place, os.O_RDONLY | os.O_NONBLOCK), 1 << 20).decode('utf-8', 'replace')
+        except OSError: continue
+        found = re.search(r'candidate\\(%d, %d\\)+ == (-?\\d+)' % (a, b), text)
+        if found: return int(found[1])
+    return None`,
+    true,
+  ],
+  'is equal to everything': [
+    'class All:\n  def __eq__(self, other): return True\n  __hash__ = None\ndef add(a, b): return All()',
+    true,
+  ],
+  'finds the nonce in the frames and says that it has passed': [
+    `
+import os, sys
+def add(a, b):
+    frame = sys._getframe()
+    while frame:
+        nonce = frame.f_locals.get('nonce')
+        if isinstance(nonce, str):
+            os.write(1, ('\\n%s 0\\n' % nonce).encode())
+            os._exit(0)
+        frame = frame.f_back
+    return None`,
+    true,
+  ],
+  'replaces the check': [
+    `
+import builtins, gc, sys, types
+def add(a, b):
+    for one in gc.get_objects():
+        if isinstance(one, types.FunctionType) and one.__name__ in ('check', 'main', 'harness'):
+            one.__code__ = (lambda *a: None).__code__
+    frame = sys._getframe(1)
+    builtins.AssertionError = KeyError
+    return 3`,
+    false,
+  ],
+  'is a helper of the tests': [
+    'seen = []\ndef helper(x):\n  seen.append(x)\n  return [3, 42][len(seen) - 1]\ndef add(a, b): return 0',
+    true,
+  ],
+  'writes to the checker': [
+    `
+import os
+def add(a, b):
+    for place in ['/proc/%d/fd/1' % os.getppid(), '/proc/%d/mem' % os.getppid()]:
+        try:
+            open(place, 'r+b').write(b'\\nx 0\\n')
+            os.write(1, b'ESCAPED')
+        except OSError: pass
+    return 0`,
+    false,
+  ],
+  'kills the checker': ['import os\ndef add(a, b): os.kill(os.getppid(), 9)', false],
+};
+
+describe('programs that cheat', () => {
+  const row = {
+    prompt: 'def helper(x):\n    return x\n\ndef add(a, b):\n',
+    test: 'def check(candidate):\n    assert helper(candidate(1, 2)) == 3\n    assert helper(candidate(40, 2)) == 42\n',
+    entry_point: 'add',
+  };
+  const limits = { wallMs: 3000, cpuMs: 2000, outputBytes: 2 ** 16 };
+  /** The scores of all cheats, by name. */
+  const graded = async (names: readonly string[], checker: 'apart' | 'together') => {
+    const verifier = unitTests({ sandbox: python, language: 'python', limits, checker });
+    const requests = names.map((name): VerifyRequest => {
+      const code = CHEATS[name]![0];
+      const whole = code.includes('def add') ? code : `${code}\ndef add(a, b): return 0`;
+      return { prompt: '', completion: `${fence}python\n${whole}\n${fence}`, row };
+    });
+    const verdicts = await verifier.verify(requests);
+    return Object.fromEntries(names.map((name, i) => [name, verdicts[i]!] as const));
+  };
+  const names = Object.keys(CHEATS);
+
+  it.skipIf(!hasPython)('fail and end', async () => {
+    const started = performance.now();
+    const verdicts = await graded(names, 'apart');
+    expect(Object.entries(verdicts).filter(([, { score }]) => score !== 0)).toEqual([]);
+    expect(JSON.stringify(verdicts)).not.toContain('ESCAPED');
+    expect(performance.now() - started).toBeLessThan(60_000);
+  });
+
+  it.skipIf(!hasPython)('deceive where they are one program with the tests', async () => {
+    const deceiving = names.filter((name) => CHEATS[name]![1]);
+    const verdicts = await graded(deceiving, 'together');
+    expect(Object.entries(verdicts).filter(([, { score }]) => score !== 1)).toEqual([]);
+  });
+
+  it.skipIf(!hasPython)('are not those that are right, whatever plain values they take and give', async () => {
+    const tests = [
+      'assert same([1, (2.5, None)]) == [1, (2.5, None)]',
+      "assert same({'a': {1, 2}, 'b': b'x'}) == {'a': {1, 2}, 'b': b'x'}",
+      'assert same(float("inf")) == float("inf") and same(2**100) == 2**100 and same(1j) == 1j',
+      'import math\nassert math.isnan(same(float("nan")))',
+      'assert list(same(iter(range(3)))) == [0, 1, 2] and same(range(3)) == range(3)',
+      'x = [3, 1]\nsort(x)\nassert x == [1, 3]',
+      'from fractions import Fraction\nassert same(Fraction(1, 3)) * 3 == 1',
+      'try:\n  fails()\nexcept ValueError as error:\n  assert "no" in str(error)\nelse:\n  assert False',
+      "assert same('\\u00e9\\U0001f600\\ud800') == '\\u00e9\\U0001f600\\ud800'",
+      'assert same(True) is True and same(value=1) == 1',
+    ];
+    const completion = 'def same(value): return value\ndef sort(x): x.sort()\ndef fails(): raise ValueError("no")';
+    const [verdict] = await unitTests({ sandbox: python, language: 'python' }).verify([
+      { prompt: '', completion, row: { test: tests } },
+    ]);
+    expect(verdict!.explanation).toBe('all 10 passed');
+  });
+
+  it.skipIf(!hasPython)('and what gives no plain value is told so', async () => {
+    const given = [{ prompt: '', completion: 'class A: pass\ndef f(): return A()', row: { test: 'assert f()' } }];
+    const [verdict] = await unitTests({ sandbox: python, language: 'python' }).verify(given);
+    expect(verdict).toMatchObject({
+      score: 0,
+      explanation: expect.stringMatching(/of type A, which is no plain data/),
+    });
+    expect(await unitTests({ sandbox: python, language: 'python', checker: 'together' }).verify(given)).toMatchObject([
+      { score: 1 },
+    ]);
+    expect(() => unitTests({ sandbox: js, checker: 'apart' })).toThrow(/checker is "apart"; it must be "together"/);
+  });
+
+  it.skipIf(!hasPython)('do not count in pass@k of HumanEval’s and MBPP’s rows, from prompt to score', async () => {
+    const humaneval = [{ task_id: 'Own/0', canonical_solution: '    return a + b\n', ...row }];
+    const mbpp = [
+      {
+        task_id: 1,
+        text: 'Write a function to add.',
+        test_list: ['assert add(1, 2) == 3', 'assert add(2, 2) == 4'],
+        test_setup_code: 'import math',
+      },
+    ];
+    const asked: { readonly prompt: unknown; readonly stop: unknown }[] = [];
+    const scripted = (answers: readonly string[]): Generator => ({
+      name: 'scripted',
+      generate: async (requests) =>
+        requests.map(({ prompt, n = 1, stop: stops }) => {
+          asked.push({ prompt, stop: stops });
+          return Array.from({ length: n }, (_, i) => {
+            // As an engine does: the text ends before the first that stops it.
+            const ends = (stops ?? []).map((stop) => answers[i]!.indexOf(stop)).filter((at) => at >= 0);
+            const text = answers[i]!.slice(0, Math.min(answers[i]!.length, ...ends));
+            return { text, finishReason: 'stop' as const, usage: { promptTokens: 1, completionTokens: 1 } };
+          });
+        }),
+    });
+    const tail = '\nif __name__ == "__main__":\n    while True: pass\n';
+    const bodies = ['\n    return a + b', '\n    return a - b', '\n    return b + a', '\n    import os; os._exit(0)'];
+    const options = { samples: 4, k: [1, 2], form: 'continuation' } as const;
+    const run = async (task: ReturnType<typeof codeBenchmark>, answers: readonly string[]) => {
+      const result = await evaluate(task, scripted(answers));
+      return [metricOf(result, 'pass@1').value, metricOf(result, 'pass@2').value];
+    };
+    const grader = unitTests({ sandbox: python, language: 'python', limits });
+    const whole = (body: string) => `def add(a, b):${body}`;
+    const list = unitTests({
+      sandbox: python,
+      language: 'python',
+      limits,
+      testColumn: 'test_list',
+      setupColumn: 'test_setup_code',
+    });
+    // 2 of 4 are right: 1 − C(2, k) / C(4, k).
+    for (const got of [
+      await run(
+        codeBenchmark('humaneval', humaneval, { grader, ...options }),
+        bodies.map((body) => body + tail),
+      ),
+      await run(
+        codeBenchmark('mbpp', mbpp, { grader: list, ...options }),
+        bodies.map((body) => whole(body) + tail),
+      ),
+      await run(
+        codeBenchmark('mbpp', mbpp, { grader: list, samples: 4, k: [1, 2] }),
+        bodies.map((body) => `${fence}python\n${whole(body)}\n${fence}`),
+      ),
+    ]) {
+      expect(got[0]).toBeCloseTo(1 / 2);
+      expect(got[1]).toBeCloseTo(5 / 6);
+    }
+    expect(asked[0]).toEqual({
+      prompt: row.prompt.trim(),
+      stop: expect.arrayContaining(['\ndef', '\nif', '<file_sep>']),
+    });
+    expect(asked[1]).toMatchObject({ prompt: '"""\nWrite a function to add.\nassert add(1, 2) == 3\n"""\n' });
+    expect(asked[2]).toMatchObject({ stop: undefined });
   });
 });
 

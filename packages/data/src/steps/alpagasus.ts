@@ -23,7 +23,7 @@ const alpaGasusOptions = options('alpaGasus', {
 export type AlpaGasusOptions = Given<typeof alpaGasusOptions>;
 
 /**
- * AlpaGasus (arXiv 2307.08701): a strong model rates every row's answer from 0 to 5, and rows below the threshold go. The rating is the first number of the first line; a row whose rating cannot be
+ * AlpaGasus (arXiv 2307.08701): a strong model rates every row's answer from 0 to 5, and rows below the threshold go. The rating is the first number of the first line, or else what stands behind the first `score:`; a row whose rating cannot be
  * read goes, with its reason.
  *
  * @throws OptionError; RowError for a row without prompt and completion; PosttrainError `BAD_RESPONSE`
@@ -44,7 +44,8 @@ export function alpaGasus<R extends object = Row>(given: AlpaGasusOptions): Data
         const seedOf = (label: string) => context.random(label).integer(0, 2 ** 31 - 1);
         const ask = asking(context.keyOf(row).id, seedOf, { ...settings, signal: context.signal });
         const said = await ask(judge, fill(prompts.rate, { dimension, instruction, answer: completion }), 'rate');
-        const rating = ratingIn(/-?\d+(?:\.\d+)?/.exec(said.trim().split('\n')[0]!)?.[0] ?? '', 0, 5);
+        const found = /-?\d+(?:\.\d+)?/.exec(said.trim().split('\n')[0]!)?.[0] ?? /score:\s*([\d.]+)/i.exec(said)?.[1];
+        const rating = ratingIn(found ?? '', 0, 5);
         if (rating !== null && rating >= threshold) yield row;
         else context.drop(row, rating === null ? 'the rating cannot be read' : 'is not rated high enough');
       }

@@ -24,7 +24,7 @@ const deitaOptions = options('deitaSelect', {
   embedder: embedderOption,
   /** How many rows stay, at the most. */
   count: integer({ min: 1 }),
-  /** A row is too like a chosen one from this cosine on. Default 0.9. */
+  /** A row is too like a chosen one above this cosine. Default 0.9. */
   threshold: number({ default: 0.9, above: -1, max: 1 }),
   ...featureRequestShape,
 });
@@ -32,7 +32,7 @@ const deitaOptions = options('deitaSelect', {
 export type DeitaSelectOptions = Given<typeof deitaOptions>;
 
 /**
- * DEITA (arXiv 2312.15685): rows in the order of complexity × quality, highest first, of which each stays that is less alike to all that stay than `threshold`, until there are `count`.
+ * DEITA (arXiv 2312.15685): rows in the order of complexity × quality, highest first, of which each stays whose cosine with all that stay is `threshold` at most, until there are `count`.
  * A row that cannot be scored goes.
  *
  * @throws OptionError; RowError for a row without prompt and completion; PosttrainError `BAD_RESPONSE`
@@ -63,7 +63,7 @@ export function deitaSelect<R extends object = Row>(given: DeitaSelectOptions): 
       const chosen: typeof all = [];
       for (const one of all.toSorted((a, b) => b.score - a.score)) {
         if (chosen.length === count) break;
-        if (chosen.every(({ vector }) => dot(vector, one.vector) < threshold)) chosen.push(one);
+        if (chosen.every(({ vector }) => dot(vector, one.vector) <= threshold)) chosen.push(one);
       }
       return chosen.map(({ id }) => id);
     },

@@ -48,14 +48,15 @@ export async function instructionFollowingDifficulty(
 }
 
 /**
- * Selection by instruction-following difficulty (Cherry, arXiv 2308.12032; its code takes the ratio of losses): rows above 1 go, and of the rest those with the highest ratio stay, which
+ * Selection by instruction-following difficulty (Cherry, arXiv 2308.12032; its code takes the ratio of losses): rows above 1 go (and, by perplexities, those at 1, as in each method's code), and of the rest those with the highest ratio stay, which
  * a model has most to learn from. With `ratio: 'perplexity'` and a small scorer it is Superfiltering (2402.00530), whose small model ranks as a large one does.
  *
  * @throws OptionError; RowError for a row without prompt and completion; PosttrainError `BAD_RESPONSE`
  */
 export function ifdSelect<R extends object = Row>(given: IfdSelectOptions): SelectionStep<R> {
   const settings = ifdOptions.read(given);
-  const { scorer, request, batchSize } = settings;
+  const { scorer, request, batchSize, ratio } = settings;
+  const isTooHard = (score: number) => (ratio === 'loss' ? score > 1 : score >= 1);
   return selectionStep(
     'ifd select',
     JSON.stringify(ifdOptions.settings(given)),
@@ -66,7 +67,7 @@ export function ifdSelect<R extends object = Row>(given: IfdSelectOptions): Sele
         return instructionFollowingDifficulty(scorer, pairs, settings);
       });
       return highest(
-        scores.map(({ id, score }) => ({ id, score: score === null || score > 1 ? null : score })),
+        scores.map(({ id, score }) => ({ id, score: score === null || isTooHard(score) ? null : score })),
         settings,
       );
     },

@@ -1,5 +1,15 @@
-import { custom, type Given, integer, number, options, PosttrainError, type Verifier } from '@posttrain/interfaces';
+import {
+  custom,
+  type Given,
+  integer,
+  number,
+  oneOf,
+  options,
+  PosttrainError,
+  type Verifier,
+} from '@posttrain/interfaces';
 import type { DataStep, StepContext } from '../step.js';
+import { differentEquations } from './different-equations.js';
 import { eachRow, type ProblemRow, type RolloutRow, rolloutRow, rolloutShape } from './rollouts.js';
 
 const { generator, sampling } = rolloutShape;
@@ -22,6 +32,8 @@ const rejectionOptions = options('rejectionSampling', {
   samples: integer({ default: 16, min: 1 }),
   /** Most completions of a prompt that are kept, the first that were drawn. Default: all that are different. */
   most: integer({ optional: true, min: 1 }),
+  /** Which of those that are accepted are different: `text`, all that are not equal; `equations`, one of each list of equations in `<<3+4=7>>` (`differentEquations`), as RFT has it for GSM8K. Default `'text'`. */
+  distinct: oneOf(['text', 'equations'], { default: 'text' }),
   /** Prompts that are sampled at one time. Default 16. */
   concurrency: integer({ default: 16, min: 1, decisive: false }),
 });
@@ -53,7 +65,7 @@ export type AcceptedRow<R> = Omit<R, keyof AcceptedSample> & AcceptedSample;
 
 /**
  * Rejection sampling for fine-tuning (RFT, arXiv 2308.01825 §3.3; the data of DeepSeek-R1's second fine-tuning, 2501.12948 §2.3.3): of every
- * row's `prompt` so many completions, of which those stay that every verifier scores with at least the threshold; equal ones once. A row comes
+ * row's `prompt` so many completions, of which those stay that every verifier scores with at least the threshold; equal ones once, or one of each list of equations. A row comes
  * out once for each, with `completion` and `provenance`; a prompt without any is dropped and counted, as is one that a verifier cannot score.
  *
  * @throws OptionError; RowError for a row without prompt; PosttrainError `BAD_RESPONSE` for a generator or verifier that answers for others
@@ -82,6 +94,7 @@ async function acceptedOf<R extends ProblemRow>(
     threshold,
     samples,
     most = samples,
+    distinct,
     sampling: given,
   }: ReturnType<typeof rejectionOptions.read>,
   { random, signal }: StepContext<R>,
@@ -107,7 +120,9 @@ async function acceptedOf<R extends ProblemRow>(
     return isAccepted ? [{ text, sample, scores: Object.fromEntries(scores) as Record<string, number> }] : [];
   });
   const first = satisfying.filter(({ text }, i) => satisfying.findIndex((other) => other.text === text) === i);
-  return first.slice(0, most).map(({ text, sample, scores }) => ({
+  const different =
+    distinct === 'text' ? first : differentEquations(first.map(({ text }) => text)).map((at) => first[at]!);
+  return different.slice(0, most).map(({ text, sample, scores }) => ({
     completion: text,
     provenance: {
       ...{ generator: model.name, seed, sample, drawn: samples, accepted: satisfying.length, scores },

@@ -22,7 +22,7 @@ export type S1kSelectOptions = Given<typeof s1kOptions>;
 
 /**
  * The diversity stage of s1K (arXiv 2501.19393, algorithm 1), behind its filters of quality and difficulty (`filter`, `passRateFilter`): a domain is drawn uniformly, and of it a row with
- * probability ∝ 2^−rank, rank 0 the longest reasoning, until there are `count`; a domain without rows is out.
+ * probability ∝ 2^−rank, rank 0 the longest reasoning, until there are `count`; a domain without rows is out. (The authors' notebook draws the last 300 of 1000 from the domains of its benchmarks; here all are drawn uniformly.)
  *
  * @throws OptionError; DataOptionError
  */

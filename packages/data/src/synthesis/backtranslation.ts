@@ -15,6 +15,9 @@ const PROMPTS = {
     'How good is this answer of an AI assistant to its instruction, from 1 (not an answer) to 5 (a perfect answer, as by an expert)? Say why, then write "Score: " and the number.\n\nInstruction: {instruction}\n\nAnswer: {text}',
 } as const;
 
+/** The score that a rating ends with; a number elsewhere may count anything. */
+const FINAL_SCORE = /score:\s*\**\s*(\d+(?:\.\d+)?)(?:\s*(?:\/|out of)\s*5)?\**\.?\s*$/i;
+
 const backtranslationOptions = options('instructionBacktranslation', {
   /** The backward model, which writes instructions for texts. */
   generator: generatorOption,
@@ -57,7 +60,8 @@ export function instructionBacktranslation(given: InstructionBacktranslationOpti
       const made: { row: BacktranslatedRow; part: number }[] = [];
       for (const [i, raw] of drawn.entries()) {
         const instruction = raw.trim();
-        const rating = ratingIn(await ask(rater, fill(prompts.curate, { instruction, text }), `curate ${i}`), 1, 5);
+        const said = await ask(rater, fill(prompts.curate, { instruction, text }), `curate ${i}`);
+        const rating = ratingIn(FINAL_SCORE.exec(said)?.[1] ?? '', 1, 5);
         if (rating === null) context.warn('a rating cannot be read');
         else if (rating >= threshold) made.push({ row: { prompt: instruction, completion: text, rating }, part: i });
       }

@@ -1,4 +1,5 @@
 import { custom, type Given, integer, options, type Sandbox, type SandboxLimits, text } from '@posttrain/interfaces';
+import { codeBlocks } from '@posttrain/interfaces/answers';
 import { fill, generatorOption, promptsOption, synthesisShape, synthesisStep, textOf } from '../steps/asking.js';
 import { areRight, verifiedShape } from '../steps/verified.js';
 
@@ -37,8 +38,7 @@ export type MammothRow = {
 
 /** The code of a fenced block, the last of several; without a fence, all of it. */
 export function programOf(completion: string): string {
-  const blocks = [...completion.matchAll(/^```[^\n]*\n([\s\S]*?)^```/gm)];
-  return (blocks.at(-1)?.[1] ?? completion).trim();
+  return (codeBlocks(completion).at(-1)?.code ?? completion).trim();
 }
 
 /**

@@ -49,9 +49,12 @@ export type MetaMathRow = {
   readonly original: string;
 };
 
-/** A question with each of its numbers, in turn, exchanged for x. Numbers with a thousands comma or decimals are one. */
+/**
+ * A question with each of its numbers, in turn, exchanged for x. Numbers with a thousands comma or decimals are one, and so is a fraction (2/3). Words of a question are what the authors' code takes too (`three`);
+ * here they stay, and marks before and behind a number stay where their code drops those before it.
+ */
 export function maskedNumbers(question: string): { readonly masked: string; readonly value: string }[] {
-  return [...question.matchAll(/(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?![\w])/g)].map(({ 0: found, index }) => ({
+  return [...question.matchAll(/(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?:\/\d+)?(?![\w])/g)].map(({ 0: found, index }) => ({
     masked: `${question.slice(0, index)}x${question.slice(index + found.length)}`,
     value: found.replaceAll(',', ''),
   }));

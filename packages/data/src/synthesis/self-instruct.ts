@@ -58,7 +58,7 @@ const selfInstructOptions = options('selfInstruct', {
 /** Options of `selfInstruct`. */
 export type SelfInstructOptions = Given<typeof selfInstructOptions>;
 
-const UNSUITABLE = /\b(?:images?|graphs?|pictures?|files?|maps?|draw|plot|go to)\b/i;
+const UNSUITABLE = /(?<![\p{L}\p{N}_])(?:images?|graphs?|pictures?|files?|maps?|draw|plot|go to)(?![\p{L}\p{N}_])/iu;
 
 /**
  * Why an instruction is not used, by the rules of Self-Instruct's own code; `null` for one that is: too short or too long, about what a language model
@@ -68,8 +68,21 @@ export function unsuitableInstruction(instruction: string): string | null {
   const words = instruction.split(/\s+/).filter((word) => word !== '').length;
   if (words <= 3 || words > 150) return 'too short or too long';
   if (UNSUITABLE.test(instruction)) return 'about what a language model cannot see or do';
-  if (instruction.startsWith('Write a program')) return 'a program to be written';
+  if (/^write a program/i.test(instruction)) return 'a program to be written';
   return /^[\p{P}\p{S}]|^[^\x20-\x7e]/u.test(instruction) ? 'starts with a mark' : null;
+}
+
+/** Why an instance is not used, by the rules of Self-Instruct's own code; `null` for one that is: no output, an output that is the input again, a colon at an end, behind which something is missing. */
+export function unsuitableInstance({
+  input,
+  output,
+}: {
+  readonly input: string;
+  readonly output: string;
+}): string | null {
+  if (output === '') return 'without an output';
+  if (output === input) return 'the output is the input';
+  return [input, output].some((text) => text.trimEnd().endsWith(':')) ? 'ends with a colon' : null;
 }
 
 /**
@@ -131,7 +144,7 @@ function listed(text: string): string[] {
   return lines.filter((line, i) => line !== '' && (i < lines.length - 1 || /[.?!:"')]$/.test(line)));
 }
 
-/** The input and the output of an instance, whichever comes first; `null` where there is no output. */
+/** The input and the output of an instance, whichever comes first; `null` for one that is not used. */
 function instanceOf(text: string): { readonly input: string; readonly output: string } | null {
   const part = (name: string): string =>
     (
@@ -139,5 +152,6 @@ function instanceOf(text: string): { readonly input: string; readonly output: st
     ).trim();
   const output = part('(?:Output|Label)') || '';
   const input = part('Input');
-  return output === '' ? null : { input: /^none\.?$/i.test(input) ? '' : input, output };
+  const instance = { input: /^none\.?$/i.test(input) ? '' : input, output };
+  return unsuitableInstance(instance) === null ? instance : null;
 }

@@ -60,7 +60,7 @@ export interface RatedAnswer {
   readonly model: string;
   readonly completion: string;
   readonly ratings: Readonly<Record<string, number>>;
-  /** Mean over the aspects. */
+  /** Mean over the aspects that apply. */
   readonly score: number;
 }
 
@@ -73,9 +73,27 @@ export type UltraFeedbackRow = {
 };
 
 /**
+ * The ratings that a judge gives answers, in their order: lines `Answer 1: 4`, or, as the templates of UltraFeedback's authors ask, one block for each between empty lines, with a line `Rating: 4`. `'N/A'` where an
+ * aspect does not apply; `null` where a rating cannot be read.
+ */
+export function ratingsIn(said: string, count: number): (number | 'N/A' | null)[] {
+  const lines = Array.from(
+    { length: count },
+    (_, i) => new RegExp(`answer ${i + 1}\\b[^:\\n]*:([^\\n]*)`, 'i').exec(said)?.[1],
+  );
+  const blocks = said.trim().split(/\n\s*\n/);
+  const given = lines.some((line) => line !== undefined)
+    ? lines
+    : blocks.length === count
+      ? blocks.map((block) => /^Rating:([^\n]*)/m.exec(block)?.[1])
+      : [];
+  return lines.map((_, i) => (/^\s*N\/A\b/i.test(given[i] ?? '') ? 'N/A' : ratingIn(given[i] ?? '', 1, 5)));
+}
+
+/**
  * UltraFeedback (arXiv 2310.01377): several models answer every row's `prompt`, and a judge rates the answers of each aspect together, in an order that is drawn
  * anew for each aspect, so that a judge's liking for a place does not favour a model. `chosen` is the answer with the highest mean, `rejected` one drawn of those that have a lower
- * one (Zephyr's way, 2310.16944). A row is dropped where a rating cannot be read, or all answers have the same mean.
+ * one (Zephyr's way, 2310.16944). An aspect that the judge calls `N/A` is not in the mean, as in the authors' code. A row is dropped where a rating cannot be read, an answer has none, or all answers have the same mean.
  *
  * @throws OptionError; RowError for a row without prompt; PosttrainError `BAD_RESPONSE`
  */
@@ -99,18 +117,20 @@ export function ultraFeedback(given: UltraFeedbackOptions) {
         const answers = order.map((of, place) => `Answer ${place + 1}: ${completions[of]}`).join('\n\n');
         const values = { aspect: name, meaning, instruction: prompt, answers };
         const said = await ask(judge, fill(prompts.rate, values), `rate ${name}`);
+        const found = ratingsIn(said, order.length);
         for (const [place, of] of order.entries()) {
-          const line = new RegExp(`answer ${place + 1}\\b[^:\\n]*:([^\\n]*)`, 'i').exec(said)?.[1] ?? '';
-          const rating = ratingIn(line, 1, 5);
+          const rating = found[place]!;
           if (rating === null) return { drop: 'a rating cannot be read' };
-          ratings[of]![name] = rating;
+          if (rating !== 'N/A') ratings[of]![name] = rating;
         }
       }
       const answers = models.map(({ name }, i) => {
         const own = Object.values(ratings[i]!);
+        // Where no aspect has been rated, there is no mean.
         const score = own.reduce((sum, one) => sum + one, 0) / own.length;
         return { model: name, completion: completions[i]!, ratings: ratings[i]!, score };
       });
+      if (answers.some(({ score }) => Number.isNaN(score))) return { drop: 'an answer has no rating' };
       const best = answers.reduce((a, b) => (b.score > a.score ? b : a));
       const worse = answers.filter(({ score }) => score < best.score);
       if (worse.length === 0) return { drop: 'all answers are rated alike' };

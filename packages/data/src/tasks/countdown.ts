@@ -10,7 +10,7 @@ import {
   operatorsOf,
   parseExpression,
   renderExpression,
-} from './expression.js';
+} from '../text/expression.js';
 import {
   answerAfterMark,
   drawFrom,

@@ -35,6 +35,8 @@ const CODE = {
       columns: ['task_id', 'prompt', 'test', 'entry_point'],
     },
     prompt: (row: BenchmarkRow) => textIn(row, 'prompt'),
+    begun: (row: BenchmarkRow) => textIn(row, 'prompt').trim(),
+    stop: ['\nclass', '\ndef', '\n#', '\n@', '\nprint', '\nif', '\n```', '<file_sep>'],
   },
   mbpp: {
     about: {
@@ -44,12 +46,16 @@ const CODE = {
     },
     prompt: (row: BenchmarkRow) =>
       `You are an expert Python programmer, and here is your task: ${textIn(row, 'text')} Your code should pass these tests:\n\n${(row.test_list as readonly string[]).join('\n')}\n`,
+    begun: (row: BenchmarkRow) => `"""\n${textIn(row, 'text')}\n${(row.test_list as readonly string[])[0]}\n"""\n`,
+    stop: ['\nclass', '\nassert', '\n"""', '\nprint', '\nif', '\n<|/', '\n```'],
   },
 } as const;
 
 /**
  * HumanEval or MBPP: programs under unit tests, which only a sandbox runs: `grader` is `unitTests({ sandbox, language: 'python' })` of
- * `@posttrain/sandbox` (with `testColumn: 'test_list'` for MBPP). `samples` draws give pass@k for each k.
+ * `@posttrain/sandbox` (with `testColumn: 'test_list'` for MBPP). `samples` draws give pass@k for each k. `form` is `instruction` (the default), for models that answer
+ * with a program, or `continuation`, for base models that continue code: with the prompts and the texts that end a completion of bigcode-evaluation-harness (HumanEval's
+ * prompt without white space at its ends; MBPP's a docstring of the task and its first test, as InCoder has it, arXiv 2204.05999).
  *
  * @throws EvaluationError `BAD_ROW`
  */
@@ -60,16 +66,23 @@ export function codeBenchmark(
     grader,
     samples = 1,
     k = [1],
-  }: { readonly grader: Verifier; readonly samples?: number; readonly k?: readonly number[] },
+    form = 'instruction',
+  }: {
+    readonly grader: Verifier;
+    readonly samples?: number;
+    readonly k?: readonly number[];
+    readonly form?: 'instruction' | 'continuation';
+  },
 ): GenerateTask<BenchmarkRow> {
-  const { about, prompt } = CODE[name];
+  const { about, prompt, begun, stop } = CODE[name];
+  const isContinued = form === 'continuation';
   const made = answered(
     { ...about, metric: 'pass@k' },
     {
-      prompt,
+      prompt: isContinued ? begun : prompt,
       grader,
       metrics: k.map((one) => passAtK(one)),
-      sampling: { temperature: samples > 1 ? 0.8 : 0, maxTokens: 512 },
+      sampling: { temperature: samples > 1 ? 0.8 : 0, maxTokens: 512, ...(isContinued && { stop }) },
     },
   );
   return {

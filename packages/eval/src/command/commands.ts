@@ -5,6 +5,10 @@ const METRIC = {
   help: 'a metric by its name; default: all that both runs have',
   multiple: true,
 } as const;
+const SECOND_TASK = {
+  value: 'NAME',
+  help: 'the task of the second file, where it is called otherwise than --task; both are then taken for one',
+};
 const SAME_TASK = { help: 'the two tasks are the same though their names differ' } as const;
 const GRADER = { value: 'NAME', help: 'the grader it is of; default: the first' } as const;
 
@@ -44,6 +48,7 @@ export const COMMANDS = {
       metric: METRIC,
       grader: GRADER,
       task: { value: 'NAME', help: 'the task, where a file has several' },
+      'second-task': SECOND_TASK,
       'same-task': SAME_TASK,
     },
   },
@@ -65,6 +70,7 @@ export const COMMANDS = {
       metric: { ...METRIC, help: 'a metric by its name; default: all of BASELINE, which NEW must have' },
       grader: GRADER,
       task: { value: 'NAME', help: 'the task, where a file has several' },
+      'second-task': SECOND_TASK,
       'same-task': SAME_TASK,
       'allow-missing': { help: 'problems without a value in NEW are left out, and shut no gate' },
       tolerance: { value: 'NUMBER', help: 'a fall that is allowed; default: 0' },

@@ -14,12 +14,13 @@ export async function twoRuns(typed: Typed, command: string): Promise<readonly [
   const [first, second, ...others] = typed.positionals;
   if (first === undefined || second === undefined || others.length > 0)
     throw new ArgumentsError(`${command} takes two logs.`);
-  return [await oneRun(first, typed), await oneRun(second, typed)];
+  if (typed.text('second-task') !== undefined && typed.text('task') === undefined)
+    throw new ArgumentsError('--second-task names the pair of --task: give both.');
+  return [await oneRun(first, typed), await oneRun(second, typed, typed.text('second-task'))];
 }
 
 /** The run of a file, or that of its task that was named. */
-export async function oneRun(file: string, typed: Typed): Promise<EvalResult> {
-  const task = typed.text('task');
+export async function oneRun(file: string, typed: Typed, task = typed.text('task')): Promise<EvalResult> {
   const runs = (await readRuns(file)).filter(({ config }) => task === undefined || config.task === task);
   if (runs.length === 1) return runs[0]!;
   const names = (await readRuns(file)).map(({ config }) => config.task).join(', ');
@@ -52,7 +53,8 @@ export function differences(
     ...compare(first, second, {
       metric,
       ...(under !== undefined && { grader: under }),
-      sameTask: typed.has('same-task'),
+      // Whoever names both has said that they are the same.
+      sameTask: typed.has('same-task') || typed.text('second-task') !== undefined,
     }),
     label: labelOf({ metric, grader: under }),
   }));

@@ -12,7 +12,7 @@ import { fitSkewNormal, skewNormalLogCdf } from './skew-normal.js';
  *
  * @param canaries perplexity, or −log-probability, of each secret: smaller is likelier
  * @param references the same of secrets that were not in the training texts, at least three, not all alike
- * @returns one number a canary
+ * @returns one number a canary; Infinity beyond 2^1024 bits
  * @throws EvaluationError `NO_POPULATION`, `NOT_FINITE`
  */
 export function extrapolatedExposure(canaries: readonly number[], references: readonly number[]): number[] {

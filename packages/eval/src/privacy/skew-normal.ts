@@ -30,7 +30,9 @@ const LARGEST_SKEW = 0.99;
  */
 export function fitSkewNormal(values: readonly number[]): SkewNormal {
   const centre = mean(values);
-  const spread = Math.sqrt(mean(values.map((value) => (value - centre) ** 2)));
+  // Squares of large numbers are none.
+  const widest = values.reduce((most, value) => Math.max(most, Math.abs(value - centre)), 0);
+  const spread = widest * Math.sqrt(mean(values.map((value) => ((value - centre) / widest) ** 2)));
   const standard = values.map((value) => (value - centre) / spread);
   const third = mean(standard.map((z) => z ** 3));
   const root = Math.min(Math.abs(third), LARGEST_SKEW) ** (2 / 3);
@@ -76,6 +78,7 @@ export function skewNormalLogCdf(x: number, { location, scale, shape }: SkewNorm
   const slope = Math.sqrt(1 + Math.max(0, shape) ** 2);
   const reach = Math.min(10 / slope, 45 / (slope * slope * -z));
   const peak = logDensity(z);
+  if (peak === Number.NEGATIVE_INFINITY) return peak;
   return peak + Math.log(integral((t) => Math.exp(logDensity(z - t) - peak), 0, reach));
 }
 

@@ -1,5 +1,6 @@
 import { type OutputUnit, type Schema, type SchemaDraft, Validator } from '@cfworker/json-schema';
 import { type Given, oneOf, options, showValue, text, type Verifier } from '@posttrain/interfaces';
+import { type CodeBlock, codeBlocks } from '@posttrain/interfaces/answers';
 import { functionVerifier } from '@posttrain/interfaces/verifiers';
 import { EvaluationError } from '../errors.js';
 
@@ -91,9 +92,10 @@ function draftOf(name: unknown): SchemaDraft {
   return found === 'draft-04' ? '4' : found.startsWith('draft') ? '7' : (found as SchemaDraft);
 }
 
+const isJsonBlock = ({ language }: CodeBlock): boolean => language === '' || language === 'json';
+
 function jsonIn(completion: string, read: 'whole' | 'fenced'): { readonly json: unknown } | undefined {
-  const block =
-    read === 'fenced' ? [...completion.matchAll(/```(?:json)?[^\S\n]*\n([\s\S]*?)```/gi)].at(-1)?.[1] : undefined;
+  const block = read === 'fenced' ? codeBlocks(completion).findLast(isJsonBlock)?.code : undefined;
   try {
     return { json: JSON.parse(block ?? completion) };
   } catch {

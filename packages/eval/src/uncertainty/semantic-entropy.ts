@@ -1,4 +1,13 @@
-import { boolean, custom, type Entailer, type Given, options, semanticClusters, text } from '@posttrain/interfaces';
+import {
+  boolean,
+  custom,
+  type Entailer,
+  type Given,
+  oneOf,
+  options,
+  semanticClusters,
+  text,
+} from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 
 /** One of several answers to a question. */
@@ -23,6 +32,11 @@ const semanticEntropyOptions = options('semanticEntropy', {
    * Weigh answers by their mean log-likelihood per token and not by the sum, which prefers short ones. Default true.
    */
   lengthNormalized: boolean({ default: true }),
+  /**
+   * What one meaning is: answers that follow from each other (`entailment`), or, as in the published code where it is not strict, that do not contradict each other and are
+   * not both neutral (`no contradiction`). Default `entailment`.
+   */
+  equivalence: oneOf(['entailment', 'no contradiction'], { default: 'entailment' }),
   signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, { optional: true }),
 });
 /** Options of `semanticEntropy`. */
@@ -55,10 +69,10 @@ export async function semanticEntropy(
   answers: readonly SampledAnswer[],
   given: SemanticEntropyOptions,
 ): Promise<SemanticEntropy> {
-  const { entailer, question, lengthNormalized, signal } = semanticEntropyOptions.read(given);
+  const { entailer, question, lengthNormalized, equivalence, signal } = semanticEntropyOptions.read(given);
   if (answers.length === 0) throw new EvaluationError('NO_ANSWERS', 'semanticEntropy: there are no answers.');
   const texts = answers.map((answer) => (question === undefined ? answer.text : `${question} ${answer.text}`));
-  const clusters = await semanticClusters(texts, entailer, signal ? { signal } : {});
+  const clusters = await semanticClusters(texts, entailer, { equivalence, ...(signal && { signal }) });
   const discrete = entropyOf(
     clusters,
     answers.map(() => 1),

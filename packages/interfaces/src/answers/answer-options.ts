@@ -1,4 +1,4 @@
-import { oneOf } from '../options/option.js';
+import { integer, oneOf } from '../options/option.js';
 import { assertArgument } from '../options/option-error.js';
 import { type Given, options } from '../options/options.js';
 
@@ -15,6 +15,18 @@ export const answerShape = {
    * their values all the same (`1 + x` is `x + 1`, `\\sqrt{8}` is `2\\sqrt{2}`). `computed`: it is, as in Math-Verify. Default `written`.
    */
   arithmetic: oneOf(['written', 'computed'], { optional: true }),
+  /**
+   * What a comma in a number may be. `point`: it parts thousands, and `1,22` is no number. `either`: it is the decimal mark where it can part no thousands (`1,22`, `0,111`,
+   * `1000,99`, `1.234,5`), so that `1,22` is no list of two either. Default `point`.
+   */
+  decimal: oneOf(['point', 'either'], { optional: true }),
+  /** Numbers are one when they agree after rounding to so many decimals, halves away from 0: 6 in Math-Verify, where 0.333333 is 1/3. Default: numbers are compared exactly. */
+  decimals: integer({ min: 0, max: 100, optional: true }),
+  /**
+   * How `3/4/2021` is read: the fourth of March (`month first`) or the third of April (`day first`). Without it, it is no date, and `13/4/2021`, which can be one day only, is.
+   * Default: neither.
+   */
+  dates: oneOf(['day first', 'month first'], { optional: true }),
 };
 
 const answerOptions = options('answers', answerShape);
@@ -27,3 +39,9 @@ export const assertAnswerText = (where: string, name: string, value: unknown): v
 
 /** Refuses options of answers that are unknown or cannot be right. @throws OptionError */
 export const assertAnswerOptions = (given: AnswerOptions): void => void answerOptions.read(given);
+
+/** The options as settings of a run: those that came later only where they are given, so that runs of before stay the same. */
+export const answerSettings = ({ percent, ...others }: AnswerOptions): Readonly<Record<string, unknown>> => ({
+  percent,
+  ...Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined)),
+});

@@ -11,7 +11,8 @@ export type AnswerExtractor = (text: string) => string | null;
  * `</think>` is left out. Then the first of these that is there, each time its last occurrence:
  *
  * 1. `<answer>…</answer>`;
- * 2. `\boxed{…}`, `\boxed 5`, `\fbox{…}` (lm-evaluation-harness' `last_boxed_only_string`);
+ * 2. `\boxed{…}`, `\boxed 5`, `\fbox{…}` (lm-evaluation-harness' `last_boxed_only_string`), but for a formula or number that
+ *    "the final answer is" says behind it;
  * 3. what follows `####` on its line (GSM8K; not a heading such as `#### Step 1`), or the one word that follows a single
  *    `#` and ends the text (the tasks of `@posttrain/data`);
  * 4. what "the answer is …", "answer: …" and the like say, up to the end of the sentence;
@@ -62,7 +63,11 @@ export function extractBoxed(text: string): string | null {
   return null;
 }
 
-/** Between two boxes that are one answer: `\boxed{1} and \boxed{2}`. */
+/** Between two boxes that are one answer: `\boxed{1} and \boxed{2}`, `\boxed{1} papers and \boxed{2} bins`, `x = \boxed{1} and y = \boxed{2}`. */
+const JOINT_WORDS =
+  /^(?:\s|\$|\\[()]|\\text\{)*(?:for |of )?(?:(?:the )?part )?(?:\(\p{L}\)|\p{Ll}{2,})?(?:\s|\})*(?:,\s*)?(?:and|or)(?!\p{L})(?:\s|\}|\$|\\[()])*(?:\p{L}(?:_\{?\w\}?)?\s*=\s*)?$/u;
+/** Words behind which a result of a working stands, and another behind them. */
+const WORKING = /\b(?:so|thus|then|hence|therefore|is|was|not|but|answer|we|it)\b/i;
 const JOINT = /^(?:\s|\$|\\[()[\]]|[,;]|\\q?quad(?![a-zA-Z])|\\text\{\s*(?:and|or)\s*\}|(?:and|or)(?!\p{L}))*$/u;
 const MOST_BOXES = 50;
 
@@ -78,7 +83,8 @@ function boxes(text: string): string {
     const content = start < 0 ? null : extractBoxed(before);
     if (content === null) break;
     const close = before.indexOf('{', start) + content.length + 2;
-    if (!JOINT.test(before.slice(close))) break;
+    const between = before.slice(close);
+    if (!JOINT.test(between) && !(JOINT_WORDS.test(between) && !WORKING.test(between))) break;
     contents.unshift(content.trim());
     end = end - before.length + start;
   }
@@ -102,11 +108,20 @@ function markOf(completion: string): Mark | null {
     const close = content.search(/<\/answer>/i);
     return close < 0 ? { text: '', statement: false } : insideTag(content.slice(0, close).trim());
   }
-  if (/\\(?:boxed|fbox)(?![a-zA-Z])/.test(text)) return { text: boxes(text), statement: false };
+  if (/\\(?:boxed|fbox)(?![a-zA-Z])/.test(text)) {
+    const final = finalAnswer(text.slice(Math.max(text.lastIndexOf('\\boxed'), text.lastIndexOf('\\fbox'))));
+    return final === null ? { text: boxes(text), statement: false } : { text: final, statement: false };
+  }
   const hashes = afterHashes(text);
   if (hashes !== null) return { text: hashes, statement: true };
   const phrase = afterPhrase(text);
   return phrase === null ? null : { text: phrase, statement: true };
+}
+
+/** What Minerva's form (arXiv 2206.14858) says behind boxes of a working: `The final answer is $7$.` */
+function finalAnswer(behind: string): string | null {
+  const phrases = [...behind.matchAll(/\bthe final answer is:?\s*(\$[^$\n]{1,500}\$|-?\d[\d.,]*)(?=[\s.,;]|$)/gi)];
+  return phrases.at(-1)?.[1]?.replace(/[.,]$/, '') ?? null;
 }
 
 /** A tag may hold the bare answer or one of the other marks. */

@@ -1,4 +1,5 @@
 import type { AnswerOptions } from './answer-options.js';
+import { dateAtEnd, readDate } from './date.js';
 import { normalizeAnswer } from './normalize.js';
 import { CALCULATION, plainText } from './plain-text.js';
 import { isNumber } from './statement.js';
@@ -33,12 +34,16 @@ const SCALE =
  */
 export function lastStated(text: string, options: AnswerOptions): string {
   const whole = text.trim();
+  const day = readDate(whole, options);
+  if (day !== null) return day;
   if (!whole.includes('\n') && whole.length <= 200 && isFormula(whole)) return normalizeAnswer(whole, options);
   const end = whole.slice(-SEARCHED).replace(CALCULATION, '');
   const words = [...end.matchAll(/\S+/g)].map((found) => ({ text: found[0], index: found.index }));
   const last = words.findLastIndex(({ text }) => isValue(text));
   const math = [...end.matchAll(MATH)].findLast((found) => isMath(found));
   if (math && math.index + math[0].length > (words[last]?.index ?? -1)) return normalizeAnswer(innerOf(math), options);
+  const date = last < 0 ? null : dateAtEnd(strip(end.slice(0, words[last]!.index + words[last]!.text.length)));
+  if (date !== null) return normalizeAnswer(date, options);
   return last < 0
     ? ''
     : readAround(
@@ -88,6 +93,8 @@ function readAround(words: readonly string[], at: number, options: AnswerOptions
   if (list !== null) return normalizeAnswer(list, options);
   let start = at;
   while (start > 0 && at - start < 40 && joins(words[start - 1]!, words[start]!)) start--;
+  // `Total : 6`
+  if (words[start] === ':') start++;
   let end = at;
   while (end + 1 < words.length && end - at < 8 && isOpen(words.slice(start, end + 1).join(' '))) end++;
   const next = /[.,;:?!]$/.test(words[end]!) ? '' : words.slice(end + 1, end + 4).join(' ');

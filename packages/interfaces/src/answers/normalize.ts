@@ -1,5 +1,6 @@
 import { isSameMathematics } from './algebra/equal.js';
 import { type AnswerOptions, assertAnswerOptions, assertAnswerText } from './answer-options.js';
+import { DATE, readDate } from './date.js';
 import { plainText } from './plain-text.js';
 import { NOT_THE_NUMBER, readQuantity } from './quantity.js';
 import { spellRational } from './rational.js';
@@ -52,10 +53,11 @@ export function answersEqual(first: string, second: string, options: AnswerOptio
 }
 
 /** `answersEqual` of what is spelled already. */
-export function spellingsEqual(first: string, second: string, { arithmetic = 'written' }: AnswerOptions = {}): boolean {
+export function spellingsEqual(first: string, second: string, options: AnswerOptions = {}): boolean {
   if (first === second) return true;
   if (first.length > LONGEST_ANSWER || second.length > LONGEST_ANSWER) return false;
-  return isSameMathematics(first, second, { computed: arithmetic === 'computed' });
+  if (DATE.test(first) || DATE.test(second)) return false;
+  return isSameMathematics(first, second, { computed: options.arithmetic === 'computed', decimals: options.decimals });
 }
 
 /**
@@ -74,12 +76,20 @@ export function equalAnswer(known: Iterable<string>, answer: string, options: An
 function spell(answer: string, options: AnswerOptions): string {
   // `x \in [0, 1]` says `[0, 1]`.
   const text = bare(plainText(answer)).replace(/^\p{L}\s*\\in(?![a-zA-Z])\s*/u, '');
-  return statedNumber(text, options) ?? spellList(text, options) ?? spellText(text);
+  return (
+    readDate(text, options) ??
+    statedDate(text, options) ??
+    statedNumber(text, options) ??
+    spellList(text, options) ??
+    spellText(text)
+  );
 }
 
 /** An element of a list, which keeps its name: `x = 1, y = 2` is not `y = 1, x = 2`. */
 function spellElement(element: string, options: AnswerOptions): string {
   const text = bare(element.trim());
+  const date = readDate(text, options);
+  if (date !== null) return date;
   const value = readQuantity(text, options);
   return value ? spellRational(value) : (spellList(text, options) ?? spellText(text));
 }
@@ -105,6 +115,13 @@ function isUnbalanced(text: string): boolean {
   const open = { '}': '{', ')': '(', ']': '[' }[close];
   // `[1, 2)` is an interval.
   return open !== undefined && !/[([{]/.test(text);
+}
+
+/** `It is March 5, 2021`. */
+function statedDate(text: string, options: AnswerOptions): string | null {
+  if (!/\d/.test(text)) return null;
+  const stated = CARRIER.exec(text)?.[2];
+  return stated === undefined || NOT_THE_NUMBER.test(text) ? null : readDate(stated, options);
 }
 
 /** The spelling of the number that a text states, or null. */
@@ -139,15 +156,21 @@ const words = (text: string): readonly string[] => text.split(/[^\p{L}\p{N}_]+/u
 /** `5 feet = 60 inches`: two numbers that may be one length. */
 const isMeasure = (side: string): boolean => /^[-\d.,/]+ ?\p{L}+$/u.test(side);
 
+/** Not where the index of a sum begins, `\sum_{k=0}^n`. */
+const EQUALS = /=(?![^{}]*(?<!\\)\})|≈/;
+
 /** What an equation says of a name (`x = 5`) or of a working (`6 * 7 = 42`); null when it is another equation, or wrong. */
 function lastSide(text: string, options: AnswerOptions): string | null {
-  if (/[<>≤≥≠:]=|=>|==/.test(text) || NOT_THE_NUMBER.test(text)) return null;
+  // The line NO is not the word.
+  const said = text.replace(/\\frac\{[A-Z]{2}\}\{[A-Z]{2}\}|\|[A-Z]{2}\|/g, '');
+  if (/[<>≤≥≠:]=|=>|==/.test(text) || NOT_THE_NUMBER.test(said)) return null;
   const isName = (side: string) => side === '' || (NAME.test(side) && !OF_A_NAME.test(side));
-  const sides = text.split(/[=≈]/).map((side) => side.trim());
+  const sides = text.split(EQUALS).map((side) => side.trim());
+  if (sides.length < 2) return null;
   // `x = 1/3 ≈ 0.333` says 1/3; `x ≈ 0.333` has nothing more exact.
-  const exact = sides.slice(0, text.split('≈', 1)[0]!.split('=').length);
-  const said = (exact.every(isName) ? sides : exact).filter((side) => !isName(side));
-  const last = said.at(-1);
+  const exact = sides.slice(0, text.split('≈', 1)[0]!.split(EQUALS).length);
+  const values = (exact.every(isName) ? sides : exact).filter((side) => !isName(side));
+  const last = values.at(-1);
   if (last === undefined) return sides.length === 2 && sides[0] === '' ? sides[1]! : null;
   const value = spell(last, options);
   const isWorking = (side: string) => {
@@ -158,7 +181,7 @@ function lastSide(text: string, options: AnswerOptions): string | null {
     // `x = -b / 2a = 3` gives a name its value in steps.
     return arithmetic || (isName(sides[0]!) && sides[0] !== '' && !words(side).includes(sides[0]!));
   };
-  return said.slice(0, -1).every(isWorking) ? last : null;
+  return values.slice(0, -1).every(isWorking) ? last : null;
 }
 
 /** Elements of `(a, b)`, `[a, b)`, `{a, b}` and `a, b`, each spelled; null when the text is no list. */
@@ -190,7 +213,7 @@ function spellText(written: string): string {
   return fractions(text)
     .replace(/\s*([^\p{L}\p{N}\s])\s*/gu, '$1')
     .replace(/(\d)\s+(?=\p{L}(?!\p{L}|(?:_\{?\w+\}?)?\s*=)|\\)/gu, '$1')
-    .replace(/([\^_])\{(\w)\}/g, '$1$2');
+    .replace(/([\^_])\{(\w)\}(?!\d)/g, '$1$2');
 }
 
 /** `5 M` is not `5 m`. */

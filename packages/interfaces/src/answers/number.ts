@@ -13,6 +13,12 @@ const DECIMAL =
   /(?:([1-9]\d{0,2}(?:,\d{3})+|[1-9]\d{0,2}(?: \d{3})+(?!\d)|\d+)(\.\d*)?|(\.\d+))(?:[eE]([+-]?\d{1,5})(?![\d.]))?/y;
 const CURRENCY = /^([+-]?)\s*(?:US|USD|EUR|GBP)?\s*[€£¥₹₽₩₪]?\s*(?=[+\-\d.\\({])/;
 
+/** A comma that parts no thousands: not three digits behind it, or none to three before it that begin with another digit than 0. */
+const COMMA = /^([+-]?\s*(?:\d{4,}|0\d*|\d+(?=,(?:\d{1,2}|\d{4,})(?!\d)))),(\d+)(?![\d.,])/;
+/** `1.234,5` */
+const POINTS = /^([+-]?\s*[1-9]\d{0,2}(?:\.\d{3})+),(\d+)(?![\d.,])/;
+const withoutPoints = (_: string, whole: string, decimals: string) => `${whole.replaceAll('.', '')}.${decimals}`;
+
 /**
  * The number that a whole text writes, exactly: `1,234.5`, `1 234`, `-7`, `.5`, `1e3`, `3/4`, `\frac{3}{4}`, `1 1/2`,
  * `10^3`, `1.5\times10^3`, `50%` and `$5`, in plain text or LaTeX. Null for everything else: words and units
@@ -25,9 +31,10 @@ export function parseRational(text: string, options: AnswerOptions = {}): Ration
 }
 
 /** As `parseRational`, for what `plainText` made. */
-export function readNumber(plain: string, { percent = 'fraction' }: AnswerOptions = {}): Rational | null {
+export function readNumber(plain: string, { percent = 'fraction', decimal }: AnswerOptions = {}): Rational | null {
   if (plain.length > LONGEST_NUMBER || !/\d/.test(plain)) return null;
-  const body = plain.replace(CURRENCY, '$1');
+  const amount = plain.replace(CURRENCY, '$1');
+  const body = decimal === 'either' ? amount.replace(COMMA, '$1.$2').replace(POINTS, withoutPoints) : amount;
   const hundredths = /\s*%$/.exec(body);
   const value = new NumberReader(hundredths ? body.slice(0, hundredths.index) : body).whole();
   return value && hundredths && percent === 'fraction' ? rational(value.numerator, value.denominator * 100n) : value;

@@ -42,5 +42,17 @@ export function readStatement(statement: string, options: AnswerOptions): string
     };
     if (isNumber(value) && sides.every(agrees)) return value;
   }
-  return reason ?? whole;
+  return reason ?? numberOfSentence(plain, options) ?? whole;
+}
+
+/** Words that make another number of one, or say that it is only some of many. */
+const CHANGES =
+  /\b(?:of|root|squared?|cubed?|times|half|twice|double|triple|more|less|plus|minus|log|room|chapter|figure|page|step|case|about|every|each|per|first|last|another|other|some|all)\b/i;
+
+/** `Jane started growing Sphere 3 hours ago`: a sentence with one number, and its unit. */
+function numberOfSentence(plain: string, options: AnswerOptions): string | null {
+  const found = /^(\p{L}[\p{L}']*(?: \p{L}[\p{L}']*){2,12}) ([^\d\s]?\d\S*(?: \p{L}[\p{L}']*){1,3})\.?$/u.exec(plain);
+  if (!found || NOT_THE_NUMBER.test(plain) || CHANGES.test(plain)) return null;
+  const spelling = normalizeAnswer(found[2]!, options);
+  return isNumber(spelling) ? spelling : null;
 }

@@ -1,4 +1,11 @@
-import { type AnswerOptions, equalAnswer, gradeAnswer, normalizeAnswer, referenceAnswers } from '../answers/index.js';
+import {
+  type AnswerOptions,
+  answerSettings,
+  equalAnswer,
+  gradeAnswer,
+  normalizeAnswer,
+  referenceAnswers,
+} from '../answers/index.js';
 import { custom, text } from '../options/option.js';
 import { OptionError } from '../options/option-error.js';
 import { type Given, options } from '../options/options.js';
@@ -82,8 +89,7 @@ export function exactMatch(given: ExactMatchOptions = {}): Verifier & HasSetting
     ...(settingsOf({
       column,
       extract: filters,
-      percent: given.percent,
-      ...(given.arithmetic !== undefined && { arithmetic: given.arithmetic }),
+      ...answerSettings(answers),
       ...Object.fromEntries(more),
     }) as DecisiveSettings),
   };

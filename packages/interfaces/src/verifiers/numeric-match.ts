@@ -1,5 +1,6 @@
 import {
   type AnswerOptions,
+  answerSettings,
   gradeAnswer,
   parseRational,
   rationalToNumber,
@@ -41,8 +42,7 @@ export function numericMatch(given: NumericMatchOptions = {}): Verifier & HasSet
   const settings = settingsOf({
     column,
     tolerance,
-    percent: given.percent,
-    ...(given.arithmetic !== undefined && { arithmetic: given.arithmetic }),
+    ...answerSettings(answers),
   }) as DecisiveSettings;
   const cannotScore = (row: object): string | undefined => {
     const value = (row as Readonly<Record<string, unknown>>)[column];

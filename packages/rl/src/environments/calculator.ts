@@ -1,6 +1,6 @@
 import { Key } from '@posttrain/core-tensor';
 import { type Given, integer, options } from '@posttrain/interfaces';
-import { extractFinalAnswer } from '@posttrain/interfaces/answers';
+import { gradeAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
 import { toolEnvironment } from '../rollout/tool-environment.js';
 import { below, callOf, say, type TaskEnvironment } from './task-environment.js';
 
@@ -67,7 +67,10 @@ export function calculator(given: CalculatorOptions = {}): TaskEnvironment<Calcu
         async step(reply) {
           const answer = await episode.step(reply);
           if (!answer.done) return answer;
-          return { ...answer, reward: extractFinalAnswer(reply.content) === String(row.answer) ? 1 : 0 };
+          return {
+            ...answer,
+            reward: Number(gradeAnswer(reply.content, referenceAnswers('calculator', row.answer)).correct),
+          };
         },
       };
     },

@@ -10,6 +10,7 @@ import {
   text,
   type Verifier,
 } from '@posttrain/interfaces';
+import { codeBlocks } from '@posttrain/interfaces/answers';
 import { createRandom } from '@posttrain/interfaces/random';
 import { type CodeReward, codeReward, codeShape } from './code-reward.js';
 import { RewardError } from './reward.js';
@@ -182,6 +183,5 @@ function reflectionOf(seen: readonly Readonly<Record<string, number>>[]): string
 
 /** What the last fenced block holds; null where there is none. */
 function lastFenced(completion: string): string | null {
-  const blocks = [...completion.matchAll(/```[^\n]*\n([\s\S]*?)```/g)];
-  return blocks.at(-1)?.[1] ?? null;
+  return codeBlocks(completion).at(-1)?.code ?? null;
 }

@@ -1,3 +1,5 @@
+import { PYTHON_APART } from './python-apart.js';
+
 /** A program that runs one solution under its tests, and what it prints for those that pass. */
 export interface Harness {
   readonly code: string;
@@ -42,6 +44,17 @@ harness()
 
 /** The languages that solutions can be tested in. */
 export const TESTED_LANGUAGES = Object.keys(HARNESSES);
+
+/** The program that runs the solution in a process of its own, which knows neither the tests nor the nonce; `given` is what both sides have. Of Python. */
+export function harnessApart(given: string, solution: string, tests: readonly string[], nonce: string): Harness {
+  return {
+    code: `${PYTHON_APART}\nmain(${pythonText(solution)})\n`,
+    stdin: `${nonce}\n${JSON.stringify([given, tests])}\n`,
+  };
+}
+
+/** JSON's escapes are Python's, but for pairs of surrogates. */
+const pythonText = (text: string): string => `json.loads(${JSON.stringify(JSON.stringify(text))})`;
 
 /** The program that runs `solution` before each of `tests`. */
 export function harnessOf(language: string, solution: string, tests: readonly string[], nonce: string): Harness {

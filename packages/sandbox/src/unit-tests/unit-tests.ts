@@ -17,8 +17,8 @@ import {
   type Verifier,
   type VerifyRequest,
 } from '@posttrain/interfaces';
-import { definitionOf, extractCode } from './code-block.js';
-import { countPassed, harnessOf, TESTED_LANGUAGES } from './harness.js';
+import { definitionOf, extractCode } from '@posttrain/interfaces/answers';
+import { countPassed, harnessApart, harnessOf, TESTED_LANGUAGES } from './harness.js';
 
 const isSandbox = (value: unknown) => typeof (value as Partial<Sandbox> | null)?.run === 'function';
 
@@ -37,6 +37,12 @@ const unitTestOptions = options('unitTests', {
   setupColumn: text({ optional: true }),
   /** `all`: 1 when all tests pass, else 0. `fraction`: how many of them pass. Default `all`. */
   score: oneOf(['all', 'fraction'], { default: 'all' }),
+  /**
+   * `apart`: the solution has a process of its own, which knows nothing of the tests, and only plain values (numbers, texts, lists, dicts, sets, dates and the like) go
+   * between it and them, so that it cannot deceive them; a test of other objects fails, which its explanation says. Python only. `together`: tests and solution are one
+   * program, as in the reference harnesses; code that sets out to deceive can. Default: `apart` for Python, else `together`.
+   */
+  checker: oneOf(['apart', 'together'], { optional: true }),
   /** Of one completion with all its tests. Default: the sandbox's. */
   limits: custom<SandboxLimits>()('an object', (value) => typeof value === 'object' && value !== null, { default: {} }),
   /** Completions that run at a time. Default 4. */
@@ -51,8 +57,8 @@ export type UnitTestsOptions = Given<typeof unitTestOptions>;
  * helpers); where it does not, it continues the prompt, as in HumanEval (arXiv 2107.03374). A test that defines `check` and
  * does not call it is called with the entry point. Each test runs with the solution anew.
  *
- * A test counts only when the harness came to its end: an early `exit(0)` is no success. Code that sets out to
- * deceive tests of its own process (an `__eq__` that is always true, a walk through frames) still can.
+ * A test counts only when the harness came to its end: an early `exit(0)` is no success. In Python the solution has a process of its own (`checker`), so that an `__eq__` that
+ * is always true, a walk through frames, a builtin that is replaced or a read of the tests gains nothing; where tests and solution are one program, it still can.
  *
  * `verify` rejects with what the sandbox throws when it cannot run, with OptionError for a row without tests; both are never a score.
  */
@@ -62,6 +68,9 @@ export function unitTests(given: UnitTestsOptions): Verifier & HasSettings & { r
   const expects = `one of ${TESTED_LANGUAGES.join(', ')} that the sandbox has`;
   const isKnown = language !== undefined && TESTED_LANGUAGES.includes(language) && sandbox.languages.includes(language);
   assertArgument('unitTests', 'language', language, isKnown, expects);
+  const canBeApart = language === 'python';
+  const { checker = canBeApart ? 'apart' : 'together' } = read;
+  assertArgument('unitTests', 'checker', checker, canBeApart || checker === 'together', `"together" for ${language}`);
   return {
     name: `unit tests (${language})`,
     settings: unitTestOptions.settings(given),
@@ -72,7 +81,7 @@ export function unitTests(given: UnitTestsOptions): Verifier & HasSettings & { r
       const work = async () => {
         while (next < requests.length && !stop.signal.aborted) {
           const i = next++;
-          verdicts[i] = await grade(requests[i]!, { ...read, language: language! }, stop.signal);
+          verdicts[i] = await grade(requests[i]!, { ...read, checker, language: language! }, stop.signal);
         }
       };
       const workers = Array.from({ length: Math.min(concurrency, requests.length) }, () =>
@@ -89,14 +98,17 @@ export function unitTests(given: UnitTestsOptions): Verifier & HasSettings & { r
   };
 }
 
-type Settings = Read<typeof unitTestOptions> & { readonly language: string };
+type Settings = Read<typeof unitTestOptions> & { readonly language: string; readonly checker: 'apart' | 'together' };
 
 async function grade(request: VerifyRequest, settings: Settings, stop: AbortSignal): Promise<Verdict> {
   const { language, limits, sandbox, score } = settings;
-  const { solution, tests } = solutionOf(request, settings);
+  const { given, solution, tests } = solutionOf(request, settings);
   const nonce = randomUUID();
+  const whole = `${given}\n${solution}`;
+  const harness =
+    settings.checker === 'apart' ? harnessApart(given, whole, tests, nonce) : harnessOf(language, whole, tests, nonce);
   const signal = request.signal ? AbortSignal.any([request.signal, stop]) : stop;
-  const result = await sandbox.run({ language, ...harnessOf(language, solution, tests, nonce), limits, signal });
+  const result = await sandbox.run({ language, ...harness, limits, signal });
   const passed = countPassed(result.stdout, nonce, tests.length);
   const all = passed === tests.length;
   return {
@@ -105,7 +117,7 @@ async function grade(request: VerifyRequest, settings: Settings, stop: AbortSign
   };
 }
 
-/** The code to run, and the tests as they are called. */
+/** What the row gives, the code to run behind it, and the tests as they are called. */
 function solutionOf({ completion, row = {} }: VerifyRequest, settings: Settings) {
   const { entryPointColumn, language, promptColumn, setupColumn, testColumn } = settings;
   const column = row[testColumn];
@@ -118,20 +130,23 @@ function solutionOf({ completion, row = {} }: VerifyRequest, settings: Settings)
   const prompt = textOf(row[promptColumn]) ?? '';
   const setup = setupColumn === undefined ? '' : [row[setupColumn] ?? ''].flat().join('\n');
   const code = extractCode(completion, language, name);
+  const { above, program } = name === undefined ? { above: '', program: code } : joined(prompt, code, name);
   return {
-    solution: `${setup}\n${name === undefined ? code : joined(prompt, code, name)}`,
+    given: `${setup}\n${above}`,
+    solution: program,
     tests: name === undefined ? tests : tests.map((test) => called(test, name)),
   };
 }
 
 const textOf = (value: unknown) => (typeof value === 'string' && value !== '' ? value : undefined);
 
-/** The code alone, with what its prompt has above the definition; or the prompt and its continuation. */
-function joined(prompt: string, code: string, name: string): string {
+/** What a prompt has above the definition, and the code; or the rest of the prompt and its continuation. */
+function joined(prompt: string, code: string, name: string): { readonly above: string; readonly program: string } {
   const start = definitionOf(name, prompt);
   // A prompt in words has nothing to do with the program.
-  if (start === undefined) return code;
-  return definitionOf(name, code) === undefined ? prompt + code : `${prompt.slice(0, start)}\n${code}`;
+  if (start === undefined) return { above: '', program: code };
+  const [above, begun] = [prompt.slice(0, start), prompt.slice(start)];
+  return { above, program: definitionOf(name, code) === undefined ? begun + code : code };
 }
 
 /** HumanEval's tests define `check(candidate)` and leave the call to the harness. */

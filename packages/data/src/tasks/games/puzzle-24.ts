@@ -1,5 +1,5 @@
 import type { Random } from '@posttrain/interfaces/random';
-import { evaluateExpression, numbersOf, parseExpression } from '../expression.js';
+import { evaluateExpression, numbersOf, parseExpression } from '../../text/expression.js';
 import { reasoningTask } from '../reasoning-task.js';
 
 /** An expression of all numbers, joined in random pairs. */

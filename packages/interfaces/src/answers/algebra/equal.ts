@@ -1,13 +1,17 @@
 import { rational } from '../rational.js';
+import type { Answer, Bound, Value } from './answer.js';
 import { size } from './complex.js';
 import { type Expression, negated } from './expression.js';
-import { evaluate, isSameForm, normalForm, valuesOf } from './normal-form.js';
-import { type Answer, asIntervals, type Bound, parseAnswer, type Value } from './structure.js';
+import { asIntervals } from './intervals.js';
+import { evaluate, isSameForm, normalForm, valuesOf, variablesOf } from './normal-form.js';
+import { parseAnswer } from './structure.js';
 
 /** How answers are compared. */
 export interface Comparing {
   /** Whether a formula without names is the number that it comes to. */
   readonly computed: boolean;
+  /** So many decimals are compared of numbers; undefined: all. */
+  readonly decimals: number | undefined;
 }
 
 /** The last spellings that were read: one reference is compared with many answers. */
@@ -27,13 +31,17 @@ const LITERAL = /^-?\d+(?:\/\d+)?$/;
 
 /** Whether two spellings of `normalizeAnswer` that differ are the same mathematics. */
 export function isSameMathematics(first: string, second: string, how: Comparing): boolean {
-  if (LITERAL.test(first) && LITERAL.test(second)) return false;
+  if (how.decimals === undefined && LITERAL.test(first) && LITERAL.test(second)) return false;
   return same(answerOf(first), answerOf(second), how);
 }
 
 function same(a: Answer, b: Answer, how: Comparing): boolean {
   if (a.kind === 'text' || b.kind === 'text') return a.kind === 'text' && b.kind === 'text' && a.text === b.text;
   if (a.kind === 'value' && b.kind === 'value') return sameValue(a, b, how);
+  // `a = 1, b = 2` is also `1, 2` and `(1, 2)`, in the order in which the names are written.
+  const [given, others] = [givenBy(a), givenBy(b)];
+  if (given && !others && sameInOrder(given, b, how)) return true;
+  if (others && !given && sameInOrder(others, a, how)) return true;
   if (a.kind === 'set' && b.kind === 'set') {
     const isIn = (item: Answer, items: readonly Answer[]) => items.some((other) => same(item, other, how));
     return a.items.every((item) => isIn(item, b.items)) && b.items.every((item) => isIn(item, a.items));
@@ -55,6 +63,8 @@ function same(a: Answer, b: Answer, how: Comparing): boolean {
     );
   }
   if (a.kind === 'relation' && b.kind === 'relation') return sameRelation(a, b);
+  if (a.kind === 'relation' && b.kind === 'value') return isSolved(a, b);
+  if (a.kind === 'value' && b.kind === 'relation') return isSolved(b, a);
   if (a.kind === 'intervals' || b.kind === 'intervals') {
     const [parts, others] = [asIntervals(a), asIntervals(b)];
     return parts !== null && others !== null && sameIntervals(parts, others, how);
@@ -62,10 +72,37 @@ function same(a: Answer, b: Answer, how: Comparing): boolean {
   return false;
 }
 
-function sameValue(a: Value, b: Value, { computed }: Comparing): boolean {
+const givenBy = (answer: Answer) => (answer.kind === 'set' ? answer.given : undefined);
+
+/** Whether an answer has these values, one after the other. */
+function sameInOrder(given: readonly Answer[], other: Answer, how: Comparing): boolean {
+  const isTuple = other.kind === 'tuple' && other.open === '(' && other.close === ')';
+  if (other.kind !== 'set' && !isTuple) return false;
+  return given.length === other.items.length && given.every((one, i) => same(one, other.items[i]!, how));
+}
+
+function sameValue(a: Value, b: Value, { computed, decimals }: Comparing): boolean {
   // 2 + 3 is 5, but whoever writes it has not said what it comes to.
   if (a.literal !== b.literal && !computed) return false;
+  if (decimals !== undefined) {
+    const [one, other] = [rounded(a, decimals), rounded(b, decimals)];
+    if (one !== null && other !== null) return one === other;
+  }
   return isSameForm(a.form, b.form);
+}
+
+/** A real number times 10^decimals, rounded; null for what depends on a name, and for roots and the like that doubles do not hold so far. */
+function rounded({ form }: Value, decimals: number): bigint | null {
+  const exact = form.size === 0 ? rational(0n) : form.size === 1 ? form.get('')?.coefficient : undefined;
+  if (exact) {
+    const [top, bottom] = [2n * exact.numerator * 10n ** BigInt(decimals), 2n * exact.denominator];
+    const half = top < 0n ? -exact.denominator : exact.denominator;
+    return (top + half) / bottom;
+  }
+  const [at, imaginary] = evaluate(form, () => [Number.NaN, 0]).value;
+  const scaled = at * 10 ** decimals;
+  if (imaginary !== 0 || !(Math.abs(scaled) < 2 ** 50)) return null;
+  return BigInt(Math.sign(scaled) * Math.round(Math.abs(scaled)));
 }
 
 interface Part {
@@ -130,6 +167,19 @@ function sameRelation(a: Relation, b: Relation): boolean {
       operators.every((op, i) => op === a.operators[i]) &&
       sides.every((side, i) => isSameForm(side.form, a.sides[i]!.form)),
   );
+}
+
+/** Whether a formula of names is what an equation says of one more name: `2x + 4y = 3` and `3/4 − x/2`, which is y. */
+function isSolved(equation: Relation, formula: Value): boolean {
+  const known = variablesOf(formula.expression);
+  if (equation.operators.length !== 1 || equation.operators[0] !== '=' || known.size === 0) return false;
+  const [asked, another] = [...new Set(equation.sides.flatMap((side) => [...variablesOf(side.expression)]))].filter(
+    (name) => !known.has(name),
+  );
+  if (asked === undefined || another !== undefined) return false;
+  const expression: Expression = { kind: 'name', name: asked };
+  const name: Value = { kind: 'value', expression, form: normalForm(expression)!, literal: false };
+  return sameSides(equation, { kind: 'relation', sides: [name, formula], operators: ['='] });
 }
 
 function sameSides(a: Relation, b: Relation): boolean {

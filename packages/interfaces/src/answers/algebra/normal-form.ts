@@ -1,6 +1,6 @@
 import { add, multiply, power, type Rational, rational, rationalToNumber, spellRational } from '../rational.js';
 import { type Complex, exp, FUNCTIONS, log, over, plus, scaled, size, times, toPower, toWhole } from './complex.js';
-import type { Expression } from './expression.js';
+import { type Expression, INDEX, mapNames, namesOf } from './expression.js';
 
 /** What a product of atoms is worth where names have values. */
 export type Point = (name: string) => Complex;
@@ -118,7 +118,32 @@ function normalize(of: Expression): NormalForm {
   if (of.kind === 'sum') return sumOf(of.terms.map(normalize));
   if (of.kind === 'product') return of.factors.map(normalize).reduce(productOf, constant(ONE));
   if (of.kind === 'power') return raise(normalize(of.base), normalize(of.exponent));
+  if (of.name === 'sum' || of.name === 'prod') return series(of.name, of.arguments);
   return apply(of.name, of.arguments.map(normalize));
+}
+
+/** Terms of a sum or product that are written out. */
+const MOST_WRITTEN_OUT = 100;
+
+/** A sum or product over a range: written out where its ends are whole numbers, else a function of its term and ends. */
+function series(name: string, [term, low, high, index]: readonly Expression[]): NormalForm {
+  const own = index?.kind === 'name' ? index.name : INDEX;
+  const ends = [normalize(low!), normalize(high!)] as const;
+  const [from, to] = ends.map((end) => numberOf(end));
+  const isWhole = from?.denominator === 1n && to?.denominator === 1n;
+  const isIndexed = namesOf(term!).some((variable) => variable !== own && variable.includes(own));
+  if (isWhole && !isIndexed && to.numerator - from.numerator < MOST_WRITTEN_OUT) {
+    const terms: Expression[] = [];
+    for (let i = from.numerator; i <= to.numerator; i++) {
+      const value: Expression = { kind: 'number', value: rational(i)! };
+      terms.push(mapNames(term!, (of) => (of === own ? value : { kind: 'name', name: of })));
+    }
+    return normalize(name === 'sum' ? { kind: 'sum', terms } : { kind: 'product', factors: terms });
+  }
+  const parts = [normalize(term!), ...ends];
+  const evaluateAt = (point: Point) =>
+    parts.map((part, i) => unknownFunction(`${name}${i}`, evaluate(part, point).value)).reduce(times);
+  return single({ key: `${name}(${parts.map(spell).join(',')})`, free: false, evaluate: evaluateAt });
 }
 
 const I: Atom = { key: 'i', free: false, root: [2, -1n], evaluate: () => [0, 1] };
@@ -278,19 +303,8 @@ export function evaluate(of: NormalForm, point: Point): { readonly value: Comple
 }
 
 /** Names that a form depends on, by its terms' own atoms only. */
-export function variablesOf(of: Expression): Set<string> {
-  if (of.kind === 'number') return new Set();
-  if (of.kind === 'name') return new Set(['i', 'e', 'π', '°'].includes(of.name) ? [] : [of.name]);
-  const parts =
-    of.kind === 'sum'
-      ? of.terms
-      : of.kind === 'product'
-        ? of.factors
-        : of.kind === 'power'
-          ? [of.base, of.exponent]
-          : of.arguments;
-  return new Set(parts.flatMap((part) => [...variablesOf(part)]));
-}
+export const variablesOf = (of: Expression): Set<string> =>
+  new Set(namesOf(of).filter((name) => !/^(?:[ieπ°]|#.*)$/u.test(name)));
 
 const POINTS = 6;
 /** Below this part of its terms, a sum is 0 but for rounding. */

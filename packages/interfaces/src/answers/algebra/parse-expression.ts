@@ -1,6 +1,6 @@
 import { rational } from '../rational.js';
 import { FUNCTIONS } from './complex.js';
-import { type Expression, HALF, inverted, negated } from './expression.js';
+import { type Expression, HALF, INDEX, inverted, namesOf, negated, renamed } from './expression.js';
 
 /** Nested brackets, and characters of a formula that is read. */
 const DEEPEST = 40;
@@ -115,7 +115,9 @@ class Parser {
 
   #exponent(): Expression | null {
     const isMinus = this.#next('-');
-    const primary = this.#primary();
+    // `x^ny` is x^n times y, as LaTeX sets it.
+    const letter = this.#match(/\p{L}/uy)?.[0];
+    const primary: Expression | null = letter ? { kind: 'name', name: this.#named(letter) } : this.#primary();
     const exponent = primary && (this.#next('^') ? this.#tower(primary) : primary);
     return exponent && isMinus ? negated(exponent) : exponent;
   }
@@ -199,6 +201,7 @@ class Parser {
       if (!radicand || degree === null) return null;
       return { kind: 'power', base: radicand, exponent: degree ? inverted(degree) : HALF };
     }
+    if (name === 'sum' || name === 'prod') return this.#series(name);
     if (name === 'lfloor' || name === 'lceil') {
       const inner = this.#sum();
       const close = this.#match(COMMAND)?.[1];
@@ -206,6 +209,22 @@ class Parser {
       return { kind: 'apply', name: name === 'lfloor' ? 'floor' : 'ceil', arguments: [inner] };
     }
     return null;
+  }
+
+  /** `\sum_{k=1}^{n} f(k)`: its arguments are the term, in which the index has a name of its own, the ends, and that name. */
+  #series(name: string): Expression | null {
+    if (!this.#next('_') || !this.#next('{')) return null;
+    this.#skip();
+    const index = this.#match(/\p{L}/uy)?.[0];
+    if (!index || !this.#next('=')) return null;
+    const low = this.#sum();
+    if (!low || !this.#next('}') || !this.#next('^')) return null;
+    const high = this.#exponent();
+    const term = high && this.#product(false);
+    if (!term) return null;
+    const inner = namesOf(term).filter((one) => one.startsWith(INDEX)).length;
+    const own = `${INDEX}${inner}`;
+    return { kind: 'apply', name, arguments: [renamed(term, index, own), low, high, { kind: 'name', name: own }] };
   }
 
   #applied(name: string): Expression | null {
