@@ -13,6 +13,8 @@ export interface CoverageRow {
   readonly status: 'implemented' | 'partial' | 'not implemented';
   /** What an entry point of the package exports for it, dotted for members: `policyObjectives.grpo`. */
   readonly export?: string;
+  /** The page, relative to the root, that a row is which is no code, in the place of an export. */
+  readonly page?: string;
   /** Its test file, relative to the root. */
   readonly test?: string;
   /** What is missing (required of `partial`), or a limit worth knowing. */
@@ -27,7 +29,7 @@ export interface Coverage {
 }
 
 const statuses: readonly string[] = ['implemented', 'partial', 'not implemented'];
-const keys: readonly string[] = ['id', 'name', 'package', 'status', 'export', 'test', 'note'];
+const keys: readonly string[] = ['id', 'name', 'package', 'status', 'export', 'page', 'test', 'note'];
 
 /** Everything that is untrue or malformed in a coverage table; empty when it can be believed. */
 export async function checkCoverage(workspace: string, { sections, methods }: Coverage): Promise<string[]> {
@@ -43,12 +45,14 @@ export async function checkCoverage(workspace: string, { sections, methods }: Co
     if (!statuses.includes(row.status)) add(`status must be one of ${statuses.join(', ')}`);
     if (!existsSync(join(workspace, 'packages', row.package))) add(`there is no package ${row.package}`);
     else if (row.status === 'not implemented') {
-      if (row.export || row.test) add('is not implemented, so it has no export and no test');
+      if (row.export || row.page || row.test) add('is not implemented, so it has no export and no test');
     } else {
       if (row.status === 'partial' && !row.note) add('a partial method says in its note what is missing');
       if (!row.test || !existsSync(join(workspace, row.test))) add(`its test ${row.test ?? '(none)'} does not exist`);
       else if (!row.test.endsWith('.test.ts')) add(`its test ${row.test} is not a *.test.ts file`);
-      if (!row.export || !(await hasExport(workspace, row.package, row.export))) {
+      if (row.page && !row.export) {
+        if (!existsSync(join(workspace, row.page))) add(`its page ${row.page} does not exist`);
+      } else if (!row.export || !(await hasExport(workspace, row.package, row.export))) {
         add(`packages/${row.package} does not export ${row.export ?? '(none named)'}`);
       }
     }
@@ -98,7 +102,7 @@ export function renderMarkdown({ source, sections, methods }: Coverage): string 
 function renderRow(row: CoverageRow): string {
   const code = (text: string | undefined) => (text ? `\`${text}\`` : '');
   const status = row.note ? `${row.status}: ${row.note}` : row.status;
-  const cells = [row.id, row.name, row.package, status, code(row.export), code(row.test)];
+  const cells = [row.id, row.name, row.package, status, code(row.export ?? row.page), code(row.test)];
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
 }
 

@@ -14,6 +14,7 @@ import { anchorOf } from '../site/anchors.js';
 import { renderConformance } from './conformance.js';
 import { type Coverage, type CoverageRow, checkCoverage, renderJson, renderMarkdown } from './coverage.js';
 import { renderDescriptions, renderPeftMethods, renderRunning, renderTrlNames } from './option-docs.js';
+import { checkParadigms, readTaxonomies, renderParadigms } from './paradigms.js';
 import { RECIPES, readInterval, readResults, renderRecipes } from './recipes.js';
 import { renderStrategyOptions } from './strategy-docs.js';
 import { listTrackedFiles, readJson, root } from './workspace.js';
@@ -177,6 +178,25 @@ describe('docs/coverage.json', () => {
   it('is rendered: run `npm run coverage` when this fails', () => {
     expect(readFileSync(file, 'utf8')).toBe(renderJson(coverage));
     expect(readFileSync(join(root, 'docs', 'coverage.md'), 'utf8')).toBe(renderMarkdown(coverage));
+    const page = readFileSync(join(root, 'docs', 'eval', 'paradigms.md'), 'utf8');
+    expect(page).toBe(renderParadigms(coverage, readTaxonomies(root)));
+  });
+
+  it('has every row in a class of a survey, and no class with rows that are not there', () => {
+    const taxonomies = readTaxonomies(root);
+    expect(checkParadigms(coverage, taxonomies)).toEqual([]);
+    expect(taxonomies.map(({ classes }) => classes.length)).toEqual([5, 4]);
+    const more = { ...coverage, methods: [...coverage.methods, { ...row, id: 'A99' }, { ...row, id: 'Z1' }] };
+    // A section takes what is added to it; a row of a section that is listed by number is missed.
+    expect(checkParadigms(more, taxonomies)).toEqual([
+      'docs/paradigms.json: A99 nearest name is in no class',
+      'docs/paradigms.json: Z1 nearest name is in no class',
+    ]);
+    const [first] = taxonomies;
+    const beyond = [...taxonomies, { ...first!, classes: [{ name: 'x', rows: ['A18-A25', 'Q'] }] }];
+    expect(checkParadigms(coverage, beyond)).toHaveLength(2);
+    const lines = renderParadigms(coverage, taxonomies);
+    expect(lines).toContain('| D12 | DPO | implemented |');
   });
 });
 
