@@ -131,7 +131,9 @@ else {
         .flatMap((row, i) => row.map((log, j) => Math.abs(log - theirs.logProbs[i]![j]!)))
         .reduce((most, difference) => Math.max(most, difference), 0);
       if (!(furthest < 1e-2) || ours.accuracy !== theirs.accuracy)
-        throw new Error(`${task}: accuracies ${ours.accuracy}, ${theirs.accuracy}; log-likelihoods differ by ${furthest}`);
+        throw new Error(
+          `${task}: accuracies ${ours.accuracy}, ${theirs.accuracy}; log-likelihoods differ by ${furthest}`,
+        );
       const ratio = (of: (one: Measured) => number) => {
         const all = pairs.map(([one, other]) => of(other) / of(one)).sort((a, b) => a - b);
         return `${all[all.length >> 1]!.toFixed(2)} (${all[0]!.toFixed(2)} to ${all.at(-1)!.toFixed(2)})`;
