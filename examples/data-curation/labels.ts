@@ -16,17 +16,7 @@ import { createRandom } from '@posttrain/interfaces/random';
 import { type CausalLM, LocalScorer, SequenceClassifier } from '@posttrain/lm';
 import { rewardModelLosses, trainRewardModel } from '@posttrain/training';
 import { answersOf, lossOn, mean, smallModel, tune } from '../sft/small.js';
-import { type Arms, language, lettersOfKinds, type Scale } from './rows.js';
-
-/** The indices of the highest scores; equal ones in an order of the seed's. */
-const highest = (scores: readonly number[], count: number, seed: number, round: number): number[] => {
-  const jitter = createRandom(seed, 'tie', round);
-  return scores
-    .map((score, i) => ({ i, score: score + 1e-9 * jitter.float() }))
-    .sort((a, b) => b.score - a.score)
-    .slice(0, count)
-    .map(({ i }) => i);
-};
+import { type Arms, highest, language, lettersOfKinds, type Scale } from './rows.js';
 
 /** Which of two letters is better, by an order that a person knows: pairs at random, or those that the reward model is least sure of. */
 export async function preferences(seed: number, scale: Scale): Promise<Arms> {
