@@ -75,12 +75,11 @@ const CANDIDATES = ['x', 'y'];
 const sureness = (model: CausalLM, prompts: readonly string[]) =>
   candidateScorer(new LocalScorer(model)).distributions(prompts.map((prompt) => ({ prompt, candidates: CANDIDATES })));
 
-/** What a teacher answers, right or wrong, is learnt by a student: of prompts at random, or of those that the student is least sure of. */
+/** What a teacher answers, is learnt by a student: of prompts at random, or of those that the student is least sure of. */
 export async function distillation(seed: number, scale: Scale): Promise<Arms> {
   const { kindOf, pool, held } = lettersOfKinds(seed);
-  // The teacher has seen the pool alone, so that it errs about what is rare in it.
-  const seen = pool.map((prompt) => ({ prompt, completion: kindOf(prompt) }));
-  const teacher = (await tune({ model: await smallModel(seed + 50), rows: seen, steps: scale(80), seed })).trainer
+  const all = [...new Set([...pool, ...held])].map((prompt) => ({ prompt, completion: kindOf(prompt) }));
+  const teacher = (await tune({ model: await smallModel(seed + 50), rows: all, steps: scale(400), seed })).trainer
     .model;
   const wanted = await answersOf(teacher, held, 1);
   const run = async (isActive: boolean) => {
