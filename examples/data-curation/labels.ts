@@ -16,17 +16,7 @@ import { createRandom } from '@posttrain/interfaces/random';
 import { type CausalLM, LocalScorer, SequenceClassifier } from '@posttrain/lm';
 import { rewardModelLosses, trainRewardModel } from '@posttrain/training';
 import { answersOf, lossOn, mean, smallModel, tune } from '../sft/small.js';
-import { type Arms, language, lettersOfKinds, type Scale } from './rows.js';
-
-/** The indices of the highest scores; equal ones in an order of the seed's. */
-const highest = (scores: readonly number[], count: number, seed: number, round: number): number[] => {
-  const jitter = createRandom(seed, 'tie', round);
-  return scores
-    .map((score, i) => ({ i, score: score + 1e-9 * jitter.float() }))
-    .sort((a, b) => b.score - a.score)
-    .slice(0, count)
-    .map(({ i }) => i);
-};
+import { type Arms, highest, language, lettersOfKinds, type Scale } from './rows.js';
 
 /** Which of two letters is better, by an order that a person knows: pairs at random, or those that the reward model is least sure of. */
 export async function preferences(seed: number, scale: Scale): Promise<Arms> {
@@ -85,12 +75,11 @@ const CANDIDATES = ['x', 'y'];
 const sureness = (model: CausalLM, prompts: readonly string[]) =>
   candidateScorer(new LocalScorer(model)).distributions(prompts.map((prompt) => ({ prompt, candidates: CANDIDATES })));
 
-/** What a teacher answers, right or wrong, is learnt by a student: of prompts at random, or of those that the student is least sure of. */
+/** What a teacher answers, is learnt by a student: of prompts at random, or of those that the student is least sure of. */
 export async function distillation(seed: number, scale: Scale): Promise<Arms> {
   const { kindOf, pool, held } = lettersOfKinds(seed);
-  // The teacher has seen the pool alone, so that it errs about what is rare in it.
-  const seen = pool.map((prompt) => ({ prompt, completion: kindOf(prompt) }));
-  const teacher = (await tune({ model: await smallModel(seed + 50), rows: seen, steps: scale(80), seed })).trainer
+  const all = [...new Set([...pool, ...held])].map((prompt) => ({ prompt, completion: kindOf(prompt) }));
+  const teacher = (await tune({ model: await smallModel(seed + 50), rows: all, steps: scale(400), seed })).trainer
     .model;
   const wanted = await answersOf(teacher, held, 1);
   const run = async (isActive: boolean) => {

@@ -1,8 +1,7 @@
 /** Studies of loops that train, of mixtures and of curricula: each gives the numbers of its arms for one seed. */
 import {
-  blendedSource,
+  blend,
   doReMi,
-  fitMixtureLoss,
   formatStructuredCot,
   generations,
   pipeline,
@@ -72,14 +71,22 @@ export async function mixtures(seed: number, scale: Scale): Promise<Arms> {
   const pools = Object.fromEntries(names.map((name) => [name, texts(name, 400, 'pool')]));
   const held = Object.fromEntries(names.map((name) => [name, texts(name, 32, 'held')]));
   const lossesOf = (model: CausalLM) => Promise.all(names.map((name) => lossOn(model, held[name]!)));
-  const drawn = (weights: readonly number[], own: number) => {
-    const lists = names.flatMap((name, i) =>
-      weights[i]! > 1e-6 ? [[name, { rows: pools[name]!, weight: weights[i]! }] as const] : [],
+  const endless = function* (rows: readonly { text: string }[]) {
+    for (;;) yield* rows;
+  };
+  const drawn = async (weights: readonly number[], count: number, own: number) => {
+    const sources = names.flatMap((name, i) =>
+      weights[i]! > 1e-6 ? [[name, { rows: endless(pools[name]!), weight: weights[i]! }] as const] : [],
     );
-    return blendedSource<{ text: string }>(Object.fromEntries(lists), { seed: own });
+    const rows: { text: string }[] = [];
+    for await (const row of blend(Object.fromEntries(sources), { seed: own })) {
+      rows.push(row);
+      if (rows.length === count) break;
+    }
+    return rows;
   };
   const trained = async (weights: readonly number[], steps: number, own: number) => {
-    const rows = drawn(weights, own);
+    const rows = inOrder(await drawn(weights, steps * 16, own));
     return (await tune({ model: await smallModel(seed), rows, steps, seed })).trainer.model;
   };
   const steps = scale(160);
@@ -92,7 +99,7 @@ export async function mixtures(seed: number, scale: Scale): Promise<Arms> {
   const found = await doReMi(
     names,
     async (weights, step) => {
-      const rows = drawn(weights, 1000 * seed + step);
+      const rows = inOrder(await drawn(weights, 8 * 16, 1000 * seed + step));
       const options = { model: proxy, rows, steps: 8, seed, schedule: 'constant', warmupSteps: 0 } as const;
       proxy = (await tune(options)).trainer.model;
       return Promise.all(
@@ -105,21 +112,17 @@ export async function mixtures(seed: number, scale: Scale): Promise<Arms> {
   );
   // RegMix: short runs of random mixtures, and the mixture that their regression likes best.
   const runs = [];
-  for (const [i, weights] of randomMixtures(uniform, 12, { seed }).entries()) {
+  for (const [i, weights] of randomMixtures(uniform, 16, { seed }).entries()) {
     runs.push({
       weights,
       loss: mean(await lossesOf(await trained(weights, Math.max(2, Math.round(steps / 3)), 100 + i))),
     });
   }
-  // A loss that is linear in the shares is lowest at a corner; in their logarithms it is not.
-  const logs = (weights: readonly number[]) => weights.map((share) => Math.log(share + 0.02));
-  const curved = fitMixtureLoss(runs.map(({ weights, loss }) => ({ weights: logs(weights), loss })));
   const arms: Record<string, Record<string, number>> = {};
   for (const [name, weights] of [
     ['control: uniform', uniform],
     ['DoReMi', names.map((one) => found.weights[one]!)],
     ['RegMix', regMix(runs, uniform, { seed })],
-    ['RegMix, of log shares', regMix(runs, uniform, { seed, predict: (weights) => curved.predict(logs(weights)) })],
   ] as const) {
     const losses = await lossesOf(name === 'control: uniform' ? reference : await trained(weights, steps, seed));
     const shares = Object.fromEntries(names.map((one, i) => [`share of ${one}`, weights[i]!]));

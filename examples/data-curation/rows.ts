@@ -50,3 +50,13 @@ export function lettersOfKinds(seed: number) {
     held: letters.flatMap((letter) => [`${letter}3:`, `${letter}7:`]),
   };
 }
+
+/** The indices of the highest scores; equal ones in an order of the seed's. */
+export const highest = (scores: readonly number[], count: number, seed: number, round: number): number[] => {
+  const jitter = createRandom(seed, 'tie', round);
+  return scores
+    .map((score, i) => ({ i, score: score + 1e-9 * jitter.float() }))
+    .sort((a, b) => b.score - a.score)
+    .slice(0, count)
+    .map(({ i }) => i);
+};

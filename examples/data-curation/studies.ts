@@ -22,7 +22,7 @@ import { type CausalLM, LocalScorer } from '@posttrain/lm';
 import { answersOf, lossOn, mean, probabilitiesOf, smallModel, type TextRow, tune } from '../sft/small.js';
 import { canaries, distillation, labelErrors, preferences } from './labels.js';
 import { collapse, mixtures, rejection, taskCurricula } from './loops.js';
-import { type Arms, inOrder, language, lettersOfKinds, type Scale } from './rows.js';
+import { type Arms, highest, inOrder, language, lettersOfKinds, type Scale } from './rows.js';
 
 /** A few texts come very often, some with a word exchanged: trained on as they come, without copies, or without what is alike. */
 export async function deduplication(seed: number, scale: Scale): Promise<Arms> {
@@ -114,15 +114,8 @@ export async function active(seed: number, scale: Scale): Promise<Arms> {
       select: async (model, left, count, round) => {
         if (!isActive) return [...left.keys()].slice(0, count);
         const found = await sure(model, left);
-        const jitter = createRandom(seed, 'tie', round);
-        return found
-          .map(({ probabilities }, i) => ({
-            i,
-            score: uncertaintyMeasures.entropy([probabilities]) + 1e-9 * jitter.float(),
-          }))
-          .sort((a, b) => b.score - a.score)
-          .slice(0, count)
-          .map(({ i }) => i);
+        const scores = found.map(({ probabilities }) => uncertaintyMeasures.entropy([probabilities]));
+        return highest(scores, count, seed, round);
       },
       annotate: { human: async (prompts) => prompts.map(kindOf) },
       batch: 12,
