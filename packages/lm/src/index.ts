@@ -104,6 +104,7 @@ export type { CalibratedQuantizationOptions } from './model/quantize-calibrated.
 export type { GptqQuantizationOptions } from './model/quantize-gptq.js';
 export type { SmoothQuantQuantizationOptions } from './model/quantize-smooth-quant.js';
 export { floatWeight } from './model/quantized-layer.js';
+export type { LayerState, StateShape, StateSlots } from './model/recurrence/layer-state.js';
 export { WeightMismatchError } from './model/stored-names.js';
 export {
   type KeepOptions,

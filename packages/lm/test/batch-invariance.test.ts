@@ -47,21 +47,29 @@ const withoutCache = ({ usage, ...rest }: Omit<Completion, 'logProbs'>) => {
 };
 
 describe('a request gives the same alone and in a batch', () => {
-  it('on the reference engine: the same tokens, text and end, and the same log-probabilities to rounding of doubles', () =>
-    onEngine(referenceEngine(), async () => {
-      const model = await tinyModel();
-      await check(
-        asyncProperty(requests, async (asked) => {
-          const { alone, together } = await aloneAndTogether(model, asked);
-          together.forEach(({ logProbs, ...rest }, i) => {
-            const { logProbs: wanted, ...same } = alone[i]!;
-            expect(withoutCache(rest)).toEqual(withoutCache(same));
-            for (const [t, logProb] of logProbs!.entries()) expect(Math.abs(logProb - wanted![t]!)).toBeLessThan(1e-6);
-          });
-        }),
-        { numRuns: 10, seed: 3 },
-      );
-    }));
+  const hybrid = { mamba_d_ssm: 24, mamba_n_heads: 4, mamba_d_state: 5, mamba_chunk_size: 8 };
+  it.each([
+    ['llama', {}, 10],
+    ['falcon_h1', hybrid, 3],
+  ])(
+    '%s on the reference engine: the same tokens, text and end, and log-probabilities to rounding of doubles',
+    (model_type, sizes, numRuns) =>
+      onEngine(referenceEngine(), async () => {
+        const model = await tinyModel('byte-level-bpe', { model_type, ...sizes });
+        await check(
+          asyncProperty(requests, async (asked) => {
+            const { alone, together } = await aloneAndTogether(model, asked);
+            together.forEach(({ logProbs, ...rest }, i) => {
+              const { logProbs: wanted, ...same } = alone[i]!;
+              expect(withoutCache(rest)).toEqual(withoutCache(same));
+              for (const [t, logProb] of logProbs!.entries())
+                expect(Math.abs(logProb - wanted![t]!)).toBeLessThan(1e-6);
+            });
+          }),
+          { numRuns, seed: 3 },
+        );
+      }),
+  );
 
   it('on onnxruntime: the same log-probabilities of the same tokens to rounding of floats', () =>
     onEngine(onnxruntimeEngine(), async () => {

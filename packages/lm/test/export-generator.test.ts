@@ -152,6 +152,13 @@ describe('the folder', () => {
     return Promise.all(names.map(async (name) => [name, (await readFile(join(folder, name))).toString('base64')]));
   };
 
+  it('refuses recurrent states', async () => {
+    const sizes = { num_heads: 4, head_dim: 8, n_groups: 2, state_size: 6 };
+    const model = await tinyModel('byte-level-bpe', { model_type: 'mamba2', ...sizes });
+    const folder = join(await temporaryFolder(), 'out');
+    await expect(exportGenerator(model, folder, {})).rejects.toThrow(/mamba2 has recurrent layers/);
+  });
+
   it.each<[ExportGeneratorOptions, RegExp]>([
     [{ capacity: 257 }, /from 2 to 256/],
     [{ capacity: 2.5 }, /capacity is 2.5; it must be a whole number of at least 2/],

@@ -241,6 +241,13 @@ describe.each(FAMILY_TABLES)('%s', (name) => {
         expect(largestDifference(moved, logits)).toBeLessThan(1e-4);
       }
       const [b, s] = tokens.shape as [number, number];
+      if (network.stateShapes.length > 0) {
+        // Both rows as one, in which the second begins anew.
+        const packed = { tokens: tokens.reshape([1, b * s]), positions: iota([1, b * s], 1).mod(s) };
+        const segments = iota([b, s], 0).reshape([1, b * s]);
+        const states = network.hidden(weights, { ...packed, segments }).reshape([b * s, -1]);
+        expect(largestDifference(await network.logits(weights, states).toArray(), logits)).toBeLessThan(1e-4);
+      }
       const extend = (from: number, to: number, cache: ReturnType<Network['newCache']>) =>
         network.extend(weights, { tokens: tokens.slice(1, from, to), lengths: zeros([b], 'int32').add(from), cache });
       const first = extend(0, 6, network.newCache(b, 16));

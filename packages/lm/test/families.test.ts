@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   ContextLengthError,
   initialWeights,
+  type LayerHooks,
   loadWeights,
   networkOf,
   parseModelConfig,
@@ -73,6 +74,12 @@ it('refuses a prefix of keys and values for layers that do not attend', async ()
   const prefix = () => ({ keys: zeros([1, 2, 8]), values: zeros([1, 2, 8]) });
   const pass = () => network.hidden(weights, { ...input, segments: input.positions }, { prefix });
   expect(pass).toThrow(/layers that do not attend/);
+  const mamba = await tiny({ model_type: 'mamba2', num_heads: 4, head_dim: 8, n_groups: 2, state_size: 6 });
+  const recurrent = (hooks: LayerHooks) => () =>
+    mamba.network.hidden(mamba.weights, { ...input, segments: input.positions }, hooks);
+  expect(recurrent({ prefix })).toThrow(/layers that do not attend/);
+  const virtualTokens = { kinds: zeros([2, 3, 16]), kindOf: 'task' };
+  expect(recurrent({ virtualTokens })).toThrow(/virtual tokens of several kinds \(task\)/);
 });
 
 describe('Gemma', () => {

@@ -49,6 +49,8 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   mistral3: { text: 'mistral', tied: true, leftOut: names('vision_tower', 'multi_modal_projector') },
   qwen2_vl: QWEN_VL('qwen2_vl'),
   qwen2_5_vl: QWEN_VL('qwen2_5_vl'),
+  qwen3_5: { text: 'qwen3_5_text', tied: false, leftOut: names('visual') },
+  qwen3_5_moe: { text: 'qwen3_5_moe_text', tied: false, leftOut: names('visual') },
 };
 /** The models that see images whose text parts are read. (Gemma 3's is `gemma3`.) */
 export const MODELS_WITH_TEXT_PARTS: readonly string[] = Object.keys(FAMILIES);
@@ -57,7 +59,7 @@ export const MODELS_WITH_TEXT_PARTS: readonly string[] = Object.keys(FAMILIES);
 const SHARED = ['dtype', 'torch_dtype', 'bos_token_id', 'eos_token_id', 'pad_token_id'];
 
 /**
- * The text part of a `config.json` of LLaVA, Mistral 3, Qwen2-VL or Qwen2.5-VL, as the config of the family that it is; undefined for every other
+ * The text part of a `config.json` of LLaVA, Mistral 3, Qwen2-VL, Qwen2.5-VL or Qwen3.5, as the config of the family that it is; undefined for every other
  * config. Qwen's positions have three coordinates (time, height, width), which are the same number for text: plain rotary positions.
  *
  * @throws InvalidModelFileError when there is no text_config
@@ -94,7 +96,7 @@ export function textPartOf(json: JsonObject, path: string): TextPart | undefined
 function withoutCoordinates(text: JsonObject): JsonObject {
   const plain = (value: unknown) => {
     if (!isJsonObject(value)) return value;
-    const { mrope_section: _, ...rope } = value;
+    const { mrope_section: _, mrope_interleaved: __, ...rope } = value;
     const isThree = (type: unknown) => type === 'mrope';
     return {
       ...rope,

@@ -74,6 +74,12 @@ export async function exportGenerator(
       `exportGenerator: ${settings.adapter.name} has virtual tokens, and the exported cache begins empty; export a merged or another adapter`,
     );
   }
+  if (model.network.stateShapes.length > 0) {
+    throw new PosttrainError(
+      'EXPORT_MODEL',
+      `exportGenerator: ${model.config.modelType} has recurrent layers, whose states the exported cache has no place for`,
+    );
+  }
   const { adapter = NO_ADAPTER, dtype, operators } = settings;
   const { capacity, promptWidth } = sizesOf(model, settings);
   const { network, config } = model;

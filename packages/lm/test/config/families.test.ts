@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -34,6 +34,27 @@ it('reads the width of an LFM2’s MLP as transformers does, and writes it so th
   });
   expect(lfm2).toMatchObject({ intermediateSize: 8192, convolution: { layers: [true, false, true], taps: 3 } });
   expect(parseModelConfig(JSON.parse(JSON.stringify(modelConfigToJson(lfm2))) as Json)).toEqual(lfm2);
+});
+
+it('reads the text part of a Qwen3.5 that sees images, and infinite numbers as Python writes them', async () => {
+  const folder = (name: string) => join(models, '../families', name, 'config.json');
+  const text = JSON.parse(readFileSync(folder('qwen3-5'), 'utf8')) as Json;
+  const rope = { ...(text.rope_parameters as Json), mrope_section: [1, 1, 0], mrope_interleaved: true };
+  const whole = { model_type: 'qwen3_5', text_config: { ...text, rope_parameters: rope }, vision_config: {} };
+  const { leftOut, ...read } = parseModelConfig(whole);
+  expect(leftOut).toEqual(['visual.', 'model.visual.']);
+  expect({ ...read, dtype: 'bfloat16' }).toEqual({ ...parseModelConfig(text), keys: expect.anything() });
+  const written = mkdtempSync(join(tmpdir(), 'config-'));
+  const mamba = readFileSync(folder('mamba2'), 'utf8').replace(
+    /"time_step_limit": \[[^\]]*\]/,
+    '"time_step_limit": [0.0, Infinity]',
+  );
+  writeFileSync(join(written, 'config.json'), mamba);
+  const config = await loadModelConfig(written);
+  expect(config).toMatchObject({ recurrence: { timeLimits: [0, Number.POSITIVE_INFINITY] } });
+  await saveModelConfig(written, config);
+  expect(await loadModelConfig(written)).toEqual({ ...config, keys: expect.anything() });
+  rmSync(written, { recursive: true });
 });
 
 describe('config.json as transformers 5 saves it', () => {
@@ -230,6 +251,15 @@ describe('refuses', () => {
     ['layer types of another number', { ...saved.gemma2, layer_types: ['full_attention'] }, /a list of 4/],
     ['a cap in Gemma 3’s attention', { ...saved['gemma3-text'], attn_logit_softcapping: 50 }, /attn_logit_softcapping/],
     ['one rope for Gemma 3', { ...saved['gemma3-text'], rope_parameters: { rope_theta: 1 } }, /inside a layer type/],
+    ['a Mamba 2 whose sizes do not fit', { ...family('mamba2'), expand: 3 }, /"expand" must be such that/],
+    ['steps out of order', { ...family('mamba2'), time_step_limit: [2, 1] }, /"time_step_limit" must be two numbers/],
+    ['too few factors', { ...family('falcon-h1'), ssm_multipliers: [1] }, /"ssm_multipliers" must be a list of 5/],
+    [
+      'heads of values that do not divide',
+      { ...family('qwen3-next'), linear_num_value_heads: 3 },
+      /"linear_num_value_heads" must be a multiple of linear_num_key_heads \(2\)/,
+    ],
+    ['windows between recurrences', { ...family('qwen3-5'), layer_types: ['sliding_attention'] }, /linear_attention/],
     ['a model with images without text', { model_type: 'gemma3' }, /"text_config" must be an object/],
     [
       'a cap that a model with images does not apply',
