@@ -1,17 +1,9 @@
 // x86 with AVX2 and FMA.
-#include "product.h"
+#include "avx2.h"
 #ifdef POSTTRAIN_X86
-#include <immintrin.h>
-#define AVX2 TARGET("avx2,fma")
-#define INLINE AVX2 static inline __attribute__((always_inline))
 
 // Register blocking: 6 x 2 sums, two vectors of b and one of a are 15 of the 16 registers.
 enum { ROWS = 6, COLUMNS = 16 };
-
-// Lanes before `count`.
-INLINE __m256i first_lanes(long count) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(count < 0 ? 0 : count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
 
 // The first `width` (6 or 8) lanes; masked stores are slow on AMD.
 INLINE void store_lanes(float *to, __m256 x, long width) {
@@ -21,29 +13,6 @@ INLINE void store_lanes(float *to, __m256 x, long width) {
   }
   _mm_storeu_ps(to, _mm256_castps256_ps128(x));
   _mm_storel_pi((__m64 *)(to + 4), _mm256_extractf128_ps(x, 1));
-}
-
-INLINE void transpose_words(__m256 r[8]) {
-  __m256 t[8];
-#pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
-    t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; i++) r[i] = t[i];
 }
 
 // Lines [first, first + 8) of a panel that is `width` wide (6 or a multiple of 8).

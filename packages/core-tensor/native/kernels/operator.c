@@ -210,7 +210,7 @@ static const OrtOperator product_operator = {
 };
 
 // The version of what follows, and of the operator's attributes.
-EXPORT int posttrain_kernels_version(void) { return 2; }
+EXPORT int posttrain_kernels_version(void) { return 3; }
 
 // The position of an arithmetic by name, for the attribute of a graph; -1 where this processor or this build has it not.
 EXPORT int posttrain_arithmetic(const char *wanted) {
@@ -229,9 +229,10 @@ EXPORT OrtDomain *posttrain_domain(OrtTable *table) {
   api = table;
   OrtDomain *made;
   if (CALL(CREATE_CUSTOM_OP_DOMAIN, (const char *, OrtDomain **))("posttrain", &made)) return 0;
-  if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, &product_operator)) return 0;
-  if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, &quantized_operator)) return 0;
-  if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, &chain_operator)) return 0;
+  const OrtOperator *const operators[] = {&product_operator, &quantized_operator, &chain_operator, &attention_operator,
+                                          &attention_gradient_operator};
+  for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
+    if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, operators[i])) return 0;
   return domain = made;
 }
 

@@ -346,7 +346,7 @@ static void few(const Weight *w, int rounds, const void *arranged, long rows, lo
   }
 }
 
-const QuantizedPath avx512_quantized = {unpack, panel, has_few, arranged_bytes, arrange, few, dot};
+const QuantizedPath avx512_quantized = {unpack, panel, 32, has_few, arranged_bytes, arrange, few, dot};
 
 enum { TILE_ROWS = 14, TILE_COLUMNS = 32 };
 

@@ -38,12 +38,6 @@ INLINED void round_plainly(const float *x, long count, float factor, int8_t *to)
   }
 }
 
-static int has_no_few(const Weight *w, int rounds) {
-  (void)w;
-  (void)rounds;
-  return 0;
-}
-
 // Columns of codes as panels of [word][column], four steps a word, zeros where there is nothing.
 INLINED void pack_codes(const uint8_t *codes, long stride, long steps, long count, long width, uint32_t *panels) {
   for (long first = 0; first < count; first += width)

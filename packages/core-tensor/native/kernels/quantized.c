@@ -126,7 +126,7 @@ static void panel_task(void *data, size_t index) {
     if (!memory_is_lines)
       for (long step = 0; step < steps; step++)
         plan->path->unpack(&p->weight, first + step, first_line, lines, unpacked + step * lines);
-    int at_once = memory_is_lines && how->columns == 32 && how->steps_per_word == 1 && plan->path->panel;
+    int at_once = memory_is_lines && how->columns == plan->path->panel_columns && how->steps_per_word == 1;
     for (long b = 0; b < panels; b++) {
       long here = least(width, lines - b * width);
       if (at_once) {

@@ -21,8 +21,9 @@ typedef struct {
 typedef struct {
   // to[i] = what the code at `first` + i of row `row` of the memory stands for. `first` is a multiple of 16.
   void (*unpack)(const Weight *weight, long row, long first, long count, float *to);
-  // The same of `count` rows, as the columns of a panel of 32: to[i][column]; may be null. `first` is a multiple of 128.
+  // The same of `count` rows, as the columns of a panel of `panel_columns`: to[i][column]; may be null. `first` is a multiple of 128.
   void (*panel)(const Weight *weight, long row, long rows, long first, long count, float *to);
+  int panel_columns;
   // Whether `few` below can; else every row of W is unpacked before it is multiplied with.
   int (*has_few)(const Weight *weight, int rounds);
   // Few rows of x: how many bytes a row of x takes as `few` reads it, that row, and y [rows][begin, end) with `stride`.

@@ -266,7 +266,7 @@ describe('which arithmetic computes a product', () => {
 
   const kernels = (float32: Arithmetic, bfloat16: Arithmetic) => ({
     fastest: { float32, bfloat16 },
-    isFaster: { products: float32 === 'avx512', codes: float32 === 'avx512' },
+    isFaster: { products: float32 === 'avx512', codes: float32 === 'avx512', attention: float32 === 'avx512' },
   });
   const size = { rows: 1024, summed: 576, columns: 1536, transA: false, hasMatrix: true };
 

@@ -11,13 +11,14 @@ export const ARITHMETICS = ['plain', 'avx2', 'avx512', 'avx512bf16', 'amx', 'neo
 export type Arithmetic = (typeof ARITHMETICS)[number];
 
 /** Models of processors on which an arithmetic was measured to be faster than ONNX Runtime (benchmarks/RESULTS.md). */
-const FASTER_ON: Readonly<Record<'products' | 'codes', Partial<Readonly<Record<Arithmetic, RegExp>>>>> = {
+const FASTER_ON: Readonly<Record<'products' | 'codes' | 'attention', Partial<Readonly<Record<Arithmetic, RegExp>>>>> = {
   products: { avx512: /intel/i, avx2: /amd/i },
-  codes: { avx512: /intel/i },
+  codes: { avx512: /intel/i, avx2: /amd/i },
+  attention: { avx2: /amd/i },
 };
 
 /** The version of the functions and of the operator's attributes that this file knows. */
-const KERNELS_VERSION = 2;
+const KERNELS_VERSION = 3;
 
 /** The kernels of packages/core-tensor/native, loaded. */
 export interface NativeKernels {
@@ -25,8 +26,11 @@ export interface NativeKernels {
   readonly domain: Pointer;
   /** What multiplies float32, and what multiplies where bfloat16 factors are allowed. */
   readonly fastest: { readonly float32: Arithmetic; readonly bfloat16: Arithmetic };
-  /** Whether the float32 products of `fastest`, and those with codes, were measured to be faster than ONNX Runtime's on processors of this kind. */
-  readonly isFaster: { readonly products: boolean; readonly codes: boolean };
+  /**
+   * Whether the float32 products of `fastest`, those with codes, and attention in blocks were measured to be faster than ONNX Runtime's
+   * operators on processors of this kind.
+   */
+  readonly isFaster: { readonly [What in keyof typeof FASTER_ON]: boolean };
   /** What this processor has. */
   readonly has: ReadonlySet<Arithmetic>;
   /** Keeps the functions valid. */
@@ -96,7 +100,7 @@ function bind(library: import('koffi').LibraryHandle, api: OrtApi): FoundKernels
   return {
     domain,
     fastest: { float32, bfloat16: fastest(1) as Arithmetic },
-    isFaster: { products: isFaster('products'), codes: isFaster('codes') },
+    isFaster: { products: isFaster('products'), codes: isFaster('codes'), attention: isFaster('attention') },
     has: new Set(ARITHMETICS.filter((name, i) => position(name) === i)),
     library,
   };
