@@ -13,15 +13,13 @@ typedef struct {
   int64_t rows_of_block, row_blocks;
 } Blocks;
 
-static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t up_to(int64_t a, int64_t multiple) { return (a + multiple - 1) / multiple * multiple; }
 
 // The columns [first_seen, end_seen) that a row sees by its position; both grow with the row.
 static inline int64_t first_seen(const Attention *what, int64_t row) { return what->window ? larger(0, row - what->window + 1) : 0; }
 static inline int64_t end_seen(const Attention *what, int64_t row) {
   if (what->is_causal) return row + 1;
-  return what->window ? smaller(what->length, row + what->window) : what->length;
+  return what->window ? least(what->length, row + what->window) : what->length;
 }
 // The rows [first_seeing, end_seeing) that see a column.
 static inline int64_t first_seeing(const Attention *what, int64_t column) {
@@ -29,7 +27,7 @@ static inline int64_t first_seeing(const Attention *what, int64_t column) {
   return what->window ? larger(0, column - what->window + 1) : 0;
 }
 static inline int64_t end_seeing(const Attention *what, int64_t column) {
-  return what->window ? smaller(what->length, column + what->window) : what->length;
+  return what->window ? least(what->length, column + what->window) : what->length;
 }
 
 Blocks blocks_of(const Arithmetic *how, const Attention *what);
@@ -37,8 +35,8 @@ Blocks blocks_of(const Arithmetic *how, const Attention *what);
 static inline int64_t whole_panels(const Arithmetic *how, int64_t most) { return most / how->columns * how->columns; }
 
 // Words of a matrix whose `lines` are packed as panels of the right side, `steps` of each.
-static inline size_t words_on_right(const Arithmetic *how, int64_t lines, int64_t steps) { return up_to(lines, how->columns) * steps; }
-static inline size_t words_on_left(const Arithmetic *how, int64_t lines, int64_t steps) { return up_to(lines, how->rows) * steps; }
+static inline size_t words_on_right(const Arithmetic *how, int64_t lines, int64_t steps) { return rounded_up(lines, how->columns) * steps; }
+static inline size_t words_on_left(const Arithmetic *how, int64_t lines, int64_t steps) { return rounded_up(lines, how->rows) * steps; }
 
 // Panels of a right side: panel i is at i * steps * columns.
 void pack_right(const Arithmetic *how, Side side, int64_t lines, int64_t steps, uint32_t *to);

@@ -45,7 +45,7 @@ static void offsets_of_room(const Plan *plan, size_t offsets[PIECES_OF_ROOM + 1]
   const size_t sizes[PIECES_OF_ROOM] = {words_on_left(how, rows, d),   words_on_left(how, rows, dv), words_on_right(how, d, rows),
                                         words_on_right(how, dv, rows), how->rows * larger(rows, COLUMNS_OF_A_BLOCK), block, block, rows};
   offsets[0] = 0;
-  for (int i = 0; i < PIECES_OF_ROOM; i++) offsets[i + 1] = offsets[i] + up_to(sizes[i] + SLACK, 16);
+  for (int i = 0; i < PIECES_OF_ROOM; i++) offsets[i + 1] = offsets[i] + rounded_up(sizes[i] + SLACK, 16);
 }
 
 static Room room_in(uint32_t *memory, const size_t offsets[PIECES_OF_ROOM + 1]) {
@@ -59,8 +59,8 @@ static void row_of_block(const Plan *plan, const Room *room, int64_t batch, int6
                          float log_sum) {
   const Attention *what = plan->blocks.what;
   float *scores = room->scores + line * COLUMNS_OF_A_BLOCK, *d_scores = room->d_scores + line * COLUMNS_OF_A_BLOCK;
-  const int64_t from = smaller(columns, larger(0, first_seen(what, row) - column));
-  const int64_t to = larger(from, smaller(columns, end_seen(what, row) - column));
+  const int64_t from = least(columns, larger(0, first_seen(what, row) - column));
+  const int64_t to = larger(from, least(columns, end_seen(what, row) - column));
   plan->blocks.loops->gradient(scores + from, d_scores + from, to - from, log_sum, room->centre[line], what->scale);
   if (what->segments) {
     mask_segments(what, batch, row, column + from, to - from, 0.0f, scores + from);
@@ -79,7 +79,7 @@ static void rows_of_head(const Plan *plan, const Room *room, int64_t head, int64
   const AttentionGradient *gradient = plan->gradient;
   const Arithmetic *how = blocks->how;
   const int64_t s = what->length, d = what->width, dv = what->value_width, batch = head / what->heads;
-  const int64_t rows = smaller(blocks->rows_of_block, s - row), position = head * s + row;
+  const int64_t rows = least(blocks->rows_of_block, s - row), position = head * s + row;
   const int64_t key_head = batch * what->key_heads + head % what->heads / (what->heads / what->key_heads);
   const uint32_t *key_lines = plan->packed + key_head * plan->words_of_head, *key_steps = key_lines + plan->words_of_lines;
   const uint32_t *value_lines = key_steps + plan->words_of_steps;
@@ -96,20 +96,20 @@ static void rows_of_head(const Plan *plan, const Room *room, int64_t head, int64
   memset(d_q, 0, rows * d * sizeof *d_q);
   const int64_t end = end_seen(what, row + rows - 1), at_once = whole_panels(how, COLUMNS_OF_A_BLOCK);
   for (int64_t column = first_seen(what, row) / how->columns * how->columns; column < end; column += at_once) {
-    const int64_t columns = smaller(at_once, end - column);
+    const int64_t columns = least(at_once, end - column);
     multiply_scores(blocks, room->left_q, key_lines, d, row, rows, column, columns, room->scores, COLUMNS_OF_A_BLOCK);
     multiply_scores(blocks, room->left_d, value_lines, dv, row, rows, column, columns, room->d_scores, COLUMNS_OF_A_BLOCK);
     for (int64_t i = 0; i < rows; i++) row_of_block(plan, room, batch, row + i, i, column, columns, gradient->log_sum[position + i]);
     for (int64_t i = 0; i < rows; i += how->rows) {
-      const int64_t lines = smaller(how->rows, rows - i);
-      const int64_t from = larger(0, first_seen(what, row + i) - column), to = smaller(columns, end_seen(what, row + i + lines - 1) - column);
+      const int64_t lines = least(how->rows, rows - i);
+      const int64_t from = larger(0, first_seen(what, row + i) - column), to = least(columns, end_seen(what, row + i + lines - 1) - column);
       if (from >= to) continue;
       how->pack_a(&(Side){room->d_scores + i * COLUMNS_OF_A_BLOCK + from, COLUMNS_OF_A_BLOCK, 1, 1.0f}, lines, how->rows, to - from, room->panel);
       add_product(how, room->panel, lines, key_steps + (column + from) * how->columns, to - from, s, d, d_q + i * d);
     }
     for (int64_t j = 0; j < columns; j += how->rows) {
-      const int64_t lines = smaller(how->rows, columns - j), first = column + j;
-      const int64_t from = larger(0, first_seeing(what, first) - row), to = smaller(rows, end_seeing(what, first + lines - 1) - row);
+      const int64_t lines = least(how->rows, columns - j), first = column + j;
+      const int64_t from = larger(0, first_seeing(what, first) - row), to = least(rows, end_seeing(what, first + lines - 1) - row);
       if (from >= to) continue;
       const int64_t at = from * COLUMNS_OF_A_BLOCK + j;
       how->pack_a(&(Side){room->scores + at, 1, COLUMNS_OF_A_BLOCK, 1.0f}, lines, how->rows, to - from, room->panel);
@@ -161,10 +161,10 @@ int attend_backward(const Arithmetic *how, const Attention *what, const Attentio
   const int64_t s = what->length, d = what->width, dv = what->value_width, key_heads = what->batch * what->key_heads;
   plan.words_of_lines = words_on_right(how, s, d);
   plan.words_of_steps = words_on_right(how, d, s);
-  plan.words_of_head = up_to(plan.words_of_lines + plan.words_of_steps + words_on_right(how, s, dv), 16);
+  plan.words_of_head = rounded_up(plan.words_of_lines + plan.words_of_steps + words_on_right(how, s, dv), 16);
   // By shape alone, so that sums are the same with any number of threads.
-  plan.parts = smaller((TASKS_WANTED + key_heads - 1) / key_heads, what->heads / what->key_heads * plan.blocks.row_blocks);
-  const size_t packed = up_to(plan.words_of_head * key_heads + SLACK, 16);
+  plan.parts = least((TASKS_WANTED + key_heads - 1) / key_heads, what->heads / what->key_heads * plan.blocks.row_blocks);
+  const size_t packed = rounded_up(plan.words_of_head * key_heads + SLACK, 16);
   Scratch *scratch = take_scratch(4 * (packed + (plan.parts > 1 ? plan.parts * key_heads * s * (d + dv) : 0)));
   if (!scratch) return 1;
   plan.packed = scratch->memory;

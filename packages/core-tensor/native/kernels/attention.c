@@ -24,12 +24,12 @@ Blocks blocks_of(const Arithmetic *how, const Attention *what) {
 
 void pack_right(const Arithmetic *how, Side side, int64_t lines, int64_t steps, uint32_t *to) {
   for (int64_t line = 0; line < lines; line += how->columns, to += how->columns * steps, side.data += how->columns * side.line_stride)
-    how->pack_b(&side, smaller(how->columns, lines - line), how->columns, steps, to);
+    how->pack_b(&side, least(how->columns, lines - line), how->columns, steps, to);
 }
 
 void pack_left(const Arithmetic *how, Side side, int64_t lines, int64_t steps, uint32_t *to) {
   for (int64_t line = 0; line < lines; line += how->rows, to += how->rows * steps, side.data += how->rows * side.line_stride)
-    how->pack_a(&side, smaller(how->rows, lines - line), how->rows, steps, to);
+    how->pack_a(&side, least(how->rows, lines - line), how->rows, steps, to);
 }
 
 void multiply_scores(const Blocks *blocks, const uint32_t *left, const uint32_t *right, int64_t steps, int64_t row, int64_t rows, int64_t column,
@@ -40,9 +40,9 @@ void multiply_scores(const Blocks *blocks, const uint32_t *left, const uint32_t 
   work.stride = stride;
   for (int64_t j = 0; j < columns; j += how->columns) {
     work.b_panel = right + (column + j) * steps;
-    work.n = smaller(how->columns, columns - j);
+    work.n = least(how->columns, columns - j);
     for (int64_t i = 0; i < rows; i += how->rows) {
-      work.m = smaller(how->rows, rows - i);
+      work.m = least(how->rows, rows - i);
       int is_seen = first_seen(blocks->what, row + i) < column + j + work.n && end_seen(blocks->what, row + i + work.m - 1) > column + j;
       if (!is_seen) continue;
       work.a_panel = left + i * steps;
@@ -65,7 +65,7 @@ void add_product(const Arithmetic *how, const uint32_t *left, int64_t lines, con
   for (int64_t j = 0; j < columns; j += how->columns) {
     work.b_panel = right + j * all_steps;
     work.soon[1] = work.b_panel;
-    work.n = smaller(how->columns, columns - j);
+    work.n = least(how->columns, columns - j);
     work.src = work.dst = to + j;
     how->tile(&work);
   }
@@ -95,6 +95,13 @@ static void pack_task(void *data, size_t head) {
   pack_right(plan->blocks.how, values, what->value_width, what->length, to + plan->words_of_keys);
 }
 
+// What is no number is something.
+static int sees_nothing(const float *scores, int64_t count) {
+  for (int64_t j = 0; j < count; j++)
+    if (scores[j] != -INFINITY) return 0;
+  return 1;
+}
+
 // The scores of a row and some columns become e^(score - the largest so far); what was added up before is brought to the same scale.
 static void soften_row(const Plan *plan, int64_t batch, int64_t row, int64_t column, int64_t first, int64_t count, float *scores, float *largest,
                        float *sum, float *output) {
@@ -103,13 +110,12 @@ static void soften_row(const Plan *plan, int64_t batch, int64_t row, int64_t col
   scores += first;
   if (what->segments) mask_segments(what, batch, row, column + first, count, -INFINITY, scores);
   const float most = loops->largest(scores, count, *largest);
-  if (most == -INFINITY) {
+  if (most == -INFINITY && sees_nothing(scores, count)) {
     memset(scores, 0, count * sizeof *scores);
     return;
   }
-  const float of_block = loops->exponentials(scores, count, most);
+  float here = loops->exponentials(scores, count, most);
   // e^-inf is not quite 0 in those loops.
-  float here = of_block;
   if (what->segments) {
     mask_segments(what, batch, row, column + first, count, 0.0f, scores);
     here = 0;
@@ -132,7 +138,7 @@ static void block_task(void *data, size_t index) {
   const int64_t d = what->width, dv = what->value_width, group = what->heads / what->key_heads;
   // The last rows see most: they begin.
   const int64_t head = (int64_t)index / blocks->row_blocks, row = (blocks->row_blocks - 1 - (int64_t)index % blocks->row_blocks) * blocks->rows_of_block;
-  const int64_t batch = head / what->heads, rows = smaller(blocks->rows_of_block, what->length - row);
+  const int64_t batch = head / what->heads, rows = least(blocks->rows_of_block, what->length - row);
   const int64_t key_head = batch * what->key_heads + head % what->heads / group;
   const uint32_t *keys = plan->packed + key_head * plan->words_of_head, *values = keys + plan->words_of_keys;
   const size_t words_of_q = words_on_left(how, rows, d) + SLACK, words_of_panel = how->rows * COLUMNS_OF_A_BLOCK + SLACK;
@@ -153,16 +159,16 @@ static void block_task(void *data, size_t index) {
   }
   const int64_t end = end_seen(what, row + rows - 1), at_once = whole_panels(how, COLUMNS_OF_A_BLOCK);
   for (int64_t column = first_seen(what, row) / how->columns * how->columns; column < end; column += at_once) {
-    const int64_t columns = smaller(at_once, end - column);
+    const int64_t columns = least(at_once, end - column);
     multiply_scores(blocks, q, keys, d, row, rows, column, columns, scores, COLUMNS_OF_A_BLOCK);
     for (int64_t i = 0; i < rows; i += how->rows) {
-      const int64_t lines = smaller(how->rows, rows - i);
-      const int64_t first = larger(0, first_seen(what, row + i) - column), last = smaller(columns, end_seen(what, row + i + lines - 1) - column);
+      const int64_t lines = least(how->rows, rows - i);
+      const int64_t first = larger(0, first_seen(what, row + i) - column), last = least(columns, end_seen(what, row + i + lines - 1) - column);
       if (first >= last) continue;
       for (int64_t line = i; line < i + lines; line++) {
         float *of_row = scores + line * COLUMNS_OF_A_BLOCK;
-        const int64_t from = smaller(last, larger(first, first_seen(what, row + line) - column));
-        const int64_t to = larger(from, smaller(last, end_seen(what, row + line) - column));
+        const int64_t from = least(last, larger(first, first_seen(what, row + line) - column));
+        const int64_t to = larger(from, least(last, end_seen(what, row + line) - column));
         memset(of_row + first, 0, (from - first) * sizeof *of_row);
         memset(of_row + to, 0, (last - to) * sizeof *of_row);
         if (from < to)
@@ -183,7 +189,7 @@ int attend(const Arithmetic *how, const Attention *what, float *output, float *l
   Plan plan = {.blocks = blocks_of(how, what), .output = output, .log_sum = log_sum};
   const int64_t key_heads = what->batch * what->key_heads;
   plan.words_of_keys = words_on_right(how, what->length, what->width);
-  plan.words_of_head = up_to(plan.words_of_keys + words_on_right(how, what->value_width, what->length), 16);
+  plan.words_of_head = rounded_up(plan.words_of_keys + words_on_right(how, what->value_width, what->length), 16);
   Scratch *scratch = take_scratch(4 * (plan.words_of_head * key_heads + SLACK));
   if (!scratch) return 1;
   plan.packed = scratch->memory;

@@ -27,14 +27,14 @@ int attend_backward(const Arithmetic *how, const Attention *what, const Attentio
 
 // Loops over a row of scores, compiled once for each instruction set. Each element is computed the same way wherever it is.
 typedef struct {
-  // The largest of the numbers and `before`; NaN where there is one.
-  float (*largest)(const float *scores, long count, float before);
+  // The largest of `before` and of what are numbers.
+  float (*largest)(const float *scores, int64_t count, float before);
   // scores[i] = e^(scores[i] - largest), and their sum.
-  float (*exponentials)(float *scores, long count, float largest);
-  void (*scale)(float *x, long count, float factor);
+  float (*exponentials)(float *scores, int64_t count, float largest);
+  void (*scale)(float *x, int64_t count, float factor);
   // scores[i] = p = e^(scores[i] - log_sum), d[i] = p (d[i] - centre) scale.
-  void (*gradient)(float *scores, float *d, long count, float log_sum, float centre, float scale);
-  float (*dot)(const float *x, const float *y, long count);
+  void (*gradient)(float *scores, float *d, int64_t count, float log_sum, float centre, float scale);
+  float (*dot)(const float *x, const float *y, int64_t count);
 } AttentionLoops;
 extern const AttentionLoops attention_loops_plain, attention_loops_avx2, attention_loops_avx512;
 #endif

@@ -8,7 +8,7 @@
 #define INLINE AVX2 static inline __attribute__((always_inline))
 
 // Lanes before `count`.
-INLINE __m256i first_lanes(long count) {
+INLINE __m256i first_lanes(int64_t count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(count < 0 ? 0 : count > 8 ? 8 : count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 

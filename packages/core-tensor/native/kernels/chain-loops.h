@@ -4,18 +4,18 @@
 #include "exp.h"
 
 #define EACH(expression) \
-  for (long i = 0; i < count; i++) to[i] = (expression)
+  for (int64_t i = 0; i < count; i++) to[i] = (expression)
 #define ALL_KINDS(expression)        \
   switch (kind) {                    \
     case 0:                          \
-      for (long i = 0; i < count; i++) { \
+      for (int64_t i = 0; i < count; i++) { \
         float x = a[i], y = b[i];    \
         to[i] = (expression);        \
       }                              \
       return;                        \
     case 1: {                        \
       float y = *b;                  \
-      for (long i = 0; i < count; i++) { \
+      for (int64_t i = 0; i < count; i++) { \
         float x = a[i];              \
         to[i] = (expression);        \
       }                              \
@@ -23,7 +23,7 @@
     }                                \
     default: {                       \
       float x = *a;                  \
-      for (long i = 0; i < count; i++) { \
+      for (int64_t i = 0; i < count; i++) { \
         float y = b[i];              \
         to[i] = (expression);        \
       }                              \
@@ -31,7 +31,7 @@
   }                                  \
   return
 
-FOR static void binary(int operation, int kind, const float *restrict a, const float *restrict b, float *restrict to, long count) {
+FOR static void binary(int operation, int kind, const float *restrict a, const float *restrict b, float *restrict to, int64_t count) {
   switch (operation) {
     case CHAIN_ADD:
       ALL_KINDS(x + y);
@@ -48,7 +48,7 @@ FOR static void binary(int operation, int kind, const float *restrict a, const f
   }
 }
 
-FOR static void unary(int operation, const float *restrict a, float *restrict to, long count) {
+FOR static void unary(int operation, const float *restrict a, float *restrict to, int64_t count) {
   switch (operation) {
     case CHAIN_NEG:
       EACH(-a[i]);
@@ -74,10 +74,10 @@ FOR static void unary(int operation, const float *restrict a, float *restrict to
 }
 
 // Sixteen sums or maxima side by side, which are brought together at the end.
-FOR static float reduce(int operation, const float *a, long count) {
+FOR static float reduce(int operation, const float *a, int64_t count) {
   float part[16], first = operation == CHAIN_SUM ? 0.0f : -INFINITY;
   for (int j = 0; j < 16; j++) part[j] = first;
-  long i = 0;
+  int64_t i = 0;
   if (operation == CHAIN_SUM) {
     for (; i + 16 <= count; i += 16)
       for (int j = 0; j < 16; j++) part[j] += a[i + j];

@@ -59,7 +59,7 @@ void run_parallel(void *context, void (*work)(void *, size_t), size_t count, voi
 }
 
 // The batch axes of the result, and where each matrix of a side begins; a side of one matrix is used for all.
-static int begin_matrices(const Tensor *side, size_t axes, const int64_t *dims, long batch, ptrdiff_t *offsets) {
+static int begin_matrices(const Tensor *side, size_t axes, const int64_t *dims, int64_t batch, ptrdiff_t *offsets) {
   ptrdiff_t strides[MOST_AXES], stride = side->dims[side->axes - 1] * side->dims[side->axes - 2];
   size_t missing = axes - (side->axes - 2);
   for (size_t axis = axes; axis-- > 0;) {
@@ -68,8 +68,8 @@ static int begin_matrices(const Tensor *side, size_t axes, const int64_t *dims, 
     strides[axis] = size == 1 ? 0 : stride;
     stride *= size;
   }
-  for (long i = 0; i < batch; i++) {
-    long rest = i;
+  for (int64_t i = 0; i < batch; i++) {
+    int64_t rest = i;
     offsets[i] = 0;
     for (size_t axis = axes; axis-- > 0; rest /= dims[axis]) offsets[i] += rest % dims[axis] * strides[axis];
   }
