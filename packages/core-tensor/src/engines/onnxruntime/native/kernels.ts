@@ -11,9 +11,13 @@ export const ARITHMETICS = ['plain', 'avx2', 'avx512', 'avx512bf16', 'amx', 'neo
 export type Arithmetic = (typeof ARITHMETICS)[number];
 
 /** Models of processors on which an arithmetic was measured to be faster than ONNX Runtime (benchmarks/RESULTS.md). */
-const FASTER_ON: Readonly<Record<'products' | 'codes' | 'attention', Partial<Readonly<Record<Arithmetic, RegExp>>>>> = {
+const FASTER_ON: Readonly<
+  Record<'products' | 'codes' | 'bytes' | 'attention', Partial<Readonly<Record<Arithmetic, RegExp>>>>
+> = {
   products: { avx512: /intel/i, avx2: /amd/i },
   codes: { avx512: /intel/i, avx2: /amd/i },
+  // VNNI: products of bytes themselves; ONNX Runtime's are faster without.
+  bytes: { avx512: /intel/i },
   attention: { avx2: /amd/i },
 };
 
@@ -27,7 +31,7 @@ export interface NativeKernels {
   /** What multiplies float32, and what multiplies where bfloat16 factors are allowed. */
   readonly fastest: { readonly float32: Arithmetic; readonly bfloat16: Arithmetic };
   /**
-   * Whether the float32 products of `fastest`, those with codes, and attention in blocks were measured to be faster than ONNX Runtime's
+   * Whether the float32 products of `fastest`, those with codes, those of int8 with rounded inputs, and attention in blocks were measured to be faster than ONNX Runtime's
    * operators on processors of this kind.
    */
   readonly isFaster: { readonly [What in keyof typeof FASTER_ON]: boolean };
@@ -100,7 +104,12 @@ function bind(library: import('koffi').LibraryHandle, api: OrtApi): FoundKernels
   return {
     domain,
     fastest: { float32, bfloat16: fastest(1) as Arithmetic },
-    isFaster: { products: isFaster('products'), codes: isFaster('codes'), attention: isFaster('attention') },
+    isFaster: {
+      products: isFaster('products'),
+      codes: isFaster('codes'),
+      bytes: isFaster('bytes'),
+      attention: isFaster('attention'),
+    },
     has: new Set(ARITHMETICS.filter((name, i) => position(name) === i)),
     library,
   };
