@@ -71,6 +71,8 @@ async function side(engine: Engine, weights: readonly QuantizedWeight[], kind: K
   return { numbers, seconds };
 }
 
+const largest = (values: readonly number[]) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+
 console.log(
   `${cpus()[0]!.model.trim()}; [${out}, ${width}], ${threads} thread(s), best of ${flags.repetitions} by processor time`,
 );
@@ -83,8 +85,8 @@ for (const [name, make] of Object.entries(FORMATS)) {
   for (const kind of Object.keys(ROWS) as Kind[]) {
     for (const rows of ROWS[kind]) {
       const sides = [await side(engines[0], weights, kind, rows), await side(engines[1], weights, kind, rows)] as const;
-      const scale = Math.max(...sides[0].numbers.map(Math.abs));
-      const difference = Math.max(...sides[0].numbers.map((value, i) => Math.abs(value - sides[1].numbers[i]!)));
+      const scale = largest(sides[0].numbers);
+      const difference = largest(sides[0].numbers.map((value, i) => value - sides[1].numbers[i]!));
       if (!(difference <= 1e-4 * scale))
         throw new Error(`${name}, ${kind}, ${rows} rows: other numbers (${difference})`);
       const best: [number, number] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 export const native = join(dirname(dirname(fileURLToPath(import.meta.url))), 'packages', 'core-tensor', 'native');
 const sources = join(native, 'kernels');
 const EXTENSIONS = { linux: 'so', darwin: 'dylib', win32: 'dll' };
-const FLAGS = ['-std=gnu11', '-O3', '-fno-math-errno', '-Wall', '-Wextra'];
+const FLAGS = ['-std=gnu11', '-O3', '-fno-math-errno', '-fno-trapping-math', '-Wall', '-Wextra'];
 const LIBRARY_FLAGS = ['-shared', '-fPIC', '-fvisibility=hidden'];
 
 /** The file name of the library for `process.platform` and `process.arch`. */

@@ -1,11 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadKernels } from '../src/engines/onnxruntime/native/kernels.js';
 import {
+  applyKernel,
   cachedAttention,
   compile,
   type Engine,
   flashAttention,
+  flashAttentionKernel,
   grad,
   iota,
   Key,
@@ -23,6 +26,7 @@ import {
 import { openSafetensors } from '../src/io/index.js';
 import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { expectClose } from '../src/testing/check-case.js';
+import { onEngine } from '../src/testing/on-engine.js';
 import { peakBytes } from './peak-bytes.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/kernels');
@@ -182,6 +186,107 @@ describe('attention in blocks', () => {
     expect(products({ causal: false })).toBe(2 * 64);
     expect(products({})).toBe(2 * 36);
     expect(products({ slidingWindow: 9 })).toBe(2 * (8 + 7));
+  });
+});
+
+describe.each(['plain', 'avx2', 'avx512', 'neon'] as const)('attention by kernels of our own, %s', (arithmetic) => {
+  const wave = (shape: readonly number[], seed: number) => {
+    const size = shape.reduce((n, dim) => n * dim, 1);
+    return tensor(
+      Float32Array.from({ length: size }, (_, i) => Math.sin(i * i * 0.37 + seed)),
+      shape,
+    );
+  };
+  /** The operators that ran. */
+  const ops: string[] = [];
+  const engine = async (skip: (note: string) => never) => {
+    const found = await loadKernels();
+    if ('missing' in found) return skip(`no kernels: ${found.missing}`);
+    if (!found.has.has(arithmetic)) return skip(`this processor has no ${arithmetic}`);
+    ops.length = 0;
+    return onnxruntimeEngine({
+      threads: 2,
+      cpuKernels: arithmetic,
+      onAssignment: (nodes) => ops.push(...nodes.map(({ op }) => op)),
+    });
+  };
+  interface Sizes {
+    readonly heads: readonly [number, number];
+    readonly length: number;
+    readonly widths: readonly [number, number];
+    readonly batch?: number;
+    readonly packed?: boolean;
+  }
+  /** The output and the gradients of q, k, v and sinks; of the log-sum-exp too. */
+  async function all({ batch = 1, heads, length, widths, packed }: Sizes, options: object) {
+    const q = wave([batch, heads[0], length, widths[0]], 1);
+    const k = wave([batch, heads[1], length, widths[0]], 2);
+    const v = wave([batch, heads[1], length, widths[1]], 3);
+    const weights = wave([batch, heads[0], length, widths[1]], 4);
+    const parts = Int32Array.from({ length: batch * length }, (_, i) => Math.floor((i % length) / 40));
+    const segments = packed ? tensor(parts, [batch, length]) : undefined;
+    const sinks = packed ? wave([heads[0]], 5) : undefined;
+    const config = { scale: 0.6, blockSize: 64, hasSegments: packed === true, hasSinks: packed === true, ...options };
+    const step = compile((x: Tensor[]) => {
+      const f = (y: Tensor[]) => {
+        const inputs = [y[0]!, y[1]!, y[2]!, ...(segments ? [segments, y[3]!] : [])];
+        return applyKernel(flashAttentionKernel, inputs, config);
+      };
+      const loss = (y: Tensor[]) => {
+        const [output, logSum] = f(y);
+        return output!.mul(weights).sum().add(logSum!.square().sum());
+      };
+      return [...f(x), ...grad(loss)(x)];
+    });
+    const results = await step([q, k, v, ...(sinks ? [sinks] : [])]);
+    return Promise.all(results.map((y) => y.toArray()));
+  }
+
+  it.for<[string, Sizes, object]>([
+    ['one position', { heads: [1, 1], length: 1, widths: [1, 1] }, {}],
+    ['odd sizes', { batch: 2, heads: [3, 1], length: 37, widths: [5, 7] }, {}],
+    ['several blocks of rows and columns', { heads: [2, 1], length: 301, widths: [16, 16] }, {}],
+    ['every position', { heads: [2, 2], length: 131, widths: [8, 4] }, { causal: false }],
+    ['a window', { heads: [2, 1], length: 257, widths: [8, 8] }, { slidingWindow: 19 }],
+    ['a window both ways', { heads: [1, 1], length: 211, widths: [3, 8] }, { slidingWindow: 100, causal: false }],
+    ['packed rows and sinks', { batch: 2, heads: [4, 2], length: 103, widths: [8, 8], packed: true }, {}],
+    [
+      'packed rows, sinks and a window',
+      { heads: [2, 1], length: 290, widths: [8, 8], packed: true },
+      { slidingWindow: 9 },
+    ],
+  ])('is the definition, forward and gradients: %s', async ([, sizes, options], { skip }) => {
+    const own = await engine(skip);
+    const got = await onEngine(own, () => all(sizes, options));
+    expect(ops).toEqual(expect.arrayContaining(['Attention', 'AttentionGradient']));
+    const wanted = await onEngine(onnxruntimeEngine({ cpuKernels: 'off' }), () => all(sizes, options));
+    for (const [i, values] of got.entries()) expectClose(`${i}`, values, wanted[i]!, 1e-5);
+  });
+
+  it('says that a number is none to the rows that see it, and a row is the same whatever rows follow it', async ({
+    skip,
+  }) => {
+    const own = await engine(skip);
+    const [length, bad] = [150, 70];
+    const output = (q: Tensor, v: Tensor) =>
+      onEngine(own, () => flashAttention(q, wave([1, 1, q.shape[2]!, 8], 2), v, { scale: 0.5 }).data());
+    const [q, v] = [wave([1, 1, length, 8], 1), wave([1, 1, length, 8], 3)];
+    const right = await output(q, v);
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const spoilt = Float32Array.from(await v.toArray());
+      spoilt[bad * 8] = value;
+      const got = await output(q, tensor(spoilt, [1, 1, length, 8]));
+      // Rows just above it share a panel, in which what a row does not see is times 0.
+      for (let row = 0; row < length; row++)
+        if (row >= bad || row < bad - 32) expect([row, Number.isFinite(got[row * 8]!)]).toEqual([row, row < bad]);
+      const query = Float32Array.from(await q.toArray());
+      query[bad * 8] = value;
+      const ofQuery = await output(tensor(query, [1, 1, length, 8]), v);
+      for (let row = 0; row < length; row++) expect([row, Number.isNaN(ofQuery[row * 8]!)]).toEqual([row, row === bad]);
+    }
+    const part = (x: Tensor) => x.slice(2, 0, 101);
+    const alone = await output(part(q), part(v));
+    expect([...alone]).toEqual([...right.slice(0, alone.length)]);
   });
 });
 

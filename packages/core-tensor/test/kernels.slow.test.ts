@@ -81,6 +81,7 @@ describe('the kernels from any machine', () => {
     const checked = checkOnArm();
     if ('missing' in checked) return context.skip(checked.missing);
     expect(checked.output).toMatch(/neon: 320 products, largest error/);
+    expect(checked.output).toMatch(/neon: attention, largest error/);
     expect(checked.output).toMatch(/chains: largest error/);
     expect(checked.output).toMatch(/fastest: neon/);
   });

@@ -1,7 +1,8 @@
 // A program for processors that the tests do not run on, as under an emulator: every arithmetic that is there, against sums in
-// float64, in all layouts, with and without an addend, in sizes around the edges of tiles and at random; a chain of operations; and
-// more products at once than there is scratch memory that is kept. Prints a line for each arithmetic and ends with 0 where all are
+// float64, in all layouts, with and without an addend, in sizes around the edges of tiles and at random; attention and its gradient; a chain of
+// operations; and more products at once than there is scratch memory that is kept. Prints a line for each arithmetic and ends with 0 where all are
 // right; `check NAME` also wants that arithmetic to be there.
+#include "../kernels/attention.h"
 #include "../kernels/chain.h"
 #include "../kernels/quantized.h"
 #include <math.h>
@@ -79,6 +80,90 @@ static double error_of_chain(long rows, long columns) {
   return worst;
 }
 
+static float *numbers(int64_t count) {
+  float *x = malloc(sizeof *x * (count ? count : 1));
+  for (int64_t i = 0; i < count; i++) x[i] = number();
+  return x;
+}
+
+static void compare(const float *got, const double *wanted, int64_t count, double *worst) {
+  double size = 1e-30;
+  for (int64_t i = 0; i < count; i++) size = fmax(size, fabs(wanted[i]));
+  for (int64_t i = 0; i < count; i++) {
+    double error = fabs(got[i] - wanted[i]) / size;
+    if (!(error <= *worst)) *worst = error;
+  }
+}
+
+// The largest difference of attention and of its gradient from the definition in float64, as a share of the largest number of each.
+static double error_of_attention(const Arithmetic *how, Attention w) {
+  const int64_t s = w.length, d = w.width, dv = w.value_width, group = w.heads / w.key_heads, rows = w.batch * w.heads * s, keys = w.batch * w.key_heads * s;
+  float *q = numbers(rows * d), *k = numbers(keys * d), *v = numbers(keys * dv), *d_output = numbers(rows * dv), *d_log_sum = numbers(rows);
+  float *output = numbers(rows * dv), *log_sum = numbers(rows), *d_q = numbers(rows * d), *d_k = numbers(keys * d), *d_v = numbers(keys * dv);
+  double *o = calloc(rows * dv, sizeof *o), *l = calloc(rows, sizeof *l), *dq = calloc(rows * d, sizeof *dq), *dk = calloc(keys * d, sizeof *dk);
+  double *dv_ = calloc(keys * dv, sizeof *dv_), *p = malloc(sizeof *p * s), worst = 0;
+  w.q = q, w.k = k, w.v = v;
+  for (int64_t r = 0; r < rows; r++) {
+    const int64_t i = r % s, head = r / s, batch = head / w.heads, first = (batch * w.key_heads + head % w.heads / group) * s;
+    double most = w.sinks ? w.sinks[head % w.heads] : -INFINITY, sum = 0, centre = -d_log_sum[r];
+    for (int64_t j = 0; j < s; j++) {
+      int64_t far = i > j ? i - j : j - i;
+      int is_seen = (!w.is_causal || j <= i) && (!w.window || far < w.window) && (!w.segments || w.segments[batch * s + i] == w.segments[batch * s + j]);
+      p[j] = -INFINITY;
+      if (!is_seen) continue;
+      p[j] = 0;
+      for (int64_t c = 0; c < d; c++) p[j] += (double)w.scale * q[r * d + c] * k[(first + j) * d + c];
+      most = fmax(most, p[j]);
+    }
+    if (w.sinks) sum = exp(w.sinks[head % w.heads] - most);
+    for (int64_t j = 0; j < s; j++) sum += exp(p[j] - most);
+    l[r] = most + log(sum);
+    for (int64_t j = 0; j < s; j++) {
+      p[j] = exp(p[j] - l[r]);
+      for (int64_t c = 0; c < dv; c++) {
+        o[r * dv + c] += p[j] * v[(first + j) * dv + c];
+        dv_[(first + j) * dv + c] += p[j] * d_output[r * dv + c];
+      }
+    }
+    for (int64_t c = 0; c < dv; c++) centre += o[r * dv + c] * d_output[r * dv + c];
+    for (int64_t j = 0; j < s; j++) {
+      double of_p = 0;
+      for (int64_t c = 0; c < dv; c++) of_p += (double)d_output[r * dv + c] * v[(first + j) * dv + c];
+      double of_score = p[j] * (of_p - centre) * w.scale;
+      for (int64_t c = 0; c < d; c++) {
+        dq[r * d + c] += of_score * k[(first + j) * d + c];
+        dk[(first + j) * d + c] += of_score * q[r * d + c];
+      }
+    }
+  }
+  AttentionGradient gradient = {output, log_sum, d_output, d_log_sum, d_q, d_k, d_v};
+  if (attend(how, &w, output, log_sum, one_after_the_other, 0) || attend_backward(how, &w, &gradient, one_after_the_other, 0)) worst = INFINITY;
+  compare(output, o, rows * dv, &worst), compare(log_sum, l, rows, &worst);
+  compare(d_q, dq, rows * d, &worst), compare(d_k, dk, keys * d, &worst), compare(d_v, dv_, keys * dv, &worst);
+  free(q), free(k), free(v), free(d_output), free(d_log_sum), free(output), free(log_sum), free(d_q), free(d_k), free(d_v);
+  free(o), free(l), free(dq), free(dk), free(dv_), free(p);
+  return worst;
+}
+
+static int attention_is_right(const Arithmetic *how) {
+  static const int shapes[][6] = {{1, 1, 1, 1, 1, 1}, {2, 3, 1, 5, 4, 7}, {1, 4, 2, 97, 16, 16}, {2, 2, 2, 300, 33, 20}, {1, 4, 2, 193, 64, 64}, {1, 1, 1, 131, 256, 256}};
+  double worst = 0;
+  for (size_t at = 0; at < sizeof shapes / sizeof *shapes; at++)
+    for (int kind = 0; kind < 8; kind++) {
+      const int *n = shapes[at], is_causal = kind % 2, is_packed = kind / 2 % 2, window = kind < 4 ? 0 : is_packed ? 140 : 3;
+      int32_t segments[2 * 300];
+      float sinks[9];
+      for (int i = 0; i < n[0] * n[3]; i++) segments[i] = i % n[3] / 40 % 3;
+      for (int i = 0; i < n[1]; i++) sinks[i] = 2 * number();
+      Attention what = {n[0], n[1], n[2], n[3], n[4], n[5], 0.7f, is_causal, window, is_packed ? segments : 0, is_packed ? sinks : 0, 0, 0, 0};
+      double error = error_of_attention(how, what);
+      if (!(error <= 1e-5)) printf("%s: attention %zu, kind %d is wrong by %g\n", how->name, at, kind, error);
+      if (!(error <= worst)) worst = error;
+    }
+  printf("%s: attention, largest error %.1e\n", how->name, worst);
+  return worst <= 1e-5;
+}
+
 // Products that begin while others are computed: so many hold scratch memory at once.
 static int nested_product(int *depth);
 
@@ -125,6 +210,7 @@ int main(int count, char **given) {
         if (error > worst) worst = error;
       }
     printf("%s: %d products, largest error %.1e\n", names[i], cases, worst);
+    if (tolerance < 1e-3 && !attention_is_right(arithmetic_at((int)i))) failed = 1;
   }
   double worst = 0;
   for (long columns = 1; columns < 200; columns += 7) worst = fmax(worst, error_of_chain(3, columns));

@@ -14,16 +14,16 @@ typedef struct {
 } TileConfig;
 
 // Rows of the left side, [lines][k]: block after block of 16 words, so that a tile's rows are neighbours.
-BFLOAT16 static void pack_rows(const Side *side, long lines, long width, long steps, void *panel) {
-  long words = rounded_up((steps + 1) / 2, WORDS);
+BFLOAT16 static void pack_rows(const Side *side, int64_t lines, int64_t width, int64_t steps, void *panel) {
+  int64_t words = rounded_up((steps + 1) / 2, WORDS);
   uint32_t *to = panel;
   __m512 scale = _mm512_set1_ps(side->scale);
-  for (long word = 0; word < words; word += WORDS)
-    for (long first = 0; first < width; first += 16, to += 16 * WORDS) {
+  for (int64_t word = 0; word < words; word += WORDS)
+    for (int64_t first = 0; first < width; first += 16, to += 16 * WORDS) {
       __m512i r[16];
       __mmask16 some = first_lanes(lines - first);
       for (int i = 0; i < 16; i++) {
-        long k = 2 * (word + i);
+        int64_t k = 2 * (word + i);
         if (side->k_stride == 1) {
           int given = first + i < lines && 2 * word < steps;
           r[i] = given ? line_as_bfloat16(side->data + (first + i) * side->line_stride + 2 * word, steps - 2 * word, scale)
@@ -40,12 +40,12 @@ BFLOAT16 static void pack_rows(const Side *side, long lines, long width, long st
     }
 }
 
-BFLOAT16 static void pack_columns(const Side *side, long lines, long width, long steps, void *panel) {
+BFLOAT16 static void pack_columns(const Side *side, int64_t lines, int64_t width, int64_t steps, void *panel) {
   pack_pairs(side, lines, width, steps, rounded_up((steps + 1) / 2, WORDS), panel);
 }
 
 AMX static void tile(const TileWork *work) {
-  const long words = work->words, m = work->m, n = work->n;
+  const int64_t words = work->words, m = work->m, n = work->n;
   const float *src = work->src;
   float *dst = work->dst;
   const uint32_t *a = work->a_panel, *b = work->b_panel;
@@ -63,7 +63,7 @@ AMX static void tile(const TileWork *work) {
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (long word = 0; word < words; word += WORDS, a += 2 * 16 * WORDS, b += WORDS * COLUMNS) {
+  for (int64_t word = 0; word < words; word += WORDS, a += 2 * 16 * WORDS, b += WORDS * COLUMNS) {
     _tile_loadd(4, a, 4 * WORDS);
     _tile_loadd(5, a + 16 * WORDS, 4 * WORDS);
     _tile_loadd(6, b, 4 * COLUMNS);
@@ -78,8 +78,8 @@ AMX static void tile(const TileWork *work) {
   _tile_stored(2, &sums[16][0], 4 * COLUMNS);
   _tile_stored(3, &sums[16][16], 4 * COLUMNS);
   _tile_release();
-  for (long i = 0; i < m; i++)
-    for (long j = 0; j < n; j++)
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++)
       dst[i * work->stride + j] = src ? src[i * work->stride + j] + sums[i][j] : sums[i][j];
 }
 

@@ -1,20 +1,12 @@
 // x86 with AVX2 and FMA.
-#include "product.h"
+#include "avx2.h"
 #ifdef POSTTRAIN_X86
-#include <immintrin.h>
-#define AVX2 TARGET("avx2,fma")
-#define INLINE AVX2 static inline __attribute__((always_inline))
 
 // Register blocking: 6 x 2 sums, two vectors of b and one of a are 15 of the 16 registers.
 enum { ROWS = 6, COLUMNS = 16 };
 
-// Lanes before `count`.
-INLINE __m256i first_lanes(long count) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(count < 0 ? 0 : count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
 // The first `width` (6 or 8) lanes; masked stores are slow on AMD.
-INLINE void store_lanes(float *to, __m256 x, long width) {
+INLINE void store_lanes(float *to, __m256 x, int64_t width) {
   if (width >= 8) {
     _mm256_storeu_ps(to, x);
     return;
@@ -23,41 +15,18 @@ INLINE void store_lanes(float *to, __m256 x, long width) {
   _mm_storel_pi((__m64 *)(to + 4), _mm256_extractf128_ps(x, 1));
 }
 
-INLINE void transpose_words(__m256 r[8]) {
-  __m256 t[8];
-#pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
-    t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; i++) r[i] = t[i];
-}
-
 // Lines [first, first + 8) of a panel that is `width` wide (6 or a multiple of 8).
-INLINE void pack_eight(const Side *side, long lines, long first, const long width, long steps, float *panel) {
+INLINE void pack_eight(const Side *side, int64_t lines, int64_t first, const int64_t width, int64_t steps, float *panel) {
   const __m256 scale = _mm256_set1_ps(side->scale);
   const float *from = side->data + first * side->line_stride;
-  const long count = lines - first < 8 ? lines - first : 8;
+  const int64_t count = lines - first < 8 ? lines - first : 8;
   if (side->line_stride == 1) {
     const __m256i some = first_lanes(count);
-    for (long k = 0; k < steps; k++, from += side->k_stride)
+    for (int64_t k = 0; k < steps; k++, from += side->k_stride)
       store_lanes(panel + k * width + first, _mm256_mul_ps(scale, count == 8 ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, some)), width);
     return;
   }
-  for (long k = 0; k < steps; k += 8) {
+  for (int64_t k = 0; k < steps; k += 8) {
     const __m256i some = first_lanes(steps - k);
     __m256 r[8];
 #pragma GCC unroll 8
@@ -69,18 +38,18 @@ INLINE void pack_eight(const Side *side, long lines, long first, const long widt
     transpose_words(r);
     if (k + 8 <= steps) {
 #pragma GCC unroll 8
-      for (long i = 0; i < 8; i++) store_lanes(panel + (k + i) * width + first, r[i], width);
+      for (int64_t i = 0; i < 8; i++) store_lanes(panel + (k + i) * width + first, r[i], width);
     } else
-      for (long i = 0; i < steps - k; i++) store_lanes(panel + (k + i) * width + first, r[i], width);
+      for (int64_t i = 0; i < steps - k; i++) store_lanes(panel + (k + i) * width + first, r[i], width);
   }
 }
 
-AVX2 static void pack_a(const Side *side, long lines, long width, long steps, void *panel) {
+AVX2 static void pack_a(const Side *side, int64_t lines, int64_t width, int64_t steps, void *panel) {
   (void)width;
   pack_eight(side, lines, 0, ROWS, steps, panel);
 }
 
-AVX2 static void pack_b(const Side *side, long lines, long width, long steps, void *panel) {
+AVX2 static void pack_b(const Side *side, int64_t lines, int64_t width, int64_t steps, void *panel) {
   (void)width;
   pack_eight(side, lines, 0, COLUMNS, steps, panel);
   pack_eight(side, lines, 8, COLUMNS, steps, panel);
@@ -93,8 +62,8 @@ INLINE void sums_of_tile(const int rows, const int vectors, const TileWork *work
   __m256 sums[ROWS][2];
 #pragma GCC unroll 6
   for (int i = 0; i < ROWS; i++) sums[i][0] = sums[i][1] = _mm256_setzero_ps();
-  for (long i = 0; i < work->m; i++) __builtin_prefetch(work->dst + i * work->stride, 1);
-  for (long k = 0; k < work->words; k++) {
+  for (int64_t i = 0; i < work->m; i++) __builtin_prefetch(work->dst + i * work->stride, 1);
+  for (int64_t k = 0; k < work->words; k++) {
     __m256 b0 = _mm256_loadu_ps(b), b1 = vectors > 1 ? _mm256_loadu_ps(b + 8) : b0;
     _mm_prefetch((const char *)(b + 8 * COLUMNS), _MM_HINT_T0);
     (void)soon;
@@ -136,7 +105,7 @@ INLINE void sums_of_tile(const int rows, const int vectors, const TileWork *work
 }
 
 AVX2 static void tile(const TileWork *work) {
-  const long m = work->m;
+  const int64_t m = work->m;
   if (work->n <= 8) {
     if (m > 3) sums_of_tile(6, 1, work);
     else sums_of_tile(3, 1, work);

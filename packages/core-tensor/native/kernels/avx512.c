@@ -2,13 +2,13 @@
 #include "avx512.h"
 #ifdef POSTTRAIN_X86
 
-AVX512 static void pack(const Side *side, long lines, long width, long steps, void *panel) {
+AVX512 static void pack(const Side *side, int64_t lines, int64_t width, int64_t steps, void *panel) {
   float *to = panel;
   __m512 scale = _mm512_set1_ps(side->scale);
   if (side->line_stride == 1) {
     __mmask16 left = first_lanes(lines), right = first_lanes(lines - 16);
     __mmask16 wide_left = first_lanes(width), wide_right = first_lanes(width - 16);
-    for (long k = 0; k < steps; k++) {
+    for (int64_t k = 0; k < steps; k++) {
       const float *from = side->data + k * side->k_stride;
       _mm512_mask_storeu_ps(to + k * width, wide_left, _mm512_mul_ps(scale, _mm512_maskz_loadu_ps(left, from)));
       if (wide_right)
@@ -16,8 +16,8 @@ AVX512 static void pack(const Side *side, long lines, long width, long steps, vo
     }
     return;
   }
-  for (long first = 0; first < width; first += 16)
-    for (long k = 0; k < steps; k += 16) {
+  for (int64_t first = 0; first < width; first += 16)
+    for (int64_t k = 0; k < steps; k += 16) {
       __m512i r[16];
       __mmask16 some = first_lanes(steps - k), wide = first_lanes(width - first);
       for (int i = 0; i < 16; i++)
@@ -26,8 +26,8 @@ AVX512 static void pack(const Side *side, long lines, long width, long steps, vo
                          scale, _mm512_maskz_loadu_ps(some, side->data + (first + i) * side->line_stride + k)))
                    : _mm512_setzero_si512();
       transpose_words(r);
-      long count = least(16, steps - k);
-      for (long i = 0; i < count; i++) _mm512_mask_storeu_epi32(to + (k + i) * width + first, wide, r[i]);
+      int64_t count = least(16, steps - k);
+      for (int64_t i = 0; i < count; i++) _mm512_mask_storeu_epi32(to + (k + i) * width + first, wide, r[i]);
     }
 }
 
@@ -38,11 +38,11 @@ AVX512 static inline __attribute__((always_inline)) void sums_of_tile(const int 
   __m512 sums[AVX512_ROWS][2];
 #pragma GCC unroll 14
   for (int i = 0; i < AVX512_ROWS; i++) sums[i][0] = sums[i][1] = _mm512_setzero_ps();
-  for (long i = 0; i < work->m; i++) {
+  for (int64_t i = 0; i < work->m; i++) {
     __builtin_prefetch(work->dst + i * work->stride, 1);
     __builtin_prefetch(work->dst + i * work->stride + 16, 1);
   }
-  for (long k = 0; k < work->words; k++) {
+  for (int64_t k = 0; k < work->words; k++) {
     __m512 b0 = _mm512_loadu_ps(b), b1 = vectors > 1 ? _mm512_loadu_ps(b + 16) : b0;
     _mm_prefetch((const char *)(b + 8 * AVX512_COLUMNS), _MM_HINT_T0);
     if (vectors > 1) _mm_prefetch((const char *)(b + 8 * AVX512_COLUMNS + 16), _MM_HINT_T0);
@@ -61,7 +61,7 @@ AVX512 static inline __attribute__((always_inline)) void sums_of_tile(const int 
 }
 
 AVX512 static void tile(const TileWork *work) {
-  const long m = work->m;
+  const int64_t m = work->m;
   if (work->n <= 16) {
     if (m > 8) sums_of_tile(14, 1, work);
     else sums_of_tile(8, 1, work);

@@ -8,7 +8,7 @@
 // Register blocking: 14 x 2 sums, two vectors of b and one of a are 31 of the 32 registers.
 enum { AVX512_ROWS = 14, AVX512_COLUMNS = 32 };
 
-AVX512 static inline __mmask16 first_lanes(long count) {
+AVX512 static inline __mmask16 first_lanes(int64_t count) {
   return count >= 16 ? 0xffff : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 

@@ -2,17 +2,17 @@
 #include "bfloat16.h"
 #ifdef POSTTRAIN_X86
 
-BFLOAT16 static void pack(const Side *side, long lines, long width, long steps, void *panel) {
+BFLOAT16 static void pack(const Side *side, int64_t lines, int64_t width, int64_t steps, void *panel) {
   pack_pairs(side, lines, width, steps, (steps + 1) / 2, panel);
 }
 
 BFLOAT16 static void tile(const TileWork *work) {
-  const long words = work->words;
+  const int64_t words = work->words;
   const int32_t *a = work->a_panel, *b = work->b_panel;
   __m512 sums[AVX512_ROWS][2];
 #pragma GCC unroll 14
   for (int i = 0; i < AVX512_ROWS; i++) sums[i][0] = sums[i][1] = _mm512_setzero_ps();
-  for (long word = 0; word < words; word++, a += AVX512_ROWS, b += AVX512_COLUMNS) {
+  for (int64_t word = 0; word < words; word++, a += AVX512_ROWS, b += AVX512_COLUMNS) {
     __m512bh b0 = (__m512bh)_mm512_loadu_si512(b), b1 = (__m512bh)_mm512_loadu_si512(b + 16);
 #pragma GCC unroll 14
     for (int i = 0; i < AVX512_ROWS; i++) {

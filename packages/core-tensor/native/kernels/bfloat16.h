@@ -4,7 +4,7 @@
 #define BFLOAT16 TARGET(AVX512_FEATURES ",avx512bf16")
 
 // 32 numbers of one line, from k on, as bfloat16; zeros beyond `count`.
-BFLOAT16 static inline __m512i line_as_bfloat16(const float *from, long count, __m512 scale) {
+BFLOAT16 static inline __m512i line_as_bfloat16(const float *from, int64_t count, __m512 scale) {
   __m512 low = _mm512_mul_ps(scale, _mm512_maskz_loadu_ps(first_lanes(count), from));
   __m512 high = _mm512_mul_ps(scale, _mm512_maskz_loadu_ps(first_lanes(count - 16), from + 16));
   return (__m512i)_mm512_cvtne2ps_pbh(high, low);
@@ -19,12 +19,12 @@ BFLOAT16 static inline __m512i pairs_as_bfloat16(__m512 even, __m512 odd) {
 }
 
 // A panel of pairs, [k / 2][lines][2]; `words` with the padding.
-BFLOAT16 static inline void pack_pairs(const Side *side, long lines, long width, long steps, long words, uint32_t *to) {
+BFLOAT16 static inline void pack_pairs(const Side *side, int64_t lines, int64_t width, int64_t steps, int64_t words, uint32_t *to) {
   __m512 scale = _mm512_set1_ps(side->scale);
-  for (long first = 0; first < width; first += 16) {
+  for (int64_t first = 0; first < width; first += 16) {
     __mmask16 wide = first_lanes(width - first), some = first_lanes(lines - first);
     if (side->line_stride == 1) {
-      for (long word = 0; word < words; word++) {
+      for (int64_t word = 0; word < words; word++) {
         const float *from = side->data + 2 * word * side->k_stride + first;
         __m512 even = 2 * word < steps ? _mm512_maskz_loadu_ps(some, from) : _mm512_setzero_ps();
         __m512 odd = 2 * word + 1 < steps ? _mm512_maskz_loadu_ps(some, from + side->k_stride) : _mm512_setzero_ps();
@@ -33,15 +33,15 @@ BFLOAT16 static inline void pack_pairs(const Side *side, long lines, long width,
       }
       continue;
     }
-    for (long word = 0; word < words; word += 16) {
+    for (int64_t word = 0; word < words; word += 16) {
       __m512i r[16];
       for (int i = 0; i < 16; i++)
         r[i] = first + i < lines && 2 * word < steps
                    ? line_as_bfloat16(side->data + (first + i) * side->line_stride + 2 * word, steps - 2 * word, scale)
                    : _mm512_setzero_si512();
       transpose_words(r);
-      long count = least(16, words - word);
-      for (long i = 0; i < count; i++) _mm512_mask_storeu_epi32(to + (word + i) * width + first, wide, r[i]);
+      int64_t count = least(16, words - word);
+      for (int64_t i = 0; i < count; i++) _mm512_mask_storeu_epi32(to + (word + i) * width + first, wide, r[i]);
     }
   }
 }

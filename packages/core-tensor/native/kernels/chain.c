@@ -71,20 +71,20 @@ typedef struct {
   const ChainLoops *loops;
   const float *const *inputs;
   float *const *outputs;
-  long rows, columns, rows_of_a_task, last_columns;
+  int64_t rows, columns, rows_of_a_task, last_columns;
   int failed;
   // Whether a step writes into an output at once: where no input lies in its memory.
   float *target[MOST_STEPS];
 } Run;
 
-static void run_row(const Run *run, long row, float *scratch) {
+static void run_row(const Run *run, int64_t row, float *scratch) {
   const Chain *chain = run->chain;
   int first_step = chain->inputs + chain->constants;
-  long begin = row * run->columns, count = row == run->rows - 1 ? run->last_columns : run->columns;
+  int64_t begin = row * run->columns, count = row == run->rows - 1 ? run->last_columns : run->columns;
   const float *value[MOST_VALUES];
   float narrow[MOST_STEPS];
   for (int v = 0; v < chain->inputs; v++) {
-    long at = chain->spread[v] == SPREAD_FULL ? begin : chain->spread[v] == SPREAD_ROW ? row : 0;
+    int64_t at = chain->spread[v] == SPREAD_FULL ? begin : chain->spread[v] == SPREAD_ROW ? row : 0;
     value[v] = run->inputs[v] + at;
   }
   for (int v = 0; v < chain->constants; v++) value[chain->inputs + v] = &chain->constant[v];
@@ -93,7 +93,7 @@ static void run_row(const Run *run, long row, float *scratch) {
     const float *a = value[step->a];
     int v = first_step + s, is_wide = chain->is_wide[v];
     float *to = !is_wide ? &narrow[s] : run->target[s] ? run->target[s] + begin : scratch + chain->slot[s] * run->columns;
-    long length = is_wide ? count : 1;
+    int64_t length = is_wide ? count : 1;
     value[v] = to;
     if (step->operation >= CHAIN_UNARIES) *to = run->loops->reduce(step->operation, a, count);
     else if (step->operation >= CHAIN_BINARIES) run->loops->unary(step->operation, a, to, length);
@@ -121,15 +121,15 @@ static void row_task(void *data, size_t index) {
     }
     scratch = made;
   }
-  long first = index * run->rows_of_a_task, end = least(first + run->rows_of_a_task, run->rows);
-  for (long row = first; row < end; row++) run_row(run, row, scratch);
+  int64_t first = index * run->rows_of_a_task, end = least(first + run->rows_of_a_task, run->rows);
+  for (int64_t row = first; row < end; row++) run_row(run, row, scratch);
   free(made);
 }
 
 int run_chain(const Chain *chain, const float *const *inputs, float *const *outputs, ParallelFor parallel, void *context) {
   Run run = {chain, chain_loops(), inputs, outputs, chain->rows, chain->columns, 0, chain->columns, 0, {0}};
   if (chain->is_flat) {
-    long total = chain->rows * chain->columns;
+    int64_t total = chain->rows * chain->columns;
     run.columns = least(PIECE, total);
     run.rows = (total + run.columns - 1) / run.columns;
     run.last_columns = total - (run.rows - 1) * run.columns;

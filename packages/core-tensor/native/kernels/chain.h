@@ -38,7 +38,7 @@ typedef struct {
 } Step;
 
 typedef struct {
-  long rows, columns;
+  int64_t rows, columns;
   int inputs, constants, steps, outputs;
   int spread[MOST_INPUTS];
   float constant[MOST_CONSTANTS];
@@ -58,9 +58,9 @@ int run_chain(const Chain *chain, const float *const *inputs, float *const *outp
 
 // The loops of one instruction set. `kind`: 0, both operands are wide; 1, b is one number; 2, a is.
 typedef struct {
-  void (*binary)(int operation, int kind, const float *restrict a, const float *restrict b, float *restrict to, long count);
-  void (*unary)(int operation, const float *restrict a, float *restrict to, long count);
-  float (*reduce)(int operation, const float *a, long count);
+  void (*binary)(int operation, int kind, const float *restrict a, const float *restrict b, float *restrict to, int64_t count);
+  void (*unary)(int operation, const float *restrict a, float *restrict to, int64_t count);
+  float (*reduce)(int operation, const float *a, int64_t count);
 } ChainLoops;
 
 // By what the processor has.

@@ -12,23 +12,23 @@ enum { ROWS_AT_ONCE = 16, MOST_COLUMNS = 32, MOST_ROWS = 14, COLUMNS_OF_A_TASK =
 typedef struct {
   const IntegerTile *how;
   const QuantizedProduct *what;
-  long words, row_panels;
+  int64_t words, row_panels;
   uint32_t *packed;   // [row panel][word][row]
   float *unit;        // of a row of x: its largest / 127
   int32_t *sums;      // of a row of rounded x
   uint8_t *is_outlier;  // of a column of x
-  long *outliers, outlier_count;
+  int64_t *outliers, outlier_count;
   int *failed;
 } Plan;
 
 static void outlier_task(void *data, size_t index) {
   const Plan *plan = data;
   const QuantizedProduct *p = plan->what;
-  long in = p->weight.in;
-  for (long row = index * ROWS_AT_ONCE; row < least((index + 1) * ROWS_AT_ONCE, p->rows); row++) {
+  int64_t in = p->weight.in;
+  for (int64_t row = index * ROWS_AT_ONCE; row < least((index + 1) * ROWS_AT_ONCE, p->rows); row++) {
     const float *x = p->x + row * in;
     if (plan->how->largest(x, in, 0) < p->threshold) continue;
-    for (long k = 0; k < in; k++)
+    for (int64_t k = 0; k < in; k++)
       // Tasks write the same.
       if (fabsf(x[k]) >= p->threshold) __atomic_store_n(&plan->is_outlier[k], 1, __ATOMIC_RELAXED);
   }
@@ -37,16 +37,16 @@ static void outlier_task(void *data, size_t index) {
 static void round_task(void *data, size_t panel) {
   const Plan *plan = data;
   const QuantizedProduct *p = plan->what;
-  long in = p->weight.in, rows = plan->how->rows;
+  int64_t in = p->weight.in, rows = plan->how->rows;
   uint32_t *to = plan->packed + panel * rows * plan->words;
   memset(to, 0, rows * plan->words * sizeof *to);
-  for (long i = 0; i < least(rows, p->rows - panel * rows); i++) {
-    long row = panel * rows + i;
+  for (int64_t i = 0; i < least(rows, p->rows - panel * rows); i++) {
+    int64_t row = panel * rows + i;
     const float *x = p->x + row * in;
     float largest = plan->how->largest(x, in, p->threshold), factor = rounding_factor(largest, SMALLEST_OF_ROW);
     int32_t sum = 0;
-    for (long first = 0; first < in; first += STEPS_AT_ONCE) {
-      long count = least(STEPS_AT_ONCE, in - first);
+    for (int64_t first = 0; first < in; first += STEPS_AT_ONCE) {
+      int64_t count = least(STEPS_AT_ONCE, in - first);
       union {
         int8_t codes[STEPS_AT_ONCE];
         uint32_t words[STEPS_AT_ONCE / 4];
@@ -54,9 +54,9 @@ static void round_task(void *data, size_t panel) {
       some.words[(count - 1) / 4] = 0;
       plan->how->round(x + first, count, factor, some.codes);
       if (plan->outlier_count)
-        for (long k = 0; k < count; k++) some.codes[k] = plan->is_outlier[first + k] ? 0 : some.codes[k];
-      for (long k = 0; k < count; k++) sum += some.codes[k];
-      for (long word = 0; word < (count + 3) / 4; word++) to[(first / 4 + word) * rows + i] = some.words[word];
+        for (int64_t k = 0; k < count; k++) some.codes[k] = plan->is_outlier[first + k] ? 0 : some.codes[k];
+      for (int64_t k = 0; k < count; k++) sum += some.codes[k];
+      for (int64_t word = 0; word < (count + 3) / 4; word++) to[(first / 4 + word) * rows + i] = some.words[word];
     }
     plan->unit[row] = largest * (1.0f / 127);
     plan->sums[row] = sum;
@@ -64,28 +64,28 @@ static void round_task(void *data, size_t panel) {
 }
 
 // What sums of whole numbers mean: y of `n` columns from `first` on in one row.
-static void write_row(const Plan *plan, long row, long first, long n, const int32_t *sums) {
+static void write_row(const Plan *plan, int64_t row, int64_t first, int64_t n, const int32_t *sums) {
   const QuantizedProduct *p = plan->what;
   const Weight *w = &p->weight;
   uint32_t shift = 128u * (uint32_t)plan->sums[row];
   float unit = plan->unit[row], *y = p->y + row * w->out + first;
   const float *scales = w->scales + first;
-  for (long j = 0; j < n; j++) y[j] = (float)(int32_t)((uint32_t)sums[j] - shift) * unit * (scales[j] * (1.0f / 127));
+  for (int64_t j = 0; j < n; j++) y[j] = (float)(int32_t)((uint32_t)sums[j] - shift) * unit * (scales[j] * (1.0f / 127));
   if (!plan->outlier_count) return;
   float of_outliers[COLUMNS_OF_A_TASK] = {0};
-  for (long o = 0; o < plan->outlier_count; o++) {
+  for (int64_t o = 0; o < plan->outlier_count; o++) {
     const uint8_t *codes = w->codes + plan->outliers[o] * w->out + first;
     float x = p->x[row * w->in + plan->outliers[o]];
-    for (long j = 0; j < n; j++) of_outliers[j] += x * (codes[j] - 128);
+    for (int64_t j = 0; j < n; j++) of_outliers[j] += x * (codes[j] - 128);
   }
-  for (long j = 0; j < n; j++) y[j] += of_outliers[j] * (scales[j] * (1.0f / 127));
+  for (int64_t j = 0; j < n; j++) y[j] += of_outliers[j] * (scales[j] * (1.0f / 127));
 }
 
 static void one_row_task(void *data, size_t index) {
   const Plan *plan = data;
   const Weight *w = &plan->what->weight;
   int32_t sums[COLUMNS_OF_A_TASK];
-  long first = index * COLUMNS_OF_A_TASK, n = least(COLUMNS_OF_A_TASK, w->out - first);
+  int64_t first = index * COLUMNS_OF_A_TASK, n = least(COLUMNS_OF_A_TASK, w->out - first);
   plan->how->one_row(plan->packed, w->codes + first, w->out, w->in, n, sums);
   write_row(plan, 0, first, n, sums);
 }
@@ -94,8 +94,8 @@ static void tile_task(void *data, size_t index) {
   const Plan *plan = data;
   const QuantizedProduct *p = plan->what;
   const Weight *w = &p->weight;
-  long width = plan->how->columns, rows = plan->how->rows, begin = index * COLUMNS_OF_A_TASK;
-  long columns = least(COLUMNS_OF_A_TASK, w->out - begin), panels = (columns + width - 1) / width;
+  int64_t width = plan->how->columns, rows = plan->how->rows, begin = index * COLUMNS_OF_A_TASK;
+  int64_t columns = least(COLUMNS_OF_A_TASK, w->out - begin), panels = (columns + width - 1) / width;
   uint32_t *packed = malloc((panels * width * plan->words + 16) * sizeof *packed);
   if (!packed) {
     *plan->failed = 1;
@@ -103,11 +103,11 @@ static void tile_task(void *data, size_t index) {
   }
   plan->how->pack(w->codes + begin, w->out, w->in, columns, packed);
   int32_t sums[MOST_ROWS * MOST_COLUMNS];
-  for (long a = 0; a < plan->row_panels; a++)
-    for (long b = 0; b < panels; b++) {
-      long count = least(rows, p->rows - a * rows), first = begin + b * width, n = least(width, w->out - first);
+  for (int64_t a = 0; a < plan->row_panels; a++)
+    for (int64_t b = 0; b < panels; b++) {
+      int64_t count = least(rows, p->rows - a * rows), first = begin + b * width, n = least(width, w->out - first);
       plan->how->tile(plan->packed + a * rows * plan->words, packed + b * width * plan->words, plan->words, count, sums);
-      for (long i = 0; i < count; i++) write_row(plan, a * rows + i, first, n, sums + i * width);
+      for (int64_t i = 0; i < count; i++) write_row(plan, a * rows + i, first, n, sums + i * width);
     }
   free(packed);
 }
@@ -119,7 +119,7 @@ int multiply_int8(const Arithmetic *how, const QuantizedProduct *p, ParallelFor 
   plan.words = (w->in + 3) / 4;
   plan.row_panels = (p->rows + plan.how->rows - 1) / plan.how->rows;
   size_t packed = plan.row_panels * plan.how->rows * plan.words;
-  Scratch *scratch = take_scratch(4 * (packed + 2 * p->rows) + w->in * (sizeof(long) + 1) + 64);
+  Scratch *scratch = take_scratch(4 * (packed + 2 * p->rows) + w->in * (sizeof(int64_t) + 1) + 64);
   if (!scratch) return 1;
   plan.outliers = scratch->memory;
   plan.packed = (uint32_t *)(plan.outliers + w->in);
@@ -129,7 +129,7 @@ int multiply_int8(const Arithmetic *how, const QuantizedProduct *p, ParallelFor 
   if (p->threshold > 0) {
     memset(plan.is_outlier, 0, w->in);
     parallel(context, outlier_task, (p->rows + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE, &plan);
-    for (long k = 0; k < w->in; k++)
+    for (int64_t k = 0; k < w->in; k++)
       if (plan.is_outlier[k]) plan.outliers[plan.outlier_count++] = k;
   }
   parallel(context, round_task, plan.row_panels, &plan);

@@ -15,45 +15,45 @@ static inline void transpose_four(float32x4_t r[4]) {
   r[3] = vcombine_f32(vget_high_f32(low.val[1]), vget_high_f32(high.val[1]));
 }
 
-static void pack(const Side *side, long lines, long width, long steps, void *panel) {
+static void pack(const Side *side, int64_t lines, int64_t width, int64_t steps, void *panel) {
   float *to = panel;
   const float scale = side->scale;
   // All panels are 8 or 12 lines wide.
   if (side->line_stride == 1 && lines == width) {
-    for (long k = 0; k < steps; k++, to += width) {
+    for (int64_t k = 0; k < steps; k++, to += width) {
       const float *from = side->data + k * side->k_stride;
-      for (long i = 0; i < width; i += 4) vst1q_f32(to + i, vmulq_n_f32(vld1q_f32(from + i), scale));
+      for (int64_t i = 0; i < width; i += 4) vst1q_f32(to + i, vmulq_n_f32(vld1q_f32(from + i), scale));
     }
     return;
   }
   if (side->k_stride == 1 && lines == width) {
-    long whole = steps & ~3L;
-    for (long i = 0; i < width; i += 4) {
+    int64_t whole = steps & ~3L;
+    for (int64_t i = 0; i < width; i += 4) {
       const float *from = side->data + i * side->line_stride;
-      for (long k = 0; k < whole; k += 4) {
+      for (int64_t k = 0; k < whole; k += 4) {
         float32x4_t r[4];
         for (int j = 0; j < 4; j++) r[j] = vmulq_n_f32(vld1q_f32(from + j * side->line_stride + k), scale);
         transpose_four(r);
         for (int j = 0; j < 4; j++) vst1q_f32(to + (k + j) * width + i, r[j]);
       }
-      for (long k = whole; k < steps; k++)
+      for (int64_t k = whole; k < steps; k++)
         for (int j = 0; j < 4; j++) to[k * width + i + j] = scale * from[j * side->line_stride + k];
     }
     return;
   }
-  for (long i = 0; i < width; i++)
-    for (long k = 0; k < steps; k++)
+  for (int64_t i = 0; i < width; i++)
+    for (int64_t k = 0; k < steps; k++)
       to[k * width + i] = i < lines ? scale * side->data[i * side->line_stride + k * side->k_stride] : 0.0f;
 }
 
 static void tile(const TileWork *work) {
-  const long m = work->m, n = work->n;
+  const int64_t m = work->m, n = work->n;
   const float *a = work->a_panel, *b = work->b_panel, *src = work->src;
   float *dst = work->dst;
   float32x4_t sums[ROWS][VECTORS];
   for (int i = 0; i < ROWS; i++)
     for (int j = 0; j < VECTORS; j++) sums[i][j] = vdupq_n_f32(0);
-  for (long k = 0; k < work->words; k++, a += ROWS, b += COLUMNS) {
+  for (int64_t k = 0; k < work->words; k++, a += ROWS, b += COLUMNS) {
     float32x4_t low = vld1q_f32(a), high = vld1q_f32(a + 4);
 #pragma GCC unroll 3
     for (int j = 0; j < VECTORS; j++) {
@@ -71,7 +71,7 @@ static void tile(const TileWork *work) {
   if (m == ROWS && n == COLUMNS) {
     for (int i = 0; i < ROWS; i++)
       for (int j = 0; j < VECTORS; j++) {
-        long at = i * work->stride + 4 * j;
+        int64_t at = i * work->stride + 4 * j;
         vst1q_f32(dst + at, src ? vaddq_f32(vld1q_f32(src + at), sums[i][j]) : sums[i][j]);
       }
     return;
@@ -79,8 +79,8 @@ static void tile(const TileWork *work) {
   float whole[ROWS][COLUMNS];
   for (int i = 0; i < ROWS; i++)
     for (int j = 0; j < VECTORS; j++) vst1q_f32(whole[i] + 4 * j, sums[i][j]);
-  for (long i = 0; i < m; i++)
-    for (long j = 0; j < n; j++)
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++)
       dst[i * work->stride + j] = src ? src[i * work->stride + j] + whole[i][j] : whole[i][j];
 }
 

@@ -21,7 +21,7 @@ typedef struct OrtDomain OrtDomain;
 // The table of functions.
 typedef void *const OrtTable;
 
-enum { ORT_FAIL = 1, ORT_FLOAT = 1, ORT_UINT8 = 2, ORT_REQUIRED = 0, ORT_OPTIONAL = 1, ORT_DEFAULT_MEMORY = 0 };
+enum { ORT_FAIL = 1, ORT_FLOAT = 1, ORT_UINT8 = 2, ORT_INT32 = 6, ORT_REQUIRED = 0, ORT_OPTIONAL = 1, ORT_DEFAULT_MEMORY = 0 };
 
 enum {
   CREATE_STATUS = 0,  // CreateStatus

@@ -59,7 +59,7 @@ void run_parallel(void *context, void (*work)(void *, size_t), size_t count, voi
 }
 
 // The batch axes of the result, and where each matrix of a side begins; a side of one matrix is used for all.
-static int begin_matrices(const Tensor *side, size_t axes, const int64_t *dims, long batch, ptrdiff_t *offsets) {
+static int begin_matrices(const Tensor *side, size_t axes, const int64_t *dims, int64_t batch, ptrdiff_t *offsets) {
   ptrdiff_t strides[MOST_AXES], stride = side->dims[side->axes - 1] * side->dims[side->axes - 2];
   size_t missing = axes - (side->axes - 2);
   for (size_t axis = axes; axis-- > 0;) {
@@ -68,8 +68,8 @@ static int begin_matrices(const Tensor *side, size_t axes, const int64_t *dims, 
     strides[axis] = size == 1 ? 0 : stride;
     stride *= size;
   }
-  for (long i = 0; i < batch; i++) {
-    long rest = i;
+  for (int64_t i = 0; i < batch; i++) {
+    int64_t rest = i;
     offsets[i] = 0;
     for (size_t axis = axes; axis-- > 0; rest /= dims[axis]) offsets[i] += rest % dims[axis] * strides[axis];
   }
@@ -210,7 +210,7 @@ static const OrtOperator product_operator = {
 };
 
 // The version of what follows, and of the operator's attributes.
-EXPORT int posttrain_kernels_version(void) { return 2; }
+EXPORT int posttrain_kernels_version(void) { return 3; }
 
 // The position of an arithmetic by name, for the attribute of a graph; -1 where this processor or this build has it not.
 EXPORT int posttrain_arithmetic(const char *wanted) {
@@ -229,9 +229,10 @@ EXPORT OrtDomain *posttrain_domain(OrtTable *table) {
   api = table;
   OrtDomain *made;
   if (CALL(CREATE_CUSTOM_OP_DOMAIN, (const char *, OrtDomain **))("posttrain", &made)) return 0;
-  if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, &product_operator)) return 0;
-  if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, &quantized_operator)) return 0;
-  if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, &chain_operator)) return 0;
+  const OrtOperator *const operators[] = {&product_operator, &quantized_operator, &chain_operator, &attention_operator,
+                                          &attention_gradient_operator};
+  for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
+    if (CALL(ADD_TO_CUSTOM_OP_DOMAIN, (OrtDomain *, const OrtOperator *))(made, operators[i])) return 0;
   return domain = made;
 }
 

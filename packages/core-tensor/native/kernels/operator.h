@@ -32,4 +32,5 @@ int CALLED version_one(const OrtOperator *op);
 
 extern const OrtOperator quantized_operator;
 extern const OrtOperator chain_operator;
+extern const OrtOperator attention_operator, attention_gradient_operator;
 #endif

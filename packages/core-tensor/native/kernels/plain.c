@@ -3,24 +3,24 @@
 
 enum { ROWS = 4, COLUMNS = 16 };
 
-static void pack(const Side *side, long lines, long width, long steps, void *panel) {
+static void pack(const Side *side, int64_t lines, int64_t width, int64_t steps, void *panel) {
   float *to = panel;
-  for (long k = 0; k < steps; k++)
-    for (long i = 0; i < width; i++)
+  for (int64_t k = 0; k < steps; k++)
+    for (int64_t i = 0; i < width; i++)
       to[k * width + i] = i < lines ? side->scale * side->data[i * side->line_stride + k * side->k_stride] : 0.0f;
 }
 
 static void tile(const TileWork *work) {
-  const long words = work->words, m = work->m, n = work->n;
+  const int64_t words = work->words, m = work->m, n = work->n;
   const float *src = work->src;
   float *dst = work->dst;
   const float *a = work->a_panel, *b = work->b_panel;
   float sums[ROWS][COLUMNS] = {{0}};
-  for (long k = 0; k < words; k++, a += ROWS, b += COLUMNS)
+  for (int64_t k = 0; k < words; k++, a += ROWS, b += COLUMNS)
     for (int i = 0; i < ROWS; i++)
       for (int j = 0; j < COLUMNS; j++) sums[i][j] += a[i] * b[j];
-  for (long i = 0; i < m; i++)
-    for (long j = 0; j < n; j++)
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++)
       dst[i * work->stride + j] = src ? src[i * work->stride + j] + sums[i][j] : sums[i][j];
 }
 

@@ -94,14 +94,14 @@ void give_back(Scratch *piece) {
 typedef struct {
   const Arithmetic *how;
   const Product *what;
-  long k_blocks, words_of_block;  // of the sum over k; the last block may be shorter
-  long a_panels, b_panels;
-  long row_tasks, column_tasks, panels_of_a_task, panels_of_a_column_task;
+  int64_t k_blocks, words_of_block;  // of the sum over k; the last block may be shorter
+  int64_t a_panels, b_panels;
+  int64_t row_tasks, column_tasks, panels_of_a_task, panels_of_a_column_task;
   uint32_t *packed_a, *packed_b;
   size_t words_of_item;
   // What is packed now: of which matrix of the batch, which steps of the sum, and which panels of the right side.
-  long item, block, first_step, steps, words;
-  long first_panel, panels;
+  int64_t item, block, first_step, steps, words;
+  int64_t first_panel, panels;
 } Plan;
 
 static Side side_a(const Plan *plan) {
@@ -120,8 +120,8 @@ static Side side_b(const Plan *plan) {
   return side;
 }
 
-static void begin_block(Plan *plan, long block) {
-  long steps = plan->words_of_block * plan->how->steps_per_word;
+static void begin_block(Plan *plan, int64_t block) {
+  int64_t steps = plan->words_of_block * plan->how->steps_per_word;
   plan->block = block;
   plan->first_step = block * steps;
   plan->steps = least(steps, plan->what->k - plan->first_step);
@@ -130,47 +130,47 @@ static void begin_block(Plan *plan, long block) {
 
 // Panels [first, last) of a side with so many lines, one after the other. Where lines are neighbours in memory, some steps of each
 // panel at a time, so that a row of the matrix, which is a page of its own, is looked up once for all of them.
-static void pack_panels(const Plan *plan, Side side, PackPanel pack, int goes_across, long first, long last, long width, long lines,
+static void pack_panels(const Plan *plan, Side side, PackPanel pack, int goes_across, int64_t first, int64_t last, int64_t width, int64_t lines,
                         uint32_t *to) {
-  const long at_once = goes_across ? WORDS_ACROSS * plan->how->steps_per_word : plan->steps;
+  const int64_t at_once = goes_across ? WORDS_ACROSS * plan->how->steps_per_word : plan->steps;
   const float *data = side.data + first * width * side.line_stride;
-  for (long step = 0; step < plan->steps; step += at_once) {
+  for (int64_t step = 0; step < plan->steps; step += at_once) {
     side.data = data + step * side.k_stride;
     uint32_t *part = to + step / plan->how->steps_per_word * width;
-    for (long panel = first; panel < last; panel++, side.data += width * side.line_stride, part += plan->words * width)
+    for (int64_t panel = first; panel < last; panel++, side.data += width * side.line_stride, part += plan->words * width)
       pack(&side, least(width, lines - panel * width), width, least(at_once, plan->steps - step), part);
   }
 }
 
-static void pack_a_panels(const Plan *plan, long first, long last) {
+static void pack_a_panels(const Plan *plan, int64_t first, int64_t last) {
   const Arithmetic *how = plan->how;
   int goes_across = plan->what->transpose_a && !how->left_is_rows;
   pack_panels(plan, side_a(plan), how->pack_a, goes_across, first, last, how->rows, plan->what->m,
               plan->packed_a + first * how->rows * plan->words);
 }
 
-static void pack_b_panels(const Plan *plan, long first, long last) {
+static void pack_b_panels(const Plan *plan, int64_t first, int64_t last) {
   const Arithmetic *how = plan->how;
   pack_panels(plan, side_b(plan), how->pack_b, !plan->what->transpose_b, first, last, how->columns, plan->what->n,
               plan->packed_b + (first - plan->first_panel) * how->columns * plan->words);
 }
 
 // The tiles of some panels of each side.
-static void multiply_panels(const Plan *plan, long a0, long a1, long b0, long b1) {
+static void multiply_panels(const Plan *plan, int64_t a0, int64_t a1, int64_t b0, int64_t b1) {
   const Arithmetic *how = plan->how;
   const Product *p = plan->what;
   const size_t matrix = (size_t)p->m * p->n * plan->item;
-  const long words = plan->words;
+  const int64_t words = plan->words;
   TileWork work = {0};
   work.words = words;
   work.stride = p->n;
-  for (long b = b0; b < b1; b++) {
+  for (int64_t b = b0; b < b1; b++) {
     const uint32_t *right = plan->packed_b + (size_t)(b - plan->first_panel) * words * how->columns;
-    long column = b * how->columns;
+    int64_t column = b * how->columns;
     work.n = least(how->columns, p->n - column);
-    for (long a = a0; a < a1; a++) {
+    for (int64_t a = a0; a < a1; a++) {
       const uint32_t *left = plan->packed_a + (size_t)a * words * how->rows;
-      long row = a * how->rows;
+      int64_t row = a * how->rows;
       size_t at = matrix + (size_t)row * p->n + column;
       work.a_panel = left;
       work.b_panel = right;
@@ -178,7 +178,7 @@ static void multiply_panels(const Plan *plan, long a0, long a1, long b0, long b1
       work.dst = p->y + at;
       work.m = least(how->rows, p->m - row);
       // Prefetch: the first panels of the right side bring the left ones in; each brings its successor in.
-      long lines_before = (a - a0) * words, lines = words * how->columns / 16;
+      int64_t lines_before = (a - a0) * words, lines = words * how->columns / 16;
       work.soon[0] = (const char *)(b == b0 && a + 1 < a1 ? left + words * how->rows : left);
       work.soon[1] = (const char *)(b + 1 < b1 && lines_before < lines ? right + words * how->columns + lines_before * 16 : left);
       how->tile(&work);
@@ -186,23 +186,23 @@ static void multiply_panels(const Plan *plan, long a0, long a1, long b0, long b1
   }
 }
 
-static long pack_tasks_of(long panels) { return (panels + PANELS_OF_A_PACK_TASK - 1) / PANELS_OF_A_PACK_TASK; }
+static int64_t pack_tasks_of(int64_t panels) { return (panels + PANELS_OF_A_PACK_TASK - 1) / PANELS_OF_A_PACK_TASK; }
 
 static void pack_task(void *data, size_t index) {
   const Plan *plan = data;
-  long of_a = plan->first_panel == 0 ? pack_tasks_of(plan->a_panels) : 0, task = index;
+  int64_t of_a = plan->first_panel == 0 ? pack_tasks_of(plan->a_panels) : 0, task = index;
   if (task < of_a) {
     pack_a_panels(plan, task * PANELS_OF_A_PACK_TASK, least((task + 1) * PANELS_OF_A_PACK_TASK, plan->a_panels));
     return;
   }
-  long first = (task - of_a) * PANELS_OF_A_PACK_TASK;
+  int64_t first = (task - of_a) * PANELS_OF_A_PACK_TASK;
   pack_b_panels(plan, plan->first_panel + first, plan->first_panel + least(first + PANELS_OF_A_PACK_TASK, plan->panels));
 }
 
 static void tile_task(void *data, size_t index) {
   const Plan *plan = data;
-  long a0 = index % plan->row_tasks * plan->panels_of_a_task;
-  long b0 = plan->first_panel + index / plan->row_tasks * plan->panels_of_a_column_task;
+  int64_t a0 = index % plan->row_tasks * plan->panels_of_a_task;
+  int64_t b0 = plan->first_panel + index / plan->row_tasks * plan->panels_of_a_column_task;
   multiply_panels(plan, a0, least(a0 + plan->panels_of_a_task, plan->a_panels), b0,
                   least(b0 + plan->panels_of_a_column_task, plan->first_panel + plan->panels));
 }
@@ -213,7 +213,7 @@ static void item_task(void *data, size_t index) {
   plan.item = index;
   plan.packed_a += index * plan.words_of_item;
   plan.packed_b += index * plan.words_of_item;
-  for (long block = 0; block < plan.k_blocks; block++) {
+  for (int64_t block = 0; block < plan.k_blocks; block++) {
     begin_block(&plan, block);
     pack_a_panels(&plan, 0, plan.a_panels);
     pack_b_panels(&plan, 0, plan.b_panels);
@@ -222,7 +222,7 @@ static void item_task(void *data, size_t index) {
 }
 
 // Memory for `words` of packed panels on each side; null where there is none.
-static Scratch *scratch_for(Plan *plan, size_t words_of_a, size_t words_of_b, long items) {
+static Scratch *scratch_for(Plan *plan, size_t words_of_a, size_t words_of_b, int64_t items) {
   // What packs a panel may write a vector more than it is wide.
   const size_t slack = 64, room_of_a = rounded_up(words_of_a + slack, 16);
   // A multiple of a cache line, so that no two tasks write into one.
@@ -238,7 +238,7 @@ int multiply(const Arithmetic *how, const Product *p, ParallelFor parallel, void
   Plan plan = {0};
   plan.how = how;
   plan.what = p;
-  long words = (p->k + how->steps_per_word - 1) / how->steps_per_word;
+  int64_t words = (p->k + how->steps_per_word - 1) / how->steps_per_word;
   plan.k_blocks = (words + WORDS_OF_A_BLOCK - 1) / WORDS_OF_A_BLOCK;
   plan.words_of_block = rounded_up((words + plan.k_blocks - 1) / plan.k_blocks, how->word_multiple);
   plan.k_blocks = (words + plan.words_of_block - 1) / plan.words_of_block;
@@ -253,7 +253,7 @@ int multiply(const Arithmetic *how, const Product *p, ParallelFor parallel, void
     give_back(scratch);
     return 0;
   }
-  long panels_at_once = MOST_PACKED_WORDS / (long)words_of_b_panel;
+  int64_t panels_at_once = MOST_PACKED_WORDS / (int64_t)words_of_b_panel;
   if (panels_at_once < 1) panels_at_once = 1;
   if (panels_at_once > plan.b_panels) panels_at_once = plan.b_panels;
   Scratch *scratch = scratch_for(&plan, words_of_a, panels_at_once * words_of_b_panel, 1);
@@ -262,7 +262,7 @@ int multiply(const Arithmetic *how, const Product *p, ParallelFor parallel, void
   plan.panels_of_a_column_task = COLUMNS_OF_A_TASK / how->columns;
   plan.row_tasks = (plan.a_panels + plan.panels_of_a_task - 1) / plan.panels_of_a_task;
   for (plan.item = 0; plan.item < p->batch; plan.item++)
-    for (long block = 0; block < plan.k_blocks; block++) {
+    for (int64_t block = 0; block < plan.k_blocks; block++) {
       begin_block(&plan, block);
       for (plan.first_panel = 0; plan.first_panel < plan.b_panels; plan.first_panel += panels_at_once) {
         plan.panels = least(panels_at_once, plan.b_panels - plan.first_panel);

@@ -29,16 +29,16 @@ typedef struct {
 } Side;
 
 // Packs lines [0, lines) of k [0, steps) into a panel that is `width` lines wide; lines beyond are zeros.
-typedef void (*PackPanel)(const Side *side, long lines, long width, long steps, void *panel);
+typedef void (*PackPanel)(const Side *side, int64_t lines, int64_t width, int64_t steps, void *panel);
 
 // One tile: dst[m][n] = a_panel · b_panel + src, where src may be null or dst itself.
 typedef struct {
-  long words;  // of k, 32 bits each
+  int64_t words;  // of k, 32 bits each
   const void *a_panel, *b_panel;
   const float *src;
   float *dst;
   ptrdiff_t stride;  // of src and dst, from row to row
-  long m, n;
+  int64_t m, n;
   // What to have in the cache by the next tiles: as many cache lines from each as there are words.
   const char *soon[2];
 } TileWork;
@@ -77,11 +77,11 @@ typedef void (*ParallelFor)(void *context, void (*work)(void *data, size_t index
 typedef struct {
   const float *a, *b, *addend;  // addend may be null, or y
   float *y;
-  long m, n, k;
+  int64_t m, n, k;
   int transpose_a, transpose_b;
   float alpha;
   // Batches: where matrix i of each side begins, in elements; null for one matrix.
-  long batch;
+  int64_t batch;
   const ptrdiff_t *a_offsets, *b_offsets;
 } Product;
 
@@ -97,6 +97,6 @@ typedef struct {
 Scratch *take_scratch(size_t bytes);
 void give_back(Scratch *piece);
 
-static inline long least(long a, long b) { return a < b ? a : b; }
-static inline long rounded_up(long a, long to) { return (a + to - 1) / to * to; }
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t rounded_up(int64_t a, int64_t to) { return (a + to - 1) / to * to; }
 #endif

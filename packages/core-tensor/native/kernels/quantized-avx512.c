@@ -22,13 +22,13 @@ AVX512 ALWAYS_INLINE __m512i sixteen_codes(__m128i bytes, __m512i shifts) {
   return _mm512_srlv_epi32(_mm512_permutexvar_epi32(word, _mm512_castsi128_si512(bytes)), shifts);
 }
 
-AVX512 static void unpack_bytes(const Weight *w, long row, long first, long count, float *to) {
+AVX512 static void unpack_bytes(const Weight *w, int64_t row, int64_t first, int64_t count, float *to) {
   if (w->format != INT8) {
-    for (long i = 0; i < count; i++) to[i] = unpacked_at(w, row, first + i);
+    for (int64_t i = 0; i < count; i++) to[i] = unpacked_at(w, row, first + i);
     return;
   }
   const uint8_t *codes = w->codes + row * w->out + first;
-  for (long i = 0; i < count; i += 16) {
+  for (int64_t i = 0; i < count; i += 16) {
     __mmask16 some = first_lanes(count - i);
     __m512i code = _mm512_sub_epi32(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(some, codes + i)), _mm512_set1_epi32(128));
     __m512 unit = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, w->scales + first + i), _mm512_set1_ps(1.0f / 127));
@@ -36,8 +36,8 @@ AVX512 static void unpack_bytes(const Weight *w, long row, long first, long coun
   }
 }
 
-AVX512 static void unpack(const Weight *w, long row, long first, long count, float *to) {
-  long start = row * elements_of_row(w) + first;
+AVX512 static void unpack(const Weight *w, int64_t row, int64_t first, int64_t count, float *to) {
+  int64_t start = row * elements_of_row(w) + first;
   if (w->format == INT8 || start % 16) {
     unpack_bytes(w, row, first, count, to);
     return;
@@ -46,8 +46,8 @@ AVX512 static void unpack(const Weight *w, long row, long first, long count, flo
   const __m512i shifts = shifts_of(w->format);
   const int is_int4 = w->format == INT4, differ = w->zeros || w->number_zeros;
   __m512 zero = _mm512_set1_ps(is_int4 ? 8.0f : 0.0f);
-  for (long i = 0; i < count; i += 16) {
-    long element = start + i;
+  for (int64_t i = 0; i < count; i += 16) {
+    int64_t element = start + i;
     // Two codes a byte.
     __mmask16 bytes = count - i >= 16 ? 0xff : first_lanes((count - i + 1) / 2);
     __m512i code = sixteen_codes(_mm_maskz_loadu_epi8(bytes, w->codes + element / 2), shifts);
@@ -74,30 +74,30 @@ AVX512 ALWAYS_INLINE __m512 zeros_of_lanes(const Weight *w, __m512i blocks, __m5
   return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srlv_epi32(words, shift), _mm512_set1_epi32(15)));
 }
 
-AVX512 static void panel(const Weight *w, long row, long rows, long first, long count, float *to) {
-  const long elements = elements_of_row(w);
+AVX512 static void panel(const Weight *w, int64_t row, int64_t rows, int64_t first, int64_t count, float *to) {
+  const int64_t elements = elements_of_row(w);
   const int shift = block_shift(w);
   // Every word is one block's, positions fit 32 bits, and there are four bytes of zeros.
   int fits = elements % 8 == 0 && (int64_t)w->out * elements < (int64_t)1 << 31 && (!w->zeros || w->out * ((blocks_of_row(w) + 1) / 2) >= 4);
   if (w->format == INT8 || !fits) {
     float line[GROUP];
-    for (long i = 0; i < count; i += GROUP)
-      for (long n = 0; n < 32; n++) {
-        long some = least(GROUP, count - i);
+    for (int64_t i = 0; i < count; i += GROUP)
+      for (int64_t n = 0; n < 32; n++) {
+        int64_t some = least(GROUP, count - i);
         if (n < rows) unpack(w, row + n, first + i, some, line);
-        for (long j = 0; j < some; j++) to[(i + j) * 32 + n] = n < rows ? line[j] : 0.0f;
+        for (int64_t j = 0; j < some; j++) to[(i + j) * 32 + n] = n < rows ? line[j] : 0.0f;
       }
     return;
   }
   const __m512 levels = _mm512_loadu_ps(four_bit_levels[w->format]);
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const int is_int4 = w->format == INT4, is_even = elements % w->block == 0;
-  for (long half = 0; half < 32; half += 16) {
+  for (int64_t half = 0; half < 32; half += 16) {
     const __mmask16 some = first_lanes(rows - half);
     const __m512i row_of_lane = _mm512_add_epi32(_mm512_set1_epi32((int)(row + half)), lane);
     const __m512i start = _mm512_mullo_epi32(row_of_lane, _mm512_set1_epi32((int)elements));
     __m512 scale = _mm512_setzero_ps(), zero = _mm512_setzero_ps();
-    for (long i = 0; i < count; i += GROUP) {
+    for (int64_t i = 0; i < count; i += GROUP) {
       // A group of each row, and then a vector of all rows of each of its words.
       const __mmask16 words = first_lanes((elements - first - i + 7) / 8);
       __m512i r[16];
@@ -105,15 +105,15 @@ AVX512 static void panel(const Weight *w, long row, long rows, long first, long 
         r[n] = some >> n & 1 ? _mm512_maskz_loadu_epi32(words, w->codes + ((row + half + n) * elements + first + i) / 2)
                              : _mm512_setzero_si512();
       transpose_words(r);
-      for (long word = 0; word < 16 && i + 8 * word < count; word++) {
-        long k = first + i + 8 * word;
+      for (int64_t word = 0; word < 16 && i + 8 * word < count; word++) {
+        int64_t k = first + i + 8 * word;
         if (!is_even || (k & (w->block - 1)) == 0 || i + word == 0) {
           __m512i blocks = _mm512_srli_epi32(_mm512_add_epi32(start, _mm512_set1_epi32((int)k)), shift);
           scale = _mm512_mask_i32gather_ps(_mm512_setzero_ps(), some, blocks, w->scales, 4);
           if (is_int4) zero = zeros_of_lanes(w, blocks, row_of_lane, some);
         }
         float *at = to + (i + 8 * word) * 32 + half;
-        const long here = count - i - 8 * word;
+        const int64_t here = count - i - 8 * word;
 #pragma GCC unroll 8
         for (int t = 0; t < 8; t++) {
           __m512 level = _mm512_permutexvar_ps(t ? _mm512_srli_epi32(r[word], 4 * t) : r[word], levels);
@@ -125,16 +125,16 @@ AVX512 static void panel(const Weight *w, long row, long rows, long first, long 
   }
 }
 
-AVX512 static float dot(const float *x, const float *y, long count) {
+AVX512 static float dot(const float *x, const float *y, int64_t count) {
   __m512 sum = _mm512_setzero_ps();
-  for (long i = 0; i < count; i += 16) {
+  for (int64_t i = 0; i < count; i += 16) {
     __mmask16 some = first_lanes(count - i);
     sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(some, x + i), _mm512_maskz_loadu_ps(some, y + i), sum);
   }
   return _mm512_reduce_add_ps(sum);
 }
 
-static long groups_of(const Weight *w) { return (w->in + GROUP - 1) / GROUP; }
+static int64_t groups_of(const Weight *w) { return (w->in + GROUP - 1) / GROUP; }
 
 // Every word of a row is one row's and one block's.
 static int has_few(const Weight *w, int rounds) {
@@ -147,7 +147,7 @@ static size_t arranged_bytes(const Weight *w, int rounds) { return groups_of(w) 
 // A row of x as a group's lanes meet it: vector t has each word's element t; the ninth has their sums.
 AVX512 static void arrange_floats(const Weight *w, const float *x, float *to) {
   const __m512i eighth = _mm512_mullo_epi32(_mm512_set1_epi32(8), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-  for (long first = 0; first < w->in; first += GROUP, to += 9 * 16) {
+  for (int64_t first = 0; first < w->in; first += GROUP, to += 9 * 16) {
     __m512 sum = _mm512_setzero_ps();
     for (int t = 0; t < 8; t++) {
       int element = w->format == INT4 ? t : t ^ 1;
@@ -160,12 +160,12 @@ AVX512 static void arrange_floats(const Weight *w, const float *x, float *to) {
   }
 }
 
-AVX512 static float largest(const float *x, long count, float threshold) {
+AVX512 static float largest(const float *x, int64_t count, float threshold) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
   const __m512 limit = _mm512_set1_ps(threshold > 0 ? threshold : INFINITY);
   // By its bits: NaN has more than infinity.
   __m512i bits = _mm512_setzero_si512();
-  for (long i = 0; i < count; i += 16) {
+  for (int64_t i = 0; i < count; i += 16) {
     __m512i one = _mm512_and_si512(_mm512_castps_si512(_mm512_maskz_loadu_ps(first_lanes(count - i), x + i)), magnitude);
     __mmask16 is_below = threshold > 0 ? _mm512_cmp_ps_mask(_mm512_castsi512_ps(one), limit, _CMP_NGE_UQ) : 0xffff;
     bits = _mm512_mask_max_epu32(bits, is_below, bits, one);
@@ -180,8 +180,8 @@ AVX512 ALWAYS_INLINE __m128i rounded(const float *x, __mmask16 some, float facto
   return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(scaled));
 }
 
-AVX512 static void round_all(const float *x, long count, float factor, int8_t *to) {
-  for (long i = 0; i < count; i += 16) {
+AVX512 static void round_all(const float *x, int64_t count, float factor, int8_t *to) {
+  for (int64_t i = 0; i < count; i += 16) {
     __mmask16 some = first_lanes(count - i);
     _mm_mask_storeu_epi8(to + i, some, rounded(x + i, some, factor));
   }
@@ -191,10 +191,10 @@ AVX512 static void round_all(const float *x, long count, float factor, int8_t *t
 AVX512 static void arrange_bytes(const Weight *w, const float *x, char *to) {
   const __m128i halves = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
   float factor = 0, unit = 0;
-  for (long first = 0; first < w->in; first += GROUP, to += 256) {
+  for (int64_t first = 0; first < w->in; first += GROUP, to += 256) {
     float *units = (float *)(to + 128), *sums = units + 16;
     memset(to, 0, 256);
-    for (long i = 0; i < least(GROUP, w->in - first); i += 16) {
+    for (int64_t i = 0; i < least(GROUP, w->in - first); i += 16) {
       if (((first + i) & (w->block - 1)) == 0) {
         float most = largest(x + first + i, least(w->block, w->in - first - i), 0);
         factor = rounding_factor(most, SMALLEST_OF_BLOCK);
@@ -219,11 +219,11 @@ static void arrange(const Weight *w, int rounds, const float *x, void *to) {
 }
 
 // Of all blocks of a row: what is added to a code, (8 - zero) of floats and -zero of bytes.
-AVX512 ALWAYS_INLINE void shifts_of_blocks(const Weight *w, long row, float from, float *to) {
-  long blocks = blocks_of_row(w);
+AVX512 ALWAYS_INLINE void shifts_of_blocks(const Weight *w, int64_t row, float from, float *to) {
+  int64_t blocks = blocks_of_row(w);
   const uint8_t *zeros = w->zeros ? w->zeros + row * ((blocks + 1) / 2) : 0;
   const __m512i shifts = shifts_of(INT4);
-  for (long b = 0; b < blocks; b += 16) {
+  for (int64_t b = 0; b < blocks; b += 16) {
     __m512 zero = _mm512_set1_ps(8.0f);
     if (zeros) {
       __m512i codes = sixteen_codes(_mm_maskz_loadu_epi8(first_lanes((blocks - b + 1) / 2) & 0xff, zeros + b / 2), shifts);
@@ -234,31 +234,31 @@ AVX512 ALWAYS_INLINE void shifts_of_blocks(const Weight *w, long row, float from
 }
 
 // Which block each lane of a group is in, from the first of the group on; and how many blocks there are in it.
-AVX512 ALWAYS_INLINE __m512i blocks_of_lanes(long element, long block, int shift) {
+AVX512 ALWAYS_INLINE __m512i blocks_of_lanes(int64_t element, int64_t block, int shift) {
   const __m512i eighth = _mm512_setr_epi32(0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120);
   return _mm512_srli_epi32(_mm512_add_epi32(eighth, _mm512_set1_epi32((int)(element & (block - 1)))), shift);
 }
 
 // `rows`, and whether zeros differ, are known where this is compiled.
-AVX512 ALWAYS_INLINE void floats(const int rows, const int has_zeros, const Weight *w, const float *x, long begin, long end, float *y,
-                                 long stride) {
-  const long groups = groups_of(w), row_of_x = groups * 144, elements = elements_of_row(w);
-  const long of_row = blocks_of_row(w);
+AVX512 ALWAYS_INLINE void floats(const int rows, const int has_zeros, const Weight *w, const float *x, int64_t begin, int64_t end, float *y,
+                                 int64_t stride) {
+  const int64_t groups = groups_of(w), row_of_x = groups * 144, elements = elements_of_row(w);
+  const int64_t of_row = blocks_of_row(w);
   const int shift = block_shift(w);
   const int is_even = elements % w->block == 0;
   __m512 levels = _mm512_loadu_ps(four_bit_levels[w->format]);
   if (w->format == INT4) levels = _mm512_sub_ps(levels, _mm512_set1_ps(8.0f));
   const __m512i even = blocks_of_lanes(0, w->block, shift);
   float zeros[has_zeros ? MOST_BLOCKS + 16 : 1];
-  for (long n = begin; n < end; n++) {
-    const long start = n * elements, last = (start + elements - 1) >> shift;
+  for (int64_t n = begin; n < end; n++) {
+    const int64_t start = n * elements, last = (start + elements - 1) >> shift;
     const uint8_t *codes = w->codes + start / 2;
     __m512 sums[ROWS_AT_ONCE];
 #pragma GCC unroll 8
     for (int m = 0; m < rows; m++) sums[m] = _mm512_setzero_ps();
     if (has_zeros) shifts_of_blocks(w, n, 8.0f, zeros);
-    for (long g = 0; g < groups; g++) {
-      const long element = start + g * GROUP, first = element >> shift;
+    for (int64_t g = 0; g < groups; g++) {
+      const int64_t element = start + g * GROUP, first = element >> shift;
       __m512i c = _mm512_maskz_loadu_epi32(first_lanes((elements - g * GROUP + 7) / 8), codes + 64 * g);
       _mm_prefetch((const char *)codes + 64 * g + 1024, _MM_HINT_T0);
       __m512i lanes = is_even ? even : blocks_of_lanes(element, w->block, shift);
@@ -286,21 +286,21 @@ AVX512 ALWAYS_INLINE void floats(const int rows, const int has_zeros, const Weig
   }
 }
 
-VNNI ALWAYS_INLINE void bytes(const int rows, const int has_zeros, const Weight *w, const char *x, long begin, long end, float *y,
-                              long stride) {
-  const long groups = groups_of(w), row_of_x = groups * 256, elements = elements_of_row(w), of_row = blocks_of_row(w);
+VNNI ALWAYS_INLINE void bytes(const int rows, const int has_zeros, const Weight *w, const char *x, int64_t begin, int64_t end, float *y,
+                              int64_t stride) {
+  const int64_t groups = groups_of(w), row_of_x = groups * 256, elements = elements_of_row(w), of_row = blocks_of_row(w);
   const int shift = block_shift(w);
   const __m512i low = _mm512_set1_epi8(15), even = blocks_of_lanes(0, w->block, shift);
   float zeros[has_zeros ? MOST_BLOCKS + 16 : 1];
-  for (long n = begin; n < end; n++) {
-    const long start = n * elements, last = (start + elements - 1) >> shift;
+  for (int64_t n = begin; n < end; n++) {
+    const int64_t start = n * elements, last = (start + elements - 1) >> shift;
     const uint8_t *codes = w->codes + start / 2;
     __m512 sums[ROWS_AT_ONCE];
 #pragma GCC unroll 8
     for (int m = 0; m < rows; m++) sums[m] = _mm512_setzero_ps();
     if (has_zeros) shifts_of_blocks(w, n, 0.0f, zeros);
-    for (long g = 0; g < groups; g++) {
-      const long first = (start + g * GROUP) >> shift;
+    for (int64_t g = 0; g < groups; g++) {
+      const int64_t first = (start + g * GROUP) >> shift;
       __m512i c = _mm512_maskz_loadu_epi32(first_lanes((elements - g * GROUP + 7) / 8), codes + 64 * g);
       _mm_prefetch((const char *)codes + 64 * g + 1024, _MM_HINT_T0);
       __m512 scale = _mm512_permutexvar_ps(even, _mm512_maskz_loadu_ps(first_lanes(last - first + 1), w->scales + first));
@@ -322,11 +322,11 @@ VNNI ALWAYS_INLINE void bytes(const int rows, const int has_zeros, const Weight 
 }
 
 #define WITH_ROWS(rows)                                                                        \
-  AVX512 static void floats_##rows(const Weight *w, const void *x, long b, long e, float *y, long s) {  \
+  AVX512 static void floats_##rows(const Weight *w, const void *x, int64_t b, int64_t e, float *y, int64_t s) {  \
     if (w->zeros || w->number_zeros) floats(rows, 1, w, x, b, e, y, s);                        \
     else floats(rows, 0, w, x, b, e, y, s);                                                    \
   }                                                                                            \
-  VNNI static void bytes_##rows(const Weight *w, const void *x, long b, long e, float *y, long s) {     \
+  VNNI static void bytes_##rows(const Weight *w, const void *x, int64_t b, int64_t e, float *y, int64_t s) {     \
     if (w->zeros || w->number_zeros) bytes(rows, 1, w, x, b, e, y, s);                         \
     else bytes(rows, 0, w, x, b, e, y, s);                                                     \
   }
@@ -335,26 +335,26 @@ WITH_ROWS(2)
 WITH_ROWS(4)
 WITH_ROWS(8)
 
-static void few(const Weight *w, int rounds, const void *arranged, long rows, long begin, long end, float *y, long stride) {
-  typedef void (*Few)(const Weight *, const void *, long, long, float *, long);
+static void few(const Weight *w, int rounds, const void *arranged, int64_t rows, int64_t begin, int64_t end, float *y, int64_t stride) {
+  typedef void (*Few)(const Weight *, const void *, int64_t, int64_t, float *, int64_t);
   static const Few of_floats[] = {floats_1, floats_2, floats_4, floats_8}, of_bytes[] = {bytes_1, bytes_2, bytes_4, bytes_8};
   size_t row_bytes = arranged_bytes(w, rounds);
-  for (long m = 0; m < rows;) {
+  for (int64_t m = 0; m < rows;) {
     int power = rows - m >= 8 ? 3 : rows - m >= 4 ? 2 : rows - m >= 2 ? 1 : 0;
     (rounds ? of_bytes : of_floats)[power](w, (const char *)arranged + m * row_bytes, begin, end, y + m * stride, stride);
-    m += 1l << power;
+    m += (int64_t)1 << power;
   }
 }
 
-const QuantizedPath avx512_quantized = {unpack, panel, has_few, arranged_bytes, arrange, few, dot};
+const QuantizedPath avx512_quantized = {unpack, panel, 32, has_few, arranged_bytes, arrange, few, dot};
 
 enum { TILE_ROWS = 14, TILE_COLUMNS = 32 };
 
-VNNI ALWAYS_INLINE void integer_tile_of(const int rows, const uint32_t *a, const uint32_t *b, long words, int32_t *sums) {
+VNNI ALWAYS_INLINE void integer_tile_of(const int rows, const uint32_t *a, const uint32_t *b, int64_t words, int32_t *sums) {
   __m512i all[TILE_ROWS][2];
 #pragma GCC unroll 14
   for (int i = 0; i < rows; i++) all[i][0] = all[i][1] = _mm512_setzero_si512();
-  for (long word = 0; word < words; word++, a += TILE_ROWS, b += TILE_COLUMNS) {
+  for (int64_t word = 0; word < words; word++, a += TILE_ROWS, b += TILE_COLUMNS) {
     __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + 16);
 #pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
@@ -370,7 +370,7 @@ VNNI ALWAYS_INLINE void integer_tile_of(const int rows, const uint32_t *a, const
   }
 }
 
-VNNI static void tile(const uint32_t *a, const uint32_t *b, long words, long rows, int32_t *sums) {
+VNNI static void tile(const uint32_t *a, const uint32_t *b, int64_t words, int64_t rows, int32_t *sums) {
   if (rows > 8) integer_tile_of(14, a, b, words, sums);
   else if (rows > 4) integer_tile_of(8, a, b, words, sums);
   else if (rows > 1) integer_tile_of(4, a, b, words, sums);
@@ -378,7 +378,7 @@ VNNI static void tile(const uint32_t *a, const uint32_t *b, long words, long row
 }
 
 // Four lines of 64 bytes, from `step` on, as 64 words of four: vector v has columns 16 i + 4 v … 16 i + 4 v + 3, for i up to 3.
-AVX512 ALWAYS_INLINE void interleave(const uint8_t *codes, long stride, long step, long steps, __mmask64 some, __m512i w[4]) {
+AVX512 ALWAYS_INLINE void interleave(const uint8_t *codes, int64_t stride, int64_t step, int64_t steps, __mmask64 some, __m512i w[4]) {
   enum { LINES_AHEAD = 24 };
   const uint8_t *from = codes + step * stride;
   __m512i line[4];
@@ -405,14 +405,14 @@ AVX512 ALWAYS_INLINE void in_order(__m512i w[4]) {
   w[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
 }
 
-AVX512 ALWAYS_INLINE __mmask64 first_bytes(long count) { return count >= 64 ? ~0ull : count <= 0 ? 0 : (1ull << count) - 1; }
+AVX512 ALWAYS_INLINE __mmask64 first_bytes(int64_t count) { return count >= 64 ? ~0ull : count <= 0 ? 0 : (1ull << count) - 1; }
 
 // Four lines through all panels, and then the next: memory is read in its order.
-AVX512 static void pack(const uint8_t *codes, long stride, long steps, long count, uint32_t *panels) {
-  const long words = (steps + 3) / 4;
-  for (long step = 0; step < steps; step += 4, panels += TILE_COLUMNS) {
+AVX512 static void pack(const uint8_t *codes, int64_t stride, int64_t steps, int64_t count, uint32_t *panels) {
+  const int64_t words = (steps + 3) / 4;
+  for (int64_t step = 0; step < steps; step += 4, panels += TILE_COLUMNS) {
     uint32_t *to = panels;
-    for (long first = 0; first < count; first += 2 * TILE_COLUMNS, to += 2 * TILE_COLUMNS * words) {
+    for (int64_t first = 0; first < count; first += 2 * TILE_COLUMNS, to += 2 * TILE_COLUMNS * words) {
       __m512i w[4];
       interleave(codes + first, stride, step, steps, first_bytes(count - first), w);
       in_order(w);
@@ -426,11 +426,11 @@ AVX512 static void pack(const uint8_t *codes, long stride, long steps, long coun
 }
 
 // One row, in as many neighbouring columns as there are registers for their sums: memory is read in its order here too.
-VNNI static void one_row(const uint32_t *a, const uint8_t *codes, long stride, long steps, long count, int32_t *sums) {
+VNNI static void one_row(const uint32_t *a, const uint8_t *codes, int64_t stride, int64_t steps, int64_t count, int32_t *sums) {
   __m512i all[4][4];
 #pragma GCC unroll 4
   for (int g = 0; g < 4; g++) all[g][0] = all[g][1] = all[g][2] = all[g][3] = _mm512_setzero_si512();
-  for (long step = 0; step < steps; step += 4, a += TILE_ROWS) {
+  for (int64_t step = 0; step < steps; step += 4, a += TILE_ROWS) {
     __m512i x = _mm512_set1_epi32(*a);
 #pragma GCC unroll 4
     for (int g = 0; g < 4; g++) {

@@ -81,7 +81,7 @@ static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   const char *problem = misfit(kernel, w, parts);
   if (problem) return failure(problem);
   if (kernel->first) {
-    long blocks = blocks_of_row(w);
+    int64_t blocks = blocks_of_row(w);
     w->codes += kernel->first * blocks * w->block / 2;
     w->scales += kernel->first * blocks;
     if (w->zeros) w->zeros += kernel->first * ((blocks + 1) / 2);

@@ -2,13 +2,13 @@
 #include "quantized.h"
 #define INLINED static inline __attribute__((always_inline))
 
-INLINED void unpack_plainly(const Weight *w, long row, long first, long count, float *to) {
-  for (long i = 0; i < count; i++) to[i] = unpacked_at(w, row, first + i);
+INLINED void unpack_plainly(const Weight *w, int64_t row, int64_t first, int64_t count, float *to) {
+  for (int64_t i = 0; i < count; i++) to[i] = unpacked_at(w, row, first + i);
 }
 
-INLINED float dot_plainly(const float *x, const float *y, long count) {
+INLINED float dot_plainly(const float *x, const float *y, int64_t count) {
   float sums[16] = {0}, sum = 0;
-  long i = 0;
+  int64_t i = 0;
   for (; i + 16 <= count; i += 16)
     for (int lane = 0; lane < 16; lane++) sums[lane] += x[i + lane] * y[i + lane];
   for (; i < count; i++) sums[0] += x[i] * y[i];
@@ -17,9 +17,9 @@ INLINED float dot_plainly(const float *x, const float *y, long count) {
 }
 
 // By its bits: NaN has more than infinity.
-INLINED float largest_plainly(const float *x, long count, float threshold) {
+INLINED float largest_plainly(const float *x, int64_t count, float threshold) {
   union { float number; uint32_t bits; } largest = {0};
-  for (long i = 0; i < count; i++) {
+  for (int64_t i = 0; i < count; i++) {
     union { float number; uint32_t bits; } one = {x[i]};
     one.bits &= 0x7fffffff;
     uint32_t bits = threshold > 0 && one.number >= threshold ? 0 : one.bits;
@@ -28,8 +28,8 @@ INLINED float largest_plainly(const float *x, long count, float threshold) {
   return largest.number;
 }
 
-INLINED void round_plainly(const float *x, long count, float factor, int8_t *to) {
-  for (long i = 0; i < count; i++) {
+INLINED void round_plainly(const float *x, int64_t count, float factor, int8_t *to) {
+  for (int64_t i = 0; i < count; i++) {
     float scaled = x[i] * factor;
     // What is no number is 0: it is one of a row or block whose unit says so.
     scaled = scaled > 127 ? 127 : scaled >= -127 ? scaled : scaled < -127 ? -127 : 0;
@@ -38,19 +38,13 @@ INLINED void round_plainly(const float *x, long count, float factor, int8_t *to)
   }
 }
 
-static int has_no_few(const Weight *w, int rounds) {
-  (void)w;
-  (void)rounds;
-  return 0;
-}
-
 // Columns of codes as panels of [word][column], four steps a word, zeros where there is nothing.
-INLINED void pack_codes(const uint8_t *codes, long stride, long steps, long count, long width, uint32_t *panels) {
-  for (long first = 0; first < count; first += width)
-    for (long step = 0; step < steps; step += 4, panels += width) {
+INLINED void pack_codes(const uint8_t *codes, int64_t stride, int64_t steps, int64_t count, int64_t width, uint32_t *panels) {
+  for (int64_t first = 0; first < count; first += width)
+    for (int64_t step = 0; step < steps; step += 4, panels += width) {
       uint8_t *to = (uint8_t *)panels;
-      for (long i = 0; i < 4 * width; i++) {
-        long line = step + i % 4, column = first + i / 4;
+      for (int64_t i = 0; i < 4 * width; i++) {
+        int64_t line = step + i % 4, column = first + i / 4;
         to[i] = line < steps && column < count ? codes[line * stride + column] : 0;
       }
     }

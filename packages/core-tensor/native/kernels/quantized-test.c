@@ -25,8 +25,8 @@ static int product_is_right(const Arithmetic *how, Format format, int rows, int 
   int zero_kind = kind % 3, rounds = kind >= 3;
   memset(codes, 0, sizeof codes);
   Weight w = {format, OUT, IN, BLOCK, codes, scales, zero_kind == 1 ? zeros : 0, zero_kind == 2 ? numbers : 0};
-  long elements = format == INT8 ? IN : elements_of_row(&w);
-  for (long i = 0; i < OUT * elements; i++) {
+  int64_t elements = format == INT8 ? IN : elements_of_row(&w);
+  for (int64_t i = 0; i < OUT * elements; i++) {
     int code = code_of(format, (int)(i % 1009));
     if (format == INT8) codes[i] = code;
     else codes[i / 2] |= code << 4 * ((i % 2 == 1) == (format == INT4));
@@ -36,18 +36,18 @@ static int product_is_right(const Arithmetic *how, Format format, int rows, int 
     scales[i] = format == INT8 ? 127.0f * (1 + i % 3) : 1 << i % 3;
     numbers[i] = i % 11;
   }
-  long width = is_transposed ? OUT : IN, columns = is_transposed ? IN : OUT;
+  int64_t width = is_transposed ? OUT : IN, columns = is_transposed ? IN : OUT;
   // Rounding leaves these as they are: every block has a 127.
-  for (long i = 0; i < rows * width; i++) x[i] = rounds || format == INT8 ? (i % width % 16 == 0 ? 127 : i * 5 % 19 - 9) : i * 5 % 11 - 5;
+  for (int64_t i = 0; i < rows * width; i++) x[i] = rounds || format == INT8 ? (i % width % 16 == 0 ? 127 : i * 5 % 19 - 9) : i * 5 % 11 - 5;
   if (format == INT8 && !is_transposed) x[3] = 200;
-  for (long i = 0; i < rows * columns; i++) y[i] = -1e9f;
+  for (int64_t i = 0; i < rows * columns; i++) y[i] = -1e9f;
   QuantizedProduct p = {w, x, y, rows, is_transposed, rounds, format == INT8 && !is_transposed ? 150 : 0};
   if (multiply_quantized(how, &p, one_after_the_other, 0)) return 0;
-  for (long m = 0; m < rows; m++)
-    for (long j = 0; j < columns; j++) {
+  for (int64_t m = 0; m < rows; m++)
+    for (int64_t j = 0; j < columns; j++) {
       double wanted = 0, size = 0;
-      for (long k = 0; k < width; k++) {
-        long out = is_transposed ? k : j, in = is_transposed ? j : k;
+      for (int64_t k = 0; k < width; k++) {
+        int64_t out = is_transposed ? k : j, in = is_transposed ? j : k;
         double term = (double)x[m * width + k] * (format == INT8 ? unpacked_at(&w, in, out) : unpacked_at(&w, out, in));
         wanted += term;
         size += term < 0 ? -term : term;

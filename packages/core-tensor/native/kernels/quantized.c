@@ -27,9 +27,9 @@ typedef struct {
   const float *x;  // rounded where that is asked for
   char *arranged;
   size_t row_bytes;
-  long rows_of_a_task, panels_of_a_task;
+  int64_t rows_of_a_task, panels_of_a_task;
   // Panels: y = x times a matrix of `steps` by `lines`.
-  long steps, lines, row_panels, block_words;
+  int64_t steps, lines, row_panels, block_words;
   uint32_t *packed;
   int *failed;
 } Plan;
@@ -39,14 +39,14 @@ static void round_row(const Plan *plan, const float *x, float *to) {
   const Weight *w = &plan->what->weight;
   const IntegerTile *integers = integer_tile(plan->how);
   int8_t codes[ROUNDED_AT_ONCE];
-  for (long first = 0; first < w->in; first += w->block) {
-    long count = least(w->block, w->in - first);
+  for (int64_t first = 0; first < w->in; first += w->block) {
+    int64_t count = least(w->block, w->in - first);
     float largest = integers->largest(x + first, count, 0), factor = rounding_factor(largest, SMALLEST_OF_BLOCK);
     float unit = largest * (1.0f / 127);
-    for (long i = first; i < first + count; i += ROUNDED_AT_ONCE) {
-      long some = least(ROUNDED_AT_ONCE, first + count - i);
+    for (int64_t i = first; i < first + count; i += ROUNDED_AT_ONCE) {
+      int64_t some = least(ROUNDED_AT_ONCE, first + count - i);
       integers->round(x + i, some, factor, codes);
-      for (long j = 0; j < some; j++) to[i + j] = codes[j] * unit;
+      for (int64_t j = 0; j < some; j++) to[i + j] = codes[j] * unit;
     }
   }
 }
@@ -54,7 +54,7 @@ static void round_row(const Plan *plan, const float *x, float *to) {
 static void round_task(void *data, size_t index) {
   const Plan *plan = data;
   const Weight *w = &plan->what->weight;
-  for (long row = index * ROWS_AT_ONCE; row < least((index + 1) * ROWS_AT_ONCE, plan->what->rows); row++)
+  for (int64_t row = index * ROWS_AT_ONCE; row < least((index + 1) * ROWS_AT_ONCE, plan->what->rows); row++)
     round_row(plan, plan->what->x + row * w->in, (float *)plan->x + row * w->in);
 }
 
@@ -68,9 +68,9 @@ static void dot_task(void *data, size_t index) {
     *plan->failed = 1;
     return;
   }
-  for (long n = index * plan->rows_of_a_task; n < least((index + 1) * plan->rows_of_a_task, w->out); n++) {
+  for (int64_t n = index * plan->rows_of_a_task; n < least((index + 1) * plan->rows_of_a_task, w->out); n++) {
     plan->path->unpack(w, n, 0, w->in, row);
-    for (long m = 0; m < p->rows; m++) p->y[m * w->out + n] = plan->path->dot(plan->x + m * w->in, row, w->in);
+    for (int64_t m = 0; m < p->rows; m++) p->y[m * w->out + n] = plan->path->dot(plan->x + m * w->in, row, w->in);
   }
   free(row);
 }
@@ -78,24 +78,24 @@ static void dot_task(void *data, size_t index) {
 static void arrange_task(void *data, size_t index) {
   const Plan *plan = data;
   const QuantizedProduct *p = plan->what;
-  for (long m = index * ROWS_AT_ONCE; m < least((index + 1) * ROWS_AT_ONCE, p->rows); m++)
+  for (int64_t m = index * ROWS_AT_ONCE; m < least((index + 1) * ROWS_AT_ONCE, p->rows); m++)
     plan->path->arrange(&p->weight, p->rounds, p->x + m * p->weight.in, plan->arranged + m * plan->row_bytes);
 }
 
 static void few_task(void *data, size_t index) {
   const Plan *plan = data;
   const QuantizedProduct *p = plan->what;
-  long begin = index * plan->rows_of_a_task, end = least(begin + plan->rows_of_a_task, p->weight.out);
+  int64_t begin = index * plan->rows_of_a_task, end = least(begin + plan->rows_of_a_task, p->weight.out);
   plan->path->few(&p->weight, p->rounds, plan->arranged, p->rows, begin, end, p->y, p->weight.out);
 }
 
 static void pack_rows_task(void *data, size_t index) {
   const Plan *plan = data;
   const Arithmetic *how = plan->how;
-  long row = index * how->rows, lines = least(how->rows, plan->what->rows - row);
-  for (long first = 0, offset = 0; first < plan->steps; first += STEPS_OF_A_BLOCK) {
-    long steps = least(STEPS_OF_A_BLOCK, plan->steps - first);
-    long words = rounded_up((steps + how->steps_per_word - 1) / how->steps_per_word, how->word_multiple);
+  int64_t row = index * how->rows, lines = least(how->rows, plan->what->rows - row);
+  for (int64_t first = 0, offset = 0; first < plan->steps; first += STEPS_OF_A_BLOCK) {
+    int64_t steps = least(STEPS_OF_A_BLOCK, plan->steps - first);
+    int64_t words = rounded_up((steps + how->steps_per_word - 1) / how->steps_per_word, how->word_multiple);
     Side side = {plan->x + row * plan->steps + first, plan->steps, 1, 1.0f};
     how->pack_a(&side, lines, how->rows, steps, plan->packed + (offset * plan->row_panels + index * words) * how->rows);
     offset += words;
@@ -109,9 +109,9 @@ static void panel_task(void *data, size_t index) {
   const Arithmetic *how = plan->how;
   // Rows of memory are lines of the matrix but in x W of 4 bits.
   int memory_is_lines = !(p->is_transposed && p->weight.format != INT8);
-  long width = how->columns, first_line = index * plan->panels_of_a_task * width;
-  long lines = least(plan->panels_of_a_task * width, plan->lines - first_line);
-  long panels = (lines + width - 1) / width, longest = least(plan->steps, STEPS_OF_A_BLOCK);
+  int64_t width = how->columns, first_line = index * plan->panels_of_a_task * width;
+  int64_t lines = least(plan->panels_of_a_task * width, plan->lines - first_line);
+  int64_t panels = (lines + width - 1) / width, longest = least(plan->steps, STEPS_OF_A_BLOCK);
   size_t room = memory_is_lines ? width * longest : longest * rounded_up(lines, 16);
   size_t words_of_panel = plan->block_words * width;
   float *unpacked = malloc((room + words_of_panel * panels + 64) * sizeof *unpacked);
@@ -120,31 +120,31 @@ static void panel_task(void *data, size_t index) {
     return;
   }
   uint32_t *packed = (uint32_t *)unpacked + room;
-  for (long first = 0, offset = 0; first < plan->steps; first += STEPS_OF_A_BLOCK) {
-    long steps = least(STEPS_OF_A_BLOCK, plan->steps - first);
-    long words = rounded_up((steps + how->steps_per_word - 1) / how->steps_per_word, how->word_multiple);
+  for (int64_t first = 0, offset = 0; first < plan->steps; first += STEPS_OF_A_BLOCK) {
+    int64_t steps = least(STEPS_OF_A_BLOCK, plan->steps - first);
+    int64_t words = rounded_up((steps + how->steps_per_word - 1) / how->steps_per_word, how->word_multiple);
     if (!memory_is_lines)
-      for (long step = 0; step < steps; step++)
+      for (int64_t step = 0; step < steps; step++)
         plan->path->unpack(&p->weight, first + step, first_line, lines, unpacked + step * lines);
-    int at_once = memory_is_lines && how->columns == 32 && how->steps_per_word == 1 && plan->path->panel;
-    for (long b = 0; b < panels; b++) {
-      long here = least(width, lines - b * width);
+    int at_once = memory_is_lines && how->columns == plan->path->panel_columns && how->steps_per_word == 1;
+    for (int64_t b = 0; b < panels; b++) {
+      int64_t here = least(width, lines - b * width);
       if (at_once) {
         plan->path->panel(&p->weight, first_line + b * width, here, first, steps, (float *)packed + b * words_of_panel);
         continue;
       }
       Side side = {unpacked + b * width, 1, lines, 1.0f};
       if (memory_is_lines) {
-        for (long line = 0; line < here; line++)
+        for (int64_t line = 0; line < here; line++)
           plan->path->unpack(&p->weight, first_line + b * width + line, first, steps, unpacked + line * steps);
         side = (Side){unpacked, steps, 1, 1.0f};
       }
       how->pack_b(&side, here, width, steps, packed + b * words_of_panel);
     }
-    for (long a0 = 0; a0 < plan->row_panels; a0 += ROW_PANELS_AT_ONCE)
-      for (long b = 0; b < panels; b++)
-        for (long a = a0; a < least(a0 + ROW_PANELS_AT_ONCE, plan->row_panels); a++) {
-          long row = a * how->rows, line = first_line + b * width;
+    for (int64_t a0 = 0; a0 < plan->row_panels; a0 += ROW_PANELS_AT_ONCE)
+      for (int64_t b = 0; b < panels; b++)
+        for (int64_t a = a0; a < least(a0 + ROW_PANELS_AT_ONCE, plan->row_panels); a++) {
+          int64_t row = a * how->rows, line = first_line + b * width;
           TileWork work = {0};
           work.words = words;
           work.a_panel = plan->packed + (offset * plan->row_panels + a * words) * how->rows;
@@ -164,9 +164,9 @@ static void panel_task(void *data, size_t index) {
 }
 
 // Tasks of at least so many multiplications, and as many of them as may be.
-static long of_a_task(double work_of_one, long count, long most) {
-  long smallest = (long)(SMALL_PRODUCT / 4 / work_of_one) + 1;
-  long even = (count + most - 1) / most;
+static int64_t of_a_task(double work_of_one, int64_t count, int64_t most) {
+  int64_t smallest = (int64_t)(SMALL_PRODUCT / 4 / work_of_one) + 1;
+  int64_t even = (count + most - 1) / most;
   return least(count, smallest > even ? smallest : even);
 }
 
@@ -196,9 +196,9 @@ static int multiply_panels(Plan *plan, ParallelFor parallel, void *context) {
   plan->steps = p->is_transposed ? p->weight.out : p->weight.in;
   plan->lines = p->is_transposed ? p->weight.in : p->weight.out;
   plan->row_panels = (p->rows + how->rows - 1) / how->rows;
-  long blocks = (plan->steps + STEPS_OF_A_BLOCK - 1) / STEPS_OF_A_BLOCK;
+  int64_t blocks = (plan->steps + STEPS_OF_A_BLOCK - 1) / STEPS_OF_A_BLOCK;
   plan->block_words = rounded_up(STEPS_OF_A_BLOCK / how->steps_per_word, how->word_multiple);
-  long panels = (plan->lines + how->columns - 1) / how->columns;
+  int64_t panels = (plan->lines + how->columns - 1) / how->columns;
   plan->panels_of_a_task = least(PANELS_OF_A_TASK, panels / 8 > 0 ? panels / 8 : 1);
   size_t words = blocks * plan->block_words;
   Scratch *scratch = take_scratch(4 * (plan->row_panels * how->rows * words + 64));
@@ -233,12 +233,12 @@ typedef struct {
   const QuantizedPath *path;
   const Weight *weight;
   float *to;
-  long rows, width;
+  int64_t rows, width;
 } Unpacking;
 
 static void unpack_task(void *data, size_t index) {
   const Unpacking *u = data;
-  for (long row = index * ROWS_AT_ONCE; row < least((index + 1) * ROWS_AT_ONCE, u->rows); row++)
+  for (int64_t row = index * ROWS_AT_ONCE; row < least((index + 1) * ROWS_AT_ONCE, u->rows); row++)
     u->path->unpack(u->weight, row, 0, u->width, u->to + row * u->width);
 }
 

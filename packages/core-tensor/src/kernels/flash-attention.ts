@@ -2,94 +2,24 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import { barrier } from '../autodiff/barrier.js';
 import { full, zeros } from '../create.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
-import { concat, type Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
 import { type AttentionConfig, checkHeads, checkNumbers, checkSinks } from './attention.js';
-import {
-  type AttentionMaskOptions,
-  alibiBias,
-  alibiSlopes,
-  biasOf,
-  type ScoreBlock,
-  visibilityOf,
-  visibleIn,
-} from './attention-mask.js';
+import type { AttentionMaskOptions } from './attention-mask.js';
 import { checkIndices } from './check.js';
+import {
+  type FlashAttentionConfig,
+  type Four,
+  named,
+  scoresOf,
+  stackedRows,
+  unstackedRows,
+  visibleBlocks,
+} from './flash-attention-blocks.js';
+import { centreOf, flashAttentionGradient } from './flash-attention-gradient.js';
 import type { Kernel } from './kernel.js';
 
-/** What the tiled attention kernel is compiled for. */
-export interface FlashAttentionConfig extends AttentionConfig, AttentionMaskOptions {
-  /** Adds slope · (j - i) to the scores: see `alibiSlopes`. Default false. */
-  readonly alibi?: boolean;
-  /** Rows and columns of the scores that exist at one time. */
-  readonly blockSize: number;
-  /** Which optional inputs follow q, k and v, in this order. */
-  readonly hasSegments: boolean;
-  readonly hasSinks: boolean;
-}
-
-type Four = [number, number, number, number];
-
-/** The optional inputs by name. */
-function named(inputs: readonly Tensor[], { hasSegments, hasSinks }: FlashAttentionConfig) {
-  const [q, k, v, ...rest] = inputs as [Tensor, Tensor, Tensor, ...Tensor[]];
-  const segments = hasSegments ? rest[0] : undefined;
-  return { q, k, v, segments, sinks: hasSinks ? rest[hasSegments ? 1 : 0] : undefined };
-}
-
-const blocksOf = (length: number, size: number): (readonly [number, number])[] =>
-  Array.from({ length: Math.ceil(length / size) }, (_, i) => [i * size, Math.min(length, (i + 1) * size)]);
-
-/** The rows of blocks that some score of is seen, each with its columns: the others are never computed. */
-function visibleBlocks(length: number, config: FlashAttentionConfig): (readonly ScoreBlock[])[] {
-  const blocks = blocksOf(length, config.blockSize);
-  return blocks.map((rows) =>
-    blocks.map((columns) => ({ rows, columns })).filter((block) => visibilityOf(block, config) !== 'none'),
-  );
-}
-
-/**
- * Scores of one block, capped and biased, in float32 [b, kv, group · rows, columns]; and the tanh of the cap, which its
- * gradient needs. `q` is that of the block's rows, [b, kv, group · rows, d].
- */
-function scoresOf(q: Tensor, k: Tensor, segments: Tensor | undefined, block: ScoreBlock, config: FlashAttentionConfig) {
-  const { rows, columns } = block;
-  const { scale, softCap, alibi = false } = config;
-  const [b, kv, stacked] = q.shape as Four;
-  const [height, width] = [rows[1] - rows[0], columns[1] - columns[0]];
-  const group = stacked / height;
-  const raw = q.matmul(k.slice(2, ...columns), { transposeB: true }).cast('float32');
-  const tanh = softCap === undefined ? undefined : raw.mul(scale / softCap).tanh();
-  const scores = tanh ? tanh.mul(softCap!) : raw.mul(scale);
-  const part = (range: readonly [number, number]) => segments!.slice(1, ...range);
-  const visible = visibleIn(block, config, segments && { rows: part(rows), columns: part(columns) });
-  const mask = visible && biasOf(visible).reshape([visible.shape[0]!, 1, 1, height, width]);
-  const slope = alibi && alibiBias(alibiSlopes(kv * group), block).reshape([1, kv, group, height, width]);
-  const bias = mask && slope ? mask.add(slope) : mask || slope;
-  if (!bias) return { scores, tanh };
-  const grouped = scores.reshape([b, kv, group, height, width]).add(bias);
-  return { scores: grouped.reshape([b, kv, stacked, width]), tanh };
-}
-
-/** x [b, h, s, d] as [b, kv, group, s, d], cut to some rows and stacked: [b, kv, group · rows, d]. */
-function stackedRows(x: Tensor, kv: number, rows: readonly [number, number]): Tensor {
-  const [b, h, s, d] = x.shape as Four;
-  return x
-    .reshape([b, kv, h / kv, s, d])
-    .slice(3, ...rows)
-    .reshape([b, kv, (h / kv) * (rows[1] - rows[0]), d]);
-}
-
-/** The transpose of `stackedRows` over all blocks of rows. */
-function unstackedRows(parts: readonly Tensor[], blocks: readonly (readonly ScoreBlock[])[], h: number): Tensor {
-  const shaped = parts.map((part, i) => {
-    const [b, kv, stacked, d] = part.shape as Four;
-    const [start, end] = blocks[i]![0]!.rows;
-    return part.reshape([b, kv, stacked / (end - start), end - start, d]);
-  });
-  const joined = concat(shaped, 3);
-  return joined.reshape([joined.shape[0]!, h, joined.shape[3]!, joined.shape[4]!]);
-}
+export type { FlashAttentionConfig } from './flash-attention-blocks.js';
 
 /** Sinks [h] as the logits of stacked rows: [b, kv, group · rows, 1]. */
 function stackedSinks(sinks: Tensor, [b, kv, stacked]: readonly number[]): Tensor {
@@ -165,54 +95,14 @@ export const flashAttentionKernel: Kernel<FlashAttentionConfig> = {
 
   vjp: ({ inputs, outputs: [output, logSum], cotangents: [dOutput, dLogSum], config }) => {
     const { q, k, v, segments, sinks } = named(inputs, config);
-    const [, h, s] = q.shape as Four;
-    const kv = k.shape[1]!;
-    if (s === 0) return inputs.map((x) => (x.dtype === 'int32' ? undefined : zeros(x.shape, x.dtype)));
+    if (q.shape[2] === 0) return inputs.map((x) => (x.dtype === 'int32' ? undefined : zeros(x.shape, x.dtype)));
     const dO = dOutput ?? zeros(output!.shape, output!.dtype);
-    // Σ_j P_ij dP_ij, less what the log-sum-exp itself asks for.
-    const product = dO.cast('float32').mul(output!.cast('float32')).sum(-1, { keepDims: true });
-    const centre = dLogSum ? product.sub(dLogSum) : product;
-    const blocks = visibleBlocks(s, config);
-    const dK = new Map<number, Tensor>();
-    const dV = new Map<number, Tensor>();
-    const add = (to: Map<number, Tensor>, at: number, x: Tensor) => to.set(at, to.get(at)?.add(x) ?? x).get(at)!;
-    let previous: readonly Tensor[] = [dO];
-    const dQ = blocks.map((columns) => {
-      const { rows } = columns[0]!;
-      const part = (x: Tensor) => stackedRows(x, kv, rows);
-      let total: Tensor | undefined;
-      for (const block of columns) {
-        // One block after the other: else all would be computed for dQ and kept for dK.
-        const rowsOfQ = barrier(part(q), previous);
-        const { scores, tanh } = scoresOf(rowsOfQ, k, segments && barrier(segments, previous), block, config);
-        const probabilities = scores.sub(part(logSum!)).exp();
-        const dV_ = add(dV, block.columns[0], probabilities.cast(v.dtype).matmul(part(dO), { transposeA: true }));
-        const dP = part(dO)
-          .matmul(v.slice(2, ...block.columns), { transposeB: true })
-          .cast('float32');
-        const dCapped = probabilities.mul(dP.sub(part(centre)));
-        const dScores = tanh ? dCapped.mul(tanh.square().neg().add(1)) : dCapped;
-        const scaled = dScores.cast(q.dtype);
-        const dQ_ = scaled.matmul(k.slice(2, ...block.columns)).mul(config.scale);
-        total = total?.add(dQ_) ?? dQ_;
-        const dK_ = add(dK, block.columns[0], scaled.matmul(rowsOfQ, { transposeA: true }).mul(config.scale));
-        previous = [total, dK_, dV_];
-      }
-      return total!;
-    });
-    const inOrder = (parts: ReadonlyMap<number, Tensor>) =>
-      concat(
-        [...parts].sort(([a], [b]) => a - b).map(([, x]) => x),
-        2,
-      );
-    const dSinks = sinks && sinkGradient(sinks, logSum!, centre);
-    return [
-      unstackedRows(dQ, blocks, h),
-      inOrder(dK),
-      inOrder(dV),
-      ...(segments ? [undefined] : []),
-      ...(dSinks ? [dSinks] : []),
-    ];
+    const gradients = flashAttentionGradient(
+      { q, k, v, segments, output: output!, logSum: logSum!, dO, dLogSum },
+      config,
+    );
+    const dSinks = sinks && sinkGradient(sinks, logSum!, centreOf(dO, output!, dLogSum));
+    return [...gradients, ...(segments ? [undefined] : []), ...(dSinks ? [dSinks] : [])];
   },
 };
 

@@ -19,6 +19,7 @@ import { onnxruntimeEnvironment } from './native/environment.js';
 import { ARITHMETICS, type Arithmetic, loadKernels, type NativeKernels } from './native/kernels.js';
 import type { NodeAssignment, Provider } from './native/session.js';
 import { inputName, outputName } from './onnx-values.js';
+import { attendsOwn, OWN_ATTENTION } from './own-attention.js';
 import { MATMUL_PRECISIONS, productKernels } from './own-products.js';
 import { multipliesCodes, OWN_KERNELS } from './own-quantized.js';
 import { packedOf } from './packed-weights.js';
@@ -255,6 +256,7 @@ function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], ta
     if (!isOp(node, 'kernel')) return false;
     const { name } = node.attributes.kernel;
     if (OWN_KERNELS.has(name)) return !multipliesCodes(target);
+    if (OWN_ATTENTION.has(name)) return !attendsOwn(node, target);
     return name === 'cachedAttention' && !canUseGroupQueryAttention(node, mayOverwrite, target);
   };
   const unusable = new Set(

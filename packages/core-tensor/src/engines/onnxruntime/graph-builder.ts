@@ -23,7 +23,7 @@ const MICROSOFT_OPS = new Set([
 ]);
 
 /** Operators of our own, whose results' shapes are written down. All results are float32. */
-const OWN_OPERATORS = new Set(['Product', 'Quantized', 'Chain']);
+const OWN_OPERATORS = new Set(['Product', 'Quantized', 'Chain', 'Attention', 'AttentionGradient']);
 
 const LONGEST_CONSTANT_RANGE = 64;
 

@@ -18,8 +18,8 @@ const product =
   (own: Own, write: (x: string, node: GraphNode<'kernel'>, lowering: Lowering) => string): KernelRule =>
   (node, lowering) => {
     const x = lowering.nameAs(node.inputs[0]!, 'float32');
-    if (multipliesCodes(lowering.target)) {
-      const [format, flags] = own(node);
+    const [format, flags] = own(node);
+    if (format.format === 'int8' ? lowering.target.products?.bytes : multipliesCodes(lowering.target)) {
       const weight = { ...format, parts: node.inputs.slice(1) };
       const y = lowering.builder.byRows(x, node.outputs[0]!.shape, (rows) => quantized(lowering, weight, rows, flags));
       return [lowering.convert(y, 'float32', node.outputs[0]!.dtype)];

@@ -12,6 +12,7 @@ import { productOf, productRules } from './lower-products.js';
 import { randomBits } from './lower-random.js';
 import { matmulFusions } from './matmul-fusions.js';
 import { inputName, onnxTypeOf, outputName } from './onnx-values.js';
+import { attentionRules } from './own-attention.js';
 import type { ProductKernels } from './own-products.js';
 import { codedProduct, multipliesCodes, unpackedWeights, unpackingRules } from './own-quantized.js';
 import { type OnnxGraph, onnxTypes } from './proto.js';
@@ -63,7 +64,7 @@ export const CPU_TARGET: LoweringTarget = {
   mlas: true,
   chains: false,
   rules: {},
-  kernels: { ...kernelRules, ...unpackingRules },
+  kernels: { ...kernelRules, ...unpackingRules, ...attentionRules },
 };
 
 /** Lazy lowering: emitted only when another node asks for them, as they are often fused into their users. */

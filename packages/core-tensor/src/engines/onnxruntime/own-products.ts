@@ -11,6 +11,10 @@ export interface ProductKernels {
   readonly float32?: number;
   /** Products with weights in codes, and what unpacks them; undefined where ONNX Runtime's are left alone. */
   readonly codes?: number;
+  /** Whether those are products of int8 with rounded inputs too. */
+  readonly bytes?: true;
+  /** Attention in blocks and its gradient; undefined where they are products and elementwise operations of the graph. */
+  readonly attention?: number;
   /**
    * All products in which one side is a matrix of two axes (a weight, or the gradient of one), however few its rows: they are rounded
    * to bfloat16, and a sampler must round as the trainer does.
@@ -35,6 +39,8 @@ export function productKernels(
   return {
     ...(isTaken || isFaster.products ? { float32: ARITHMETICS.indexOf(float32) } : {}),
     ...(isTaken || isFaster.codes ? { codes: ARITHMETICS.indexOf(float32) } : {}),
+    ...(isTaken || isFaster.bytes ? { bytes: true } : {}),
+    ...(isTaken || isFaster.attention ? { attention: ARITHMETICS.indexOf(float32) } : {}),
     ...(rounding !== undefined && BFLOAT16.has(rounding) ? { bfloat16: ARITHMETICS.indexOf(rounding) } : {}),
     always: only !== undefined || everywhere,
   };

@@ -264,10 +264,13 @@ describe('which arithmetic computes a product', () => {
       expect([name, found.has.has(name as Arithmetic)]).toEqual([name, flags.has(flag)]);
   });
 
-  const kernels = (float32: Arithmetic, bfloat16: Arithmetic) => ({
-    fastest: { float32, bfloat16 },
-    isFaster: { products: float32 === 'avx512', codes: float32 === 'avx512' },
-  });
+  const kernels = (float32: Arithmetic, bfloat16: Arithmetic) => {
+    const isFaster = float32 === 'avx512';
+    return {
+      fastest: { float32, bfloat16 },
+      isFaster: { products: isFaster, codes: isFaster, bytes: isFaster, attention: isFaster },
+    };
+  };
   const size = { rows: 1024, summed: 576, columns: 1536, transA: false, hasMatrix: true };
 
   it.each([

@@ -11,13 +11,18 @@ export const ARITHMETICS = ['plain', 'avx2', 'avx512', 'avx512bf16', 'amx', 'neo
 export type Arithmetic = (typeof ARITHMETICS)[number];
 
 /** Models of processors on which an arithmetic was measured to be faster than ONNX Runtime (benchmarks/RESULTS.md). */
-const FASTER_ON: Readonly<Record<'products' | 'codes', Partial<Readonly<Record<Arithmetic, RegExp>>>>> = {
+const FASTER_ON: Readonly<
+  Record<'products' | 'codes' | 'bytes' | 'attention', Partial<Readonly<Record<Arithmetic, RegExp>>>>
+> = {
   products: { avx512: /intel/i, avx2: /amd/i },
-  codes: { avx512: /intel/i },
+  codes: { avx512: /intel/i, avx2: /amd/i },
+  // VNNI: products of bytes themselves; ONNX Runtime's are faster without.
+  bytes: { avx512: /intel/i },
+  attention: { avx2: /amd/i },
 };
 
 /** The version of the functions and of the operator's attributes that this file knows. */
-const KERNELS_VERSION = 2;
+const KERNELS_VERSION = 3;
 
 /** The kernels of packages/core-tensor/native, loaded. */
 export interface NativeKernels {
@@ -25,8 +30,11 @@ export interface NativeKernels {
   readonly domain: Pointer;
   /** What multiplies float32, and what multiplies where bfloat16 factors are allowed. */
   readonly fastest: { readonly float32: Arithmetic; readonly bfloat16: Arithmetic };
-  /** Whether the float32 products of `fastest`, and those with codes, were measured to be faster than ONNX Runtime's on processors of this kind. */
-  readonly isFaster: { readonly products: boolean; readonly codes: boolean };
+  /**
+   * Whether the float32 products of `fastest`, those with codes, those of int8 with rounded inputs, and attention in blocks were measured to be faster than ONNX Runtime's
+   * operators on processors of this kind.
+   */
+  readonly isFaster: { readonly [What in keyof typeof FASTER_ON]: boolean };
   /** What this processor has. */
   readonly has: ReadonlySet<Arithmetic>;
   /** Keeps the functions valid. */
@@ -96,7 +104,12 @@ function bind(library: import('koffi').LibraryHandle, api: OrtApi): FoundKernels
   return {
     domain,
     fastest: { float32, bfloat16: fastest(1) as Arithmetic },
-    isFaster: { products: isFaster('products'), codes: isFaster('codes') },
+    isFaster: {
+      products: isFaster('products'),
+      codes: isFaster('codes'),
+      bytes: isFaster('bytes'),
+      attention: isFaster('attention'),
+    },
     has: new Set(ARITHMETICS.filter((name, i) => position(name) === i)),
     library,
   };
