@@ -147,18 +147,11 @@ export class KvBlocks {
     this.#sequences.delete(sequence);
   }
 
-  /** The blocks of the sequences as rows of one table int32 [n, width], padded with block 0. */
+  /** The first `width` blocks of the sequences as rows of one table int32 [n, width], padded with block 0. */
   table(sequences: readonly number[], width: number): Int32Array {
     const rows = new Int32Array(sequences.length * width).fill(TRASH);
     sequences.forEach((sequence, row) => {
-      const { blocks } = this.#get(sequence);
-      if (blocks.length > width) {
-        throw new PosttrainError(
-          'KV_BLOCKS',
-          `sequence ${sequence} has ${blocks.length} blocks, the table room for ${width}`,
-        );
-      }
-      rows.set(blocks, row * width);
+      rows.set(this.#get(sequence).blocks.slice(0, width), row * width);
     });
     return rows;
   }

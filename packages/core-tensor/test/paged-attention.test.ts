@@ -11,10 +11,13 @@ import {
   pagedAttention,
   perEngine,
   referenceEngine,
+  selfAttention,
   type Tensor,
   tensor,
   zerosBuffer,
 } from '../src/index.js';
+import { attentionBehind, biasBehind } from '../src/kernels/attention.js';
+import { type Columns, columnBlocks } from '../src/kernels/running-softmax.js';
 import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { onEngine } from '../src/testing/on-engine.js';
 
@@ -316,4 +319,84 @@ describe('KvBlocks', () => {
     expect(() => blocks.length(a)).toThrow(/no sequence 0/);
     expect(() => blocks.table([blocks.create()], 0)).not.toThrow();
   });
+});
+
+describe('attention block by block', () => {
+  it.each([
+    ['plain', {}],
+    ['a soft cap, ALiBi and a window', { softCap: 1.5, alibi: true, slidingWindow: 5 }],
+    ['sinks', { sinks: true }],
+  ])('with %s is attention at once', async (_, { sinks: hasSinks, ...how }: Record<string, unknown>) => {
+    const [b, s, capacity] = [2, 3, 11];
+    const [q, k, v] = [noise([b, HEADS, s, D], 1), noise([b, KV, capacity, D], 2), noise([b, KV, capacity, D], 3)];
+    const sinks = hasSinks ? tensor(Float32Array.of(0.3, -2, 1, 0.1)) : undefined;
+    const row = int32([6, 2], [2, 1, 1]).add(int32([0, 1, 2], [1, s, 1]));
+    const blockAt = ([start, end]: Columns) => {
+      const distance = row.sub(
+        int32(
+          Array.from({ length: end - start }, (_, i) => start + i),
+          [1, 1, end - start],
+        ),
+      );
+      const bias = biasBehind({ distance, seen: distance.greaterEqual(0) }, q, how as { scale: number });
+      return { keys: k.slice(2, start, end), values: v.slice(2, start, end), bias };
+    };
+    const of = (columns: Columns[]) => attentionBehind(q, columns, blockAt, { scale: 0.4, ...how }, sinks).toArray();
+    const wanted = await of([[0, capacity]]);
+    for (const columns of [
+      [
+        [0, 4],
+        [4, 8],
+        [8, 11],
+      ],
+      [
+        [0, 1],
+        [1, 11],
+      ],
+    ] as Columns[][]) {
+      (await of(columns)).forEach((x, i) => {
+        expect(Math.abs(x - wanted[i]!)).toBeLessThan(1e-6);
+      });
+    }
+  });
+
+  it('holds scores of 32 MiB at most at once, or of 16 blocks', () => {
+    expect(columnBlocks([1, 8, 1024, 1024], 16)).toEqual([[0, 1024]]);
+    const cut = columnBlocks([1, 8, 1024, 1040], 16);
+    expect(cut).toEqual([
+      [0, 512],
+      [512, 1024],
+      [1024, 1040],
+    ]);
+    const long = columnBlocks([1, 8, 1024, 32768], 16);
+    expect(long).toHaveLength(16);
+    expect(long.at(-1)).toEqual([30720, 32768]);
+    for (const [start] of columnBlocks([1, 32, 1024, 98304 + 64], 16)) expect(start % 16).toBe(0);
+  });
+
+  it('in the graph of a large pass over blocks is what whole sequences give', () =>
+    onEngine(onnxruntimeEngine(), async () => {
+      const [heads, past, s, block] = [4, 4096, 512, 16];
+      const total = past + s;
+      const [q, k, v] = [1, 2, 3].map((seed) => noise([1, heads, total, D], seed)) as [Tensor, Tensor, Tensor];
+      const pool = (x: Tensor) =>
+        concat([zerosBuffer([heads, block, D]), x.reshape([heads, total, D])], 1).reshape([heads * (block + total), D]);
+      const width = total / block;
+      const last = (x: Tensor) => x.slice(2, past, total);
+      const inputs = {
+        ...{ q: last(q), k: last(k), v: last(v), keys: pool(k), values: pool(v), lengths: int32([past], [1]) },
+        table: int32(
+          Array.from({ length: width }, (_, i) => i + 1),
+          [1, width],
+        ),
+        slots: int32(
+          Array.from({ length: s }, (_, i) => block + past + i),
+          [1, s],
+        ),
+      };
+      expect(columnBlocks([1, heads, s, total], block).length).toBeGreaterThan(1);
+      const got = await pagedAttention(inputs, { scale: 0.35, blockSize: block }).output.toArray();
+      const wanted = await last(selfAttention(q, k, v, { scale: 0.35 })).toArray();
+      expect(Math.max(...got.map((x, i) => Math.abs(x - wanted[i]!)))).toBeLessThan(2e-5);
+    }));
 });

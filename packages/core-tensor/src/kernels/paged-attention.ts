@@ -1,11 +1,20 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { barrier } from '../autodiff/barrier.js';
 import { iota } from '../create.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
 import { type Tensor, where } from '../tensor.js';
-import { attention, type CachedAttentionConfig, cachedAttention, checkNumbers, onlyFirst } from './attention.js';
-import { alibiSlopes, biasOf } from './attention-mask.js';
+import {
+  attentionBehind,
+  biasBehind,
+  type CachedAttentionConfig,
+  cachedAttention,
+  checkNumbers,
+  type Distances,
+  onlyFirst,
+} from './attention.js';
 import { checkIndices } from './check.js';
 import { putRows } from './put-rows.js';
+import { type Columns, columnBlocks, type KeyBlock } from './running-softmax.js';
 
 /** Options of attention over a cache in blocks. */
 export interface PagedAttentionOptions extends CachedAttentionConfig {
@@ -58,60 +67,48 @@ export function pagedAttention(
   const { blockSize, ...config } = options;
   checkPaged(inputs, options);
   const { q, k, v, table, lengths, slots, sinks } = inputs;
-  const sunk = sinks && { sinks };
-  const [b, heads, s] = k.shape as [number, number, number, number];
-  const capacity = table.shape[1]! * blockSize;
+  const [, heads, s] = k.shape as [number, number, number, number];
   const [keys, values] = [writeBlocks(inputs.keys, k, slots), writeBlocks(inputs.values, v, slots)];
-  const [pastKeys, pastValues] = [keys, values].map((pool) => readBlocks(pool, table, { blockSize, heads })) as [
-    Tensor,
-    Tensor,
-  ];
   // One new token is what engines have a fused kernel for; it writes the token once more, into the copy.
-  if (s === 1)
-    return {
-      output: cachedAttention({ q, k, v, pastKeys, pastValues, lengths, ...sunk }, config).output,
-      keys,
-      values,
-    };
+  if (s === 1) {
+    const [pastKeys, pastValues] = [keys, values].map((pool) => readBlocks(pool, table, { blockSize, heads })) as [
+      Tensor,
+      Tensor,
+    ];
+    const { output } = cachedAttention({ q, k, v, pastKeys, pastValues, lengths, ...(sinks && { sinks }) }, config);
+    return { output, keys, values };
+  }
   const added = slots.greaterEqual(blockSize).cast('int32').sum(1);
-  const own = (past: Tensor) => onlyFirst(past, lengths.add(added));
-  const { distance, seen } = inputs.tree
-    ? treeDistances(inputs.tree, lengths, capacity)
-    : sequenceDistances(lengths, s, capacity);
-  const { slidingWindow, alibi, ...rest } = config;
-  const visible = slidingWindow === undefined ? seen : seen.and(distance.less(slidingWindow));
-  const mask = biasOf(visible, q.dtype).reshape([b, 1, s, capacity]);
-  const bias = alibi ? mask.sub(fallOf(distance.reshape([b, 1, s, capacity]), q)) : mask;
-  return { output: attention(q, own(pastKeys), own(pastValues), bias, { ...rest, ...sunk }), keys, values };
+  const blockAt = ([start, end]: Columns, after: readonly Tensor[]): KeyBlock => {
+    const part = barrier(table, after).slice(1, start / blockSize, end / blockSize);
+    const own = (pool: Tensor) =>
+      onlyFirst(readBlocks(pool, part, { blockSize, heads }), lengths.add(added).sub(start));
+    const distances = inputs.tree
+      ? treeDistances(inputs.tree, lengths, [start, end])
+      : sequenceDistances(lengths, s, [start, end]);
+    return { keys: own(keys), values: own(values), bias: biasBehind(distances, q, config) };
+  };
+  const columns = columnBlocks([...q.shape.slice(0, 3), table.shape[1]! * blockSize], blockSize);
+  return { output: attentionBehind(q, columns, blockAt, config, sinks), keys, values };
 }
 
-/** What ALiBi takes off scores at these distances [b, 1, s, capacity], by head. */
-function fallOf(distance: Tensor, { shape, dtype }: Tensor): Tensor {
-  return distance.cast(dtype).mul(alibiSlopes(shape[1]!).cast(dtype).reshape([1, shape[1]!, 1, 1]));
-}
-
-/** How far each of `capacity` places is before each new token, [b, s, capacity], and which it sees. */
-interface Distances {
-  readonly distance: Tensor;
-  readonly seen: Tensor;
-}
-
-function sequenceDistances(lengths: Tensor, s: number, capacity: number): Distances {
+function sequenceDistances(lengths: Tensor, s: number, [start, end]: Columns): Distances {
   const row = lengths.reshape([lengths.size, 1, 1]).add(iota([1, s, 1], 1));
-  const distance = row.sub(iota([1, 1, capacity], 2));
+  const distance = row.sub(iota([1, 1, end - start], 2).add(start));
   return { distance, seen: distance.greaterEqual(0) };
 }
 
-function treeDistances({ depths, visible }: TokenTree, lengths: Tensor, capacity: number): Distances {
+function treeDistances({ depths, visible }: TokenTree, lengths: Tensor, [start, end]: Columns): Distances {
   const [b, s] = depths.shape as [number, number];
+  const width = end - start;
   const length = lengths.reshape([b, 1, 1]);
-  const offset = iota([1, 1, capacity], 2).sub(length);
+  const offset = iota([1, 1, width], 2).add(start).sub(length);
   // Which new token a place holds; others read one that does not count.
   const token = offset.maximum(0).minimum(s - 1);
-  const depth = depths.takeAlongAxis(token.reshape([b, capacity]), 1).reshape([b, 1, capacity]);
+  const depth = depths.takeAlongAxis(token.reshape([b, width]), 1).reshape([b, 1, width]);
   const [isPast, isNew] = [offset.less(0), offset.greaterEqual(0).and(offset.less(s))];
   const position = length.add(where(isPast, offset, depth));
-  const isAncestor = visible.takeAlongAxis(token.broadcastTo([b, s, capacity]), 2).greater(0);
+  const isAncestor = visible.takeAlongAxis(token.broadcastTo([b, s, width]), 2).greater(0);
   const distance = length.add(depths.reshape([b, s, 1])).sub(position);
   return { distance, seen: isPast.or(isNew.and(isAncestor)) };
 }

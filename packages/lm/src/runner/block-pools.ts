@@ -68,7 +68,7 @@ export class BlockPools {
     if (earlierPass) this.#earlier = { keys: keys.slice(layers), values: values.slice(layers) };
   }
 
-  /** The blocks of some holders, int32 [n, width], with n rounded up to a power of two. */
+  /** The first `width` blocks of some holders, int32 [n, width], with n rounded up to a power of two. */
   table(holders: readonly BlockHolder[], width: number): Tensor {
     const count = roundUpToPowerOfTwo(holders.length);
     const table = new Int32Array(count * width);

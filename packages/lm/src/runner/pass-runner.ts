@@ -145,7 +145,10 @@ export class PassRunner {
     pass.forEach(({ row: { sequence }, from, to }, i) => {
       slots.set(this.#memory.slots(sequence, sequence.stored, to - from), i * width);
     });
-    const most = Math.max(...sequences.map(({ id }) => this.#memory.blocks.blocksOf(id).length));
+    // Of a long prompt the earlier pieces see no more than what is before them.
+    const most = Math.max(
+      ...pass.map(({ row: { sequence }, from, to }) => Math.ceil((sequence.stored + to - from) / BLOCK_SIZE)),
+    );
     const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
     const paged = {
       ...{ ...inputs, ...(tree && { tree }), slots: tensor(slots, [count, width]), table },
