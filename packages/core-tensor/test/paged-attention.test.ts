@@ -290,6 +290,32 @@ describe.each([
 });
 
 describe('KvBlocks', () => {
+  it('gives blocks back that lie before a window, and still knows where the others are', () => {
+    const blocks = new KvBlocks({ blocks: 8, blockSize: 4 });
+    const one = blocks.create();
+    blocks.extend(one, 18);
+    expect(blocks.freeBlocks).toBe(2);
+    const all = blocks.slots(one, 0, 18);
+    blocks.dropBefore(one, 11);
+    expect([blocks.firstKept(one), blocks.freeBlocks, blocks.length(one)]).toEqual([8, 4, 18]);
+    expect(blocks.slots(one, 8, 10)).toEqual(all.slice(8));
+    expect(blocks.slots(one, 6, 2)).toEqual([2, 3]);
+    const fork = blocks.fork(one, 13);
+    expect([blocks.firstKept(fork), blocks.blocksOf(fork).length]).toEqual([8, 2]);
+    // 13 tokens: the last block is shared and written to.
+    expect([blocks.needed(fork, 1), blocks.needed(one, 3)]).toEqual([1, 1]);
+    expect(() => blocks.truncate(one, 7)).toThrow(/has given back its first 8 tokens; it cannot be cut to 7/);
+    blocks.dropBefore(one, 16);
+    expect(blocks.references(blocks.blocksOf(fork)[0]!)).toBe(1);
+    blocks.truncate(one, 16);
+    expect(blocks.blocksOf(one)).toEqual([]);
+    blocks.extend(one, 2);
+    expect(blocks.slots(one, 16, 2)[0]! % 4).toBe(0);
+    blocks.free(one);
+    blocks.free(fork);
+    expect(blocks.freeBlocks).toBe(7);
+  });
+
   it('shares full blocks, copies a shared last block when it is written to, and only then', () => {
     const blocks = new KvBlocks({ blocks: 8, blockSize: 4 });
     const a = blocks.create();

@@ -186,6 +186,69 @@ describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
     }));
 });
 
+const WINDOWS: readonly (readonly [name: string, config: Record<string, unknown>])[] = [
+  ['every layer', { model_type: 'mistral', sliding_window: 8 }],
+  [
+    'one of two layers, with sinks',
+    { model_type: 'gpt_oss', num_local_experts: 2, num_experts_per_tok: 1, sliding_window: 8 },
+  ],
+];
+it.each(WINDOWS)(
+  'a window in %s: rows of any length, forks and cuts give what passes without a cache give',
+  (_name, config) =>
+    onEngine(ENGINES[1]![1](), async () => {
+      const model = await tiny({ ...config, max_position_embeddings: 512 });
+      const runner = new ModelRunner(model, { maxTokensPerPass: 64 });
+      const check = async (sequence: CachedSequence, logits: Float32Array) => {
+        const wanted = (await logitsOf(model, sequence.tokens)).at(-1)!;
+        expect(largestDifference(logits, wanted)).toBeLessThan(2e-4);
+      };
+      const tokens = (count: number, from: number) => range(count, (i) => (7 * i + from) % 64);
+      const [long, short] = [runner.start(), runner.start()];
+      const [first] = await runner.extend([
+        { sequence: long, tokens: tokens(250, 3) },
+        { sequence: short, tokens: tokens(5, 1) },
+      ]);
+      await check(long, first!.logits[0]!);
+      const twin = runner.fork(long);
+      // One token at a time: beyond what a copy of a window has room for.
+      for (let step = 0; step < 135; step++) {
+        const results = await runner.extend(
+          [long, short].map((sequence) => ({ sequence, tokens: [(11 * step) % 64] })),
+        );
+        if (step % 44 !== 0 && step !== 134) continue;
+        await check(long, results[0]!.logits[0]!);
+        await check(short, results[1]!.logits[0]!);
+      }
+      const [again] = await runner.extend([{ sequence: twin, tokens: [5, 6] }]);
+      await check(twin, again!.logits[0]!);
+      // A little is taken back, and a tree put behind it.
+      runner.truncate(long, long.length - 20);
+      const before = long.length;
+      await runner.extend([{ sequence: long, tokens: [1, 2, 3, 4], parents: [-1, -1, 1, 2] }]);
+      runner.keep(long, before, [1, 2]);
+      await check(long, (await runner.extend([{ sequence: long, tokens: [9] }]))[0]!.logits[0]!);
+      expect(() => runner.truncate(long, 40)).toThrow(/sliding windows have given back what token 40/);
+      expect(() => runner.fork(long, 40)).toThrow(/fork it before it is extended/);
+      // What begins as another goes on from it where it still has what that sees.
+      const end = runner.start([...long.tokens, 1]);
+      expect(end.length).toBe(long.length);
+      await check(end, (await runner.extend([{ sequence: end, tokens: [1] }]))[0]!.logits[0]!);
+      expect(runner.start([...long.tokens.slice(0, 60), 1]).length).toBe(0);
+    }),
+);
+
+it('holds no more of layers with windows than these, a piece of the prompt and a little', () =>
+  onEngine(ENGINES[1]![1](), async () => {
+    const windows = { model_type: 'gpt_oss', num_local_experts: 2, num_experts_per_tok: 1, sliding_window: 8 };
+    const model = await tiny({ ...windows, max_position_embeddings: 4096 });
+    const runner = new ModelRunner(model, { maxTokensPerPass: 256 });
+    const sequence = runner.start();
+    await runner.extend([{ sequence, tokens: range(3000, (i) => i % 64) }]);
+    // One of two layers has 4096 tokens, the other what the pools begin with.
+    expect(runner.cacheBytes).toBe((model.network.cacheBytesPerToken / 2) * (4096 + 1024));
+  }));
+
 it('refuses what makes no sense, and changes nothing', async () => {
   const runner = new ModelRunner(await tiny(), {});
   const sequence = runner.start();

@@ -71,6 +71,8 @@ export interface PagedInput {
   readonly slots: Tensor;
   /** New tokens that are a tree and no sequence. */
   readonly tree?: TokenTree;
+  /** Where layers with sliding windows have less of each row's past than the others. Left out: they have all. */
+  readonly windowed?: WindowedInput;
   readonly cache: KvCache;
   /** Tokens in a block. */
   readonly blockSize: number;
@@ -78,6 +80,16 @@ export interface PagedInput {
   readonly rowInputs?: Readonly<Record<string, Tensor>> | undefined;
   /** The layers whose hidden states are asked for: see `Network.innerStates`. Left out: none. */
   readonly innerLayers?: readonly number[];
+}
+
+/** `PagedInput` of layers with sliding windows: their tables begin with the first block that a row still has. */
+export interface WindowedInput {
+  /** int32 [b]: tokens that each row has in these layers. */
+  readonly lengths: Tensor;
+  /** int32 [b, w]; `extend` reads none. */
+  readonly table?: Tensor;
+  /** int32 [b, s]; `extend` reads none. */
+  readonly slots?: Tensor;
 }
 
 /** What a pass over new tokens gives. */
@@ -139,7 +151,7 @@ export interface Network {
    */
   extend(
     weights: Weights,
-    input: Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'innerLayers'>,
+    input: Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'innerLayers' | 'windowed'>,
     hooks?: LayerHooks,
   ): ExtendedPass;
   /** `extend` over a cache in blocks. */
@@ -176,11 +188,15 @@ export interface Network {
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
   readonly kvHeads: number;
-  /** Pools for `tokens` tokens, in memory of their own: see `PagedAttentionInputs`. */
-  newPools(tokens: number): KvCache;
+  /** Pools for `tokens` tokens of these layers (default: all), in memory of their own: see `PagedAttentionInputs`. */
+  newPools(tokens: number, layers?: readonly number[]): KvCache;
+  /** The sliding window of each layer; undefined where it sees all. */
+  readonly windows: readonly (number | undefined)[];
   /** Cache bytes of a token. */
   readonly cacheBytesPerToken: number;
 }
+
+const isWindowed = ({ slidingWindow }: LayerAttention): boolean => slidingWindow !== undefined;
 
 /** A network with weights of its own: what scoring, sampling and searching need of a model. */
 export interface RunnableModel {
@@ -214,8 +230,8 @@ export function networkOf(
   const parameters = withHeadParameters(config, family.parameters(config));
   const ownParts = { config, family, modules, attention };
 
-  const zeroCache = (...shape: readonly number[]): KvCache => {
-    const all = () => allWidths.map((width) => zerosBuffer([...shape, width]));
+  const zeroCache = (shape: readonly number[], widths: readonly number[] = allWidths): KvCache => {
+    const all = () => widths.map((width) => zerosBuffer([...shape, width]));
     return { keys: all(), values: all() };
   };
   type Extension = Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'tree' | 'innerLayers'>;
@@ -358,29 +374,36 @@ export function networkOf(
     },
 
     extend(weights, input, hooks) {
-      const { lengths } = input;
+      const { lengths, windowed } = input;
       return extendBy(weights, input, hooks, {
-        attend: (past, qkv, how) =>
-          cachedAttention({ ...qkv, pastKeys: past.keys, pastValues: past.values, lengths }, how),
+        attend: (past, qkv, how) => {
+          const own = (isWindowed(how) && windowed?.lengths) || lengths;
+          return cachedAttention({ ...qkv, pastKeys: past.keys, pastValues: past.values, lengths: own }, how);
+        },
         recent: (past, x, taps) => recentOfCache(x, taps, past, lengths),
       });
     },
 
     extendPaged(weights, input, hooks) {
-      const { table, slots, blockSize, ...rest } = input;
+      const { table, slots, blockSize, windowed, ...rest } = input;
       const { lengths, tree } = rest;
+      const whole = { table, slots, lengths };
+      const part = windowed && { ...whole, ...windowed };
       return extendBy(weights, rest, hooks, {
-        attend: (past, qkv, how) =>
-          pagedAttention({ ...qkv, ...past, table, lengths, slots, ...(tree && { tree }) }, { ...how, blockSize }),
+        attend(past, qkv, how) {
+          const own = (isWindowed(how) && part) || whole;
+          return pagedAttention({ ...qkv, ...past, ...own, ...(tree && { tree }) }, { ...how, blockSize });
+        },
         recent: (past, x, taps) => recentOfBlocks(x, taps, past, input, kvHeads),
       });
     },
 
     logits: (weights, hidden, hooks) => outputLayer(weights, hidden, hooks).logits(),
 
-    newCache: (batch, capacity) => zeroCache(batch, kvHeads, capacity),
+    newCache: (batch, capacity) => zeroCache([batch, kvHeads, capacity]),
     kvHeads,
-    newPools: (tokens) => zeroCache(kvHeads * tokens),
+    newPools: (tokens, own) => zeroCache([kvHeads * tokens], own?.map(widthOf)),
+    windows: attention.map(({ slidingWindow }) => slidingWindow),
     cacheBytesPerToken: 2 * kvHeads * 4 * allWidths.reduce((sum, width) => sum + width, 0),
   };
 }

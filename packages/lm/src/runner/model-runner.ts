@@ -1,4 +1,4 @@
-import { type BlockCopy, type KvBlocks, OutOfBlocksError, tensor } from '@posttrain/core-tensor';
+import { OutOfBlocksError, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter, sameCache } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
@@ -35,7 +35,6 @@ export class ModelRunner {
   /** As it was asked for. */
   readonly packWeights: PackWeights;
   readonly #memory: BlockPools;
-  readonly #blocks: KvBlocks;
   readonly #maxTokensPerPass: number;
   readonly #prefixReuse: boolean;
   readonly #live = new Set<Sequence>();
@@ -51,7 +50,6 @@ export class ModelRunner {
     this.network = network;
     this.packWeights = packWeights;
     this.#memory = new BlockPools(network, cacheCapacity(network, cacheTokens) / BLOCK_SIZE + 1);
-    this.#blocks = this.#memory.blocks;
     this.#maxTokensPerPass = maxTokensPerPass;
     this.#prefixReuse = prefixReuse;
     this.#passes = new PassRunner(model, this.#memory, { packWeights, capacity: this.capacity });
@@ -77,9 +75,14 @@ export class ModelRunner {
     return (this.#memory.maxBlocks - 1) * BLOCK_SIZE;
   }
 
+  /** Bytes of the keys and values that there is memory for now, copies of rows that are being decoded left out. */
+  get cacheBytes(): number {
+    return this.#memory.bytes;
+  }
+
   /** Room that no live sequence holds, in tokens. */
   get freeTokens(): number {
-    const held = new Set([...this.#live].flatMap(({ id }) => this.#blocks.blocksOf(id)));
+    const held = new Set([...this.#live].flatMap(({ id }) => this.#memory.whole.blocks.blocksOf(id)));
     return this.capacity - held.size * BLOCK_SIZE;
   }
 
@@ -89,31 +92,42 @@ export class ModelRunner {
    */
   start(tokens: readonly number[] = [], adapter: Adapter = NO_ADAPTER): CachedSequence {
     const all = this.#prefixReuse ? [...this.#live, ...this.#released] : [];
-    const { best, shared } = longestShared(all, tokens, adapter);
+    const reaches = ({ id, virtual }: Sequence, length: number) => this.#memory.reaches(id, virtual + length);
+    const { best, shared } = longestShared(all, tokens, adapter, reaches);
     if (best) {
       if (this.#released.delete(best)) this.#released.add(best);
       const from = this.#fork(best, shared);
       from.adapter = adapter;
       return from;
     }
-    return this.#add(new Sequence(this.#blocks.create()));
+    return this.#add(new Sequence(this.#memory.create()));
   }
 
-  /** Another sequence that begins with the first `length` tokens of this one (default: all). */
+  /**
+   * Another sequence that begins with the first `length` tokens of this one (default: all).
+   *
+   * @throws PosttrainError where layers with sliding windows have given back what its next token would see
+   */
   fork(sequence: CachedSequence, length: number = sequence.length): CachedSequence {
     return this.#fork(sequence, length);
   }
 
   #fork(sequence: CachedSequence, length: number): Sequence {
     const from = this.#own(sequence, this.#released);
+    this.#checkReach(from, length);
     this.#passes.copies.settle(from);
-    return this.#add(from.fork(this.#blocks.fork(from.id, from.virtual + length), length));
+    return this.#add(from.fork(this.#memory.fork(from.id, from.virtual + length), length));
   }
 
-  /** Forgets all tokens but the first `length`. */
+  /**
+   * Forgets all tokens but the first `length`.
+   *
+   * @throws PosttrainError where layers with sliding windows have given back what the next token would see: beyond a few dozen tokens
+   */
   truncate(sequence: CachedSequence, length: number): void {
     const own = this.#own(sequence);
-    this.#blocks.truncate(own.id, own.virtual + length);
+    this.#checkReach(own, length);
+    this.#memory.truncate(own.id, own.virtual + length);
     own.tokens.length = length;
     own.written = Math.min(own.written, own.stored);
   }
@@ -122,10 +136,11 @@ export class ModelRunner {
   keep(sequence: CachedSequence, length: number, path: readonly number[]): void {
     const own = this.#own(sequence);
     if (path.some((place, i) => place !== i)) {
-      const slots = this.#memory.slots(own, own.virtual + length, own.length - length);
+      const first = own.virtual + length;
       this.#memory.oweMove(
-        path.map((place) => slots[place]!),
-        slots.slice(0, path.length),
+        own,
+        path.map((place) => first + place),
+        path.map((_, i) => first + i),
       );
       path.forEach((place, i) => {
         own.tokens[length + i] = own.tokens[length + place]!;
@@ -143,7 +158,7 @@ export class ModelRunner {
       this.#released.add(own);
     } else {
       this.#passes.copies.discard(own);
-      this.#blocks.free(own.id);
+      this.#memory.free(own.id);
     }
   }
 
@@ -152,7 +167,7 @@ export class ModelRunner {
     if (this.#live.size > 0) {
       throw new PosttrainError('MODEL_RUNNER', `reset: ${this.#live.size} sequences have not been released`);
     }
-    for (const { id } of this.#released) this.#blocks.free(id);
+    for (const { id } of this.#released) this.#memory.free(id);
     this.#released.clear();
     this.#passes.reset(weights);
   }
@@ -163,7 +178,7 @@ export class ModelRunner {
       for (const sequence of this.#released) {
         if (!sequence.adapter || !sameAdapter(sequence.adapter, adapter)) continue;
         this.#released.delete(sequence);
-        this.#blocks.free(sequence.id);
+        this.#memory.free(sequence.id);
       }
       this.#passes.adapters.forget(adapter);
     });
@@ -174,7 +189,8 @@ export class ModelRunner {
   /** Makes the pools large enough for so many tokens now (at most `capacity`), instead of as they are needed. */
   reserve(tokens: number): Promise<void> {
     const blocks = Math.min(this.#memory.maxBlocks, Math.ceil(tokens / BLOCK_SIZE) + 1);
-    const result = this.#last.then(() => (blocks > this.#blocks.blocks ? this.#memory.grow(blocks) : undefined));
+    const { whole } = this.#memory;
+    const result = this.#last.then(() => (blocks > whole.blocks.blocks ? whole.grow(blocks) : undefined));
     this.#last = result.catch(() => undefined);
     return result;
   }
@@ -218,7 +234,7 @@ export class ModelRunner {
     if (rows.some(waitsForPrefix)) {
       await this.#putPrefixes(rows.filter(waitsForPrefix), (row) => onPass([{ row, from: 0, to: 0, asked: 0 }]));
     }
-    await this.#memory.copy(await this.#makeRoom(rows));
+    await this.#makeRoom(rows);
     const results = rows.map(({ temperature }) => ({
       logits: [] as Float32Array[],
       ...(options.hidden ? { hidden: [] as Float32Array[] } : {}),
@@ -233,6 +249,7 @@ export class ModelRunner {
         return { row, from, to, asked: all ? to - from : Number(to === row.tokens.length) };
       });
       onPass(pass);
+      await this.#memory.extendWindowed(pass.map(({ row, from, to }) => ({ id: row.sequence.id, count: to - from })));
       const { results: output, places } = await this.#passes.run(pass, options);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
@@ -264,12 +281,12 @@ export class ModelRunner {
       onPrefix(own[0]!);
       const prefix = await this.#prefixOf(adapter);
       for (const { sequence } of own) {
-        this.#blocks.free(sequence.id);
-        sequence.begin(adapter, this.#blocks.fork(prefix.id), prefix.virtual);
+        this.#memory.free(sequence.id);
+        sequence.begin(adapter, this.#memory.fork(prefix.id), prefix.virtual);
       }
       this.#released.delete(prefix);
       if (this.#prefixReuse) this.#released.add(prefix);
-      else this.#blocks.free(prefix.id);
+      else this.#memory.free(prefix.id);
     }
   }
 
@@ -280,42 +297,57 @@ export class ModelRunner {
     const known = [...this.#released].find(isIt);
     if (known) return known;
     const count = adapter.virtualTokens ?? 0;
-    const prefix = new Sequence(this.#blocks.create());
+    const prefix = new Sequence(this.#memory.create());
     try {
-      await this.#memory.copy(await this.#makeRoom([{ sequence: prefix, tokens: { length: count } }]));
+      await this.#makeRoom([{ sequence: prefix, tokens: { length: count } }]);
+      await this.#memory.extendWindowed([{ id: prefix.id, count }]);
     } catch (error) {
-      this.#blocks.free(prefix.id);
+      this.#memory.free(prefix.id);
       throw error;
     }
-    const slots = tensor(Int32Array.from(this.#memory.slots(prefix, 0, count)));
+    const [whole, windowed] = this.#memory.groups.map(({ blocks }) =>
+      tensor(Int32Array.from(blocks.slots(prefix.id, 0, count))),
+    );
+    const slots = { whole: whole!, ...(windowed && { windowed }) };
     const { prefix: step } = pagedSteps(this.network, adapter);
     const inputs = Object.entries(adapter.inputs ?? {}).map(([name, value]) => [name, tensor(Int32Array.of(value))]);
     const { cache } = await step(
-      ...([this.weights, adapter.parameters, this.#memory.pools, slots] as const),
+      ...([this.weights, adapter.parameters, this.#memory.poolsFor(false), slots] as const),
       Object.fromEntries(inputs),
     );
-    this.#memory.pools = cache;
+    this.#memory.put(cache, false);
     prefix.begin(adapter, prefix.id, count);
     return prefix;
   }
 
-  /** Blocks for the new tokens; gives those to copy first. */
+  /** Blocks for the new tokens, in the layers that have all of a sequence. */
   async #makeRoom(
     rows: readonly { readonly sequence: Sequence; readonly tokens: { readonly length: number } }[],
-  ): Promise<BlockCopy[]> {
-    const needed = () =>
-      rows.reduce((sum, { sequence, tokens }) => sum + this.#blocks.needed(sequence.id, tokens.length), 0);
-    while (needed() > this.#blocks.freeBlocks) {
-      const missing = needed() - this.#blocks.freeBlocks;
+  ): Promise<void> {
+    const { whole } = this.#memory;
+    const { blocks } = whole;
+    const needed = () => rows.reduce((sum, { sequence, tokens }) => sum + blocks.needed(sequence.id, tokens.length), 0);
+    while (needed() > blocks.freeBlocks) {
+      const missing = needed() - blocks.freeBlocks;
       // Growing copies all there is, so what nobody holds goes first; but not while next to nothing is there.
       const [oldest] = this.#released;
       if (oldest && this.#memory.hasBegun) {
         this.#released.delete(oldest);
-        this.#blocks.free(oldest.id);
-      } else if (this.#blocks.blocks < this.#memory.maxBlocks) await this.#memory.grow(this.#blocks.blocks + missing);
-      else throw new OutOfBlocksError(needed(), this.#blocks.freeBlocks);
+        this.#memory.free(oldest.id);
+      } else if (blocks.blocks < this.#memory.maxBlocks) await whole.grow(blocks.blocks + missing);
+      else throw new OutOfBlocksError(needed(), blocks.freeBlocks);
     }
-    return rows.flatMap(({ sequence, tokens }) => this.#blocks.extend(sequence.id, tokens.length));
+    for (const { sequence, tokens } of rows) whole.extend(sequence.id, tokens.length);
+    await whole.copy();
+  }
+
+  #checkReach({ id, virtual, length: has }: Sequence, length: number): void {
+    if (this.#memory.reaches(id, virtual + Math.min(length, has))) return;
+    throw new PosttrainError(
+      'MODEL_RUNNER',
+      `layers with sliding windows have given back what token ${length} of a sequence of ${has} would see: ` +
+        'fork it before it is extended so far',
+    );
   }
 
   #add(sequence: Sequence): Sequence {

@@ -15,7 +15,7 @@ import {
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import type { ExtendedPass, KvCache, Network } from '../model/network.js';
+import type { ExtendedPass, KvCache, Network, WindowedInput } from '../model/network.js';
 import { logitsOfRows } from './mixed-adapters.js';
 
 /** Tokens in a block of the cache. */
@@ -32,6 +32,8 @@ export interface PagedStepInput {
   readonly slots: Tensor;
   /** Where rows of the pass have trees. */
   readonly tree?: TokenTree;
+  /** Where layers with sliding windows have blocks of their own. */
+  readonly windowed?: WindowedInput;
   /** int32 [n]: which of the b · s positions are asked about. Default: all, in order. */
   readonly rows?: Tensor;
   /** float32 [n]: 1 / temperature of each position that is asked about, if its softmax is. */
@@ -108,7 +110,7 @@ type CopiedStep = [
   weights: Weights,
   parameters: unknown,
   cache: KvCache,
-  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates' | 'rowInputs' | 'innerLayers'>,
+  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates' | 'rowInputs' | 'innerLayers' | 'windowed'>,
   old: StepResults,
 ];
 
@@ -123,16 +125,23 @@ const copiedStep =
     return { cache: pass.cache, results: stepResults(pass, undefined, rates, logitsOf) };
   };
 
+/** Where in the pools a prefix goes, int32 [v]. */
+interface PrefixSlots {
+  readonly whole: Tensor;
+  /** Where layers with sliding windows have blocks of their own. */
+  readonly windowed?: Tensor;
+}
+
 type PrefixStep = [
   weights: Weights,
   parameters: unknown,
   cache: KvCache,
-  slots: Tensor,
+  slots: PrefixSlots,
   /** int32 [1] each: `Adapter.rowInputs` of the sequences that it stands before. */
   inputs: Readonly<Record<string, Tensor>>,
 ];
 
-/** The pools with what an adapter puts before every sequence at `slots` int32 [v]. */
+/** The pools with what an adapter puts before every sequence at `slots`. */
 const prefixStep =
   (network: Network, adapter: Adapter) =>
   (...[weights, parameters, cache, slots, inputs]: PrefixStep): { readonly cache: KvCache } => {
@@ -140,14 +149,15 @@ const prefixStep =
     const write = (key: keyof KvCache) =>
       cache[key].map((pool, layer) => {
         const own = prefix[layer]?.[key];
-        if (own?.shape[1] !== slots.size) {
+        const places = (network.windows[layer] !== undefined && slots.windowed) || slots.whole;
+        if (own?.shape[1] !== places.size) {
           const count = own?.shape[1] ?? 0;
           throw new PosttrainError(
             'PREFIX',
-            `${adapter.name}: virtualTokens is ${slots.size}, but its hooks have ${count}`,
+            `${adapter.name}: virtualTokens is ${places.size}, but its hooks have ${count}`,
           );
         }
-        return putRows(pool, perHead(slots, network.kvHeads, pool.shape[0]! / network.kvHeads), rowsOf(own));
+        return putRows(pool, perHead(places, network.kvHeads, pool.shape[0]! / network.kvHeads), rowsOf(own));
       });
     return { cache: { keys: write('keys'), values: write('values') } };
   };

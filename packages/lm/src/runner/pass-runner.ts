@@ -4,7 +4,7 @@ import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { AdapterLists } from './adapter-lists.js';
-import type { BlockPools } from './block-pools.js';
+import { type BlockPools, TABLE_STEP } from './block-pools.js';
 import type { ExtendOptions } from './extend-inputs.js';
 import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
 import { InputMemory, type PassRow, paddedPositions, treeInputs } from './pass-inputs.js';
@@ -17,7 +17,6 @@ import { StepMemory } from './step-memory.js';
 /** See `packWeights`. */
 const UNPACKED_PASSES = 128;
 const MOST_PACKED_BYTES = 2 ** 30;
-const TABLE_STEP = 64 / BLOCK_SIZE;
 
 interface PassOutput {
   readonly results: StepResults;
@@ -112,12 +111,13 @@ export class PassRunner {
   /** A pass of one token a row over a copy of what is in the blocks. */
   async #runCopied(
     pass: readonly PassRow<Sequence>[],
-    { count, places, cache }: FoundCopy,
+    { count, places, cache, windowLengths }: FoundCopy,
     innerLayers: readonly number[],
   ): Promise<PassOutput> {
     const adapter = await this.#mixed(pass, places, count);
     const { inputs, positions } = this.#inputs.write(pass, places, [count, 1], adapter.rowInputs?.names);
-    const input = { ...inputs, ...(innerLayers.length > 0 && { innerLayers }) };
+    const windowed = windowLengths && { windowed: { lengths: windowLengths } };
+    const input = { ...inputs, ...windowed, ...(innerLayers.length > 0 && { innerLayers }) };
     const old = this.#results.take(count, inputs.rates !== undefined, innerLayers.length);
     const rest = [adapter.parameters, cache, input, old] as const;
     const extended = this.#packs()
@@ -143,15 +143,24 @@ export class PassRunner {
     const sequences = pass.map(({ row }) => row.sequence);
     const slots = new Int32Array(count * width);
     pass.forEach(({ row: { sequence }, from, to }, i) => {
-      slots.set(this.#memory.slots(sequence, sequence.stored, to - from), i * width);
+      slots.set(this.#memory.whole.blocks.slots(sequence.id, sequence.stored, to - from), i * width);
     });
+    const counts = pass.map(({ from, to }) => to - from);
+    const windowed = this.#memory.windowedInput(sequences, counts, [count, width]);
     // Of a long prompt the earlier pieces see no more than what is before them.
     const most = Math.max(
       ...pass.map(({ row: { sequence }, from, to }) => Math.ceil((sequence.stored + to - from) / BLOCK_SIZE)),
     );
-    const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
+    const ids = sequences.map(({ id }) => id);
+    const table = this.#memory.whole.table(ids, roundUpToSize(most, TABLE_STEP));
     const paged = {
-      ...{ ...inputs, ...(tree && { tree }), slots: tensor(slots, [count, width]), table },
+      ...{
+        ...inputs,
+        ...(tree && { tree }),
+        ...(windowed && { windowed }),
+        slots: tensor(slots, [count, width]),
+        table,
+      },
       ...(innerLayers.length > 0 && { innerLayers }),
     };
     const asked = width === 1 ? undefined : paddedPositions(positions);

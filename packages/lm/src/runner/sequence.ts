@@ -45,11 +45,16 @@ export class Sequence implements CachedSequence {
 export const waitsForPrefix = ({ sequence, adapter }: ExtendRow<Sequence>): boolean =>
   sequence.virtual === 0 && sequence.length === 0 && (adapter.virtualTokens ?? 0) > 0;
 
-/** The sequence that has computed most of the first tokens (never all of them) as one with this adapter would, and how many. */
+/**
+ * The sequence that has computed most of the first tokens (never all of them) as one with this adapter would, and how many.
+ *
+ * @param reaches whether one that begins with so many tokens of a sequence has all that it sees
+ */
 export function longestShared(
   sequences: readonly Sequence[],
   tokens: readonly number[],
   adapter: Adapter,
+  reaches: (sequence: Sequence, length: number) => boolean,
 ): { readonly best: Sequence | undefined; readonly shared: number } {
   let best: Sequence | undefined;
   let shared = 0;
@@ -58,7 +63,7 @@ export function longestShared(
     const untouched = Math.min(untouchedBy(other.adapter), untouchedBy(adapter));
     const most = sameCache(other.adapter, adapter) ? tokens.length : untouched;
     const common = commonPrefix(other.tokens, tokens, Math.min(most, tokens.length - 1));
-    if (common > shared) [best, shared] = [other, common];
+    if (common > shared && reaches(other, common)) [best, shared] = [other, common];
   }
   return { best, shared };
 }
