@@ -5,6 +5,7 @@ import {
   concat,
   copyBlocks,
   currentEngine,
+  fromInt8Rows,
   Key,
   KvBlocks,
   OutOfBlocksError,
@@ -14,6 +15,7 @@ import {
   selfAttention,
   type Tensor,
   tensor,
+  toInt8Rows,
   zerosBuffer,
 } from '../src/index.js';
 import { attentionBehind, biasBehind } from '../src/kernels/attention.js';
@@ -345,6 +347,20 @@ describe('KvBlocks', () => {
     expect(() => blocks.length(a)).toThrow(/no sequence 0/);
     expect(() => blocks.table([blocks.create()], 0)).not.toThrow();
   });
+});
+
+it('rows in 8 bits are off by at most 1/254 of their largest, and zeros stay zeros', async () => {
+  const x = concat([noise([50, 16], 3).mul(7), tensor(new Float32Array(16), [1, 16])], 0);
+  const rows = toInt8Rows(x);
+  expect([rows.codes.dtype, rows.scales.shape]).toEqual(['uint8', [51, 1]]);
+  const [wanted, got] = [await x.toArray(), await fromInt8Rows(rows).toArray()];
+  for (let row = 0; row < 51; row++) {
+    const own = wanted.slice(16 * row, 16 * (row + 1));
+    const largest = Math.max(...own.map(Math.abs));
+    own.forEach((value, i) => {
+      expect(Math.abs(value - got[16 * row + i]!)).toBeLessThanOrEqual((largest / 254) * 1.00001);
+    });
+  }
 });
 
 describe('attention block by block', () => {

@@ -249,6 +249,50 @@ it('holds no more of layers with windows than these, a piece of the prompt and a
     expect(runner.cacheBytes).toBe((model.network.cacheBytesPerToken / 2) * (4096 + 1024));
   }));
 
+describe('a cache in 8 bits', () => {
+  it.each(FAMILIES)('%s: is near the floats, and the same however a sequence came to be', (_family, config) =>
+    onEngine(ENGINES[1]![1](), async () => {
+      const model = await tiny(config);
+      const runner = new ModelRunner(model, { kvCacheDtype: 'int8', maxTokensPerPass: 16 });
+      const tokens = range(40, (i) => (7 * i + 3) % 64);
+      const [whole, steps] = [runner.start(), runner.start()];
+      const last = async (sequence: CachedSequence, more: readonly number[]) =>
+        Float32Array.from((await runner.extend([{ sequence, tokens: more }]))[0]!.logits[0]!);
+      await runner.extend([{ sequence: whole, tokens: tokens.slice(0, 39) }]);
+      for (const token of tokens.slice(0, 39)) await last(steps, [token]);
+      const fork = runner.fork(whole);
+      const [one, other] = [await last(whole, [tokens[39]!]), await last(steps, [tokens[39]!])];
+      expect(largestDifference(one, other)).toBeLessThan(2e-4);
+      expect(largestDifference(await last(fork, [tokens[39]!]), one)).toBeLessThan(2e-4);
+      const wanted = (await logitsOf(model, tokens)).at(-1)!;
+      const size = Math.sqrt(wanted.reduce((sum, x) => sum + x * x, 0));
+      const error = Math.sqrt(wanted.reduce((sum, x, i) => sum + (x - one[i]!) ** 2, 0));
+      // Not the floats themselves either.
+      expect(error / size).toBeGreaterThan(1e-5);
+      expect(error / size).toBeLessThan(0.05);
+      const floats = new ModelRunner(model, { maxTokensPerPass: 16 });
+      await floats.extend([{ sequence: floats.start(), tokens }]);
+      const d =
+        model.network.config.hiddenSize / (model.network.config as { numAttentionHeads: number }).numAttentionHeads;
+      expect(runner.cacheBytes / floats.cacheBytes).toBeCloseTo((d + 4) / (4 * d), 10);
+      expect(runner.capacity).toBeGreaterThan(floats.capacity);
+    }),
+  );
+
+  it('refuses what it has no form for, by name', async () => {
+    const convolves = { model_type: 'lfm2', layer_types: ['conv', 'full_attention'], conv_L_cache: 3 };
+    const runner = new ModelRunner(await tiny(convolves), { kvCacheDtype: 'int8' });
+    await expect(runner.extend([{ sequence: runner.start(), tokens: [1] }])).rejects.toThrow(/"int8" is not for lfm2/);
+    const plain = new ModelRunner(await tiny(), { kvCacheDtype: 'int8' });
+    const adapter = { name: 'prompt', parameters: {}, virtualTokens: 2, hooks: () => ({}) };
+    const refused = plain.extend([{ sequence: plain.start(), tokens: [1], adapter }]);
+    await expect(refused).rejects.toThrow(/prompt puts keys and values of its own into the cache/);
+    expect(() => new ModelRunner({ network: runner.network, weights: {} }, { kvCacheDtype: 'int4' as never })).toThrow(
+      /kvCacheDtype/,
+    );
+  });
+});
+
 it('refuses what makes no sense, and changes nothing', async () => {
   const runner = new ModelRunner(await tiny(), {});
   const sequence = runner.start();

@@ -12,6 +12,7 @@ import {
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import type { QuantizedFormat } from '@posttrain/core-tensor/quantization';
+import { PosttrainError } from '@posttrain/interfaces';
 import { DECODER_TYPES } from '../config/decoder-config.js';
 import type { DecoderType, ModelConfig } from '../config/index.js';
 import { decoder } from './decoder.js';
@@ -57,6 +58,33 @@ const familyOf = ({ modelType }: ModelConfig): ModelFamily => FAMILIES[modelType
 export interface KvCache {
   readonly keys: readonly Tensor[];
   readonly values: readonly Tensor[];
+  /** Of pools in 8 bits, beside their codes: see `PagedAttentionInputs`. Left out: they are floats. */
+  readonly keyScales?: readonly Tensor[];
+  readonly valueScales?: readonly Tensor[];
+}
+
+/** What a cache holds its numbers as: `int8` is 8 bits a number and a scale for every token and head. */
+export type KvCacheDtype = 'float32' | 'int8';
+
+/** All tensors of a cache. */
+export const tensorsOf = ({ keys, values, keyScales = [], valueScales = [] }: KvCache): readonly Tensor[] => [
+  ...keys,
+  ...values,
+  ...keyScales,
+  ...valueScales,
+];
+
+/** A cache whose tensors are each changed, or taken from several caches. */
+export function mapCache<In extends KvCache>(
+  cache: In,
+  change: (tensors: readonly Tensor[], key: keyof KvCache) => Tensor[],
+): KvCache {
+  const { keys, values, keyScales, valueScales } = cache;
+  return {
+    ...{ keys: change(keys, 'keys'), values: change(values, 'values') },
+    ...(keyScales && { keyScales: change(keyScales, 'keyScales') }),
+    ...(valueScales && { valueScales: change(valueScales, 'valueScales') }),
+  };
 }
 
 /** Paged attention: new tokens of rows whose past is in a paged cache; see `PagedAttentionInputs`. */
@@ -188,8 +216,12 @@ export interface Network {
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
   readonly kvHeads: number;
-  /** Pools for `tokens` tokens of these layers (default: all), in memory of their own: see `PagedAttentionInputs`. */
-  newPools(tokens: number, layers?: readonly number[]): KvCache;
+  /**
+   * Pools for `tokens` tokens of these layers (default: all), in memory of their own: see `PagedAttentionInputs`.
+   *
+   * @throws PosttrainError for `int8` where layers do not attend, and have something else in the place of keys and values
+   */
+  newPools(tokens: number, layers?: readonly number[], dtype?: KvCacheDtype): KvCache;
   /** The sliding window of each layer; undefined where it sees all. */
   readonly windows: readonly (number | undefined)[];
   /** Cache bytes of a token. */
@@ -235,12 +267,12 @@ export function networkOf(
     return { keys: all(), values: all() };
   };
   type Extension = Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'tree' | 'innerLayers'>;
-  type Past = { readonly keys: Tensor; readonly values: Tensor };
-  type AttendTo = (
-    past: Past,
-    qkv: Attended,
-    how: LayerAttention,
-  ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor };
+  type Past = { readonly [Key in keyof KvCache]: NonNullable<KvCache[Key]>[number] };
+  type AttendTo = (past: Past, qkv: Attended, how: LayerAttention) => Past & { readonly output: Tensor };
+  const pastOf = ({ keys, values, keyScales, valueScales }: KvCache, layer: number): Past => ({
+    ...{ keys: keys[layer]!, values: values[layer]! },
+    ...(keyScales && valueScales && { keyScales: keyScales[layer]!, valueScales: valueScales[layer]! }),
+  });
   /** What a cache gives to new tokens, which are appended to it. */
   interface Appending {
     readonly attend: AttendTo;
@@ -254,8 +286,7 @@ export function networkOf(
   ): ExtendedPass => {
     refuseEarlierPass(hooks);
     const [b, s] = tokens.shape as [number, number];
-    const keys: Tensor[] = [];
-    const values: Tensor[] = [];
+    const layersOf: Past[] = [];
     // Learned positions end at the limit, even for padding.
     const positions = lengths
       .reshape([b, 1])
@@ -272,33 +303,31 @@ export function networkOf(
         return nameScope(name, () => run(x));
       },
       recent(layer, x, taps) {
-        const out = to.recent({ keys: cache.keys[layer]!, values: cache.values[layer]! }, x, taps);
-        keys.push(out.keys);
-        values.push(out.values);
-        return out.found;
+        const { found, keys, values } = to.recent(pastOf(cache, layer), x, taps);
+        layersOf.push({ keys, values });
+        return found;
       },
       attend(layer, q, k, v, sinks) {
-        const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
-        const out = to.attend(past, { q, k, v, ...(sinks && { sinks }) }, attention[layer]!);
-        keys.push(out.keys);
-        values.push(out.values);
-        return out.output;
+        const { output, ...own } = to.attend(
+          pastOf(cache, layer),
+          { q, k, v, ...(sinks && { sinks }) },
+          attention[layer]!,
+        );
+        layersOf.push(own);
+        return output;
       },
     });
-    return { hidden, cache: { keys, values }, inner: innerLayers.map((layer) => states[layer]!) };
+    const extended = mapCache(cache, (_, key) => layersOf.map((own) => own[key]!));
+    return { hidden, cache: extended, inner: innerLayers.map((layer) => states[layer]!) };
   };
   const extendBy = (weights: Weights, input: Extension, hooks: LayerHooks = {}, to: Appending): ExtendedPass => {
     const { earlier } = hooks;
-    const { keys, values } = input.cache;
-    if (!earlier || keys.length === layers) return extendOnce(weights, input, hooks, to);
-    const part = (from: number) => ({
-      keys: keys.slice(from, from + layers),
-      values: values.slice(from, from + layers),
-    });
+    const { cache } = input;
+    if (!earlier || cache.keys.length === layers) return extendOnce(weights, input, hooks, to);
+    const part = (from: number) => mapCache(cache, (tensors) => tensors.slice(from, from + layers));
     const before = extendOnce(weights, { ...input, cache: part(layers), innerLayers: [] }, earlier.hooks, to);
     const after = extendOnce(weights, { ...input, cache: part(0) }, earlier.hooksAfter(before.hidden), to);
-    const both = (key: keyof KvCache) => [...after.cache[key], ...before.cache[key]];
-    return { ...after, cache: { keys: both('keys'), values: both('values') } };
+    return { ...after, cache: mapCache(after.cache, (own, key) => [...own, ...before.cache[key]!]) };
   };
   const headModule = (): ModuleInfo => {
     const info = modules.get('lm_head');
@@ -376,9 +405,9 @@ export function networkOf(
     extend(weights, input, hooks) {
       const { lengths, windowed } = input;
       return extendBy(weights, input, hooks, {
-        attend: (past, qkv, how) => {
+        attend: ({ keys, values }, qkv, how) => {
           const own = (isWindowed(how) && windowed?.lengths) || lengths;
-          return cachedAttention({ ...qkv, pastKeys: past.keys, pastValues: past.values, lengths: own }, how);
+          return cachedAttention({ ...qkv, pastKeys: keys, pastValues: values, lengths: own }, how);
         },
         recent: (past, x, taps) => recentOfCache(x, taps, past, lengths),
       });
@@ -402,7 +431,20 @@ export function networkOf(
 
     newCache: (batch, capacity) => zeroCache([batch, kvHeads, capacity]),
     kvHeads,
-    newPools: (tokens, own) => zeroCache([kvHeads * tokens], own?.map(widthOf)),
+    newPools(tokens, own, dtype = 'float32') {
+      const rows = kvHeads * tokens;
+      if (dtype === 'float32') return zeroCache([rows], own?.map(widthOf));
+      if (widths) {
+        throw new PosttrainError(
+          'KV_CACHE',
+          `kvCacheDtype "int8" is not for ${config.modelType}: some of its layers do not attend, and keep other numbers in their cache`,
+        );
+      }
+      const all = own?.map(widthOf) ?? allWidths;
+      const codes = () => all.map((width) => zerosBuffer([rows, width], 'uint8'));
+      const scales = () => all.map(() => zerosBuffer([rows, 1]));
+      return { keys: codes(), values: codes(), keyScales: scales(), valueScales: scales() };
+    },
     windows: attention.map(({ slidingWindow }) => slidingWindow),
     cacheBytesPerToken: 2 * kvHeads * 4 * allWidths.reduce((sum, width) => sum + width, 0),
   };

@@ -1,5 +1,5 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
-import type { KvCache, Network, WindowedInput } from '../model/network.js';
+import { type KvCache, type KvCacheDtype, mapCache, type Network, type WindowedInput } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
 import { CacheGroup, FIRST_TOKENS } from './cache-group.js';
 import { BLOCK_SIZE } from './paged-steps.js';
@@ -24,7 +24,9 @@ export class BlockPools {
   readonly window: number | undefined;
   readonly maxBlocks: number;
 
-  constructor(network: Network, maxBlocks: number) {
+  readonly dtype: KvCacheDtype;
+
+  constructor(network: Network, maxBlocks: number, dtype: KvCacheDtype = 'float32') {
     const { windows } = network;
     const window = Math.max(0, ...windows.map((size) => size ?? 0));
     // A window that no sequence outgrows saves nothing.
@@ -32,10 +34,11 @@ export class BlockPools {
     const of = (isIn: boolean) =>
       windows.flatMap((size, layer) => ((isUseful && size !== undefined) === isIn ? [layer] : []));
     this.maxBlocks = maxBlocks;
+    this.dtype = dtype;
     this.window = isUseful ? window : undefined;
-    this.whole = new CacheGroup(network, of(false), maxBlocks);
+    this.whole = new CacheGroup(network, { layers: of(false), maxBlocks, dtype });
     // A sequence never has more blocks there, so that its room is there whenever that of the others is.
-    this.windowed = isUseful ? new CacheGroup(network, of(true), maxBlocks) : undefined;
+    this.windowed = isUseful ? new CacheGroup(network, { layers: of(true), maxBlocks, dtype }) : undefined;
   }
 
   /** Where layers with a window have a part of a sequence only, they and the others. */
@@ -82,8 +85,8 @@ export class BlockPools {
   poolsFor(earlierPass: boolean): KvCache {
     const own = this.merged(this.groups.map(({ pools }) => pools));
     if (!earlierPass) return own;
-    const { keys, values } = this.merged(this.groups.map(({ earlier }) => earlier));
-    return { keys: [...own.keys, ...keys], values: [...own.values, ...values] };
+    const earlier = this.merged(this.groups.map((group) => group.earlier));
+    return mapCache(own, (tensors, key) => [...tensors, ...earlier[key]!]);
   }
 
   /** What a step that `poolsFor` was donated to has given. */
@@ -97,23 +100,18 @@ export class BlockPools {
   /** Caches of the groups as one in the order of the layers. */
   merged(caches: readonly KvCache[]): KvCache {
     if (!this.windowed) return caches[0]!;
-    const keys: Tensor[] = [];
-    const values: Tensor[] = [];
-    for (const [g, { layers }] of this.groups.entries()) {
-      for (const [i, layer] of layers.entries()) {
-        keys[layer] = caches[g]!.keys[i]!;
-        values[layer] = caches[g]!.values[i]!;
+    return mapCache(caches[0]!, (_, key) => {
+      const merged: Tensor[] = [];
+      for (const [g, { layers }] of this.groups.entries()) {
+        for (const [i, layer] of layers.entries()) merged[layer] = caches[g]![key]![i]!;
       }
-    }
-    return { keys, values };
+      return merged;
+    });
   }
 
   /** The inverse of `merged`, from layer `from` of the cache on. */
-  parts({ keys, values }: KvCache, from = 0): KvCache[] {
-    return this.groups.map(({ layers }) => ({
-      keys: layers.map((layer) => keys[from + layer]!),
-      values: layers.map((layer) => values[from + layer]!),
-    }));
+  parts(cache: KvCache, from = 0): KvCache[] {
+    return this.groups.map(({ layers }) => mapCache(cache, (tensors) => layers.map((layer) => tensors[from + layer]!)));
   }
 
   /**

@@ -1,5 +1,5 @@
 import { type BlockCopy, KvBlocks, type Tensor, tensor } from '@posttrain/core-tensor';
-import type { KvCache, Network } from '../model/network.js';
+import { type KvCache, type KvCacheDtype, type Network, tensorsOf } from '../model/network.js';
 import { roundUpToPowerOfTwo } from '../model/sizes.js';
 import { BLOCK_SIZE, type PoolSteps, poolSteps } from './paged-steps.js';
 
@@ -13,6 +13,7 @@ export class CacheGroup {
   readonly layers: readonly number[];
   readonly maxBlocks: number;
   readonly #network: Network;
+  readonly #dtype: KvCacheDtype;
   /** Slots of tokens to copy, and where to. */
   #moves: { readonly from: number[]; readonly to: number[] } = { from: [], to: [] };
   /** Blocks to copy before anything writes to them. */
@@ -21,8 +22,16 @@ export class CacheGroup {
   /** Of earlier passes (`Adapter.earlierPass`): the same blocks again, made when they are first asked for. */
   #earlier: KvCache | undefined;
 
-  constructor(network: Network, layers: readonly number[], maxBlocks: number) {
+  constructor(
+    network: Network,
+    {
+      layers,
+      maxBlocks,
+      dtype,
+    }: { readonly layers: readonly number[]; readonly maxBlocks: number; readonly dtype: KvCacheDtype },
+  ) {
     this.#network = network;
+    this.#dtype = dtype;
     this.layers = layers;
     this.maxBlocks = maxBlocks;
   }
@@ -38,13 +47,13 @@ export class CacheGroup {
 
   /** Bytes of the pools that have been made. */
   get bytes(): number {
-    const all = [this.#pools, this.#earlier].flatMap((pools) => (pools ? [...pools.keys, ...pools.values] : []));
-    return all.reduce((sum, { size }) => sum + 4 * size, 0);
+    const all = [this.#pools, this.#earlier].flatMap((pools) => (pools ? tensorsOf(pools) : []));
+    return all.reduce((sum, { size, dtype }) => sum + (dtype === 'uint8' ? 1 : 4) * size, 0);
   }
 
   /** The pools: made when they are first asked for, and set to what each call that they were donated to has given. */
   get pools(): KvCache {
-    this.#pools ??= this.#network.newPools(this.blocks.blocks * BLOCK_SIZE, this.layers);
+    this.#pools ??= this.#network.newPools(this.blocks.blocks * BLOCK_SIZE, this.layers, this.#dtype);
     return this.#pools;
   }
 
@@ -53,7 +62,7 @@ export class CacheGroup {
   }
 
   get earlier(): KvCache {
-    this.#earlier ??= this.#network.newPools(this.blocks.blocks * BLOCK_SIZE, this.layers);
+    this.#earlier ??= this.#network.newPools(this.blocks.blocks * BLOCK_SIZE, this.layers, this.#dtype);
     return this.#earlier;
   }
 

@@ -2,7 +2,7 @@ import { OutOfBlocksError, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter, sameCache } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import type { Network } from '../model/network.js';
+import type { KvCacheDtype, Network } from '../model/network.js';
 import { distinctAdapters } from './adapter-lists.js';
 import { BlockPools } from './block-pools.js';
 import {
@@ -34,6 +34,8 @@ export class ModelRunner {
   readonly network: Network;
   /** As it was asked for. */
   readonly packWeights: PackWeights;
+  /** As it was asked for. */
+  readonly kvCacheDtype: KvCacheDtype;
   readonly #memory: BlockPools;
   readonly #maxTokensPerPass: number;
   readonly #prefixReuse: boolean;
@@ -46,10 +48,12 @@ export class ModelRunner {
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, given: ModelRunnerOptions = {}) {
     const { network } = model;
-    const { prefixReuse, maxTokensPerPass, packWeights, cacheTokens } = runnerOptions.read(given);
+    const { prefixReuse, maxTokensPerPass, packWeights, cacheTokens, kvCacheDtype } = runnerOptions.read(given);
     this.network = network;
     this.packWeights = packWeights;
-    this.#memory = new BlockPools(network, cacheCapacity(network, cacheTokens) / BLOCK_SIZE + 1);
+    this.kvCacheDtype = kvCacheDtype;
+    const capacity = cacheCapacity(network, cacheTokens, kvCacheDtype);
+    this.#memory = new BlockPools(network, capacity / BLOCK_SIZE + 1, kvCacheDtype);
     this.#maxTokensPerPass = maxTokensPerPass;
     this.#prefixReuse = prefixReuse;
     this.#passes = new PassRunner(model, this.#memory, { packWeights, capacity: this.capacity });
@@ -214,6 +218,15 @@ export class ModelRunner {
     });
     checkInnerLayers(this.network.config, options.innerLayers ?? [], 'extend');
     checkExtend(this.network.config, rows, this.#maxTokensPerPass);
+    if (this.kvCacheDtype !== 'float32') {
+      const prefixed = rows.find(({ adapter }) => adapter.virtualTokens || adapter.earlierPass);
+      if (prefixed) {
+        throw new PosttrainError(
+          'MODEL_RUNNER',
+          `extend: ${prefixed.adapter.name} puts keys and values of its own into the cache, which kvCacheDtype "int8" has no form for: leave it out`,
+        );
+      }
+    }
     let present: readonly Adapter[] = [];
     try {
       return await this.#compute(rows, options, (pass) => {

@@ -15,7 +15,7 @@ import {
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import type { ExtendedPass, KvCache, Network, WindowedInput } from '../model/network.js';
+import { type ExtendedPass, type KvCache, mapCache, type Network, type WindowedInput } from '../model/network.js';
 import { logitsOfRows } from './mixed-adapters.js';
 
 /** Tokens in a block of the cache. */
@@ -146,7 +146,7 @@ const prefixStep =
   (network: Network, adapter: Adapter) =>
   (...[weights, parameters, cache, slots, inputs]: PrefixStep): { readonly cache: KvCache } => {
     const prefix = network.prefix(weights, adapter.hooks(parameters), inputs) ?? [];
-    const write = (key: keyof KvCache) =>
+    const write = (key: 'keys' | 'values') =>
       cache[key].map((pool, layer) => {
         const own = prefix[layer]?.[key];
         const places = (network.windows[layer] !== undefined && slots.windowed) || slots.whole;
@@ -250,10 +250,8 @@ function packedModel(weights: Weights): PackedModel {
   return { stepsFor, made };
 }
 
-const everyPool = (cache: KvCache, change: (pool: Tensor) => Tensor): KvCache => ({
-  keys: cache.keys.map(change),
-  values: cache.values.map(change),
-});
+const everyPool = (cache: KvCache, change: (pool: Tensor) => Tensor): KvCache =>
+  mapCache(cache, (pools) => pools.map((pool) => change(pool)));
 
 const copyOut = (cache: KvCache, heads: number, table: Tensor) => ({
   copy: everyPool(cache, (pool) => readBlocks(pool, table, { blockSize: BLOCK_SIZE, heads })),
@@ -295,7 +293,7 @@ export const poolSteps = perEngine(() => ({
   copyRowsFromPools: compile(
     (cache: KvCache, heads: number, table: Tensor, places: Tensor, copy: KvCache) => {
       const { copy: rows } = copyOut(cache, heads, table);
-      const put = (key: keyof KvCache) => copy[key].map((all, layer) => putRows(all, places, rows[key][layer]!));
+      const put = (key: 'keys' | 'values') => copy[key].map((all, layer) => putRows(all, places, rows[key][layer]!));
       return { copy: { keys: put('keys'), values: put('values') } };
     },
     { name: 'copyRowsFromPools', donate: { 4: 'copy' } },
@@ -307,7 +305,7 @@ export const poolSteps = perEngine(() => ({
    */
   copyToPools: compile(
     (cache: KvCache, heads: number, copy: KvCache, from: Tensor, slots: Tensor) => {
-      const write = (key: keyof KvCache) =>
+      const write = (key: 'keys' | 'values') =>
         cache[key].map((pool, layer) => {
           const rows = copy[key][layer]!;
           const [, , capacity, d] = rows.shape as [number, number, number, number];

@@ -88,8 +88,9 @@ export class PassRunner {
   ): Promise<PassOutput> {
     const sequences = pass.map(({ row }) => row.sequence);
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
-    // Copies have the layers of the pass itself only.
-    const isCopied = longest === 1 && !pass.some(({ row }) => row.adapter.earlierPass);
+    // Copies have the layers of the pass itself only, in floats.
+    const isCopied =
+      this.#memory.dtype === 'float32' && longest === 1 && !pass.some(({ row }) => row.adapter.earlierPass);
     const copied = isCopied ? await this.copies.find(sequences, room) : undefined;
     if (!copied) {
       if (!isCopied) for (const sequence of sequences) this.copies.forget(sequence);
