@@ -1,7 +1,8 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, sameAdapter } from '../model/adapter.js';
+import type { KvCacheDtype } from '../model/kv-cache.js';
 import type { Weights } from '../model/layers.js';
-import type { KvCacheDtype, Network } from '../model/network.js';
+import type { Network } from '../model/network.js';
 import { forgetAdapter, returnRunner, takeRunner } from '../runner/idle-runners.js';
 import { isBase } from '../runner/mixed-adapters.js';
 import type { ModelRunner } from '../runner/model-runner.js';

@@ -20,6 +20,7 @@ import { bindLayers, type LayerAttention, type ModelFamily, normsOf, type Parame
 import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
 import { HeadError, withHeadModules, withHeadParameters } from './head.js';
+import { type KvCache, type KvCacheDtype, mapCache, type WindowedInput } from './kv-cache.js';
 import type { KeyValuePrefix, LayerHooks, ModuleInfo, NormInfo, PassInfo, Weights } from './layers.js';
 import { olmo2 } from './olmo2.js';
 import { bindOutputLayer, HEAD_BIAS, headMatrix, type OutputLayer } from './output-layer.js';
@@ -54,39 +55,6 @@ const FAMILIES: Readonly<Record<ModelConfig['modelType'], ModelFamily<never>>> =
 
 const familyOf = ({ modelType }: ModelConfig): ModelFamily => FAMILIES[modelType] as ModelFamily;
 
-/** Keys and values of the tokens seen so far, one tensor [b, kv, capacity, d] per layer each. */
-export interface KvCache {
-  readonly keys: readonly Tensor[];
-  readonly values: readonly Tensor[];
-  /** Of pools in 8 bits, beside their codes: see `PagedAttentionInputs`. Left out: they are floats. */
-  readonly keyScales?: readonly Tensor[];
-  readonly valueScales?: readonly Tensor[];
-}
-
-/** What a cache holds its numbers as: `int8` is 8 bits a number and a scale for every token and head. */
-export type KvCacheDtype = 'float32' | 'int8';
-
-/** All tensors of a cache. */
-export const tensorsOf = ({ keys, values, keyScales = [], valueScales = [] }: KvCache): readonly Tensor[] => [
-  ...keys,
-  ...values,
-  ...keyScales,
-  ...valueScales,
-];
-
-/** A cache whose tensors are each changed, or taken from several caches. */
-export function mapCache<In extends KvCache>(
-  cache: In,
-  change: (tensors: readonly Tensor[], key: keyof KvCache) => Tensor[],
-): KvCache {
-  const { keys, values, keyScales, valueScales } = cache;
-  return {
-    ...{ keys: change(keys, 'keys'), values: change(values, 'values') },
-    ...(keyScales && { keyScales: change(keyScales, 'keyScales') }),
-    ...(valueScales && { valueScales: change(valueScales, 'valueScales') }),
-  };
-}
-
 /** Paged attention: new tokens of rows whose past is in a paged cache; see `PagedAttentionInputs`. */
 export interface PagedInput {
   /** int32 [b, s]. */
@@ -108,16 +76,6 @@ export interface PagedInput {
   readonly rowInputs?: Readonly<Record<string, Tensor>> | undefined;
   /** The layers whose hidden states are asked for: see `Network.innerStates`. Left out: none. */
   readonly innerLayers?: readonly number[];
-}
-
-/** `PagedInput` of layers with sliding windows: their tables begin with the first block that a row still has. */
-export interface WindowedInput {
-  /** int32 [b]: tokens that each row has in these layers. */
-  readonly lengths: Tensor;
-  /** int32 [b, w]; `extend` reads none. */
-  readonly table?: Tensor;
-  /** int32 [b, s]; `extend` reads none. */
-  readonly slots?: Tensor;
 }
 
 /** What a pass over new tokens gives. */

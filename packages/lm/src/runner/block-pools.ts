@@ -1,5 +1,6 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
-import { type KvCache, type KvCacheDtype, mapCache, type Network, type WindowedInput } from '../model/network.js';
+import { type KvCache, type KvCacheDtype, mapCache, type WindowedInput } from '../model/kv-cache.js';
+import type { Network } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
 import { CacheGroup, FIRST_TOKENS } from './cache-group.js';
 import { BLOCK_SIZE } from './paged-steps.js';

@@ -1,5 +1,6 @@
 import { type BlockCopy, KvBlocks, type Tensor, tensor } from '@posttrain/core-tensor';
-import { type KvCache, type KvCacheDtype, type Network, tensorsOf } from '../model/network.js';
+import { type KvCache, type KvCacheDtype, tensorsOf } from '../model/kv-cache.js';
+import type { Network } from '../model/network.js';
 import { roundUpToPowerOfTwo } from '../model/sizes.js';
 import { BLOCK_SIZE, type PoolSteps, poolSteps } from './paged-steps.js';
 

@@ -1,8 +1,9 @@
 import { OutOfBlocksError, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter, sameCache } from '../model/adapter.js';
+import type { KvCacheDtype } from '../model/kv-cache.js';
 import type { Weights } from '../model/layers.js';
-import type { KvCacheDtype, Network } from '../model/network.js';
+import type { Network } from '../model/network.js';
 import { distinctAdapters } from './adapter-lists.js';
 import { BlockPools } from './block-pools.js';
 import {

@@ -14,8 +14,9 @@ import {
 } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, perAdapter } from '../model/adapter.js';
+import { type KvCache, mapCache, type WindowedInput } from '../model/kv-cache.js';
 import type { Weights } from '../model/layers.js';
-import { type ExtendedPass, type KvCache, mapCache, type Network, type WindowedInput } from '../model/network.js';
+import type { ExtendedPass, Network } from '../model/network.js';
 import { logitsOfRows } from './mixed-adapters.js';
 
 /** Tokens in a block of the cache. */

@@ -1,5 +1,5 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
-import type { KvCache } from '../model/network.js';
+import type { KvCache } from '../model/kv-cache.js';
 import { roundUpToPowerOfFour, roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { type BlockHolder, type BlockPools, WINDOW_SLACK } from './block-pools.js';
 import type { CacheGroup } from './cache-group.js';

@@ -1,5 +1,6 @@
 import { boolean, custom, type Given, integer, oneOf, options } from '@posttrain/interfaces';
-import type { KvCacheDtype, Network } from '../model/network.js';
+import type { KvCacheDtype } from '../model/kv-cache.js';
+import type { Network } from '../model/network.js';
 import { BLOCK_SIZE } from './paged-steps.js';
 
 /** See `ModelRunnerOptions`. */

@@ -2,8 +2,9 @@ import { type Compiled, compile, type Tensor, tensor } from '@posttrain/core-ten
 import { type Given, integer, options } from '@posttrain/interfaces';
 import { contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import { adapterInputsOption, adapterOption } from '../model/adapter-option.js';
+import type { KvCache } from '../model/kv-cache.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
-import type { KvCache, Network, RunnableModel } from '../model/network.js';
+import type { Network, RunnableModel } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
 import { checkNumbers } from '../runner/non-finite.js';
 import { prefillChunk } from './in-pieces.js';

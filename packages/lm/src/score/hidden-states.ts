@@ -2,8 +2,9 @@ import { type Compiled, compile, type Tensor, type TypedArray } from '@posttrain
 import { type Given, options } from '@posttrain/interfaces';
 import { contextOf, NO_ADAPTER, perAdapter, rowInputsOf } from '../model/adapter.js';
 import { adapterInputsOption, adapterOption } from '../model/adapter-option.js';
+import type { KvCache } from '../model/kv-cache.js';
 import type { PassInfo, Weights } from '../model/layers.js';
-import type { KvCache, RunnableModel } from '../model/network.js';
+import type { RunnableModel } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
 import { goesInPieces, inPieces, type PieceInput, prefillChunk } from './in-pieces.js';

@@ -1,7 +1,8 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
 import { integer } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
-import type { KvCache, Network, PagedInput } from '../model/network.js';
+import type { KvCache } from '../model/kv-cache.js';
+import type { Network, PagedInput } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
 

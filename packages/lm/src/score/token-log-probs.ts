@@ -10,8 +10,9 @@ import {
 } from '@posttrain/interfaces';
 import { contextOf, NO_ADAPTER, perAdapter, rowInputsOf } from '../model/adapter.js';
 import { adapterInputsOption, adapterOption } from '../model/adapter-option.js';
+import type { KvCache } from '../model/kv-cache.js';
 import type { LayerHooks, PassInfo, Weights } from '../model/layers.js';
-import type { KvCache, Network, RunnableModel } from '../model/network.js';
+import type { Network, RunnableModel } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
 import { goesInPieces, inPieces, type PieceInput, prefillChunk } from './in-pieces.js';
