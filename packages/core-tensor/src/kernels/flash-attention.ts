@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { barrier } from '../autodiff/barrier.js';
-import { full, zeros } from '../create.js';
+import { zeros } from '../create.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
 import { concat, type Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
@@ -16,6 +16,7 @@ import {
 } from './attention-mask.js';
 import { checkIndices } from './check.js';
 import type { Kernel } from './kernel.js';
+import { extended, initialState, stackedRows } from './running-softmax.js';
 
 /** What the tiled attention kernel is compiled for. */
 export interface FlashAttentionConfig extends AttentionConfig, AttentionMaskOptions {
@@ -71,15 +72,6 @@ function scoresOf(q: Tensor, k: Tensor, segments: Tensor | undefined, block: Sco
   return { scores: grouped.reshape([b, kv, stacked, width]), tanh };
 }
 
-/** x [b, h, s, d] as [b, kv, group, s, d], cut to some rows and stacked: [b, kv, group · rows, d]. */
-function stackedRows(x: Tensor, kv: number, rows: readonly [number, number]): Tensor {
-  const [b, h, s, d] = x.shape as Four;
-  return x
-    .reshape([b, kv, h / kv, s, d])
-    .slice(3, ...rows)
-    .reshape([b, kv, (h / kv) * (rows[1] - rows[0]), d]);
-}
-
 /** The transpose of `stackedRows` over all blocks of rows. */
 function unstackedRows(parts: readonly Tensor[], blocks: readonly (readonly ScoreBlock[])[], h: number): Tensor {
   const shaped = parts.map((part, i) => {
@@ -89,16 +81,6 @@ function unstackedRows(parts: readonly Tensor[], blocks: readonly (readonly Scor
   });
   const joined = concat(shaped, 3);
   return joined.reshape([joined.shape[0]!, h, joined.shape[3]!, joined.shape[4]!]);
-}
-
-/** Sinks [h] as the logits of stacked rows: [b, kv, group · rows, 1]. */
-function stackedSinks(sinks: Tensor, [b, kv, stacked]: readonly number[]): Tensor {
-  const group = sinks.size / kv!;
-  return sinks
-    .cast('float32')
-    .reshape([1, kv!, group, 1, 1])
-    .broadcastTo([b!, kv!, group, stacked! / group, 1])
-    .reshape([b!, kv!, stacked!, 1]);
 }
 
 /**
@@ -215,30 +197,6 @@ export const flashAttentionKernel: Kernel<FlashAttentionConfig> = {
     ];
   },
 };
-
-interface RunningState {
-  readonly largest: Tensor;
-  readonly sum: Tensor;
-  readonly output: Tensor;
-}
-
-/** A sink is what the rows have seen before any key. */
-function initialState(sinks: Tensor | undefined, shape: readonly number[]): RunningState | undefined {
-  if (!sinks) return undefined;
-  const column = [...shape.slice(0, 3), 1];
-  return { largest: stackedSinks(sinks, column), sum: full(column, 1), output: zeros(shape) };
-}
-
-function extended(state: RunningState | undefined, scores: Tensor, values: Tensor): RunningState {
-  const highest = scores.max(-1, { keepDims: true });
-  const largest = state ? state.largest.maximum(highest) : highest;
-  const weights = scores.sub(largest).exp();
-  const sum = weights.sum(-1, { keepDims: true });
-  const output = weights.cast(values.dtype).matmul(values).cast('float32');
-  if (!state) return { largest, sum, output };
-  const shrink = state.largest.sub(largest).exp();
-  return { largest, sum: state.sum.mul(shrink).add(sum), output: state.output.mul(shrink).add(output) };
-}
 
 /** The sink's own P ∘ (0 - D), summed over the rows of its head. */
 function sinkGradient(sinks: Tensor, logSum: Tensor, centre: Tensor): Tensor {
