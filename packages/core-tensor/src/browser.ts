@@ -45,6 +45,7 @@ export {
   flashAttentionKernel,
 } from './kernels/flash-attention.js';
 export type { HostForward, HostTensor, KernelLowerings } from './kernels/forwards.js';
+export { fromInt8Rows, type Int8Rows, toInt8Rows } from './kernels/int8-rows.js';
 export type { Kernel } from './kernels/kernel.js';
 export * from './kernels/norms.js';
 export type { OnnxForward, OnnxForwardContext, OnnxOperand } from './kernels/onnx-forward.js';

@@ -14,7 +14,10 @@ export interface BlockCopy {
 }
 
 interface Sequence {
+  /** From the first that it still holds on. */
   blocks: number[];
+  /** Blocks before them that it has given back. */
+  dropped: number;
   length: number;
 }
 
@@ -68,15 +71,16 @@ export class KvBlocks {
     return this.#references.length;
   }
 
-  /** The blocks that a sequence holds, in order. */
+  /** The blocks that a sequence holds, in order: from that of token `firstKept` on. */
   blocksOf(sequence: number): readonly number[] {
     return this.#get(sequence).blocks;
   }
 
   /** How many free blocks `extend` would take. */
   needed(sequence: number, count: number): number {
-    const { blocks, length } = this.#get(sequence);
-    return Math.ceil((length + count) / this.blockSize) - blocks.length + Number(this.#copiesLast(sequence, count));
+    const { blocks, dropped, length } = this.#get(sequence);
+    const more = Math.ceil((length + count) / this.blockSize) - dropped - blocks.length;
+    return more + Number(this.#copiesLast(sequence, count));
   }
 
   /** Reference count: how many sequences hold a block. */
@@ -86,7 +90,7 @@ export class KvBlocks {
 
   /** An empty sequence; its name. */
   create(): number {
-    this.#sequences.set(this.#nextId, { blocks: [], length: 0 });
+    this.#sequences.set(this.#nextId, { blocks: [], dropped: 0, length: 0 });
     return this.#nextId++;
   }
 
@@ -95,11 +99,11 @@ export class KvBlocks {
    * reference.
    */
   fork(sequence: number, length: number = this.length(sequence)): number {
-    const { blocks } = this.#get(sequence);
+    const { blocks, dropped } = this.#get(sequence);
     this.#checkLength(sequence, length);
-    const shared = blocks.slice(0, Math.ceil(length / this.blockSize));
+    const shared = blocks.slice(0, Math.ceil(length / this.blockSize) - dropped);
     for (const block of shared) this.#references[block]!++;
-    this.#sequences.set(this.#nextId, { blocks: shared, length });
+    this.#sequences.set(this.#nextId, { blocks: shared, dropped, length });
     return this.#nextId++;
   }
 
@@ -108,8 +112,23 @@ export class KvBlocks {
     const state = this.#get(sequence);
     this.#checkLength(sequence, length);
     if (length === state.length) return;
-    for (const block of state.blocks.splice(Math.ceil(length / this.blockSize))) this.#release(block);
+    const kept = Math.ceil(length / this.blockSize) - state.dropped;
+    for (const block of state.blocks.splice(kept)) this.#release(block);
     state.length = length;
+  }
+
+  /** Sliding windows: gives back the blocks whose tokens are all before `position`, which nobody will read again. */
+  dropBefore(sequence: number, position: number): void {
+    const state = this.#get(sequence);
+    const count = Math.floor(Math.min(position, state.length) / this.blockSize) - state.dropped;
+    if (count <= 0) return;
+    for (const block of state.blocks.splice(0, count)) this.#release(block);
+    state.dropped += count;
+  }
+
+  /** The first token whose block the sequence still holds: 0 unless `dropBefore` has given some back. */
+  firstKept(sequence: number): number {
+    return this.#get(sequence).dropped * this.blockSize;
   }
 
   length(sequence: number): number {
@@ -135,7 +154,7 @@ export class KvBlocks {
       state.blocks[state.blocks.length - 1] = to;
       result.push({ from, to });
     }
-    const total = Math.ceil((state.length + count) / this.blockSize);
+    const total = Math.ceil((state.length + count) / this.blockSize) - state.dropped;
     while (state.blocks.length < total) state.blocks.push(this.#take());
     state.length += count;
     return result;
@@ -147,28 +166,25 @@ export class KvBlocks {
     this.#sequences.delete(sequence);
   }
 
-  /** The blocks of the sequences as rows of one table int32 [n, width], padded with block 0. */
+  /** The first `width` blocks that the sequences hold as rows of one table int32 [n, width], padded with block 0. */
   table(sequences: readonly number[], width: number): Int32Array {
     const rows = new Int32Array(sequences.length * width).fill(TRASH);
     sequences.forEach((sequence, row) => {
-      const { blocks } = this.#get(sequence);
-      if (blocks.length > width) {
-        throw new PosttrainError(
-          'KV_BLOCKS',
-          `sequence ${sequence} has ${blocks.length} blocks, the table room for ${width}`,
-        );
-      }
-      rows.set(blocks, row * width);
+      rows.set(this.#get(sequence).blocks.slice(0, width), row * width);
     });
     return rows;
   }
 
-  /** Where tokens `start` … `start + count - 1` of a sequence are in the pools: block · blockSize + place. */
+  /**
+   * Where tokens `start` … `start + count - 1` of a sequence are in the pools: block · blockSize + place; in block 0, which nobody reads, for
+   * those that `dropBefore` has given back.
+   */
   slots(sequence: number, start: number, count: number): number[] {
-    const { blocks } = this.#get(sequence);
+    const { blocks, dropped } = this.#get(sequence);
     return Array.from({ length: count }, (_, i) => {
       const position = start + i;
-      return blocks[Math.floor(position / this.blockSize)]! * this.blockSize + (position % this.blockSize);
+      const at = Math.floor(position / this.blockSize) - dropped;
+      return (at < 0 ? TRASH : blocks[at]!) * this.blockSize + (position % this.blockSize);
     });
   }
 
@@ -179,8 +195,14 @@ export class KvBlocks {
   }
 
   #checkLength(sequence: number, length: number): void {
-    const has = this.length(sequence);
-    if (Number.isInteger(length) && length >= 0 && length <= has) return;
+    const { length: has, dropped } = this.#get(sequence);
+    if (Number.isInteger(length) && length >= dropped * this.blockSize && length <= has) return;
+    if (dropped > 0 && length >= 0 && length <= has) {
+      throw new PosttrainError(
+        'KV_BLOCKS',
+        `sequence ${sequence} has given back its first ${dropped * this.blockSize} tokens; it cannot be cut to ${length}`,
+      );
+    }
     throw new PosttrainError('KV_BLOCKS', `sequence ${sequence} has ${has} tokens; it cannot be cut to ${length}`);
   }
 

@@ -5,16 +5,21 @@ import {
   concat,
   copyBlocks,
   currentEngine,
+  fromInt8Rows,
   Key,
   KvBlocks,
   OutOfBlocksError,
   pagedAttention,
   perEngine,
   referenceEngine,
+  selfAttention,
   type Tensor,
   tensor,
+  toInt8Rows,
   zerosBuffer,
 } from '../src/index.js';
+import { attentionBehind, biasBehind } from '../src/kernels/attention.js';
+import { type Columns, columnBlocks } from '../src/kernels/running-softmax.js';
 import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { onEngine } from '../src/testing/on-engine.js';
 
@@ -287,6 +292,32 @@ describe.each([
 });
 
 describe('KvBlocks', () => {
+  it('gives blocks back that lie before a window, and still knows where the others are', () => {
+    const blocks = new KvBlocks({ blocks: 8, blockSize: 4 });
+    const one = blocks.create();
+    blocks.extend(one, 18);
+    expect(blocks.freeBlocks).toBe(2);
+    const all = blocks.slots(one, 0, 18);
+    blocks.dropBefore(one, 11);
+    expect([blocks.firstKept(one), blocks.freeBlocks, blocks.length(one)]).toEqual([8, 4, 18]);
+    expect(blocks.slots(one, 8, 10)).toEqual(all.slice(8));
+    expect(blocks.slots(one, 6, 2)).toEqual([2, 3]);
+    const fork = blocks.fork(one, 13);
+    expect([blocks.firstKept(fork), blocks.blocksOf(fork).length]).toEqual([8, 2]);
+    // 13 tokens: the last block is shared and written to.
+    expect([blocks.needed(fork, 1), blocks.needed(one, 3)]).toEqual([1, 1]);
+    expect(() => blocks.truncate(one, 7)).toThrow(/has given back its first 8 tokens; it cannot be cut to 7/);
+    blocks.dropBefore(one, 16);
+    expect(blocks.references(blocks.blocksOf(fork)[0]!)).toBe(1);
+    blocks.truncate(one, 16);
+    expect(blocks.blocksOf(one)).toEqual([]);
+    blocks.extend(one, 2);
+    expect(blocks.slots(one, 16, 2)[0]! % 4).toBe(0);
+    blocks.free(one);
+    blocks.free(fork);
+    expect(blocks.freeBlocks).toBe(7);
+  });
+
   it('shares full blocks, copies a shared last block when it is written to, and only then', () => {
     const blocks = new KvBlocks({ blocks: 8, blockSize: 4 });
     const a = blocks.create();
@@ -316,4 +347,98 @@ describe('KvBlocks', () => {
     expect(() => blocks.length(a)).toThrow(/no sequence 0/);
     expect(() => blocks.table([blocks.create()], 0)).not.toThrow();
   });
+});
+
+it('rows in 8 bits are off by at most 1/254 of their largest, and zeros stay zeros', async () => {
+  const x = concat([noise([50, 16], 3).mul(7), tensor(new Float32Array(16), [1, 16])], 0);
+  const rows = toInt8Rows(x);
+  expect([rows.codes.dtype, rows.scales.shape]).toEqual(['uint8', [51, 1]]);
+  const [wanted, got] = [await x.toArray(), await fromInt8Rows(rows).toArray()];
+  for (let row = 0; row < 51; row++) {
+    const own = wanted.slice(16 * row, 16 * (row + 1));
+    const largest = Math.max(...own.map(Math.abs));
+    own.forEach((value, i) => {
+      expect(Math.abs(value - got[16 * row + i]!)).toBeLessThanOrEqual((largest / 254) * 1.00001);
+    });
+  }
+});
+
+describe('attention block by block', () => {
+  it.each([
+    ['plain', {}],
+    ['a soft cap, ALiBi and a window', { softCap: 1.5, alibi: true, slidingWindow: 5 }],
+    ['sinks', { sinks: true }],
+  ])('with %s is attention at once', async (_, { sinks: hasSinks, ...how }: Record<string, unknown>) => {
+    const [b, s, capacity] = [2, 3, 11];
+    const [q, k, v] = [noise([b, HEADS, s, D], 1), noise([b, KV, capacity, D], 2), noise([b, KV, capacity, D], 3)];
+    const sinks = hasSinks ? tensor(Float32Array.of(0.3, -2, 1, 0.1)) : undefined;
+    const row = int32([6, 2], [2, 1, 1]).add(int32([0, 1, 2], [1, s, 1]));
+    const blockAt = ([start, end]: Columns) => {
+      const distance = row.sub(
+        int32(
+          Array.from({ length: end - start }, (_, i) => start + i),
+          [1, 1, end - start],
+        ),
+      );
+      const bias = biasBehind({ distance, seen: distance.greaterEqual(0) }, q, how as { scale: number });
+      return { keys: k.slice(2, start, end), values: v.slice(2, start, end), bias };
+    };
+    const of = (columns: Columns[]) => attentionBehind(q, columns, blockAt, { scale: 0.4, ...how }, sinks).toArray();
+    const wanted = await of([[0, capacity]]);
+    for (const columns of [
+      [
+        [0, 4],
+        [4, 8],
+        [8, 11],
+      ],
+      [
+        [0, 1],
+        [1, 11],
+      ],
+    ] as Columns[][]) {
+      (await of(columns)).forEach((x, i) => {
+        expect(Math.abs(x - wanted[i]!)).toBeLessThan(1e-6);
+      });
+    }
+  });
+
+  it('holds scores of 32 MiB at most at once, or of 16 blocks', () => {
+    expect(columnBlocks([1, 8, 1024, 1024], 16)).toEqual([[0, 1024]]);
+    const cut = columnBlocks([1, 8, 1024, 1040], 16);
+    expect(cut).toEqual([
+      [0, 512],
+      [512, 1024],
+      [1024, 1040],
+    ]);
+    const long = columnBlocks([1, 8, 1024, 32768], 16);
+    expect(long).toHaveLength(16);
+    expect(long.at(-1)).toEqual([30720, 32768]);
+    for (const [start] of columnBlocks([1, 32, 1024, 98304 + 64], 16)) expect(start % 16).toBe(0);
+  });
+
+  it('in the graph of a large pass over blocks is what whole sequences give', () =>
+    onEngine(onnxruntimeEngine(), async () => {
+      const [heads, past, s, block] = [4, 4096, 512, 16];
+      const total = past + s;
+      const [q, k, v] = [1, 2, 3].map((seed) => noise([1, heads, total, D], seed)) as [Tensor, Tensor, Tensor];
+      const pool = (x: Tensor) =>
+        concat([zerosBuffer([heads, block, D]), x.reshape([heads, total, D])], 1).reshape([heads * (block + total), D]);
+      const width = total / block;
+      const last = (x: Tensor) => x.slice(2, past, total);
+      const inputs = {
+        ...{ q: last(q), k: last(k), v: last(v), keys: pool(k), values: pool(v), lengths: int32([past], [1]) },
+        table: int32(
+          Array.from({ length: width }, (_, i) => i + 1),
+          [1, width],
+        ),
+        slots: int32(
+          Array.from({ length: s }, (_, i) => block + past + i),
+          [1, s],
+        ),
+      };
+      expect(columnBlocks([1, heads, s, total], block).length).toBeGreaterThan(1);
+      const got = await pagedAttention(inputs, { scale: 0.35, blockSize: block }).output.toArray();
+      const wanted = await last(selfAttention(q, k, v, { scale: 0.35 })).toArray();
+      expect(Math.max(...got.map((x, i) => Math.abs(x - wanted[i]!)))).toBeLessThan(2e-5);
+    }));
 });

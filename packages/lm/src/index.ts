@@ -63,6 +63,7 @@ export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
 export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/head.js';
+export type { KvCache, KvCacheDtype } from './model/kv-cache.js';
 export type {
   EarlierPass,
   EmbeddingLayer,
@@ -90,7 +91,6 @@ export {
 } from './model/mixture-of-experts.js';
 export {
   type HiddenOptions,
-  type KvCache,
   type Network,
   networkOf,
   type RunnableModel,

@@ -4,6 +4,8 @@ import { onEngine } from '@posttrain/core-tensor/testing';
 import type { Completion } from '@posttrain/interfaces';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  continuationLogProbs,
+  hiddenStates,
   initialWeights,
   inputGradients,
   type LayerHooks,
@@ -30,8 +32,8 @@ import {
 beforeAll(() => setEngine(referenceEngine()));
 
 const range = (n: number, f: (i: number) => number) => Array.from({ length: n }, (_, i) => f(i));
-const tiny = async () => {
-  const network = networkOf(tinyConfig());
+const tiny = async (config: Record<string, unknown> = {}) => {
+  const network = networkOf(tinyConfig(config));
   return { network, weights: await initialWeights(network, 1) };
 };
 
@@ -172,6 +174,43 @@ describe('sequenceLogProbs', () => {
       expect(largestDifference(entropies, apart[i]!.entropies)).toBeLessThan(1e-5);
       expect(isGreedy).toEqual(apart[i]!.isGreedy);
     }
+  });
+
+  it.each([
+    ['a window', { model_type: 'mistral', sliding_window: 5 }],
+    ['learned positions', { model_type: 'gpt2', n_positions: 48 }],
+    ['sinks and windows', { model_type: 'gpt_oss', num_local_experts: 2, num_experts_per_tok: 1, sliding_window: 5 }],
+    ['a convolution', { model_type: 'lfm2', layer_types: ['conv', 'full_attention'], conv_L_cache: 3 }],
+    ['states alone', { model_type: 'mamba2', num_heads: 4, head_dim: 8, n_groups: 2, state_size: 6 }],
+    ['states beside keys', { model_type: 'falcon_h1', mamba_d_ssm: 24, mamba_n_heads: 4, mamba_d_state: 5 }],
+  ])('is the same piece by piece: %s', async (_, config) => {
+    const model = await tiny(config as Record<string, unknown>);
+    const how = { ranks: true, moments: true, topLogProbs: 2, temperature: 0.7 };
+    const pieces = { maxTokensPerPass: 1, prefillChunk: 7 };
+    const whole = await sequenceLogProbs(model, sequences, how);
+    const apart = await sequenceLogProbs(model, sequences, { ...how, ...pieces });
+    for (const [i, one] of whole.entries()) {
+      for (const column of ['logProbs', 'entropies'] as const)
+        expect(largestDifference(apart[i]![column], one[column])).toBeLessThan(1e-4);
+      expect(apart[i]!.ranks).toEqual(one.ranks);
+      expect(largestDifference(apart[i]!.moments!.deviations, one.moments!.deviations)).toBeLessThan(1e-3);
+      expect(apart[i]!.topLogProbs!.map((top) => top.map(({ tokenId }) => tokenId))).toEqual(
+        one.topLogProbs!.map((top) => top.map(({ tokenId }) => tokenId)),
+      );
+    }
+    const rolled = await rollingLogProbs(model, sequences, { maxLength: 20, contextLength: 4 });
+    const rolledApart = await rollingLogProbs(model, sequences, { maxLength: 20, contextLength: 4, ...pieces });
+    for (const [i, { logProbs }] of rolled.entries())
+      expect(largestDifference(rolledApart[i]!.logProbs, logProbs)).toBeLessThan(1e-4);
+    const states = await hiddenStates(model, sequences);
+    const statesApart = await hiddenStates(model, sequences, pieces);
+    for (const [i, rows] of states.entries())
+      for (const [t, row] of rows.entries()) expect(largestDifference(statesApart[i]![t]!, row)).toBeLessThan(1e-4);
+    const continuations = [1, 2].map((last) => ({ tokens: [...sequences[1]!, last], start: 30 }));
+    const scored = await continuationLogProbs(model, continuations);
+    const scoredApart = await continuationLogProbs(model, continuations, pieces);
+    for (const [i, { logProbs }] of scored.entries())
+      expect(largestDifference(scoredApart[i]!.logProbs, logProbs)).toBeLessThan(1e-4);
   });
 
   it('gives a distribution: the probabilities of all next tokens sum to 1, and their entropy is the one reported', async () => {

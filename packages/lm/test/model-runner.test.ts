@@ -221,6 +221,118 @@ describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
     }));
 });
 
+const WINDOWS: readonly (readonly [name: string, config: Record<string, unknown>])[] = [
+  ['every layer', { model_type: 'mistral', sliding_window: 8 }],
+  [
+    'one of two layers, with sinks',
+    { model_type: 'gpt_oss', num_local_experts: 2, num_experts_per_tok: 1, sliding_window: 8 },
+  ],
+];
+it.each(WINDOWS)(
+  'a window in %s: rows of any length, forks and cuts give what passes without a cache give',
+  (_name, config) =>
+    onEngine(ENGINES[1]![1](), async () => {
+      const model = await tiny({ ...config, max_position_embeddings: 512 });
+      const runner = new ModelRunner(model, { maxTokensPerPass: 64 });
+      const check = async (sequence: CachedSequence, logits: Float32Array) => {
+        const wanted = (await logitsOf(model, sequence.tokens)).at(-1)!;
+        expect(largestDifference(logits, wanted)).toBeLessThan(2e-4);
+      };
+      const tokens = (count: number, from: number) => range(count, (i) => (7 * i + from) % 64);
+      const [long, short] = [runner.start(), runner.start()];
+      const [first] = await runner.extend([
+        { sequence: long, tokens: tokens(250, 3) },
+        { sequence: short, tokens: tokens(5, 1) },
+      ]);
+      await check(long, first!.logits[0]!);
+      const twin = runner.fork(long);
+      // One token at a time: beyond what a copy of a window has room for.
+      for (let step = 0; step < 135; step++) {
+        const results = await runner.extend(
+          [long, short].map((sequence) => ({ sequence, tokens: [(11 * step) % 64] })),
+        );
+        if (step % 44 !== 0 && step !== 134) continue;
+        await check(long, results[0]!.logits[0]!);
+        await check(short, results[1]!.logits[0]!);
+      }
+      const [again] = await runner.extend([{ sequence: twin, tokens: [5, 6] }]);
+      await check(twin, again!.logits[0]!);
+      // A little is taken back, and a tree put behind it.
+      runner.truncate(long, long.length - 20);
+      const before = long.length;
+      await runner.extend([{ sequence: long, tokens: [1, 2, 3, 4], parents: [-1, -1, 1, 2] }]);
+      runner.keep(long, before, [1, 2]);
+      await check(long, (await runner.extend([{ sequence: long, tokens: [9] }]))[0]!.logits[0]!);
+      expect(() => runner.truncate(long, 40)).toThrow(/sliding windows have given back what token 40/);
+      expect(() => runner.fork(long, 40)).toThrow(/fork it before it is extended/);
+      // What begins as another goes on from it where it still has what that sees.
+      const end = runner.start([...long.tokens, 1]);
+      expect(end.length).toBe(long.length);
+      await check(end, (await runner.extend([{ sequence: end, tokens: [1] }]))[0]!.logits[0]!);
+      expect(runner.start([...long.tokens.slice(0, 60), 1]).length).toBe(0);
+    }),
+);
+
+it('holds no more of layers with windows than these, a piece of the prompt and a little', () =>
+  onEngine(ENGINES[1]![1](), async () => {
+    const windows = { model_type: 'gpt_oss', num_local_experts: 2, num_experts_per_tok: 1, sliding_window: 8 };
+    const model = await tiny({ ...windows, max_position_embeddings: 4096 });
+    const runner = new ModelRunner(model, { maxTokensPerPass: 256 });
+    const sequence = runner.start();
+    await runner.extend([{ sequence, tokens: range(3000, (i) => i % 64) }]);
+    // One of two layers has 4096 tokens, the other what the pools begin with.
+    expect(runner.cacheBytes).toBe((model.network.cacheBytesPerToken / 2) * (4096 + 1024));
+  }));
+
+describe('a cache in 8 bits', () => {
+  it.each([...FAMILIES, RECURRENT[1]!])(
+    '%s: is near the floats, and the same however a sequence came to be',
+    (_family, config) =>
+      onEngine(ENGINES[1]![1](), async () => {
+        const model = await tiny(config);
+        const runner = new ModelRunner(model, { kvCacheDtype: 'int8', maxTokensPerPass: 16 });
+        const tokens = range(40, (i) => (7 * i + 3) % 64);
+        const [whole, steps] = [runner.start(), runner.start()];
+        const last = async (sequence: CachedSequence, more: readonly number[]) =>
+          Float32Array.from((await runner.extend([{ sequence, tokens: more }]))[0]!.logits[0]!);
+        await runner.extend([{ sequence: whole, tokens: tokens.slice(0, 39) }]);
+        for (const token of tokens.slice(0, 39)) await last(steps, [token]);
+        const fork = runner.fork(whole);
+        const [one, other] = [await last(whole, [tokens[39]!]), await last(steps, [tokens[39]!])];
+        expect(largestDifference(one, other)).toBeLessThan(2e-4);
+        expect(largestDifference(await last(fork, [tokens[39]!]), one)).toBeLessThan(2e-4);
+        const wanted = (await logitsOf(model, tokens)).at(-1)!;
+        const size = Math.sqrt(wanted.reduce((sum, x) => sum + x * x, 0));
+        const error = Math.sqrt(wanted.reduce((sum, x, i) => sum + (x - one[i]!) ** 2, 0));
+        // Not the floats themselves either.
+        expect(error / size).toBeGreaterThan(1e-5);
+        expect(error / size).toBeLessThan(0.05);
+        const floats = new ModelRunner(model, { maxTokensPerPass: 16 });
+        await floats.extend([{ sequence: floats.start(), tokens }]);
+        const { cacheBytesPerToken, kvHeads, windows } = model.network;
+        const d = cacheBytesPerToken / (8 * kvHeads * windows.length);
+        expect(runner.cacheBytes / floats.cacheBytes).toBeCloseTo((d + 4) / (4 * d), 10);
+        expect(runner.capacity).toBeGreaterThan(floats.capacity);
+      }),
+  );
+
+  it('refuses what it has no form for, by name', async () => {
+    const convolves = { model_type: 'lfm2', layer_types: ['conv', 'full_attention'], conv_L_cache: 3 };
+    const runner = new ModelRunner(await tiny(convolves), { kvCacheDtype: 'int8' });
+    await expect(runner.extend([{ sequence: runner.start(), tokens: [1] }])).rejects.toThrow(/"int8" is not for lfm2/);
+    const states = new ModelRunner(await tiny(RECURRENT[0]![1]), { kvCacheDtype: 'int8' });
+    const ofStates = states.extend([{ sequence: states.start(), tokens: [1] }]);
+    await expect(ofStates).rejects.toThrow(/"int8" is not for mamba2: none of its layers attends/);
+    const plain = new ModelRunner(await tiny(), { kvCacheDtype: 'int8' });
+    const adapter = { name: 'prompt', parameters: {}, virtualTokens: 2, hooks: () => ({}) };
+    const refused = plain.extend([{ sequence: plain.start(), tokens: [1], adapter }]);
+    await expect(refused).rejects.toThrow(/prompt puts keys and values of its own into the cache/);
+    expect(() => new ModelRunner({ network: runner.network, weights: {} }, { kvCacheDtype: 'int4' as never })).toThrow(
+      /kvCacheDtype/,
+    );
+  });
+});
+
 it('refuses what makes no sense, and changes nothing', async () => {
   const runner = new ModelRunner(await tiny(), {});
   const sequence = runner.start();

@@ -29,6 +29,8 @@ export const localModelShape = {
   maxBatch: integer({ optional: true, min: 1 }),
   /** Capacity of the KV cache in tokens. Default: as many as 1 GiB holds. */
   cacheTokens: integer({ optional: true, min: 1 }),
+  /** What the KV cache holds its numbers as: `LocalGenerator` says more. Default `float32`. */
+  kvCacheDtype: oneOf(['float32', 'int8'], { default: 'float32' }),
   /** Parts `<think>…</think>` from the answers of chats: see `REASONING_PARSERS`. Default: it stays in the text. */
   reasoningParser: oneOf(REASONING_PARSERS, { optional: true }),
 };
@@ -59,7 +61,7 @@ export function localModels(
   model: CausalLM,
   given: LocalModelsOptions = {},
 ): Readonly<Record<string, LocalModel>> {
-  const { adapters, embedder, maxBatch, cacheTokens, reasoningParser } = localModelsOptions.read(given);
+  const { adapters, embedder, maxBatch, cacheTokens, kvCacheDtype, reasoningParser } = localModelsOptions.read(given);
   if (Object.hasOwn(adapters, name)) {
     throw new PosttrainError(
       'SERVE_OPTION',
@@ -69,6 +71,7 @@ export function localModels(
   const generator = new LocalGenerator(model, {
     ...(maxBatch === undefined ? {} : { maxBatch }),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
+    kvCacheDtype,
   });
   const { tokenizer, chatTemplate } = model;
   const parts = { model, generator, texts: new TextWorker({ tokenizer, chatTemplate }) };

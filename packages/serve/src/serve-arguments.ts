@@ -21,6 +21,7 @@ MODEL is a Hugging Face folder, a GGUF file, or a name on the hub (org/name, org
   --reasoning-parser NAME  deepseek_r1 or qwen3: <think>…</think> as reasoning_content; default: it stays in the text
   --max-batch NUMBER      completions generated at once; default 64
   --cache-tokens NUMBER   most tokens of running completions in memory; default: as many as 1 GiB holds
+  --kv-cache-dtype TYPE   float32 or int8, a quarter of the memory and a little; default float32
   --max-queue NUMBER      requests that may wait; default 256
   --max-tokens NUMBER     most tokens of one completion; default: the model's context
   --api-key KEY           what clients must send; default: the variable POSTTRAIN_API_KEY, else none
@@ -44,6 +45,7 @@ const OPTIONS = {
   'reasoning-parser': { type: 'string' },
   'max-batch': { type: 'string' },
   'cache-tokens': { type: 'string' },
+  'kv-cache-dtype': { type: 'string' },
   'max-queue': { type: 'string' },
   'max-tokens': { type: 'string' },
   'api-key': { type: 'string' },
@@ -54,6 +56,7 @@ const OPTIONS = {
 } as const;
 
 const QUANTIZATIONS = ['nf4', 'fp4', 'int8', 'int4', 'hqq'] as const;
+const KV_CACHE_DTYPES = ['float32', 'int8'] as const;
 const CALIBRATED = ['gptq', 'awq'] as const;
 
 /** How the model is quantised: as it is read, or once it is there, looking at rows. */
@@ -74,6 +77,7 @@ export interface ServeArguments {
   readonly reasoningParser: ReasoningParserName | undefined;
   readonly maxBatch: number;
   readonly cacheTokens: number | undefined;
+  readonly kvCacheDtype: (typeof KV_CACHE_DTYPES)[number];
   readonly maxQueue: number;
   readonly maxTokens: number | undefined;
   readonly apiKey: string | undefined;
@@ -112,6 +116,12 @@ export function parseServeArguments(
       `--reasoning-parser takes ${REASONING_PARSERS.join(', ')}, not "${values['reasoning-parser']}".`,
     );
   }
+  const kvCacheDtype = KV_CACHE_DTYPES.find((name) => name === (values['kv-cache-dtype'] ?? 'float32'));
+  if (!kvCacheDtype) {
+    throw new ArgumentsError(
+      `--kv-cache-dtype takes ${KV_CACHE_DTYPES.join(' or ')}, not "${values['kv-cache-dtype']}".`,
+    );
+  }
   const apiKey = values['api-key'] ?? environment.POSTTRAIN_API_KEY;
   if (apiKey === '') throw new ArgumentsError('the API key is empty; leave it out to need none.');
   return {
@@ -127,6 +137,7 @@ export function parseServeArguments(
     reasoningParser,
     maxBatch: integer('max-batch', 1, 4096, 64),
     cacheTokens: integer('cache-tokens', 16, 1_000_000_000, undefined),
+    kvCacheDtype,
     maxQueue: integer('max-queue', 0, 1_000_000, 256),
     maxTokens: integer('max-tokens', 1, 10_000_000, undefined),
     apiKey,

@@ -49,7 +49,7 @@ async function run(options: ServeArguments): Promise<void> {
 
 /** The models of the folder that is named: one that generates, with its adapters, or one that only embeds. */
 async function loadModels(options: ServeArguments): Promise<Readonly<Record<string, ServedModel>>> {
-  const { name, quantization, reasoningParser, maxBatch, cacheTokens } = options;
+  const { name, quantization, reasoningParser, maxBatch, cacheTokens, kvCacheDtype } = options;
   const folder = await resolveModelFolder(options.model);
   if (await isEmbeddingFolder(folder)) {
     if (options.adapters.length > 0 || quantization) {
@@ -69,6 +69,7 @@ async function loadModels(options: ServeArguments): Promise<Readonly<Record<stri
     maxBatch,
     embedder: new LocalEmbedder(model),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
+    kvCacheDtype,
     ...(reasoningParser === undefined ? {} : { reasoningParser }),
   });
 }

@@ -1,3 +1,4 @@
+import { barrier } from '../autodiff/barrier.js';
 import { iota } from '../create.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
 import type { TensorSpec } from '../graph/node.js';
@@ -7,6 +8,7 @@ import { applyKernel } from './apply-kernel.js';
 import { alibiSlopes, biasOf } from './attention-mask.js';
 import { checkFloats, checkIndices } from './check.js';
 import type { Kernel } from './kernel.js';
+import { attentionInBlocks, type Columns, columnBlocks, type KeyBlock } from './running-softmax.js';
 import { softmax } from './softmax.js';
 
 /** What an attention kernel is compiled for. */
@@ -155,25 +157,58 @@ export const cachedAttentionKernel: Kernel<CachedAttentionConfig> = {
     }
     return [{ shape: [...q!.shape.slice(0, 3), v!.shape[3]!], dtype: q!.dtype }, pastKeys!, pastValues!];
   },
-  decompose: ([q, k, v, pastKeys, pastValues, lengths, sinks], { slidingWindow, alibi, ...config }) => {
-    const [b, heads, s] = q!.shape as [number, number, number];
+  decompose: ([q, k, v, pastKeys, pastValues, lengths, sinks], config) => {
+    const [b, , s] = q!.shape as [number, number, number];
     const capacity = pastKeys!.shape[2]!;
     const positions = lengths!.reshape([b, 1]).add(iota([1, s], 1));
     const at = positions.reshape([b, 1, s, 1]).broadcastTo(k!.shape);
     const keys = pastKeys!.putAlongAxis(at, k!, 2);
     const values = pastValues!.putAlongAxis(at, v!, 2);
     const row = positions.reshape([b, s, 1]);
-    const column = iota([1, 1, capacity], 2);
-    const causal = column.lessEqual(row);
-    const visible = slidingWindow === undefined ? causal : causal.and(row.sub(slidingWindow).less(column));
-    const mask = biasOf(visible, q!.dtype).reshape([b, 1, s, capacity]);
-    const distance = column.sub(row).cast(q!.dtype).reshape([b, 1, s, capacity]);
-    const slopes = () => alibiSlopes(heads).cast(q!.dtype).reshape([1, heads, 1, 1]);
-    const bias = alibi ? mask.add(distance.mul(slopes())) : mask;
-    const own = (cache: Tensor) => onlyFirst(cache, lengths!.add(s));
-    return [attention(q!, own(keys), own(values), bias, { ...config, ...(sinks ? { sinks } : {}) }), keys, values];
+    const blockAt = ([start, end]: Columns, after: readonly Tensor[]): KeyBlock => {
+      const distance = row.sub(iota([1, 1, end - start], 2).add(start));
+      const own = (cache: Tensor) => onlyFirst(barrier(cache, after).slice(2, start, end), lengths!.add(s - start));
+      const bias = biasBehind({ distance, seen: distance.greaterEqual(0) }, q!, config);
+      return { keys: own(keys), values: own(values), bias };
+    };
+    const output = attentionBehind(q!, columnBlocks([...q!.shape.slice(0, 3), capacity]), blockAt, config, sinks);
+    return [output, keys, values];
   },
 };
+
+/** How far columns are before each new token, [b, s, columns], and which it sees but for a window. */
+export interface Distances {
+  readonly distance: Tensor;
+  readonly seen: Tensor;
+}
+
+/** What is added to the scores of q's rows at these distances: [b, 1 or h, s, columns]. */
+export function biasBehind(
+  { distance, seen }: Distances,
+  { shape: [, heads], dtype }: Tensor,
+  { slidingWindow, alibi }: CachedAttentionConfig,
+): Tensor {
+  const [b, s, width] = distance.shape as [number, number, number];
+  const visible = slidingWindow === undefined ? seen : seen.and(distance.less(slidingWindow));
+  const mask = biasOf(visible, dtype).reshape([b, 1, s, width]);
+  if (!alibi) return mask;
+  const slopes = alibiSlopes(heads!).cast(dtype).reshape([1, heads!, 1, 1]);
+  return mask.sub(distance.cast(dtype).reshape([b, 1, s, width]).mul(slopes));
+}
+
+/** Attention over a cache, of which `blockAt` gives some columns: at once, or where there are several, block by block. */
+export function attentionBehind(
+  q: Tensor,
+  columns: readonly Columns[],
+  blockAt: (columns: Columns, after: readonly Tensor[]) => KeyBlock,
+  { scale, softCap }: AttentionConfig,
+  sinks: Tensor | undefined,
+): Tensor {
+  const how = { scale, ...(softCap !== undefined && { softCap }), ...(sinks && { sinks }) };
+  if (columns.length > 1) return attentionInBlocks(q, columns, blockAt, how);
+  const { keys, values, bias } = blockAt(columns[0]!, []);
+  return attention(q, keys, values, bias, how);
+}
 
 /**
  * A cache [b, kv, capacity, d] with zeros behind the first `counts` int32 [b] tokens of each row. A mask is not enough where

@@ -1,11 +1,21 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { barrier } from '../autodiff/barrier.js';
 import { iota } from '../create.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
 import { type Tensor, where } from '../tensor.js';
-import { attention, type CachedAttentionConfig, cachedAttention, checkNumbers, onlyFirst } from './attention.js';
-import { alibiSlopes, biasOf } from './attention-mask.js';
+import {
+  attentionBehind,
+  biasBehind,
+  type CachedAttentionConfig,
+  cachedAttention,
+  checkNumbers,
+  type Distances,
+  onlyFirst,
+} from './attention.js';
 import { checkIndices } from './check.js';
+import { fromInt8Rows, toInt8Rows } from './int8-rows.js';
 import { putRows } from './put-rows.js';
+import { type Columns, columnBlocks, type KeyBlock } from './running-softmax.js';
 
 /** Options of attention over a cache in blocks. */
 export interface PagedAttentionOptions extends CachedAttentionConfig {
@@ -24,6 +34,9 @@ export interface PagedAttentionInputs {
   /** The pools that all rows share, [kv · blocks · blockSize, d]: one head after the other. */
   readonly keys: Tensor;
   readonly values: Tensor;
+  /** Of pools in 8 bits, uint8 codes of `toInt8Rows`: their scales, float32 [kv · blocks · blockSize, 1]. Left out: the pools are floats. */
+  readonly keyScales?: Tensor;
+  readonly valueScales?: Tensor;
   /** int32 [b, w]: the blocks of each row in order; entries that are not used name block 0, which nobody owns. */
   readonly table: Tensor;
   /** int32 [b]: the tokens each row has in the cache already. */
@@ -53,65 +66,82 @@ export interface TokenTree {
 export function pagedAttention(
   inputs: PagedAttentionInputs,
   options: PagedAttentionOptions,
-): { output: Tensor; keys: Tensor; values: Tensor } {
+): { output: Tensor; keys: Tensor; values: Tensor; keyScales?: Tensor; valueScales?: Tensor } {
   assertKnownOptions('pagedAttention', options, ['scale', 'softCap', 'slidingWindow', 'alibi', 'blockSize']);
   const { blockSize, ...config } = options;
   checkPaged(inputs, options);
   const { q, k, v, table, lengths, slots, sinks } = inputs;
-  const sunk = sinks && { sinks };
-  const [b, heads, s] = k.shape as [number, number, number, number];
-  const capacity = table.shape[1]! * blockSize;
-  const [keys, values] = [writeBlocks(inputs.keys, k, slots), writeBlocks(inputs.values, v, slots)];
-  const [pastKeys, pastValues] = [keys, values].map((pool) => readBlocks(pool, table, { blockSize, heads })) as [
-    Tensor,
-    Tensor,
+  const [, heads, s] = k.shape as [number, number, number, number];
+  const shape = { blockSize, heads };
+  const [keys, values] = [
+    written({ pool: inputs.keys, scales: inputs.keyScales }, k, slots),
+    written({ pool: inputs.values, scales: inputs.valueScales }, v, slots),
   ];
+  const pools = {
+    ...{ keys: keys.pool, values: values.pool },
+    ...(keys.scales && values.scales && { keyScales: keys.scales, valueScales: values.scales }),
+  };
   // One new token is what engines have a fused kernel for; it writes the token once more, into the copy.
-  if (s === 1)
-    return {
-      output: cachedAttention({ q, k, v, pastKeys, pastValues, lengths, ...sunk }, config).output,
-      keys,
-      values,
-    };
+  if (s === 1) {
+    const [pastKeys, pastValues] = [readPool(keys, table, shape), readPool(values, table, shape)];
+    const own = { k: keys.stored, v: values.stored };
+    const { output } = cachedAttention({ q, ...own, pastKeys, pastValues, lengths, ...(sinks && { sinks }) }, config);
+    return { output, ...pools };
+  }
   const added = slots.greaterEqual(blockSize).cast('int32').sum(1);
-  const own = (past: Tensor) => onlyFirst(past, lengths.add(added));
-  const { distance, seen } = inputs.tree
-    ? treeDistances(inputs.tree, lengths, capacity)
-    : sequenceDistances(lengths, s, capacity);
-  const { slidingWindow, alibi, ...rest } = config;
-  const visible = slidingWindow === undefined ? seen : seen.and(distance.less(slidingWindow));
-  const mask = biasOf(visible, q.dtype).reshape([b, 1, s, capacity]);
-  const bias = alibi ? mask.sub(fallOf(distance.reshape([b, 1, s, capacity]), q)) : mask;
-  return { output: attention(q, own(pastKeys), own(pastValues), bias, { ...rest, ...sunk }), keys, values };
+  const blockAt = ([start, end]: Columns, after: readonly Tensor[]): KeyBlock => {
+    const part = barrier(table, after).slice(1, start / blockSize, end / blockSize);
+    const own = (pool: Pool) => onlyFirst(readPool(pool, part, shape), lengths.add(added).sub(start));
+    const distances = inputs.tree
+      ? treeDistances(inputs.tree, lengths, [start, end])
+      : sequenceDistances(lengths, s, [start, end]);
+    return { keys: own(keys), values: own(values), bias: biasBehind(distances, q, config) };
+  };
+  const columns = columnBlocks([...q.shape.slice(0, 3), table.shape[1]! * blockSize], blockSize);
+  return { output: attentionBehind(q, columns, blockAt, config, sinks), ...pools };
 }
 
-/** What ALiBi takes off scores at these distances [b, 1, s, capacity], by head. */
-function fallOf(distance: Tensor, { shape, dtype }: Tensor): Tensor {
-  return distance.cast(dtype).mul(alibiSlopes(shape[1]!).cast(dtype).reshape([1, shape[1]!, 1, 1]));
+/** A pool of floats, or of codes with their scales. */
+interface Pool {
+  readonly pool: Tensor;
+  readonly scales?: Tensor | undefined;
 }
 
-/** How far each of `capacity` places is before each new token, [b, s, capacity], and which it sees. */
-interface Distances {
-  readonly distance: Tensor;
-  readonly seen: Tensor;
+/** A pool with x [b, kv, s, d] written at `slots`, and `stored`: what it has of x. */
+function written({ pool, scales }: Pool, x: Tensor, slots: Tensor): Pool & { readonly stored: Tensor } {
+  if (!scales) return { pool: writeBlocks(pool, x, slots), stored: x };
+  const rows = toInt8Rows(x);
+  const parts = { pool: writeBlocks(pool, rows.codes, slots), scales: writeBlocks(scales, rows.scales, slots) };
+  return { ...parts, stored: fromInt8Rows(rows).cast(x.dtype) };
 }
 
-function sequenceDistances(lengths: Tensor, s: number, capacity: number): Distances {
+/** `readBlocks` of either kind. */
+function readPool(
+  { pool, scales }: Pool,
+  table: Tensor,
+  shape: { readonly blockSize: number; readonly heads: number },
+): Tensor {
+  const codes = readBlocks(pool, table, shape);
+  return scales ? fromInt8Rows({ codes, scales: readBlocks(scales, table, shape) }) : codes;
+}
+
+function sequenceDistances(lengths: Tensor, s: number, [start, end]: Columns): Distances {
   const row = lengths.reshape([lengths.size, 1, 1]).add(iota([1, s, 1], 1));
-  const distance = row.sub(iota([1, 1, capacity], 2));
+  const distance = row.sub(iota([1, 1, end - start], 2).add(start));
   return { distance, seen: distance.greaterEqual(0) };
 }
 
-function treeDistances({ depths, visible }: TokenTree, lengths: Tensor, capacity: number): Distances {
+function treeDistances({ depths, visible }: TokenTree, lengths: Tensor, [start, end]: Columns): Distances {
   const [b, s] = depths.shape as [number, number];
+  const width = end - start;
   const length = lengths.reshape([b, 1, 1]);
-  const offset = iota([1, 1, capacity], 2).sub(length);
+  const offset = iota([1, 1, width], 2).add(start).sub(length);
   // Which new token a place holds; others read one that does not count.
   const token = offset.maximum(0).minimum(s - 1);
-  const depth = depths.takeAlongAxis(token.reshape([b, capacity]), 1).reshape([b, 1, capacity]);
+  const depth = depths.takeAlongAxis(token.reshape([b, width]), 1).reshape([b, 1, width]);
   const [isPast, isNew] = [offset.less(0), offset.greaterEqual(0).and(offset.less(s))];
   const position = length.add(where(isPast, offset, depth));
-  const isAncestor = visible.takeAlongAxis(token.broadcastTo([b, s, capacity]), 2).greater(0);
+  const isAncestor = visible.takeAlongAxis(token.broadcastTo([b, s, width]), 2).greater(0);
   const distance = length.add(depths.reshape([b, s, 1])).sub(position);
   return { distance, seen: isPast.or(isNew.and(isAncestor)) };
 }
@@ -168,6 +198,14 @@ function checkPaged(inputs: PagedAttentionInputs, options: PagedAttentionOptions
     lengths.shape[0] === b &&
     slots.shape.join() === [b, s].join() &&
     (!tree || (tree.depths.shape.join() === [b, s].join() && tree.visible.shape.join() === [b, s, s].join()));
+  const { keyScales, valueScales } = inputs;
+  const scales = [keyScales, valueScales].map((x) => x?.shape.join());
+  if (keyScales || valueScales) {
+    const isScaled = scales.every((shape) => shape === [keys.shape[0], 1].join());
+    if (!isScaled || keys.dtype !== 'uint8' || values.dtype !== 'uint8') {
+      throw new ShapeError(name, shapes, 'pools in 8 bits are uint8, both with scales [kv · blocks · blockSize, 1]');
+    }
+  }
   if (!fits) {
     throw new ShapeError(
       name,

@@ -1,5 +1,6 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, sameAdapter } from '../model/adapter.js';
+import type { KvCacheDtype } from '../model/kv-cache.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { forgetAdapter, returnRunner, takeRunner } from '../runner/idle-runners.js';
@@ -17,6 +18,8 @@ export interface BatchLoopOptions extends Omit<SchedulerOptions, 'proposer'> {
   readonly cacheTokens?: number;
   /** As `ModelRunner` has it. Default `auto`. */
   readonly packWeights?: PackWeights;
+  /** As `ModelRunner` has it. Default `float32`. */
+  readonly kvCacheDtype?: KvCacheDtype;
   /** Where guesses of tokens come from. Default: none. */
   readonly speculation?: SpeculativeDecoding | undefined;
 }
@@ -121,7 +124,7 @@ export class BatchLoop {
   }
 
   #begin(): Scheduler {
-    const { cacheTokens, packWeights: _, speculation, ...options } = this.#options;
+    const { cacheTokens, packWeights: _, kvCacheDtype: __, speculation, ...options } = this.#options;
     this.#runner = this.#takeRunner();
     this.#proposer = speculation?.begin(this.#runner.capacity);
     // What was asked for in so many words is there for prompts that come again, too.
@@ -131,10 +134,11 @@ export class BatchLoop {
 
   #takeRunner(): ModelRunner {
     const { network, weights } = this.#model;
-    const { cacheTokens, packWeights } = this.#options;
+    const { cacheTokens, packWeights, kvCacheDtype } = this.#options;
     return takeRunner(network, weights, {
       ...(cacheTokens !== undefined && { cacheTokens }),
       ...(packWeights !== undefined && { packWeights }),
+      ...(kvCacheDtype !== undefined && { kvCacheDtype }),
     });
   }
 

@@ -1,7 +1,8 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import type { Adapter } from '../model/adapter.js';
+import type { KvCache } from '../model/kv-cache.js';
 import type { Weights } from '../model/layers.js';
-import type { KvCache, Network } from '../model/network.js';
+import type { Network } from '../model/network.js';
 
 export interface StepOutput {
   readonly cache: KvCache;

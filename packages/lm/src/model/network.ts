@@ -20,6 +20,7 @@ import { bindLayers, type LayerAttention, type ModelFamily, normsOf, type Parame
 import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
 import { HeadError, withHeadModules, withHeadParameters } from './head.js';
+import { type KeysAndValues, type KvCache, type KvCacheDtype, mapCache, type WindowedInput } from './kv-cache.js';
 import type { KeyValuePrefix, LayerHooks, ModuleInfo, NormInfo, PassInfo, Weights } from './layers.js';
 import { olmo2 } from './olmo2.js';
 import { bindOutputLayer, HEAD_BIAS, headMatrix, type OutputLayer } from './output-layer.js';
@@ -58,14 +59,6 @@ const NO_TREES = 'this model has recurrent layers, whose state is of one sequenc
 
 const familyOf = ({ modelType }: ModelConfig): ModelFamily => FAMILIES[modelType] as ModelFamily;
 
-/** Keys and values of the tokens seen so far, one tensor [b, kv, capacity, d] per layer that attends each. */
-export interface KvCache {
-  readonly keys: readonly Tensor[];
-  readonly values: readonly Tensor[];
-  /** By layer that has a recurrence, its state [b, …] after these tokens; with `stateSlots`, pools [slots, …] of states. Left out: none has one. */
-  readonly states?: readonly LayerState[];
-}
-
 /** Paged attention: new tokens of rows whose past is in a paged cache; see `PagedAttentionInputs`. */
 export interface PagedInput {
   /** int32 [b, s]. */
@@ -78,6 +71,8 @@ export interface PagedInput {
   readonly slots: Tensor;
   /** New tokens that are a tree and no sequence. */
   readonly tree?: TokenTree;
+  /** Where layers with sliding windows have less of each row's past than the others. Left out: they have all. */
+  readonly windowed?: WindowedInput;
   readonly cache: KvCache;
   /** Where the states of recurrences are in the cache's pools. */
   readonly stateSlots?: StateSlots;
@@ -148,7 +143,7 @@ export interface Network {
    */
   extend(
     weights: Weights,
-    input: Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'innerLayers' | 'stateSlots'>,
+    input: Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'innerLayers' | 'windowed' | 'stateSlots'>,
     hooks?: LayerHooks,
   ): ExtendedPass;
   /** `extend` over a cache in blocks. @throws PosttrainError for a tree where there are recurrences */
@@ -191,13 +186,22 @@ export interface Network {
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
   readonly kvHeads: number;
-  /** Pools for `tokens` tokens, in memory of their own: see `PagedAttentionInputs`. */
-  newPools(tokens: number): KvCache;
+  /**
+   * Pools for `tokens` tokens of these of the layers that have keys and values (default: all), in memory of their own: see
+   * `PagedAttentionInputs`. States of recurrences are not among them.
+   *
+   * @throws PosttrainError for `int8` where layers do not attend, and have something else in the place of keys and values, or where none has any
+   */
+  newPools(tokens: number, layers?: readonly number[], dtype?: KvCacheDtype): KvCache;
+  /** The sliding window of each layer that has keys and values; undefined where it sees all. */
+  readonly windows: readonly (number | undefined)[];
   /** Cache bytes of a token. 0 where no layer attends. */
   readonly cacheBytesPerToken: number;
   /** The states of the layers that have a recurrence, one after the other, without the axis of rows. */
   readonly stateShapes: readonly StateShape[];
 }
+
+const isWindowed = ({ slidingWindow }: LayerAttention): boolean => slidingWindow !== undefined;
 
 /** A network with weights of its own: what scoring, sampling and searching need of a model. */
 export interface RunnableModel {
@@ -237,20 +241,23 @@ export function networkOf(
   const parameters = withHeadParameters(config, family.parameters(config));
   const ownParts = { config, family, modules, attention };
 
-  const zeroCache = (...shape: readonly number[]): KvCache => {
-    const all = () => allWidths.map((width) => zerosBuffer([...shape, width]));
+  const zeroCache = (shape: readonly number[], widths: readonly number[] = allWidths): KvCache => {
+    const all = () => widths.map((width) => zerosBuffer([...shape, width]));
     return { keys: all(), values: all() };
   };
   type Extension = Pick<
     PagedInput,
     'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'tree' | 'innerLayers' | 'stateSlots'
   >;
-  type Past = { readonly keys: Tensor; readonly values: Tensor };
-  type AttendTo = (
-    past: Past,
-    qkv: Attended,
-    how: LayerAttention,
-  ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor };
+  type Past = { readonly [Key in keyof KeysAndValues]: NonNullable<KeysAndValues[Key]>[number] };
+  type AttendTo = (past: Past, qkv: Attended, how: LayerAttention) => Past & { readonly output: Tensor };
+  const pastOf = ({ keys, values, keyScales, valueScales }: KvCache, layer: number): Past => {
+    const at = keysAt.get(layer)!;
+    return {
+      ...{ keys: keys[at]!, values: values[at]! },
+      ...(keyScales && valueScales && { keyScales: keyScales[at]!, valueScales: valueScales[at]! }),
+    };
+  };
   /** What a cache gives to new tokens, which are appended to it. */
   interface Appending {
     readonly attend: AttendTo;
@@ -266,14 +273,9 @@ export function networkOf(
   ): ExtendedPass => {
     refuseEarlierPass(hooks);
     if (tree && stateShapes.length > 0) throw new PosttrainError('TOKEN_TREE', NO_TREES);
-    const past = (layer: number) => {
-      const at = keysAt.get(layer)!;
-      return { keys: cache.keys[at]!, values: cache.values[at]! };
-    };
     const after: LayerState[] = [];
     const [b, s] = tokens.shape as [number, number];
-    const keys: Tensor[] = [];
-    const values: Tensor[] = [];
+    const layersOf: Past[] = [];
     // Learned positions end at the limit, even for padding.
     const positions = lengths
       .reshape([b, 1])
@@ -290,10 +292,9 @@ export function networkOf(
         return nameScope(name, () => run(x));
       },
       recent(layer, x, taps) {
-        const out = to.recent(past(layer), x, taps);
-        keys.push(out.keys);
-        values.push(out.values);
-        return out.found;
+        const { found, keys, values } = to.recent(pastOf(cache, layer), x, taps);
+        layersOf.push({ keys, values });
+        return found;
       },
       recur(layer, run) {
         const at = stateAt.get(layer)!;
@@ -304,27 +305,28 @@ export function networkOf(
         return output;
       },
       attend(layer, q, k, v, sinks) {
-        const out = to.attend(past(layer), { q, k, v, ...(sinks && { sinks }) }, attention[layer]!);
-        keys.push(out.keys);
-        values.push(out.values);
-        return out.output;
+        const { output, ...own } = to.attend(
+          pastOf(cache, layer),
+          { q, k, v, ...(sinks && { sinks }) },
+          attention[layer]!,
+        );
+        layersOf.push(own);
+        return output;
       },
     });
+    const extended = mapCache(cache, (_, key) => layersOf.map((own) => own[key]!));
     const inner = innerLayers.map((layer) => states[layer]!);
-    return { hidden, cache: { keys, values, ...(after.length > 0 && { states: after }) }, inner };
+    return { hidden, cache: { ...extended, ...(after.length > 0 && { states: after }) }, inner };
   };
   const extendBy = (weights: Weights, input: Extension, hooks: LayerHooks = {}, to: Appending): ExtendedPass => {
     const { earlier } = hooks;
-    const { keys, values } = input.cache;
-    if (!earlier || keys.length === layers || stateShapes.length > 0) return extendOnce(weights, input, hooks, to);
-    const part = (from: number) => ({
-      keys: keys.slice(from, from + layers),
-      values: values.slice(from, from + layers),
-    });
+    const { cache } = input;
+    const hasOnePass = cache.keys.length === layers || stateShapes.length > 0;
+    if (!earlier || hasOnePass) return extendOnce(weights, input, hooks, to);
+    const part = (from: number) => mapCache(cache, (tensors) => tensors.slice(from, from + layers));
     const before = extendOnce(weights, { ...input, cache: part(layers), innerLayers: [] }, earlier.hooks, to);
     const after = extendOnce(weights, { ...input, cache: part(0) }, earlier.hooksAfter(before.hidden), to);
-    const both = (key: 'keys' | 'values') => [...after.cache[key], ...before.cache[key]];
-    return { ...after, cache: { keys: both('keys'), values: both('values') } };
+    return { ...after, cache: mapCache(after.cache, (own, key) => [...own, ...before.cache[key]!]) };
   };
   const headModule = (): ModuleInfo => {
     const info = modules.get('lm_head');
@@ -408,22 +410,28 @@ export function networkOf(
     },
 
     extend(weights, input, hooks) {
-      const { lengths } = input;
+      const { lengths, windowed } = input;
       return extendBy(weights, input, hooks, {
-        attend: (past, qkv, how) =>
-          cachedAttention({ ...qkv, pastKeys: past.keys, pastValues: past.values, lengths }, how),
+        attend: ({ keys, values }, qkv, how) => {
+          const own = (isWindowed(how) && windowed?.lengths) || lengths;
+          return cachedAttention({ ...qkv, pastKeys: keys, pastValues: values, lengths: own }, how);
+        },
         recent: (past, x, taps) => recentOfCache(x, taps, past, lengths),
       });
     },
 
     extendPaged(weights, input, hooks) {
-      const { table, slots, blockSize, ...rest } = input;
+      const { table, slots, blockSize, windowed, ...rest } = input;
       const { lengths, tree } = rest;
+      const whole = { table, slots, lengths };
+      const part = windowed && { ...whole, ...windowed };
       return extendBy(weights, rest, hooks, {
         // Padding goes into block 0.
         ...(slots.shape[1]! > 1 && { counts: slots.greaterEqual(blockSize).cast('int32').sum(1) }),
-        attend: (past, qkv, how) =>
-          pagedAttention({ ...qkv, ...past, table, lengths, slots, ...(tree && { tree }) }, { ...how, blockSize }),
+        attend(past, qkv, how) {
+          const own = (isWindowed(how) && part) || whole;
+          return pagedAttention({ ...qkv, ...past, ...own, ...(tree && { tree }) }, { ...how, blockSize });
+        },
         recent: (past, x, taps) => recentOfBlocks(x, taps, past, input, kvHeads),
       });
     },
@@ -431,11 +439,25 @@ export function networkOf(
     logits: (weights, hidden, hooks) => outputLayer(weights, hidden, hooks).logits(),
 
     newCache: (batch, capacity) => ({
-      ...zeroCache(batch, kvHeads, capacity),
+      ...zeroCache([batch, kvHeads, capacity]),
       ...(stateShapes.length > 0 && { states: stateShapes.map((shape) => emptyState(shape, batch)) }),
     }),
     kvHeads,
-    newPools: (tokens) => zeroCache(kvHeads * tokens),
+    newPools(tokens, own, dtype = 'float32') {
+      const rows = kvHeads * tokens;
+      const all = own?.map((at) => allWidths[at]!) ?? allWidths;
+      if (dtype === 'float32') return zeroCache([rows], all);
+      if (widths || allWidths.length === 0) {
+        const why = widths
+          ? 'some of its layers do not attend, and keep other numbers in their cache'
+          : 'none of its layers attends, and states of recurrences stay floats';
+        throw new PosttrainError('KV_CACHE', `kvCacheDtype "int8" is not for ${config.modelType}: ${why}`);
+      }
+      const codes = () => all.map((width) => zerosBuffer([rows, width], 'uint8'));
+      const scales = () => all.map(() => zerosBuffer([rows, 1]));
+      return { keys: codes(), values: codes(), keyScales: scales(), valueScales: scales() };
+    },
+    windows: withKeys.map((layer) => attention[layer]!.slidingWindow),
     cacheBytesPerToken: 2 * kvHeads * 4 * allWidths.reduce((sum, width) => sum + width, 0),
     stateShapes,
   };

@@ -1,10 +1,9 @@
-import { type BlockCopy, KvBlocks, type Tensor, tensor } from '@posttrain/core-tensor';
-import type { KvCache, Network } from '../model/network.js';
-import { roundUpToPowerOfTwo } from '../model/sizes.js';
-import { BLOCK_SIZE, type PoolSteps, poolSteps } from './paged-steps.js';
-
-/** The pools begin with room for this many tokens, and double as they must. */
-const FIRST_TOKENS = 1024;
+import { type Tensor, tensor } from '@posttrain/core-tensor';
+import { type KvCache, type KvCacheDtype, mapCache, type WindowedInput } from '../model/kv-cache.js';
+import type { Network } from '../model/network.js';
+import { roundUpToSize } from '../model/sizes.js';
+import { CacheGroup, FIRST_TOKENS } from './cache-group.js';
+import { BLOCK_SIZE } from './paged-steps.js';
 
 /** What has blocks. */
 export interface BlockHolder {
@@ -12,121 +11,166 @@ export interface BlockHolder {
   readonly id: number;
 }
 
-/** The blocks of a cache, and the pools that hold what is in them. */
-export class BlockPools {
-  readonly blocks = new KvBlocks({ blocks: 2, blockSize: BLOCK_SIZE });
-  readonly maxBlocks: number;
-  readonly #network: Network;
-  /** Slots of tokens to copy, and where to. */
-  #moves: { readonly from: number[]; readonly to: number[] } = { from: [], to: [] };
-  #pools: KvCache | undefined;
-  /** Of earlier passes (`Adapter.earlierPass`): the same blocks again, made when they are first asked for. */
-  #earlier: KvCache | undefined;
+/** Tokens that layers with a sliding window keep beyond it: a sequence that was extended may be cut by as many. */
+export const WINDOW_SLACK = 64;
 
-  constructor(network: Network, maxBlocks: number) {
-    this.#network = network;
+/**
+ * The blocks of a cache, and the pools that hold what is in them. Layers that see all of a sequence have all of it; those with sliding
+ * windows are a group of their own, whose blocks a sequence gives back as the window leaves them behind.
+ */
+export class BlockPools {
+  readonly whole: CacheGroup;
+  readonly windowed: CacheGroup | undefined;
+  /** The widest window of the layers that have one; undefined where all have all. */
+  readonly window: number | undefined;
+  readonly maxBlocks: number;
+
+  readonly dtype: KvCacheDtype;
+
+  constructor(network: Network, maxBlocks: number, dtype: KvCacheDtype = 'float32') {
+    const { windows } = network;
+    const window = Math.max(0, ...windows.map((size) => size ?? 0));
+    // A window that no sequence outgrows saves nothing.
+    const isUseful = window > 0 && window + WINDOW_SLACK + BLOCK_SIZE < network.config.maxPositionEmbeddings;
+    const of = (isIn: boolean) =>
+      windows.flatMap((size, layer) => ((isUseful && size !== undefined) === isIn ? [layer] : []));
     this.maxBlocks = maxBlocks;
+    this.dtype = dtype;
+    this.window = isUseful ? window : undefined;
+    this.whole = new CacheGroup(network, { layers: of(false), maxBlocks, dtype });
+    // A sequence never has more blocks there, so that its room is there whenever that of the others is.
+    this.windowed = isUseful ? new CacheGroup(network, { layers: of(true), maxBlocks, dtype }) : undefined;
   }
 
-  /** What moves the blocks about, on the network's engine. */
-  get steps(): PoolSteps {
-    return poolSteps(this.#network.engine);
+  /** Where layers with a window have a part of a sequence only, they and the others. */
+  get groups(): readonly CacheGroup[] {
+    return this.windowed ? [this.whole, this.windowed] : [this.whole];
   }
 
   /** Whether no layer attends: blocks are counted, and hold nothing. */
   get isEmpty(): boolean {
-    return this.pools.keys.length === 0;
-  }
-
-  get heads(): number {
-    return this.#network.kvHeads;
+    return this.groups.every(({ layers }) => layers.length === 0);
   }
 
   /** Whether the pools have the size that they begin with, or more. */
   get hasBegun(): boolean {
-    return this.blocks.blocks >= Math.min(this.maxBlocks, FIRST_TOKENS / BLOCK_SIZE);
+    return this.whole.blocks.blocks >= Math.min(this.maxBlocks, FIRST_TOKENS / BLOCK_SIZE);
   }
 
-  /** The pools: made when they are first asked for, and set to what each call that they were donated to has given. */
-  get pools(): KvCache {
-    this.#pools ??= this.#network.newPools(this.blocks.blocks * BLOCK_SIZE);
-    return this.#pools;
+  /** Bytes of all pools that have been made. */
+  get bytes(): number {
+    return this.groups.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  set pools(pools: KvCache) {
-    this.#pools = pools;
+  create(): number {
+    const [id] = this.groups.map(({ blocks }) => blocks.create());
+    return id!;
   }
 
-  /** The pools that a pass reads and writes: with an earlier pass, that pass's behind its own. */
+  fork(id: number, length?: number): number {
+    // First those that may refuse.
+    const [fork] = this.groups.toReversed().map(({ blocks }) => blocks.fork(id, length));
+    return fork!;
+  }
+
+  truncate(id: number, length: number): void {
+    for (const { blocks } of this.groups.toReversed()) blocks.truncate(id, length);
+  }
+
+  free(id: number): void {
+    for (const { blocks } of this.groups) blocks.free(id);
+  }
+
+  /** Whether a sequence of `length` positions that begins as this one has all that it sees. */
+  reaches(id: number, length: number): boolean {
+    const kept = this.windowed?.blocks.firstKept(id) ?? 0;
+    return kept <= Math.max(0, length - (this.window ?? 0) + 1);
+  }
+
+  /** What a step reads and writes, layer by layer; with an earlier pass, that pass's pools behind its own. */
   poolsFor(earlierPass: boolean): KvCache {
-    const { pools } = this;
-    if (!earlierPass) return pools;
-    this.#earlier ??= this.#network.newPools(this.blocks.blocks * BLOCK_SIZE);
-    const { keys, values } = this.#earlier;
-    return { keys: [...pools.keys, ...keys], values: [...pools.values, ...values] };
+    const own = this.merged(this.groups.map(({ pools }) => pools));
+    if (!earlierPass) return own;
+    const earlier = this.merged(this.groups.map((group) => group.earlier));
+    return mapCache(own, (tensors, key) => [...tensors, ...earlier[key]!]);
   }
 
-  /** What a pass that `poolsFor` was donated to has given. */
-  put({ keys, values }: KvCache, earlierPass: boolean): void {
-    const layers = earlierPass ? keys.length / 2 : keys.length;
-    this.#pools = { keys: keys.slice(0, layers), values: values.slice(0, layers) };
-    if (earlierPass) this.#earlier = { keys: keys.slice(layers), values: values.slice(layers) };
+  /** What a step that `poolsFor` was donated to has given. */
+  put(cache: KvCache, earlierPass: boolean): void {
+    const layers = earlierPass ? cache.keys.length / 2 : cache.keys.length;
+    for (const [i, pools] of this.parts(cache).entries()) this.groups[i]!.pools = pools;
+    if (!earlierPass) return;
+    for (const [i, pools] of this.parts(cache, layers).entries()) this.groups[i]!.earlier = pools;
   }
 
-  /** The blocks of some holders, int32 [n, width], with n rounded up to a power of two. */
-  table(holders: readonly BlockHolder[], width: number): Tensor {
-    const count = roundUpToPowerOfTwo(holders.length);
-    const table = new Int32Array(count * width);
-    const ids = holders.map(({ id }) => id);
-    table.set(this.blocks.table(ids, width));
-    return tensor(table, [count, width]);
+  /** Caches of the groups as one in the order of the layers. */
+  merged(caches: readonly KvCache[]): KvCache {
+    if (!this.windowed) return caches[0]!;
+    return mapCache(caches[0]!, (_, key) => {
+      const merged: Tensor[] = [];
+      for (const [g, { layers }] of this.groups.entries()) {
+        for (const [i, layer] of layers.entries()) merged[layer] = caches[g]![key]![i]!;
+      }
+      return merged;
+    });
   }
 
-  /** Where in the pools tokens `start` … `start + count - 1` are. */
-  slots({ id }: BlockHolder, start: number, count: number): readonly number[] {
-    return this.blocks.slots(id, start, count);
+  /** The inverse of `merged`, from layer `from` of the cache on. */
+  parts(cache: KvCache, from = 0): KvCache[] {
+    return this.groups.map(({ layers }) => mapCache(cache, (tensors) => layers.map((layer) => tensors[from + layer]!)));
   }
 
-  /** Tokens that go to other slots before anything reads or writes blocks again: see `move`. */
-  oweMove(from: readonly number[], to: readonly number[]): void {
-    this.#moves.from.push(...from);
-    this.#moves.to.push(...to);
+  /**
+   * Room for the tokens of a pass in layers with windows, once that of the others is there: those that no token sees any more make place.
+   */
+  async extendWindowed(pieces: readonly { readonly id: number; readonly count: number }[]): Promise<void> {
+    const { windowed, window } = this;
+    if (!windowed) return;
+    const { blocks } = windowed;
+    for (const { id } of pieces) blocks.dropBefore(id, blocks.length(id) - window! + 1 - WINDOW_SLACK);
+    const needed = pieces.reduce((sum, { id, count }) => sum + blocks.needed(id, count), 0);
+    if (needed > blocks.freeBlocks) await windowed.grow(blocks.blocks + needed - blocks.freeBlocks);
+    for (const { id, count } of pieces) windowed.extend(id, count);
+    await windowed.copy();
+  }
+
+  /**
+   * What layers with windows read of `places` of a pass with `count` rows: those that have `counts` new tokens each, padded to `width`.
+   */
+  windowedInput(
+    rows: readonly (BlockHolder & { readonly stored: number })[],
+    counts: readonly number[],
+    [count, width]: readonly [number, number],
+  ): WindowedInput | undefined {
+    const { windowed } = this;
+    if (!windowed) return undefined;
+    const lengths = new Int32Array(count);
+    const slots = new Int32Array(count * width);
+    let most = 1;
+    rows.forEach(({ id, stored }, i) => {
+      lengths[i] = stored - windowed.blocks.firstKept(id);
+      slots.set(windowed.blocks.slots(id, stored, counts[i]!), i * width);
+      most = Math.max(most, Math.ceil((lengths[i]! + counts[i]!) / BLOCK_SIZE));
+    });
+    const ids = rows.map(({ id }) => id);
+    return {
+      lengths: tensor(lengths, [count]),
+      slots: tensor(slots, [count, width]),
+      table: windowed.table(ids, roundUpToSize(most, TABLE_STEP)),
+    };
+  }
+
+  /** Tokens of a sequence that go to other places before anything reads or writes blocks again: see `move`. */
+  oweMove({ id }: BlockHolder, from: readonly number[], to: readonly number[]): void {
+    const at = ({ blocks }: CacheGroup, positions: readonly number[]) =>
+      positions.flatMap((position) => blocks.slots(id, position, 1));
+    for (const group of this.groups) group.oweMove(at(group, from), at(group, to));
   }
 
   /** Does what `oweMove` was told. */
   async move(): Promise<void> {
-    const { from, to } = this.#moves;
-    if (from.length === 0 || this.isEmpty) return;
-    this.#moves = { from: [], to: [] };
-    // Slot 0 is nobody's: copying it onto itself fills the list up.
-    const count = roundUpToPowerOfTwo(from.length);
-    const list = (slots: readonly number[]) => tensor(Int32Array.from({ length: count }, (_, i) => slots[i] ?? 0));
-    const moved = async (pools: KvCache) =>
-      (await this.steps.moveInPools(pools, this.heads, list(from), list(to))).cache;
-    this.#pools = await moved(this.pools);
-    if (this.#earlier) this.#earlier = await moved(this.#earlier);
-  }
-
-  /** Does what `KvBlocks.extend` asks for. */
-  async copy(copies: readonly BlockCopy[]): Promise<void> {
-    if (copies.length === 0 || this.isEmpty) return;
-    const count = roundUpToPowerOfTwo(copies.length);
-    // Block 0 is nobody's: copying it onto itself fills the list up.
-    const list = (key: keyof BlockCopy) => tensor(Int32Array.from({ length: count }, (_, i) => copies[i]?.[key] ?? 0));
-    const copied = async (pools: KvCache) =>
-      (await this.steps.copyInPools(pools, this.heads, list('from'), list('to'))).cache;
-    this.#pools = await copied(this.pools);
-    if (this.#earlier) this.#earlier = await copied(this.#earlier);
-  }
-
-  /** Makes room for so many blocks or more, but for `maxBlocks` at most. */
-  async grow(least: number): Promise<void> {
-    const wanted = Math.max(FIRST_TOKENS / BLOCK_SIZE, roundUpToPowerOfTwo(least));
-    const blocks = Math.min(this.maxBlocks, wanted);
-    const grown = (pools: KvCache) =>
-      this.steps.growPools(pools, this.heads, (blocks - this.blocks.blocks) * BLOCK_SIZE);
-    if (this.#pools && !this.isEmpty) this.#pools = await grown(this.#pools);
-    if (this.#earlier) this.#earlier = await grown(this.#earlier);
-    this.blocks.grow(blocks);
+    for (const group of this.groups) await group.move();
   }
 }
+
+export const TABLE_STEP = 64 / BLOCK_SIZE;

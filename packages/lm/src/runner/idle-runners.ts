@@ -14,18 +14,23 @@ const idle = new WeakMap<Network, ModelRunner[]>();
 export function takeRunner(
   network: Network,
   weights: Weights,
-  options: Pick<ModelRunnerOptions, 'cacheTokens' | 'packWeights'> = {},
+  options: Pick<ModelRunnerOptions, 'cacheTokens' | 'packWeights' | 'kvCacheDtype'> = {},
 ): ModelRunner {
   const runners = idle.get(network) ?? [];
-  const { cacheTokens, packWeights = 'auto' } = options;
-  const capacity = cacheTokens === undefined ? undefined : cacheCapacity(network, cacheTokens);
+  const { cacheTokens, packWeights = 'auto', kvCacheDtype = 'float32' } = options;
+  const capacity = cacheTokens === undefined ? undefined : cacheCapacity(network, cacheTokens, kvCacheDtype);
   const fits = (runner: ModelRunner) =>
-    runner.packWeights === packWeights && (capacity === undefined || runner.capacity === capacity);
+    runner.packWeights === packWeights &&
+    runner.kvCacheDtype === kvCacheDtype &&
+    (capacity === undefined || runner.capacity === capacity);
   const found =
     runners.findLast((runner) => fits(runner) && runner.weights === weights) ??
     runners.findLast((runner) => fits(runner));
   if (!found)
-    return new ModelRunner({ network, weights }, { packWeights, ...(cacheTokens !== undefined && { cacheTokens }) });
+    return new ModelRunner(
+      { network, weights },
+      { packWeights, kvCacheDtype, ...(cacheTokens !== undefined && { cacheTokens }) },
+    );
   runners.splice(runners.indexOf(found), 1);
   if (found.weights !== weights) found.reset(weights);
   return found;

@@ -1,6 +1,7 @@
-import { type BlockCopy, type KvBlocks, OutOfBlocksError, tensor } from '@posttrain/core-tensor';
+import { OutOfBlocksError, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter, sameCache } from '../model/adapter.js';
+import type { KvCacheDtype } from '../model/kv-cache.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { distinctAdapters } from './adapter-lists.js';
@@ -35,8 +36,9 @@ export class ModelRunner {
   readonly network: Network;
   /** As it was asked for. */
   readonly packWeights: PackWeights;
+  /** As it was asked for. */
+  readonly kvCacheDtype: KvCacheDtype;
   readonly #memory: BlockPools;
-  readonly #blocks: KvBlocks;
   readonly #maxTokensPerPass: number;
   readonly #prefixReuse: boolean;
   readonly #live = new Set<Sequence>();
@@ -48,11 +50,12 @@ export class ModelRunner {
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, given: ModelRunnerOptions = {}) {
     const { network } = model;
-    const { prefixReuse, maxTokensPerPass, packWeights, cacheTokens } = runnerOptions.read(given);
+    const { prefixReuse, maxTokensPerPass, packWeights, cacheTokens, kvCacheDtype } = runnerOptions.read(given);
     this.network = network;
     this.packWeights = packWeights;
-    this.#memory = new BlockPools(network, cacheCapacity(network, cacheTokens) / BLOCK_SIZE + 1);
-    this.#blocks = this.#memory.blocks;
+    this.kvCacheDtype = kvCacheDtype;
+    const capacity = cacheCapacity(network, cacheTokens, kvCacheDtype);
+    this.#memory = new BlockPools(network, capacity / BLOCK_SIZE + 1, kvCacheDtype);
     this.#maxTokensPerPass = maxTokensPerPass;
     this.#prefixReuse = prefixReuse;
     this.#passes = new PassRunner(model, this.#memory, { packWeights, capacity: this.capacity });
@@ -78,9 +81,14 @@ export class ModelRunner {
     return (this.#memory.maxBlocks - 1) * BLOCK_SIZE;
   }
 
+  /** Bytes of the keys and values that there is memory for now, copies of rows that are being decoded left out. */
+  get cacheBytes(): number {
+    return this.#memory.bytes;
+  }
+
   /** Room that no live sequence holds, in tokens. */
   get freeTokens(): number {
-    const held = new Set([...this.#live].flatMap(({ id }) => this.#blocks.blocksOf(id)));
+    const held = new Set([...this.#live].flatMap(({ id }) => this.#memory.whole.blocks.blocksOf(id)));
     return this.capacity - held.size * BLOCK_SIZE;
   }
 
@@ -90,27 +98,35 @@ export class ModelRunner {
    */
   start(tokens: readonly number[] = [], adapter: Adapter = NO_ADAPTER): CachedSequence {
     const all = this.#prefixReuse ? [...this.#live, ...this.#released] : [];
-    const { best, shared } = longestShared(all, tokens, adapter, (other, common) => this.#reach(other, common));
+    const { best, shared } = longestShared(all, tokens, adapter, (other, common) => {
+      // The last state of a sequence is the one whose window has most left.
+      const reach = this.#reach(other, common);
+      return this.#memory.reaches(other.id, other.virtual + reach) ? reach : 0;
+    });
     if (best) {
       if (this.#released.delete(best)) this.#released.add(best);
       const from = this.#fork(best, shared);
       from.adapter = adapter;
       return from;
     }
-    return this.#add(new Sequence(this.#blocks.create()));
+    return this.#add(new Sequence(this.#memory.create()));
   }
 
-  /** Another sequence that begins with the first `length` tokens of this one (default: all). */
+  /**
+   * Another sequence that begins with the first `length` tokens of this one (default: all).
+   *
+   * @throws PosttrainError where layers with sliding windows have given back what its next token would see
+   */
   fork(sequence: CachedSequence, length: number = sequence.length): CachedSequence {
     return this.#fork(sequence, length);
   }
 
   #fork(sequence: CachedSequence, length: number): Sequence {
     const from = this.#own(sequence, this.#released);
-    this.#passes.copies.settle(from);
     const reach = this.#reach(from, length);
-    const id = this.#blocks.fork(from.id, from.virtual + reach);
-    const fork = from.fork(id, length, length - reach);
+    this.#checkReach(from, reach);
+    this.#passes.copies.settle(from);
+    const fork = from.fork(this.#memory.fork(from.id, from.virtual + reach), length, length - reach);
     this.#passes.states.share(from, fork, from.virtual + reach);
     return this.#add(fork);
   }
@@ -122,11 +138,16 @@ export class ModelRunner {
     return Math.max(0, (state?.length ?? 0) - sequence.virtual);
   }
 
-  /** Forgets all tokens but the first `length`. */
+  /**
+   * Forgets all tokens but the first `length`.
+   *
+   * @throws PosttrainError where layers with sliding windows have given back what the next token would see: beyond a few dozen tokens
+   */
   truncate(sequence: CachedSequence, length: number): void {
     const own = this.#own(sequence);
     const reach = this.#reach(own, length);
-    this.#blocks.truncate(own.id, own.virtual + reach);
+    this.#checkReach(own, reach);
+    this.#memory.truncate(own.id, own.virtual + reach);
     this.#passes.states.truncate(own, own.virtual + reach);
     own.tokens.length = length;
     own.owed = length - reach;
@@ -137,10 +158,11 @@ export class ModelRunner {
   keep(sequence: CachedSequence, length: number, path: readonly number[]): void {
     const own = this.#own(sequence);
     if (path.some((place, i) => place !== i)) {
-      const slots = this.#memory.slots(own, own.virtual + length, own.length - length);
+      const first = own.virtual + length;
       this.#memory.oweMove(
-        path.map((place) => slots[place]!),
-        slots.slice(0, path.length),
+        own,
+        path.map((place) => first + place),
+        path.map((_, i) => first + i),
       );
       path.forEach((place, i) => {
         own.tokens[length + i] = own.tokens[length + place]!;
@@ -164,7 +186,7 @@ export class ModelRunner {
 
   /** Gives back what a sequence holds that nobody will ask for again. */
   #free(sequence: Sequence): void {
-    this.#blocks.free(sequence.id);
+    this.#memory.free(sequence.id);
     this.#passes.states.free(sequence);
   }
 
@@ -195,7 +217,8 @@ export class ModelRunner {
   /** Makes the pools large enough for so many tokens now (at most `capacity`), instead of as they are needed. */
   reserve(tokens: number): Promise<void> {
     const blocks = Math.min(this.#memory.maxBlocks, Math.ceil(tokens / BLOCK_SIZE) + 1);
-    const result = this.#last.then(() => (blocks > this.#blocks.blocks ? this.#memory.grow(blocks) : undefined));
+    const { whole } = this.#memory;
+    const result = this.#last.then(() => (blocks > whole.blocks.blocks ? whole.grow(blocks) : undefined));
     this.#last = result.catch(() => undefined);
     return result;
   }
@@ -220,6 +243,15 @@ export class ModelRunner {
     if (this.#passes.states.isUsed) refuseForStates(rows);
     checkInnerLayers(this.network.config, options.innerLayers ?? [], 'extend');
     checkExtend(this.network.config, rows, this.#maxTokensPerPass);
+    if (this.kvCacheDtype !== 'float32') {
+      const prefixed = rows.find(({ adapter }) => adapter.virtualTokens || adapter.earlierPass);
+      if (prefixed) {
+        throw new PosttrainError(
+          'MODEL_RUNNER',
+          `extend: ${prefixed.adapter.name} puts keys and values of its own into the cache, which kvCacheDtype "int8" has no form for: leave it out`,
+        );
+      }
+    }
     let present: readonly Adapter[] = [];
     try {
       return await this.#compute(rows, options, (pass) => {
@@ -244,7 +276,7 @@ export class ModelRunner {
       const { owed, tokens } = row.sequence;
       return owed === 0 ? row : { ...row, tokens: [...tokens.slice(-owed), ...row.tokens] };
     });
-    await this.#memory.copy(await this.#makeRoom(rows));
+    await this.#makeRoom(rows);
     const again = rows.map(({ sequence }) => sequence.owed);
     for (const { sequence } of rows) {
       sequence.tokens.length -= sequence.owed;
@@ -270,6 +302,7 @@ export class ModelRunner {
         return { row, from, to, asked };
       });
       onPass(pass);
+      await this.#memory.extendWindowed(pass.map(({ row, from, to }) => ({ id: row.sequence.id, count: to - from })));
       const { results: output, places } = await this.#passes.run(pass, options);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
@@ -301,8 +334,8 @@ export class ModelRunner {
       onPrefix(own[0]!);
       const prefix = await this.#prefixOf(adapter);
       for (const { sequence } of own) {
-        this.#blocks.free(sequence.id);
-        sequence.begin(adapter, this.#blocks.fork(prefix.id), prefix.virtual);
+        this.#memory.free(sequence.id);
+        sequence.begin(adapter, this.#memory.fork(prefix.id), prefix.virtual);
         this.#passes.states.share(prefix, sequence, prefix.virtual);
       }
       this.#released.delete(prefix);
@@ -318,24 +351,27 @@ export class ModelRunner {
     const known = [...this.#released].find(isIt);
     if (known) return known;
     const count = adapter.virtualTokens ?? 0;
-    const prefix = new Sequence(this.#blocks.create());
+    const prefix = new Sequence(this.#memory.create());
     try {
-      await this.#memory.copy(await this.#makeRoom([{ sequence: prefix, tokens: { length: count } }]));
+      await this.#makeRoom([{ sequence: prefix, tokens: { length: count } }]);
+      await this.#memory.extendWindowed([{ id: prefix.id, count }]);
     } catch (error) {
-      this.#blocks.free(prefix.id);
+      this.#memory.free(prefix.id);
       throw error;
     }
+    const [whole, windowed] = this.#memory.groups.map(({ blocks }) =>
+      tensor(Int32Array.from(blocks.slots(prefix.id, 0, count))),
+    );
     const { states } = this.#passes;
-    const tokens = tensor(Int32Array.from(this.#memory.slots(prefix, 0, count)));
     if (states.isUsed) await states.makeRoom(1);
     const slots = {
-      tokens,
+      ...{ whole: whole!, ...(windowed && { windowed }) },
       ...(states.isUsed && { state: tensor(Int32Array.of(states.begin(prefix, count))) }),
     };
     const { prefix: step } = pagedSteps(this.network, adapter);
     const inputs = Object.entries(adapter.inputs ?? {}).map(([name, value]) => [name, tensor(Int32Array.of(value))]);
     const { cache } = await step(
-      ...([this.weights, adapter.parameters, this.#passes.withStates(this.#memory.pools), slots] as const),
+      ...([this.weights, adapter.parameters, this.#passes.withStates(this.#memory.poolsFor(false)), slots] as const),
       Object.fromEntries(inputs),
     );
     this.#passes.takeStates(cache);
@@ -344,23 +380,34 @@ export class ModelRunner {
     return prefix;
   }
 
-  /** Blocks for the new tokens; gives those to copy first. */
+  /** Blocks for the new tokens, in the layers that have all of a sequence. */
   async #makeRoom(
     rows: readonly { readonly sequence: Sequence; readonly tokens: { readonly length: number } }[],
-  ): Promise<BlockCopy[]> {
-    const needed = () =>
-      rows.reduce((sum, { sequence, tokens }) => sum + this.#blocks.needed(sequence.id, tokens.length), 0);
-    while (needed() > this.#blocks.freeBlocks) {
-      const missing = needed() - this.#blocks.freeBlocks;
+  ): Promise<void> {
+    const { whole } = this.#memory;
+    const { blocks } = whole;
+    const needed = () => rows.reduce((sum, { sequence, tokens }) => sum + blocks.needed(sequence.id, tokens.length), 0);
+    while (needed() > blocks.freeBlocks) {
+      const missing = needed() - blocks.freeBlocks;
       // Growing copies all there is, so what nobody holds goes first; but not while next to nothing is there.
       const [oldest] = this.#released;
       if (oldest && this.#memory.hasBegun) {
         this.#released.delete(oldest);
         this.#free(oldest);
-      } else if (this.#blocks.blocks < this.#memory.maxBlocks) await this.#memory.grow(this.#blocks.blocks + missing);
-      else throw new OutOfBlocksError(needed(), this.#blocks.freeBlocks);
+      } else if (blocks.blocks < this.#memory.maxBlocks) await whole.grow(blocks.blocks + missing);
+      else throw new OutOfBlocksError(needed(), blocks.freeBlocks);
     }
-    return rows.flatMap(({ sequence, tokens }) => this.#blocks.extend(sequence.id, tokens.length));
+    for (const { sequence, tokens } of rows) whole.extend(sequence.id, tokens.length);
+    await whole.copy();
+  }
+
+  #checkReach({ id, virtual, length: has }: Sequence, length: number): void {
+    if (this.#memory.reaches(id, virtual + Math.min(length, has))) return;
+    throw new PosttrainError(
+      'MODEL_RUNNER',
+      `layers with sliding windows have given back what token ${length} of a sequence of ${has} would see: ` +
+        'fork it before it is extended so far',
+    );
   }
 
   /** Lets go of states that nobody needs now, of released sequences first, until there are no more than may be kept. */

@@ -14,8 +14,9 @@ import {
 } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, perAdapter } from '../model/adapter.js';
+import { type KvCache, mapCache, type WindowedInput } from '../model/kv-cache.js';
 import type { Weights } from '../model/layers.js';
-import type { ExtendedPass, KvCache, Network } from '../model/network.js';
+import type { ExtendedPass, Network } from '../model/network.js';
 import type { StateSlots } from '../model/recurrence/layer-state.js';
 import { writeState } from '../model/recurrence/state-cache.js';
 import { logitsOfRows } from './mixed-adapters.js';
@@ -34,6 +35,8 @@ export interface PagedStepInput {
   readonly slots: Tensor;
   /** Where rows of the pass have trees. */
   readonly tree?: TokenTree;
+  /** Where layers with sliding windows have blocks of their own. */
+  readonly windowed?: WindowedInput;
   /** int32 [n]: which of the b · s positions are asked about. Default: all, in order. */
   readonly rows?: Tensor;
   /** float32 [n]: 1 / temperature of each position that is asked about, if its softmax is. */
@@ -112,7 +115,7 @@ type CopiedStep = [
   weights: Weights,
   parameters: unknown,
   cache: KvCache,
-  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates' | 'rowInputs' | 'innerLayers' | 'stateSlots'>,
+  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates' | 'rowInputs' | 'innerLayers' | 'windowed' | 'stateSlots'>,
   old: StepResults,
 ];
 
@@ -127,32 +130,43 @@ const copiedStep =
     return { cache: pass.cache, results: stepResults(pass, undefined, rates, logitsOf) };
   };
 
+/** Where in the pools a prefix goes. */
+interface PrefixSlots {
+  /** Its keys and values, int32 [v]. */
+  readonly whole: Tensor;
+  /** Where layers with sliding windows have blocks of their own. */
+  readonly windowed?: Tensor;
+  /** Its states, where the model has recurrent layers: int32 [1]. */
+  readonly state?: Tensor;
+}
+
 type PrefixStep = [
   weights: Weights,
   parameters: unknown,
   cache: KvCache,
-  /** int32 [v]: where its keys and values go; int32 [1]: where its states go. */
-  slots: { readonly tokens: Tensor; readonly state?: Tensor },
+  slots: PrefixSlots,
   /** int32 [1] each: `Adapter.rowInputs` of the sequences that it stands before. */
   inputs: Readonly<Record<string, Tensor>>,
 ];
 
-/** The pools with what an adapter puts before every sequence. */
+/** The pools with what an adapter puts before every sequence at `slots`. */
 const prefixStep =
   (network: Network, adapter: Adapter) =>
-  (...[weights, parameters, cache, { tokens: slots, state }, inputs]: PrefixStep): { readonly cache: KvCache } => {
+  (...[weights, parameters, cache, slots, inputs]: PrefixStep): { readonly cache: KvCache } => {
+    const { state } = slots;
     const { layers: prefix = [], states = [] } = network.prefixed(weights, adapter.hooks(parameters), inputs) ?? {};
     const write = (key: 'keys' | 'values') =>
       cache[key].map((pool, layer) => {
         const own = prefix[layer]?.[key];
-        if (own?.shape[1] !== slots.size) {
+        const places = (network.windows[layer] !== undefined && slots.windowed) || slots.whole;
+        if (own?.shape[1] !== places.size) {
           const count = own?.shape[1] ?? 0;
           throw new PosttrainError(
             'PREFIX',
-            `${adapter.name}: virtualTokens is ${slots.size}, but its hooks have ${count}`,
+            `${adapter.name}: virtualTokens is ${places.size}, but its hooks have ${count}`,
           );
         }
-        return putRows(pool, perHead(slots, network.kvHeads, pool.shape[0]! / network.kvHeads), rowsOf(own));
+        return putRows(pool, perHead(places, network.kvHeads, pool.shape[0]! / network.kvHeads), rowsOf(own));
       });
     const after = state && cache.states?.map((pool, i) => writeState(pool, states[i]!, { from: state, to: state }));
     return { cache: { keys: write('keys'), values: write('values'), ...(after && { states: after }) } };
@@ -246,10 +260,8 @@ function packedModel(weights: Weights): PackedModel {
   return { stepsFor, made };
 }
 
-const everyPool = (cache: KvCache, change: (pool: Tensor) => Tensor): KvCache => ({
-  keys: cache.keys.map(change),
-  values: cache.values.map(change),
-});
+const everyPool = (cache: KvCache, change: (pool: Tensor) => Tensor): KvCache =>
+  mapCache(cache, (pools) => pools.map((pool) => change(pool)));
 
 const copyOut = (cache: KvCache, heads: number, table: Tensor) => ({
   copy: everyPool(cache, (pool) => readBlocks(pool, table, { blockSize: BLOCK_SIZE, heads })),

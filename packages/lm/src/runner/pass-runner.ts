@@ -1,10 +1,11 @@
 import { tensor } from '@posttrain/core-tensor';
 import type { Adapter } from '../model/adapter.js';
+import type { KvCache } from '../model/kv-cache.js';
 import type { Weights } from '../model/layers.js';
-import type { KvCache, Network } from '../model/network.js';
+import type { Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { AdapterLists } from './adapter-lists.js';
-import type { BlockPools } from './block-pools.js';
+import { type BlockPools, TABLE_STEP } from './block-pools.js';
 import type { ExtendOptions } from './extend-inputs.js';
 import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
 import { InputMemory, type PassRow, paddedPositions, treeInputs } from './pass-inputs.js';
@@ -18,7 +19,6 @@ import { StepMemory } from './step-memory.js';
 /** See `packWeights`. */
 const UNPACKED_PASSES = 128;
 const MOST_PACKED_BYTES = 2 ** 30;
-const TABLE_STEP = 64 / BLOCK_SIZE;
 
 interface PassOutput {
   readonly results: StepResults;
@@ -92,8 +92,12 @@ export class PassRunner {
   ): Promise<PassOutput> {
     const sequences = pass.map(({ row }) => row.sequence);
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
-    // Copies have the layers of the pass itself only.
-    const isCopied = longest === 1 && !this.#memory.isEmpty && !pass.some(({ row }) => row.adapter.earlierPass);
+    // Copies have the layers of the pass itself only, in floats.
+    const isCopied =
+      longest === 1 &&
+      !this.#memory.isEmpty &&
+      this.#memory.dtype === 'float32' &&
+      !pass.some(({ row }) => row.adapter.earlierPass);
     const copied = isCopied ? await this.copies.find(sequences, room) : undefined;
     if (!copied) {
       if (!isCopied) for (const sequence of sequences) this.copies.forget(sequence);
@@ -115,13 +119,14 @@ export class PassRunner {
   /** A pass of one token a row over a copy of what is in the blocks. */
   async #runCopied(
     pass: readonly PassRow<Sequence>[],
-    { count, places, cache }: FoundCopy,
+    { count, places, cache, windowLengths }: FoundCopy,
     innerLayers: readonly number[],
   ): Promise<PassOutput> {
     const adapter = await this.#mixed(pass, places, count);
     const { inputs, positions } = this.#inputs.write(pass, places, [count, 1], adapter.rowInputs?.names);
     const input = {
       ...inputs,
+      ...(windowLengths && { windowed: { lengths: windowLengths } }),
       ...(await this.#stateInputs(pass, places, count)),
       ...(innerLayers.length > 0 && { innerLayers }),
     };
@@ -151,12 +156,24 @@ export class PassRunner {
     const sequences = pass.map(({ row }) => row.sequence);
     const slots = new Int32Array(count * width);
     pass.forEach(({ row: { sequence }, from, to }, i) => {
-      slots.set(this.#memory.slots(sequence, sequence.stored, to - from), i * width);
+      slots.set(this.#memory.whole.blocks.slots(sequence.id, sequence.stored, to - from), i * width);
     });
-    const most = Math.max(...sequences.map(({ id }) => this.#memory.blocks.blocksOf(id).length));
-    const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
+    const counts = pass.map(({ from, to }) => to - from);
+    const windowed = this.#memory.windowedInput(sequences, counts, [count, width]);
+    // Of a long prompt the earlier pieces see no more than what is before them.
+    const most = Math.max(
+      ...pass.map(({ row: { sequence }, from, to }) => Math.ceil((sequence.stored + to - from) / BLOCK_SIZE)),
+    );
+    const ids = sequences.map(({ id }) => id);
+    const table = this.#memory.whole.table(ids, roundUpToSize(most, TABLE_STEP));
     const paged = {
-      ...{ ...inputs, ...(tree && { tree }), slots: tensor(slots, [count, width]), table },
+      ...{
+        ...inputs,
+        ...(tree && { tree }),
+        ...(windowed && { windowed }),
+        slots: tensor(slots, [count, width]),
+        table,
+      },
       ...(await this.#stateInputs(pass, places, count)),
       ...(innerLayers.length > 0 && { innerLayers }),
     };

@@ -1,13 +1,16 @@
-import { tensor } from '@posttrain/core-tensor';
-import type { KvCache } from '../model/network.js';
+import { type Tensor, tensor } from '@posttrain/core-tensor';
+import type { KvCache } from '../model/kv-cache.js';
 import { roundUpToPowerOfFour, roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
-import type { BlockHolder, BlockPools } from './block-pools.js';
+import { type BlockHolder, type BlockPools, WINDOW_SLACK } from './block-pools.js';
+import type { CacheGroup } from './cache-group.js';
 import { BLOCK_SIZE } from './paged-steps.js';
 
 /** Tokens of the smallest copy. */
 const CAPACITY_STEP = 64;
 /** A copy is at most this many times as long as its rows are now. */
 const MOST_AHEAD = 4;
+/** Tokens that a copy of layers with windows has room for behind them: then it is copied again. */
+const WINDOW_AHEAD = 128;
 
 interface CopiedRow extends BlockHolder {
   /** Positions that it has in the cache. */
@@ -18,8 +21,17 @@ interface CopiedRow extends BlockHolder {
 
 interface Copied<Row> {
   readonly rows: (Row | undefined)[];
-  readonly capacity: number;
+  /** By group of layers. */
+  readonly parts: readonly CopiedPart[];
   cache: KvCache;
+}
+
+/** Of a group of layers that have the same tokens of every row. */
+interface CopiedPart {
+  readonly group: CacheGroup;
+  readonly capacity: number;
+  /** The position that each row begins with. */
+  readonly starts: number[];
 }
 
 /** Where rows of a step are in a copy. */
@@ -28,6 +40,8 @@ export interface FoundCopy {
   readonly count: number;
   readonly places: readonly number[];
   readonly cache: KvCache;
+  /** int32 [count]: tokens that each row has in layers with windows, where those have less than the others. */
+  readonly windowLengths: Tensor | undefined;
 }
 
 /**
@@ -38,17 +52,15 @@ export interface FoundCopy {
  */
 export class RowCopies<Row extends CopiedRow> {
   readonly #memory: BlockPools;
-  readonly #heads: number;
   readonly #maxTokens: number;
   #last = new Set<Row>();
   #copied: Copied<Row> | undefined;
   /** Write-back: tokens that the copy has and the blocks lack, and where they go. */
-  #owed: { readonly place: number; readonly start: number; readonly slots: readonly number[] }[] = [];
+  #owed: { readonly place: number; readonly start: number; readonly count: number; readonly slots: number[][] }[] = [];
 
   /** A copy takes at most the room of `maxTokens` tokens. */
   constructor(memory: BlockPools, maxTokens: number) {
     this.#memory = memory;
-    this.#heads = memory.heads;
     this.#maxTokens = maxTokens;
   }
 
@@ -62,34 +74,73 @@ export class RowCopies<Row extends CopiedRow> {
     const count = roundUpToPowerOfTwo(rows.length);
     const needed = Math.max(...rows.map(({ stored }) => stored + 1));
     const old = this.#copied;
-    if (old && old.rows.length === count && old.capacity >= needed) {
+    const hasRoom = old?.rows.length === count && old.parts[0]!.capacity >= needed;
+    if (hasRoom) {
       const added = rows.filter((row) => !old.rows.includes(row));
       if (added.length > 0 && 2 * added.length <= rows.length) await this.#add(old, rows, added);
       const places = rows.map((row) => old.rows.indexOf(row));
-      if (!places.includes(-1)) return { count, places, cache: old.cache };
+      if (!places.includes(-1) && this.#reaches(old, rows, places)) return this.#found(old, rows, places);
     }
     if (!isKnown) {
       for (const row of rows) this.#drop(row);
       return undefined;
     }
-    const isReusable = old?.rows.length === count && old.capacity >= needed;
     const least = roundUpToSize(needed, CAPACITY_STEP);
     const ample = roundUpToSize(Math.max(needed, Math.min(room, MOST_AHEAD * needed)), CAPACITY_STEP);
-    const capacity = isReusable ? old.capacity : count * ample <= this.#maxTokens ? ample : least;
+    const capacity = hasRoom ? old.parts[0]!.capacity : count * ample <= this.#maxTokens ? ample : least;
     if (count * capacity > this.#maxTokens) {
       for (const row of rows) this.#drop(row);
       return undefined;
     }
     for (const row of old?.rows ?? []) if (row) this.settle(row);
     await this.writeBack();
-    const table = this.#memory.table(rows, capacity / BLOCK_SIZE);
-    const { pools } = this.#memory;
     this.#copied = undefined;
-    const { copy } = isReusable
-      ? await this.#memory.steps.copyFromPoolsInto(pools, this.#heads, table, old.cache)
-      : await this.#memory.steps.copyFromPools(pools, this.#heads, table);
-    this.#copied = { rows: Array.from({ length: count }, (_, i) => rows[i]), capacity, cache: copy };
-    return { count, places: rows.map((_, i) => i), cache: copy };
+    const parts = this.#memory.groups.map((group): CopiedPart => {
+      const own = group === this.#memory.windowed ? Math.min(capacity, this.#windowCapacity) : capacity;
+      return { group, capacity: own, starts: startsOf(group, rows, count) };
+    });
+    const olds = hasRoom ? this.#memory.parts(old.cache) : [];
+    const caches: KvCache[] = [];
+    for (const [i, { group, capacity: own }] of parts.entries()) {
+      const table = group.table(idsOf(rows), own / BLOCK_SIZE);
+      const { steps, pools, heads } = group;
+      const isEmpty = group.layers.length === 0;
+      const { copy } = isEmpty
+        ? { copy: pools }
+        : olds[i]
+          ? await steps.copyFromPoolsInto(pools, heads, table, olds[i])
+          : await steps.copyFromPools(pools, heads, table);
+      caches.push(copy);
+    }
+    const cache = this.#memory.merged(caches);
+    this.#copied = { rows: Array.from({ length: count }, (_, i) => rows[i]), parts, cache };
+    return this.#found(
+      this.#copied,
+      rows,
+      rows.map((_, i) => i),
+    );
+  }
+
+  get #windowCapacity(): number {
+    return roundUpToSize(this.#memory.window! + WINDOW_SLACK + BLOCK_SIZE + WINDOW_AHEAD, CAPACITY_STEP);
+  }
+
+  /** Whether the copy has room for one more token of every row, in all layers. */
+  #reaches({ parts }: Copied<Row>, rows: readonly Row[], places: readonly number[]): boolean {
+    return parts.every(({ capacity, starts }) =>
+      rows.every(({ stored }, i) => stored + 1 - starts[places[i]!]! <= capacity),
+    );
+  }
+
+  #found({ rows: all, parts, cache }: Copied<Row>, rows: readonly Row[], places: readonly number[]): FoundCopy {
+    const count = all.length;
+    const { starts } = parts[1] ?? {};
+    const lengths = new Int32Array(count);
+    if (starts)
+      rows.forEach(({ stored }, i) => {
+        lengths[places[i]!] = stored - starts[places[i]!]!;
+      });
+    return { count, places, cache, windowLengths: starts && tensor(lengths, [count]) };
   }
 
   /** Copies rows to places that none of `rows` has: unused ones first. */
@@ -107,16 +158,20 @@ export class RowCopies<Row extends CopiedRow> {
     for (const [i, row] of added.entries()) copied.rows[at[i]!] = row;
     // So that there are few sizes, the last row is copied again.
     const chosen = Array.from({ length: roundUpToPowerOfFour(added.length) }, (_, i) => added[i] ?? added.at(-1)!);
-    const places = tensor(Int32Array.from(chosen, (row) => copied.rows.indexOf(row)));
-    const table = this.#memory.table(chosen, copied.capacity / BLOCK_SIZE);
-    const { copy } = await this.#memory.steps.copyRowsFromPools(
-      this.#memory.pools,
-      this.#heads,
-      table,
-      places,
-      copied.cache,
-    );
-    copied.cache = copy;
+    const places = chosen.map((row) => copied.rows.indexOf(row));
+    const caches: KvCache[] = [];
+    for (const [i, cache] of this.#memory.parts(copied.cache).entries()) {
+      const { group, capacity, starts } = copied.parts[i]!;
+      for (const [k, { id }] of chosen.entries()) starts[places[k]!] = group.blocks.firstKept(id);
+      if (group.layers.length === 0) {
+        caches.push(cache);
+        continue;
+      }
+      const table = group.table(idsOf(chosen), capacity / BLOCK_SIZE);
+      const to = tensor(Int32Array.from(places));
+      caches.push((await group.steps.copyRowsFromPools(group.pools, group.heads, table, to, cache)).copy);
+    }
+    copied.cache = this.#memory.merged(caches);
   }
 
   /** The copy as the step that used it has left it. */
@@ -128,32 +183,33 @@ export class RowCopies<Row extends CopiedRow> {
   settle(row: Row): void {
     const start = row.written;
     if (start === row.stored) return;
-    const slots = this.#memory.slots(row, start, row.stored - start);
-    this.#owed.push({ place: this.#copied!.rows.indexOf(row), start, slots });
+    const count = row.stored - start;
+    const slots = this.#memory.groups.map(({ blocks }) => blocks.slots(row.id, start, count));
+    this.#owed.push({ place: this.#copied!.rows.indexOf(row), start, count, slots });
     row.written = row.stored;
   }
 
   /** Writes what is owed to the blocks. Before anything reads them, and before a block that was given back is used again. */
   async writeBack(): Promise<void> {
-    if (this.#owed.length === 0) return;
-    const { cache, capacity } = this.#copied!;
-    const total = this.#owed.reduce((sum, { slots }) => sum + slots.length, 0);
-    // What fills the lists up goes where nobody looks.
-    const [from, to] = [new Int32Array(roundUpToPowerOfFour(total)), new Int32Array(roundUpToPowerOfFour(total))];
-    let n = 0;
-    for (const { place, start, slots } of this.#owed) {
-      to.set(slots, n);
-      for (let i = 0; i < slots.length; i++) from[n++] = place * this.#heads * capacity + start + i;
-    }
+    const owed = this.#owed;
+    if (owed.length === 0) return;
     this.#owed = [];
-    const written = await this.#memory.steps.copyToPools(
-      this.#memory.pools,
-      this.#heads,
-      cache,
-      tensor(from),
-      tensor(to),
-    );
-    this.#memory.pools = written.cache;
+    const { cache, parts } = this.#copied!;
+    const total = owed.reduce((sum, { count }) => sum + count, 0);
+    for (const [g, copy] of this.#memory.parts(cache).entries()) {
+      const { group, capacity, starts } = parts[g]!;
+      if (group.layers.length === 0) continue;
+      // What fills the lists up goes where nobody looks.
+      const [from, to] = [new Int32Array(roundUpToPowerOfFour(total)), new Int32Array(roundUpToPowerOfFour(total))];
+      let n = 0;
+      for (const { place, start, count, slots } of owed) {
+        to.set(slots[g]!, n);
+        const first = place * group.heads * capacity + start - starts[place]!;
+        for (let i = 0; i < count; i++) from[n++] = first + i;
+      }
+      const written = await group.steps.copyToPools(group.pools, group.heads, copy, tensor(from), tensor(to));
+      group.pools = written.cache;
+    }
   }
 
   /** The row goes on in its blocks. */
@@ -182,3 +238,8 @@ export class RowCopies<Row extends CopiedRow> {
     this.#copied!.rows[at] = undefined;
   }
 }
+
+const idsOf = (rows: readonly BlockHolder[]): number[] => rows.map(({ id }) => id);
+
+const startsOf = ({ blocks }: CacheGroup, rows: readonly BlockHolder[], count: number): number[] =>
+  Array.from({ length: count }, (_, i) => (rows[i] ? blocks.firstKept(rows[i].id) : 0));

@@ -1,4 +1,5 @@
-import { boolean, custom, type Given, integer, options } from '@posttrain/interfaces';
+import { boolean, custom, type Given, integer, oneOf, options } from '@posttrain/interfaces';
+import type { KvCacheDtype } from '../model/kv-cache.js';
 import type { Network } from '../model/network.js';
 import { BLOCK_SIZE } from './paged-steps.js';
 
@@ -11,11 +12,18 @@ export const packWeights = custom<PackWeights>()(
   (value) => typeof value === 'boolean' || value === 'auto' || value === 'at-once',
   { default: 'auto' },
 );
+/** What the key/value cache holds its numbers as. */
+export const kvCacheDtype = oneOf(['float32', 'int8'], { default: 'float32' });
 /** Most tokens that a key/value cache holds. */
 export const cacheTokens = integer({ optional: true, min: 1, decisive: false });
 export const runnerOptions = options('ModelRunner', {
   /** Most tokens that the cache holds, all sequences together. Default: as many as 1 GiB holds. States of recurrent layers are beside them: see `StateStore`. */
   cacheTokens,
+  /**
+   * What the cache holds keys and values as. `int8`: 8 bits a number, and a scale for every token and head, off by at most 1/254 of the
+   * largest number of a token's head: a quarter of the memory and a little, and slower steps. Default `float32`.
+   */
+  kvCacheDtype,
   /** Whether released sequences stay in the cache until their room is needed, for `start`. Default true. */
   prefixReuse: boolean({ default: true, decisive: false }),
   /** Most tokens, padding included, that one pass computes. Default 1024. */
@@ -35,10 +43,19 @@ const DEFAULT_CACHE_BYTES = 2 ** 30;
 /** Of a model none of whose layers attend: they are counted only. */
 const TOKENS_WITHOUT_KEYS = 2 ** 24;
 
-/** Tokens that the cache of a runner with this option has room for. */
-export function cacheCapacity(network: Network, cacheTokens: ModelRunnerOptions['cacheTokens']): number {
-  const { cacheBytesPerToken } = network;
-  const most = cacheBytesPerToken === 0 ? TOKENS_WITHOUT_KEYS : Math.floor(DEFAULT_CACHE_BYTES / cacheBytesPerToken);
-  const tokens = cacheTokens ?? most;
+/** Cache bytes of a token. 0 where no layer attends. */
+export function cacheBytesPerToken(network: Network, dtype: KvCacheDtype): number {
+  const { cacheBytesPerToken: bytes, kvHeads, windows } = network;
+  return dtype === 'float32' ? bytes : bytes / 4 + 2 * 4 * kvHeads * windows.length;
+}
+
+/** Tokens that the cache of a runner with these options has room for. */
+export function cacheCapacity(
+  network: Network,
+  cacheTokens: ModelRunnerOptions['cacheTokens'],
+  dtype: KvCacheDtype = 'float32',
+): number {
+  const bytes = cacheBytesPerToken(network, dtype);
+  const tokens = cacheTokens ?? (bytes === 0 ? TOKENS_WITHOUT_KEYS : Math.floor(DEFAULT_CACHE_BYTES / bytes));
   return Math.ceil(tokens / BLOCK_SIZE) * BLOCK_SIZE;
 }

@@ -52,14 +52,15 @@ export const waitsForPrefix = ({ sequence, adapter }: ExtendRow<Sequence>): bool
   sequence.virtual === 0 && sequence.length === 0 && (adapter.virtualTokens ?? 0) > 0;
 
 /**
- * The sequence that has computed most of the first tokens (never all of them) as one with this adapter would, and how many. `reach` says how far
- * another one can go on from a sequence of which it has the first so many tokens.
+ * The sequence that has computed most of the first tokens (never all of them) as one with this adapter would, and how many.
+ *
+ * @param reach how far another one can go on from a sequence of which it has the first so many tokens: 0 where it cannot
  */
 export function longestShared(
   sequences: readonly Sequence[],
   tokens: readonly number[],
   adapter: Adapter,
-  reach: (sequence: Sequence, common: number) => number = (_, common) => common,
+  reach: (sequence: Sequence, common: number) => number,
 ): { readonly best: Sequence | undefined; readonly shared: number } {
   let best: Sequence | undefined;
   let shared = 0;

@@ -2,10 +2,12 @@ import { type Compiled, compile, type Tensor, tensor } from '@posttrain/core-ten
 import { type Given, integer, options } from '@posttrain/interfaces';
 import { contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import { adapterInputsOption, adapterOption } from '../model/adapter-option.js';
+import type { KvCache } from '../model/kv-cache.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
-import type { KvCache, Network, RunnableModel } from '../model/network.js';
+import type { Network, RunnableModel } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
 import { checkNumbers } from '../runner/non-finite.js';
+import { prefillChunk } from './in-pieces.js';
 import { checkSequences, gridOf, maxTokensPerPass, passesOf } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import { type Continuation, type PrefixNode, prefixTree } from './prefix-tree.js';
@@ -17,6 +19,7 @@ const continuationOptions = options('continuationLogProbs', {
   adapterInputs: adapterInputsOption,
   /** Most tokens, padding included, that one pass computes. Default 4096. */
   maxTokensPerPass,
+  prefillChunk,
   /** KV-cache budget of one pass's rows in bytes; a single row may exceed it. Default 256 MiB. */
   maxCacheBytes: integer({ default: 2 ** 28, min: 1, decisive: false }),
 });
@@ -80,7 +83,7 @@ export async function continuationLogProbs(
   given: ContinuationLogProbsOptions = {},
 ): Promise<ContinuationLogProbs[]> {
   const settings = continuationOptions.read(given);
-  const { adapter = NO_ADAPTER, adapterInputs = [], maxTokensPerPass, maxCacheBytes } = settings;
+  const { adapter = NO_ADAPTER, adapterInputs = [], maxTokensPerPass, prefillChunk, maxCacheBytes } = settings;
   const { vocabSize } = network.config;
   const longest = contextOf(network.config, adapter);
   checkSequences(
@@ -94,12 +97,15 @@ export async function continuationLogProbs(
   const isRecurrent = network.stateShapes.length > 0;
   const isWhole =
     isRecurrent || adapter.virtualTokens || adapter.earlierPass || adapter.rowInputs || adapterInputs.length > 0;
-  const { roots, alone } = isWhole ? { roots: [], alone: continuations.map((_, i) => i) } : prefixTree(continuations);
+  const { roots: wholeRoots, alone } = isWhole
+    ? { roots: [], alone: continuations.map((_, i) => i) }
+    : prefixTree(continuations);
+  const roots = wholeRoots.map((root) => inChunks(root, maxTokensPerPass, prefillChunk));
   const plain = alone.map((i) => continuations[i]!);
   const scored = await sequenceLogProbs(
     { network, weights },
     plain.map(({ tokens }) => tokens),
-    { adapter, maxTokensPerPass, ...(isWhole && { adapterInputs }) },
+    { adapter, maxTokensPerPass, prefillChunk, ...(isWhole && { adapterInputs }) },
   );
   scored.forEach(({ logProbs, isGreedy }, i) => {
     const from = plain[i]!.start - 1;
@@ -180,6 +186,19 @@ export async function continuationLogProbs(
     );
   }
   return results;
+}
+
+/** A tree whose prefixes of more than `most` tokens are several of at most `chunk`, one behind the other. */
+function inChunks(node: PrefixNode, most: number, chunk: number): PrefixNode {
+  const { from, to, sequence } = node;
+  const own = { ...node, children: node.children.map((child) => inChunks(child, most, chunk)) };
+  if (to - from <= Math.max(most, chunk)) return own;
+  const last = from + chunk * (Math.ceil((to - from) / chunk) - 1);
+  let chain: PrefixNode = { ...own, from: last };
+  for (let at = last; at > from; at -= chunk) {
+    chain = { from: at - chunk, to: at, sequence, children: [chain], leaves: [] };
+  }
+  return chain;
 }
 
 interface Leaf {

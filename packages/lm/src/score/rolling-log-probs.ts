@@ -1,6 +1,7 @@
 import { type Given, integer, options, PosttrainError } from '@posttrain/interfaces';
 import { contextOf } from '../model/adapter.js';
 import type { RunnableModel } from '../model/network.js';
+import { joinedLogProbs } from './joined-log-probs.js';
 import { logProbsShape, type SequenceLogProbs, sequenceLogProbs } from './token-log-probs.js';
 
 /** A piece of a sequence: tokens `from` … `to - 1`, of which those from `predictedFrom` on are predicted in it. */
@@ -87,19 +88,11 @@ export async function rollingLogProbs(
     rest,
   );
   return sequences.map((_, sequence) => {
-    const parts = pieces.flatMap((piece, i) => {
-      if (piece.sequence !== sequence) return [];
-      const skipped = piece.window.predictedFrom - piece.window.from - 1;
-      const { topLogProbs, moments, ...columns } = scored[i]!;
-      return [{ ...columns, ...moments, skipped, topLogProbs: topLogProbs?.slice(skipped) }];
-    });
-    const join = (key: 'logProbs' | 'entropies' | 'isGreedy' | 'ranks' | 'means' | 'deviations') =>
-      Float32Array.from(parts.flatMap(({ skipped, ...part }) => [...part[key]!.subarray(skipped)]));
-    const ranks = rest.ranks ? { ranks: join('ranks') } : {};
-    const moments = rest.moments ? { moments: { means: join('means'), deviations: join('deviations') } } : {};
-    const top = rest.topLogProbs ? { topLogProbs: parts.flatMap(({ topLogProbs }) => topLogProbs ?? []) } : {};
-    const columns = { logProbs: join('logProbs'), entropies: join('entropies'), isGreedy: join('isGreedy') };
-    return { ...columns, ...ranks, ...moments, ...top };
+    const own = pieces.flatMap((piece, i) => (piece.sequence === sequence ? [i] : []));
+    return joinedLogProbs(
+      own.map((i) => scored[i]!),
+      own.map((i) => pieces[i]!.window.predictedFrom - pieces[i]!.window.from - 1),
+    );
   });
 }
 

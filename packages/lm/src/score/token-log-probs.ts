@@ -1,4 +1,4 @@
-import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
+import { type Compiled, compile, type Tensor, type TypedArray } from '@posttrain/core-tensor';
 import {
   assertArgument,
   boolean,
@@ -10,9 +10,13 @@ import {
 } from '@posttrain/interfaces';
 import { contextOf, NO_ADAPTER, perAdapter, rowInputsOf } from '../model/adapter.js';
 import { adapterInputsOption, adapterOption } from '../model/adapter-option.js';
-import type { PassInfo, Weights } from '../model/layers.js';
-import type { RunnableModel } from '../model/network.js';
+import type { KvCache } from '../model/kv-cache.js';
+import type { LayerHooks, PassInfo, Weights } from '../model/layers.js';
+import type { Network, RunnableModel } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
+import { BLOCK_SIZE } from '../runner/paged-steps.js';
+import { goesInPieces, inPieces, type PieceInput, prefillChunk } from './in-pieces.js';
+import { joinedLogProbs } from './joined-log-probs.js';
 import { checkSequences, gridOf, maxTokensPerPass, passesOf, passInput } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import { logProbDeviations, tokenRanks, topLogProbs } from './top-log-probs.js';
@@ -23,8 +27,9 @@ export const logProbsShape = {
   adapterInputs: adapterInputsOption,
   /** Divides the logits, as the sampler does. Default 1. */
   temperature: number({ default: 1, above: 0 }),
-  /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
+  /** Most tokens, padding included, that one pass holds; a longer sequence is computed in pieces. Default 4096. */
   maxTokensPerPass,
+  prefillChunk,
   /** Also give this many most likely tokens at every place, at most the vocabulary. Default 0. */
   topLogProbs: integer({ default: 0, min: 0 }),
   /** Also give the rank of every token among all that could have come. Default false. */
@@ -64,46 +69,72 @@ interface Scored {
   readonly top?: { readonly tokens: Tensor; readonly logProbs: Tensor };
 }
 
+/** What is asked about every place: numbers that say what the graph is. */
+type Asked = [temperature: number, top: number, ranks: number, moments: number];
+
 type Scoring = Compiled<
   [
     weights: Weights,
     parameters: unknown,
     tokens: Tensor,
     targets: Tensor,
-    temperature: number,
-    top: number,
-    ranks: number,
-    moments: number,
     rowInputs: PassInfo['inputs'] | undefined,
+    ...asked: Asked,
   ],
   Scored
 >;
 
-const scoringOf = perAdapter(
-  (network, adapter): Scoring =>
-    compile(
-      (weights, parameters, tokens, targets, temperature, top, ranks, moments, rowInputs) => {
-        const options = { hooks: adapter.hooks(parameters), temperature };
-        const hidden = network.hidden(weights, passInput(tokens, rowInputs), options.hooks);
-        const { logProbs, entropies, isGreedy, logSumExps } = logProbsOf(network, weights, hidden, targets, options);
-        const count = targets.size;
-        const flat = hidden.reshape([count, -1]);
-        const columns: { [Name in Column]?: Tensor } = { logProbs, entropies, isGreedy };
-        if (ranks === 1) {
-          const own = logProbs.add(logSumExps).reshape([count]);
-          columns.ranks = tokenRanks(network, weights, flat, own, options).reshape(targets.shape);
-        }
-        if (moments === 1) {
-          const known = { logSumExps: logSumExps.reshape([count]), entropies: entropies.reshape([count]) };
-          columns.deviations = logProbDeviations(network, weights, flat, known, options).reshape(targets.shape);
-        }
-        if (top === 0) return { columns };
-        const states = { states: flat, logSumExps: logSumExps.reshape([count]) };
-        return { columns, top: topLogProbs(network, weights, states, top, options) };
-      },
-      { name: 'logProbs' },
-    ),
-);
+type PieceScoring = Compiled<
+  [weights: Weights, parameters: unknown, cache: KvCache, input: PieceInput, targets: Tensor, ...asked: Asked],
+  Scored & { readonly cache: KvCache }
+>;
+
+/** What final hidden states [b, s, width] say of the tokens int32 [b, s] behind them. */
+function scoredOf(
+  network: Network,
+  weights: Weights,
+  { hidden, targets, hooks }: { readonly hidden: Tensor; readonly targets: Tensor; readonly hooks: LayerHooks },
+  [temperature, top, ranks, moments]: Asked,
+): Scored {
+  const options = { hooks, temperature };
+  const { logProbs, entropies, isGreedy, logSumExps } = logProbsOf(network, weights, hidden, targets, options);
+  const count = targets.size;
+  const flat = hidden.reshape([count, -1]);
+  const columns: { [Name in Column]?: Tensor } = { logProbs, entropies, isGreedy };
+  if (ranks === 1) {
+    const own = logProbs.add(logSumExps).reshape([count]);
+    columns.ranks = tokenRanks(network, weights, flat, own, options).reshape(targets.shape);
+  }
+  if (moments === 1) {
+    const known = { logSumExps: logSumExps.reshape([count]), entropies: entropies.reshape([count]) };
+    columns.deviations = logProbDeviations(network, weights, flat, known, options).reshape(targets.shape);
+  }
+  if (top === 0) return { columns };
+  const states = { states: flat, logSumExps: logSumExps.reshape([count]) };
+  return { columns, top: topLogProbs(network, weights, states, top, options) };
+}
+
+const scoringOf = perAdapter((network, adapter): { readonly whole: Scoring; readonly piece: PieceScoring } => ({
+  whole: compile(
+    (weights, parameters, tokens, targets, rowInputs, ...asked: Asked) => {
+      const hooks = adapter.hooks(parameters);
+      const hidden = network.hidden(weights, passInput(tokens, rowInputs), hooks);
+      return scoredOf(network, weights, { hidden, targets, hooks }, asked);
+    },
+    { name: 'logProbs' },
+  ),
+  piece: compile(
+    (weights, parameters, cache, input, targets, ...asked: Asked) => {
+      const hooks = adapter.hooks(parameters);
+      const pass = network.extendPaged(weights, { ...input, cache, blockSize: BLOCK_SIZE }, hooks);
+      return {
+        ...scoredOf(network, weights, { hidden: pass.hidden, targets, hooks }, asked),
+        cache: pass.cache,
+      };
+    },
+    { name: 'logProbsOfPiece', donate: { 2: 'cache' } },
+  ),
+}));
 
 /**
  * Log-probabilities of given token sequences, each of at least two tokens and at most one more than the context. Sequences
@@ -128,36 +159,68 @@ export async function sequenceLogProbs(
   const inputs = sequences.map((tokens) => tokens.slice(0, -1));
   const results = new Array<SequenceLogProbs>(sequences.length);
   const scoring = scoringOf(network, adapter);
-  for (const { sequences: rows, tokens, width } of passesOf(inputs, {
-    longest,
-    maxTokens: settings.maxTokensPerPass,
-  })) {
+  const how: Asked = [temperature, top, Number(settings.ranks), Number(settings.moments)];
+  const isLong = ({ length }: readonly number[]) => goesInPieces(length, settings, adapter);
+  const short = inputs.map((_, i) => i).filter((i) => !isLong(inputs[i]!));
+  const passes = passesOf(
+    short.map((i) => inputs[i]!),
+    { longest, maxTokens: settings.maxTokensPerPass },
+  );
+  for (const { sequences: places, tokens, width } of passes) {
+    const rows = places.map((place) => short[place]!);
     const next = rows.map((sequence) => sequences[sequence]!.slice(1));
     const targets = gridOf(next, tokens.shape[0]!, width);
     const [ofRows, inputsOf] = [rows.map((i) => sequences[i]!), rows.map((i) => adapterInputs[i] ?? {})];
     const rowInputs = rowInputsOf(adapter, ofRows, tokens.shape as [number, number], inputsOf);
-    const how = [temperature, top, Number(settings.ranks), Number(settings.moments)] as const;
-    const scored = await scoring(weights, adapter.parameters, tokens, targets, ...how, rowInputs);
-    const columns = await Promise.all(
-      Object.entries(scored.columns).map(async ([name, column]) => [name, await column.data()] as const),
-    );
-    const best = scored.top && [await scored.top.tokens.data(), await scored.top.logProbs.data()];
+    const scored = await read(await scoring.whole(weights, adapter.parameters, tokens, targets, rowInputs, ...how));
     rows.forEach((sequence, row) => {
-      const [from, to] = [row * width, row * width + inputs[sequence]!.length];
-      const { logProbs, entropies, isGreedy, ranks, deviations } = Object.fromEntries(
-        columns.map(([name, column]) => [name, Float32Array.from(column.subarray(from, to))]),
-      ) as Record<'logProbs' | 'entropies' | 'isGreedy', Float32Array> & { [Name in Column]?: Float32Array };
-      results[sequence] = {
-        ...{ logProbs, entropies, isGreedy },
-        ...(ranks && { ranks }),
-        ...(deviations && { moments: { means: entropies.map((entropy) => -entropy), deviations } }),
-        ...(best && { topLogProbs: alternatives(best[0]!, best[1]!, from, to, top) }),
-      };
+      results[sequence] = resultOf(scored, row * width, row * width + inputs[sequence]!.length, top);
     });
     const found = rows.map((sequence) => results[sequence]!.logProbs);
     await checkNumbers('logProbs', found, { weights, adapter });
   }
+  for (const [sequence, own] of inputs.entries()) {
+    if (!isLong(own)) continue;
+    const pieces: SequenceLogProbs[] = [];
+    await inPieces(network, own, settings.prefillChunk, async (cache, input, from, to) => {
+      const targets = gridOf([sequences[sequence]!.slice(from + 1, to + 1)], 1, settings.prefillChunk);
+      const scored = await scoring.piece(weights, adapter.parameters, cache, input, targets, ...how);
+      pieces.push(resultOf(await read(scored), 0, to - from, top));
+      return scored.cache;
+    });
+    results[sequence] = joinedLogProbs(pieces);
+    await checkNumbers('logProbs', [results[sequence]!.logProbs], { weights, adapter });
+  }
   return results;
+}
+
+/** What a pass has said, on the host. */
+interface ReadScores {
+  readonly columns: { readonly [Name in Column]?: TypedArray };
+  readonly top?: { readonly tokens: ArrayLike<number>; readonly logProbs: ArrayLike<number> };
+}
+
+async function read({ columns, top }: Scored): Promise<ReadScores> {
+  const all = await Promise.all(
+    Object.entries(columns).map(async ([name, column]) => [name, await column.data()] as const),
+  );
+  return {
+    columns: Object.fromEntries(all),
+    ...(top && { top: { tokens: await top.tokens.data(), logProbs: await top.logProbs.data() } }),
+  };
+}
+
+/** What it said of the places `from` … `to - 1`. */
+function resultOf({ columns, top }: ReadScores, from: number, to: number, count: number): SequenceLogProbs {
+  const { logProbs, entropies, isGreedy, ranks, deviations } = Object.fromEntries(
+    Object.entries(columns).map(([name, column]) => [name, Float32Array.from(column.subarray(from, to))]),
+  ) as Record<'logProbs' | 'entropies' | 'isGreedy', Float32Array> & { [Name in Column]?: Float32Array };
+  return {
+    ...{ logProbs, entropies, isGreedy },
+    ...(ranks && { ranks }),
+    ...(deviations && { moments: { means: entropies.map((entropy) => -entropy), deviations } }),
+    ...(top && { topLogProbs: alternatives(top.tokens, top.logProbs, from, to, count) }),
+  };
 }
 
 const alternatives = (

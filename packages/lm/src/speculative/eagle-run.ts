@@ -1,6 +1,6 @@
 import { tensor, withEngine } from '@posttrain/core-tensor';
 import { contextOf } from '../model/adapter.js';
-import type { KvCache } from '../model/network.js';
+import type { KvCache } from '../model/kv-cache.js';
 import { roundUpToPowerOfTwo } from '../model/sizes.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
 import { treeInputs } from '../runner/pass-inputs.js';

@@ -1,7 +1,7 @@
 import { type Compiled, compile, concat, type Tensor, type TokenTree, withEngine, zeros } from '@posttrain/core-tensor';
 import type { CausalLM } from '../model/causal-lm.js';
+import type { KvCache } from '../model/kv-cache.js';
 import type { Weights } from '../model/layers.js';
-import type { KvCache } from '../model/network.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
 import { type EagleHead, eagleHooks, eagleWeights } from './eagle-head.js';
 
