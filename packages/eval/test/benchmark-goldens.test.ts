@@ -520,7 +520,8 @@ describe("Humanity's Last Exam", () => {
   });
 
   it('asks a judge, and counts what cannot be read', async () => {
-    const said = '{"extracted_final_answer": "7", "reasoning": "so", "correct": "yes", "confidence": 80, "strict": true}';
+    const said =
+      '{"extracted_final_answer": "7", "reasoning": "so", "correct": "yes", "confidence": 80, "strict": true}';
     const rows = ['a', 'b', 'c'].map((id) => ({ id, question: `Q${id}`, answer: '7' }));
     const asked: unknown[] = [];
     const judge = scripted(({ prompt, temperature }, i) => {
@@ -560,7 +561,9 @@ describe('ToolComp', () => {
     const isGrade = (one: string) => toolCompGrade(`Final Grade: ${one}`) !== null;
     for (const { judgement, grade } of theirs.rows)
       expect(toolCompGrade(judgement)).toBe(isGrade(grade) ? (grade as ToolCompGrade) : null);
-    const ours = toolCompScores(theirs.rows.map(({ judgement, tools }) => ({ grade: toolCompGrade(judgement), tools })));
+    const ours = toolCompScores(
+      theirs.rows.map(({ judgement, tools }) => ({ grade: toolCompGrade(judgement), tools })),
+    );
     for (const part of ['chat', 'enterprise'] as const) {
       const { correct, badlyFormatted, incorrect, accuracy, halfWidth } = ours[part];
       const { correct_but_bad_formatting: bad, ...said } = theirs[part];

@@ -96,8 +96,8 @@ it("AlpacaEval's annotations have the win rates of its leaderboard", (context) =
     const judged = annotations.filter(({ preference }) => preference !== null);
     const preferences = judged.map(({ preference }) => preference! - 1);
     const { value, standardError } = meanWithStandardError(preferences);
-    expect(100 * value, name).toBeCloseTo(of('win_rate'), 6);
-    expect(100 * standardError, name).toBeCloseTo(of('standard_error'), 6);
+    expect(100 * value!, name).toBeCloseTo(of('win_rate'), 6);
+    expect(100 * standardError!, name).toBeCloseTo(of('standard_error'), 6);
     expect(preferences.filter((one) => one > 0.5)).toHaveLength(of('n_wins'));
     expect(preferences.filter((one) => one < 0.5)).toHaveLength(of('n_wins_base'));
     const { raw } = lengthControlledWinRate(

@@ -32,7 +32,8 @@ export function hleJudgement(text: string): HleJudgement | null {
   try {
     const said: unknown = JSON.parse(text.replace(/^\s*```(?:json)?\s*|\s*```\s*$/g, ''));
     const { extracted_final_answer: answer, correct, confidence } = (said ?? {}) as Record<string, unknown>;
-    const isRead = typeof answer === 'string' && (correct === 'yes' || correct === 'no') && Number.isInteger(confidence);
+    const isRead =
+      typeof answer === 'string' && (correct === 'yes' || correct === 'no') && Number.isInteger(confidence);
     return isRead ? { answer, correct: correct === 'yes', confidence: confidence as number } : null;
   } catch {
     return null;

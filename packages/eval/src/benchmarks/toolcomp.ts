@@ -70,9 +70,10 @@ export interface ToolCompScores {
  * ToolComp's numbers as the authors' script has them: rows with two tools are its part `chat`, those with more `enterprise`.
  * @throws EvaluationError `BAD_ROW` for rows with fewer tools, which belong to no part
  */
-export function toolCompScores(
-  rows: readonly { readonly grade: ToolCompGrade | null; readonly tools: number }[],
-): { readonly chat: ToolCompScores; readonly enterprise: ToolCompScores } {
+export function toolCompScores(rows: readonly { readonly grade: ToolCompGrade | null; readonly tools: number }[]): {
+  readonly chat: ToolCompScores;
+  readonly enterprise: ToolCompScores;
+} {
   const few = rows.findIndex(({ tools }) => !(tools >= 2));
   if (few >= 0) throw new EvaluationError('BAD_ROW', `toolCompScores: row ${few} has ${rows[few]!.tools} tools.`);
   const scored = (part: typeof rows): ToolCompScores => {
