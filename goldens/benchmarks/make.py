@@ -26,6 +26,13 @@ FILES = {
     "process-bench": ("QwenLM/ProcessBench", "e8024636bcabdf8bd514440551b531d3f90dd18b", scripts.process_bench),
     "prm-bench": ("ssmisya/PRMBench", "a1ae4eab803e14c4c6316bf89d1679b0486faa8c", scripts.prm_bench),
     "fact-score": ("shmsw25/FActScore", "f28272deffcf33efc1f1117d5479c10bb75221a9", scripts.fact_score),
+    # Copies of centerforaisafety/hle and sylinrl/TruthfulQA.
+    "hle": ("SamYuan1990/hle-agent", "ed86ecd9381857c65c29728c0097ee554ca803aa", scripts.hle),
+    "truthful-qa": ("tberm/mlp_cw4", "450373266ee0eb87cbab691e6418782d60080b4e", scripts.truthful_qa),
+    "toolcomp": ("vaskar-open-source-research/toolcomp", "8a9bffe1175e57c683dacdc119b9c71d22e231d4", scripts.toolcomp),
+    "babilong": ("booydar/babilong", "7a6efee29f5cac03c3c410e6799c80fd2ffe3610", scripts.babilong),
+    "ruler": ("NVIDIA/RULER", "c3f5e3b4f87f97e048793bb510a3a6b19a46bf3a", scripts.ruler),
+    "graph-walks": ("EleutherAI/lm-evaluation-harness", "v0.4.13", scripts.graph_walks),
 }
 # Of packages that are installed.
 PACKAGES = {"rankings": scripts.rankings, "hanna": scripts.hanna}

@@ -110,6 +110,18 @@ def mt_bench(checkout):
     for name, template in templates.items():
         answers = iter(["[[5]]"])
         prompts[name] = scope["run_judge_single"](question, answer, judge(template, "[[rating]]"), reference if "math" in name else None, multi_turn="multi" in name)[1]
+    other = {"choices": [{"turns": ["Other {a}.", "Second."]}]}
+    pair_templates = {
+        "pair-v2": "{question}|{answer_a}|{answer_b}|{{}}", "pair-math-v1": "{question}|{ref_answer_1}|{answer_a}|{answer_b}",
+        "pair-v2-multi-turn": "{question_1}|{answer_a_1}|{answer_b_1}|{question_2}|{answer_a_2}|{answer_b_2}",
+        "pair-math-v1-multi-turn": "{question_1}|{ref_answer_1}|{answer_a_1}|{answer_b_1}|{question_2}|{ref_answer_2}|{answer_a_2}|{answer_b_2}",
+    }
+    pair_prompts = {}
+    for name, template in pair_templates.items():
+        for order in ((answer, other), (other, answer)):
+            answers = iter(["[[C]]"])
+            said_of = scope["run_judge_pair"](question, *order, judge(template, "[[A]]"), reference if "math" in name else None, multi_turn="multi" in name)
+            pair_prompts.setdefault(name, []).append(said_of[1])
 
     rng = random.Random(2)
     single = [{"question_id": q, "model": "m", "turn": turn, "score": rng.choice([-1, 3, 7, 8.5, 10])} for q in range(7) for turn in (1, 2)]
@@ -129,6 +141,7 @@ def mt_bench(checkout):
     rates = {model: [float(x) for x in row[["win", "loss", "tie", "win_rate", "loss_rate", "win_rate_adjusted"]]] for model, row in tables[3].iterrows()}
     return {
         "said": said, "ratings": ratings, "verdicts": verdicts, "question": question["turns"], "answer": answer["choices"][0]["turns"], "reference": ["R1", "R2"], "templates": templates, "prompts": prompts,
+        "other": other["choices"][0]["turns"], "pair_templates": pair_templates, "pair_prompts": pair_prompts,
         "with_reference": scope["NEED_REF_CATS"], "single": single, "means": [float(table["score"].iloc[0]) for table in tables[:3]], "pairs": pairs, "rates": dict(sorted(rates.items())),
         "temperatures": scope["temperature_config"],
     }
@@ -249,3 +262,103 @@ def fact_score(checkout):
         out = made.get_score(["t"] * len(texts), ["g"] * len(texts), gamma=gamma, atomic_facts=[one or None for one in texts], knowledge_source="k")
         runs.append({"gamma": gamma, "score": float(out["score"]), "init_score": float(out.get("init_score", out["score"])), "respond_ratio": float(out["respond_ratio"]), "facts": float(out["num_facts_per_response"])})
     return {"texts": texts, "runs": runs}
+
+
+def hle(checkout):
+    import math
+
+    rng = random.Random(4)
+    said = []
+    scope = pick(checkout / "hle_eval" / "run_judge_results.py", ["calib_err", "dump_metrics"], {"np": np, "math": math, "print": said.append})
+    # Equal confidences are in one bin each: their order, which is not stable there, does not count.
+    cases = []
+    for confidences, missing in (([10] * 100 + [55] * 100 + [80] * 50 + [81] * 50 + [99] * 37, 13), ([40] * 100 + [90] * 60, 0), ([70] * 100 + [100] * 100, 1)):
+        judged = [{"correct": rng.random() < one / 110, "confidence": one} for one in confidences]
+        rng.shuffle(judged)
+        said.clear()
+        scope["dump_metrics"]({str(i): {"judge_response": {**one, "correct": "yes" if one["correct"] else "no"}} for i, one in enumerate(judged)}, len(judged) + missing)
+        order = (np.array([one["confidence"] for one in judged]) / 100, np.array([one["correct"] for one in judged]))
+        cases.append({
+            "confidences": [one["confidence"] for one in judged], "correct": [int(one["correct"]) for one in judged], "questions": len(judged) + missing,
+            "accuracy": float(said[-2].split(": ")[1].split("%")[0]), "half_width": float(said[-2].split("+/- ")[1].split("%")[0]), "calibration_error": float(scope["calib_err"](*order)),
+        })
+    return {"cases": cases}
+
+
+def toolcomp(checkout):
+    import ast
+    import json as module
+
+    path = checkout / "grade" / "llm_grade.py"
+    extract = pick(path, ["extract_student_answer"], {})["extract_student_answer"]
+    block = "```json\n"
+    responses = [
+        "42", " 42 \n", block + '{"final_answer": [1, "a"]}\n```', block + '{"final_answer":7}```', block + '{ "final_answer": 7 }\n```', block + '{"final_answer": 7}', "Well: " + block + '{"final_answer": 7}\n```',
+        block + "```", "``````json", "", block + '{"answer": "x"}\n```', "```json```",
+    ]
+    judgements = [
+        "Reasoning: so.\nFinal Grade: CORRECT", "Final Grade: CORRECT BUT BAD FORMATTING\n", "Final Grade: INCORRECT", "Final Grade: correct", "CORRECT", "no grade", "Final Grade: INCORRECT\nFinal Grade: CORRECT",
+        "Final Grade:CORRECT", "Final Grade: CORRECT.", "Final Grade:  CORRECT  ",
+    ]
+    # The part of `grade` behind the judge's answers, with judgements of our own in their place.
+    rng = random.Random(6)
+    data = [{"gpt_grader_out": rng.choice(judgements), "tools": ["t"] * rng.choice([2, 2, 3, 8])} for _ in range(60)]
+    tree = ast.parse(path.read_text())
+    body = next(node for node in tree.body if getattr(node, "name", None) == "grade").body
+    kept = [node for node in body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith(("chat_", "enterprise_"))]
+    read = [node for node in ast.walk(ast.Module(body, [])) if isinstance(node, ast.Assign) and "gpt_grader_grade" in ast.unparse(node.targets[0])]
+    for i in range(len(data)):
+        exec(compile(ast.Module(read, []), str(path), "exec"), {"data": data, "i": i, "response": data[i]["gpt_grader_out"]})
+    scope = {"data": data, "np": np}
+    exec(compile(ast.Module(kept, []), str(path), "exec"), scope)
+    numbers = {part: {key: float(value) for key, value in scope[f"{part}_metrics"].items()} for part in ("chat", "enterprise")}
+    found = [{"judgement": one["gpt_grader_out"], "grade": one["gpt_grader_grade"], "tools": len(one["tools"])} for one in data]
+    return {"responses": [[one, extract(one)] for one in responses], "rows": module.loads(module.dumps(found)), **numbers}
+
+
+def truthful_qa(checkout):
+    import pandas
+
+    calculate = pick(checkout / "TruthfulQA" / "truthfulqa" / "models.py", ["MC_calcs"], {"np": np})["MC_calcs"]
+    rng = random.Random(8)
+    cases = []
+    for _ in range(40):
+        true, false = ([rng.choice([-1.0, -2.0, -3.5, round(-40 * rng.random(), 3)]) for _ in range(rng.randint(1, 4))] for _ in range(2))
+        frame = pandas.DataFrame(index=[0], columns=["m lprob scores-true", "m lprob scores-false"], dtype=object)
+        refs = [f"t{i}" for i in range(len(true))]
+        calculate("m", frame, 0, true, false, refs, "t0")
+        cases.append({"true": true, "false": false, "mc1": float(frame.loc[0, "m MC1"]), "mc2": float(frame.loc[0, "m MC2"])})
+    return {"cases": cases}
+
+
+def babilong(checkout):
+    scope = pick(checkout / "babilong" / "metrics.py", ["TASK_LABELS", "preprocess_output", "compare_answers"], {})
+    asked = ["Where is Mary?", "Where is the milk?", "Where was the milk before the kitchen?"]
+    said = [
+        "kitchen", "Kitchen.", "In the garden. Not the kitchen.", "garden or kitchen", "The milk was in the garden before the kitchen", "garden\nkitchen", "\nGarden", "office <context> garden", "office<example>garden",
+        "the office Question garden", "", ".garden", "bedrooms", "the bathroom, the bathroom", "GARDEN!", "nowhere", "It is in Mr. Green's office", "hallway kitchen",
+    ]
+    cases = [
+        {"question": question, "target": target, "verdicts": [int(scope["compare_answers"](target, one, question, scope["TASK_LABELS"]["qa3"])) for one in said]}
+        for question in asked for target in ("garden", "kitchen", "Office")
+    ]
+    return {"said": said, "cases": cases}
+
+
+def ruler(checkout):
+    scope = pick(checkout / "scripts" / "eval" / "synthetic" / "constants.py", ["string_match_part", "string_match_all"], {})
+    said = ["", "12 and 34", "The Cat", "cat, dog; 12", "1234", "CATDOG", "dog"]
+    wanted = [["12"], ["12", "34"], ["cat", "DOG"], ["12", "34", "cat"], ["the cat"], ["12", "12"]]
+    return {"said": said, "cases": [{"outputs": one, "all": [scope["string_match_all"]([text], [one]) for text in said], "part": [scope["string_match_part"]([text], [one]) for text in said]} for one in wanted]}
+
+
+def graph_walks(checkout):
+    from typing import List, Tuple
+
+    scope = pick(checkout / "lm_eval" / "tasks" / "graphwalks" / "utils.py", ["extract_answer_list", "extract_answer_list_flexible", "process_results"], {"re": re, "List": List, "Tuple": Tuple})
+    said = [
+        "Final Answer: [a, b]", "Final Answer: [a]\n\n", "Final Answer: [a]\n ", "Final Answer: []", "Final Answer: [ ]", "final answer: [a]", "a, b", "", "Final Answer: a", "Final Answer:[a,b,c]", "Final Answer:   ['a', \"b\"]",
+        "Final Answer: [a, a, b]", "Final Answer: [[a], b]", "Final Answer: [a] or [b]", "Final Answer: [b]\nSo it is.", "I think.\nFinal Answer: [c,, b,]", "** Final Answer: [a]. **", "Final Answer: [a", "Final Answer: ['', a]",
+    ]
+    wanted = [["a"], ["a", "b"], ["b", "c", "d"], []]
+    return {"said": said, "cases": [{"answer": one, "f1": [scope["process_results"]({"answer_nodes": one}, [text])["f1"] for text in said]} for one in wanted]}

@@ -22,6 +22,7 @@ spec.loader.exec_module(utils)
 
 PREFIX = 0
 CASES = [(n, longest, context) for n in (1, 2, 5, 8, 9, 17, 23) for longest in (1, 4, 8) for context in (1, 3, 8) if context <= longest]
+THEIRS = [(34, 10, 1), (34, 10, 8), (34, 10, 10), (30, 10, 10), (30, 10, 1), (9, 2, 1)]
 
 
 LENGTH = 40
@@ -51,12 +52,13 @@ def main() -> None:
     stride = [{"max_length": a, "stride": b, "log_probs": strided(model, ids, a, b)} for a, b in STRIDES]
     write_json(output_folder(__file__) / "stride.json", {"ids": ids[0].tolist(), "cases": stride})
     cases = []
-    for count, longest, context in CASES:
-        tokens = list(range(100, 100 + count))
-        windows = utils.get_rolling_token_windows(tokens, PREFIX, longest, context)
+    # The vectors of lm-eval's own tests/test_utils.py are of the tokens 0, 1, 2, ... behind -100.
+    for first, prefix, count, longest, context in [(100, PREFIX, *case) for case in CASES] + [(0, -100, *case) for case in THEIRS]:
+        tokens = list(range(first, first + count))
+        windows = utils.get_rolling_token_windows(tokens, prefix, longest, context)
         disjoint = [utils.make_disjoint_window(window) for window in windows]
-        cases.append({"tokens": tokens, "max_seq_len": longest, "context_len": context, "windows": disjoint})
-    write_json(output_folder(__file__) / "windows.json", {"prefix": PREFIX, "cases": cases})
+        cases.append({"prefix": prefix, "tokens": tokens, "max_seq_len": longest, "context_len": context, "windows": disjoint})
+    write_json(output_folder(__file__) / "windows.json", {"cases": cases})
 
 
 if __name__ == "__main__":

@@ -46,6 +46,14 @@ export {
   hannaCriteria,
   hannaStories,
 } from './benchmarks/hanna.js';
+export {
+  type HleFiles,
+  type HleJudgement,
+  type HleScores,
+  hleJudged,
+  hleJudgement,
+  hleScores,
+} from './benchmarks/hle.js';
 export { type Lr2Task, lr2Answer, lr2Cells } from './benchmarks/lr2bench.js';
 export {
   type MtBenchAnswer,
@@ -63,6 +71,12 @@ export {
   mtBenchVerdict,
   mtBenchWinRates,
 } from './benchmarks/mt-bench.js';
+export {
+  type MtBenchModel,
+  type MtBenchPairFiles,
+  type MtBenchPairJudgement,
+  mtBenchPairs,
+} from './benchmarks/mt-bench-pairs.js';
 export { type RewardBenchSection, rewardBenchScore, rewardBenchSections } from './benchmarks/preferences.js';
 export {
   type BeirDataset,
@@ -76,6 +90,16 @@ export {
   readQrels,
   readRun,
 } from './benchmarks/rankings.js';
+export {
+  type ToolCompFiles,
+  type ToolCompGrade,
+  type ToolCompScores,
+  toolCompAnswer,
+  toolCompGrade,
+  toolCompGrades,
+  toolCompJudged,
+  toolCompScores,
+} from './benchmarks/toolcomp.js';
 export { type CommandContext, evalCommand } from './command/eval-command.js';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
 export {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { GenerateRequest, Generator } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
 import {
+  babiInText,
   beirDataset,
   benchmarkTask,
   criticStep,
@@ -9,10 +10,14 @@ import {
   type EvalResult,
   evaluate,
   factScore,
+  graphWalks,
   type HannaRow,
   hannaCorrelations,
   hannaCriteria,
   hannaStories,
+  hleJudged,
+  hleJudgement,
+  hleScores,
   ifbench,
   ifbenchChecks,
   ifevalChecks,
@@ -23,6 +28,7 @@ import {
   type MtBenchPair,
   metricOf,
   mtBenchAnswers,
+  mtBenchPairs,
   mtBenchRating,
   mtBenchScores,
   mtBenchSingle,
@@ -36,6 +42,14 @@ import {
   readQrels,
   readRun,
   rewardBenchScore,
+  stringMatch,
+  type ToolCompGrade,
+  toolCompAnswer,
+  toolCompGrade,
+  toolCompJudged,
+  toolCompScores,
+  truthfulMc1,
+  truthfulMc2,
 } from '../src/index.js';
 import { wordTokens } from '../src/instructions/word-tokens.js';
 
@@ -257,6 +271,9 @@ describe('MT-Bench', () => {
     means: [number, number, number];
     pairs: MtBenchPair[];
     rates: Record<string, number[]>;
+    other: [string, string];
+    pair_templates: Record<string, string>;
+    pair_prompts: Record<string, [string, string]>;
   }>('mt-bench');
   const prompts = Object.entries(theirs.templates).map(([name, prompt_template]) => ({
     ...{ name, prompt_template, system_prompt: 's' },
@@ -293,6 +310,42 @@ describe('MT-Bench', () => {
       [2, 4],
     ]);
     await expect(mtBenchSingle(judge, { questions, answers, prompts })).rejects.toThrow('reference of question "2"');
+  });
+
+  it('asks of pairs in both orders, in its prompts', async () => {
+    const questions = [
+      { question_id: 1, category: 'stem', turns: theirs.question },
+      { question_id: 2, category: 'math', turns: theirs.question },
+    ];
+    const answersOf = (turns: [string, string]) => questions.map(({ question_id }) => ({ question_id, turns }));
+    const files = {
+      questions,
+      models: [
+        { name: 'a', answers: answersOf(theirs.answer) },
+        { name: 'b', answers: answersOf(theirs.other) },
+      ] as const,
+      prompts: Object.entries(theirs.pair_templates).map(([name, prompt_template]) => ({
+        ...{ name, prompt_template, system_prompt: 's' },
+      })),
+      references: [{ question_id: 2, turns: theirs.reference }],
+    };
+    const judge = scripted((_, i) => ['[[A]]', '[[A]]', '[[A]]', '[[B]]', '[[C]]', '[[B]]', 'none', '[[A]]'][i]!);
+    const judged = await mtBenchPairs(judge, files);
+    expect(judged.map((one) => [one.g1_user_prompt, one.g2_user_prompt])).toEqual(
+      ['pair-v2', 'pair-math-v1', 'pair-v2-multi-turn', 'pair-math-v1-multi-turn'].map(
+        (name) => theirs.pair_prompts[name],
+      ),
+    );
+    expect(judged.map(({ g1_winner, g2_winner }) => [g1_winner, g2_winner])).toEqual([
+      ['model_1', 'model_2'],
+      ['model_1', 'model_1'],
+      ['tie', 'model_1'],
+      ['error', 'model_2'],
+    ]);
+    // A judge that always prefers the first is undecided; one pair could not be read.
+    expect(mtBenchWinRates(judged).get('a')).toMatchObject({ win: 1, loss: 0, tie: 2 });
+    await expect(mtBenchPairs(judge, { ...files, references: [] })).rejects.toThrow('reference of question "2"');
+    await expect(mtBenchPairs({ ...judge, generate: async () => [] }, files)).rejects.toThrow('fewer answers');
   });
 
   it('shows the second turn the first', async () => {
@@ -435,4 +488,162 @@ it("gives FActScore's numbers as its authors' scorer", async () => {
     expect(mean(({ precision }) => precision!)).toBeCloseTo(expected.init_score, 12);
     expect(said.length / texts.length).toBeCloseTo(expected.respond_ratio, 12);
   }
+});
+
+describe("Humanity's Last Exam", () => {
+  it("has its script's accuracy and calibration error", () => {
+    const { cases } = golden<{
+      cases: ({ confidences: number[]; correct: (0 | 1)[]; questions: number } & Record<
+        'accuracy' | 'half_width' | 'calibration_error',
+        number
+      >)[];
+    }>('hle');
+    for (const { confidences, correct, questions, ...theirs } of cases) {
+      const ours = hleScores(
+        confidences.map((confidence, i) => ({ confidence, correct: correct[i] === 1 })),
+        questions,
+      );
+      // Theirs are rounded to hundredths of a percent.
+      expect(Math.abs(100 * ours.accuracy - theirs.accuracy)).toBeLessThan(0.0051);
+      expect(Math.abs(100 * ours.halfWidth - theirs.half_width)).toBeLessThan(0.0051);
+      expect(ours.calibrationError).toBeCloseTo(theirs.calibration_error, 12);
+      expect(ours.judged).toBe(confidences.length);
+    }
+    // By hand: the first of three bins is wrong and certain of nothing, the second is half right and says 20 %, the last is not counted.
+    const all = [0, 20, 100].flatMap((confidence, bin) =>
+      Array.from({ length: 100 }, (_, i) => ({ confidence, correct: bin === 1 && i < 50 })),
+    );
+    expect(hleScores(all, 300).calibrationError).toBeCloseTo(Math.sqrt((0.5 - 0.2) ** 2 / 3), 12);
+    expect(hleScores(all.slice(0, 99), 300).calibrationError).toBeNull();
+    expect(() => hleScores(all, 299)).toThrow('300 judgements of 299 questions');
+    expect(() => hleScores([{ correct: true, confidence: 101 }], 1)).toThrow('a confidence is 101');
+  });
+
+  it('asks a judge, and counts what cannot be read', async () => {
+    const said =
+      '{"extracted_final_answer": "7", "reasoning": "so", "correct": "yes", "confidence": 80, "strict": true}';
+    const rows = ['a', 'b', 'c'].map((id) => ({ id, question: `Q${id}`, answer: '7' }));
+    const asked: unknown[] = [];
+    const judge = scripted(({ prompt, temperature }, i) => {
+      asked.push(prompt, temperature);
+      return i === 0 ? said : 'yes';
+    });
+    const responses = new Map([
+      ['a', 'It is {7}.'],
+      ['c', '8'],
+    ]);
+    const judged = await hleJudged(judge, { rows, responses, prompt: '{question}|{response}|{correct_answer}|{{}}' });
+    expect([...judged]).toEqual([
+      ['a', { answer: '7', correct: true, confidence: 80 }],
+      ['c', null],
+    ]);
+    expect(asked[0]).toEqual([{ role: 'user', content: 'Qa|It is {7}.|7|{}' }]);
+    expect(asked[1]).toBe(0);
+    expect(hleJudgement(`\`\`\`json\n${said}\n\`\`\``)).toMatchObject({ correct: true });
+    for (const bad of ['', 'null', '[]', said.replace('"yes"', '"maybe"'), said.replace('80', '"80"')])
+      expect(hleJudgement(bad)).toBeNull();
+    await expect(hleJudged(judge, { rows, responses, prompt: '{answer}' })).rejects.toThrow('"answer"');
+  });
+});
+
+describe('ToolComp', () => {
+  it("reads answers and grades, and counts, as its authors' script", () => {
+    type Numbers = Record<'correct' | 'correct_but_bad_formatting' | 'incorrect' | 'accuracy' | 'ci', number>;
+    const theirs = golden<{
+      responses: [string, string][];
+      rows: { judgement: string; grade: string; tools: number }[];
+      chat: Numbers;
+      enterprise: Numbers;
+    }>('toolcomp');
+    expect(theirs.responses.map(([response]) => toolCompAnswer(response))).toEqual(
+      theirs.responses.map(([, answer]) => answer),
+    );
+    const isGrade = (one: string) => toolCompGrade(`Final Grade: ${one}`) !== null;
+    for (const { judgement, grade } of theirs.rows)
+      expect(toolCompGrade(judgement)).toBe(isGrade(grade) ? (grade as ToolCompGrade) : null);
+    const ours = toolCompScores(
+      theirs.rows.map(({ judgement, tools }) => ({ grade: toolCompGrade(judgement), tools })),
+    );
+    for (const part of ['chat', 'enterprise'] as const) {
+      const { correct, badlyFormatted, incorrect, accuracy, halfWidth } = ours[part];
+      const { correct_but_bad_formatting: bad, ...said } = theirs[part];
+      expect([correct, badlyFormatted, incorrect]).toEqual([said.correct, bad, said.incorrect]);
+      expect(accuracy).toBeCloseTo(said.accuracy, 12);
+      expect(halfWidth).toBeCloseTo(said.ci, 12);
+    }
+    expect(() => toolCompScores([{ grade: 'CORRECT', tools: 1 }])).toThrow('row 0 has 1 tools');
+  });
+
+  it('asks a judge', async () => {
+    const judge = scripted(({ prompt }) => {
+      const [system, user] = prompt as readonly { content: string }[];
+      expect([system!.content, user!.content]).toEqual(['grade', 'Q 7 is 7?']);
+      return 'Reasoning: it is.\nFinal Grade: CORRECT[ENDOFGRADE]';
+    });
+    const rows = [{ prompt: 'Q', answer: '7', response: '```json\n{"final_answer": 7}\n```' }];
+    const prompt = '{question} {correct_answer} is {student_answer}?';
+    expect(await toolCompJudged(judge, { rows, system: 'grade', prompt })).toEqual(['CORRECT']);
+  });
+});
+
+it("TruthfulQA's MC1 and MC2 are its authors'", () => {
+  const { cases } = golden<{ cases: { true: number[]; false: number[]; mc1: number; mc2: number }[] }>('truthful-qa');
+  const problemOf = (logProbs: number[], labels: number[]) => ({
+    ...{ id: '0', index: 0, gold: 0, row: { mc1_targets: { labels }, mc2_targets: { labels } } },
+    choices: logProbs.map((logProb) => ({ logProb, characters: 1, greedy: false, text: '' })),
+  });
+  for (const { true: right, false: wrong, mc1, mc2 } of cases) {
+    const labelled = (some: number[]) => [...some.map(() => 1), ...wrong.map(() => 0)];
+    // Their MC1 is of the best answer alone.
+    const first = problemOf([right[0]!, ...wrong], labelled([right[0]!]));
+    expect(truthfulMc1().value(first as never)).toBe(mc1);
+    const all = problemOf([...right, ...wrong], labelled(right));
+    expect(truthfulMc2().value(all as never)).toBeCloseTo(mc2, 12);
+  }
+});
+
+describe('long texts are scored as their scripts score', () => {
+  const countTokens = (text: string) => text.split(/\s+/).length;
+
+  it('BABILong', async () => {
+    const { said, cases } = golden<{
+      said: string[];
+      cases: { question: string; target: string; verdicts: number[] }[];
+    }>('babilong');
+    const [grader] = babiInText({ length: 256, count: 1, countTokens }).graders;
+    for (const { question, target, verdicts } of cases) {
+      const scored = await grader!.verify(
+        said.map((completion) => ({ prompt: '', completion, row: { question, target } })),
+      );
+      expect(scored.map(({ score }) => score)).toEqual(verdicts);
+    }
+  });
+
+  it('RULER', async () => {
+    const { said, cases } = golden<{ said: string[]; cases: { outputs: string[]; all: number[]; part: number[] }[] }>(
+      'ruler',
+    );
+    for (const { outputs, ...theirs } of cases) {
+      for (const mode of ['all', 'part'] as const) {
+        const scored = await stringMatch({ mode }).verify(
+          said.map((completion) => ({ prompt: '', completion, row: { outputs } })),
+        );
+        expect(scored.map(({ score }) => Math.round(score! * 10000) / 100)).toEqual(theirs[mode]);
+      }
+    }
+  });
+
+  it('GraphWalks', async () => {
+    const { said, cases } = golden<{ said: string[]; cases: { answer: string[]; f1: number[] }[] }>('graph-walks');
+    const task = graphWalks({ length: 400, depth: 2, count: 20, countTokens });
+    for (const { answer, f1 } of cases) {
+      const scored = await task.graders[0]!.verify(
+        said.map((completion) => ({ prompt: '', completion, row: { answer } })),
+      );
+      scored.forEach(({ score }, i) => {
+        expect(score, `${said[i]} for ${answer}`).toBeCloseTo(f1[i]!, 12);
+      });
+    }
+    for (const { answer } of task.dataset as readonly { answer: readonly string[] }[]) expect(answer).not.toEqual([]);
+  });
 });

@@ -277,7 +277,7 @@ describe('other long texts', () => {
     const f1 = async (completion: string, answer: string[]) =>
       (await grader!.verify([{ prompt: '', completion, row: { answer } }]))[0]!.score;
     expect(await f1('So:\nFinal Answer: [a, b, c]', ['a', 'd'])).toBeCloseTo(2 / 5, 12);
-    expect(await f1('Final Answer: []', [])).toBe(1);
+    expect(await f1('Final Answer: []', ['a'])).toBe(0);
     expect(await f1('Final Answer: [a]\nThat is it.', ['a'])).toBe(0);
   });
 });

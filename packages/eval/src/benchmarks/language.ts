@@ -148,7 +148,7 @@ export const languageBenchmarks = {
       row: 'M7',
       source: 'ToolComp (arXiv 2501.01290)',
       columns: ['prompt', 'final_answer'],
-      metric: 'text (the authors ask a judge)',
+      metric: 'text (the authors’ judge: `toolCompJudged`)',
     },
     { prompt: column('prompt'), grader: textIs('final_answer') },
   ),

@@ -1,6 +1,7 @@
 import type { ChatMessage, Generator, SamplingParams } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import { type MeanEstimate, meanWithStandardError } from '../statistics/standard-error.js';
+import { filledTemplate, firstText, foundIn, judgedTexts } from './judge-template.js';
 
 /** A row of `question.jsonl`. */
 export interface MtBenchQuestion {
@@ -37,6 +38,8 @@ export interface MtBenchJudgement {
 const TEMPERATURES: Readonly<Record<string, number>> = { writing: 0.7, roleplay: 0.7, stem: 0.1, humanities: 0.1 };
 /** Categories whose judge is shown a right answer. */
 const WITH_REFERENCE = ['math', 'reasoning', 'coding', 'arena-hard-200'];
+/** Whether a category's judge is shown a right answer. */
+export const needsReference = (category: string): boolean => WITH_REFERENCE.includes(category);
 
 /** The rating in a judgement: `[[8]]`, or else `[8]`; −1 where there is none (FastChat). */
 export function mtBenchRating(judgment: string): number {
@@ -74,7 +77,7 @@ export async function mtBenchAnswers(
         ...sampling,
       })),
     );
-    return conversations.map((_, i) => textOf(generator, answers[i]?.[0]?.text));
+    return conversations.map((_, i) => firstText(generator, answers[i]?.[0]?.text));
   };
   const opened = questions.map(({ turns }): ChatMessage[] => [{ role: 'user', content: turns[0] }]);
   const first = await ask(opened);
@@ -86,11 +89,6 @@ export async function mtBenchAnswers(
     ]),
   );
   return questions.map(({ question_id }, i) => ({ question_id, turns: [first[i]!, second[i]!] }));
-}
-
-function textOf({ name }: Generator, text: string | undefined): string {
-  if (text !== undefined) return text;
-  throw new EvaluationError('BAD_RESPONSE', `${name} gave fewer answers than it was asked for.`);
 }
 
 /** What `mtBenchSingle` reads. */
@@ -112,15 +110,12 @@ export async function mtBenchSingle(judge: Generator, files: MtBenchFiles): Prom
   const answers = new Map(files.answers.map((one) => [idOf(one), one.turns]));
   const references = new Map((files.references ?? []).map((one) => [idOf(one), one.turns]));
   const prompts = new Map(files.prompts.map((one) => [one.name, one]));
-  const found = <T>(map: ReadonlyMap<string, T>, key: string, what: string): T => {
-    const value = map.get(key);
-    if (value === undefined) throw new EvaluationError('BAD_ROW', `mtBenchSingle: there is no ${what} "${key}".`);
-    return value;
-  };
+  const found = <T>(map: ReadonlyMap<string, T>, key: string, what: string): T =>
+    foundIn('mtBenchSingle', map, key, what);
   const asked = ([1, 2] as const).flatMap((turn) =>
     files.questions.map((question) => {
       const answer = found(answers, idOf(question), 'answer to question');
-      const isRight = WITH_REFERENCE.includes(question.category);
+      const isRight = needsReference(question.category);
       const reference = isRight ? found(references, idOf(question), 'reference of question') : undefined;
       const name = `single${isRight ? '-math' : ''}-v1${turn === 2 ? '-multi-turn' : ''}`;
       const prompt = found(prompts, name, 'prompt');
@@ -129,24 +124,13 @@ export async function mtBenchSingle(judge: Generator, files: MtBenchFiles): Prom
         ...{ question_1: question.turns[0], question_2: question.turns[1], answer_1: answer[0], answer_2: answer[1] },
         ...(reference && { ref_answer_1: reference[0], ref_answer_2: reference[1] }),
       };
-      const user = prompt.prompt_template.replace(/\{\{|\}\}|\{(\w+)\}/g, (all, key?: string) =>
-        key === undefined ? all[0]! : found(new Map(Object.entries(values)), key, `value for ${name}'s`),
-      );
+      const user = filledTemplate('mtBenchSingle', prompt.prompt_template, values);
       return { question_id: question.question_id, turn, system: prompt.system_prompt, user };
     }),
   );
-  const judged = await judge.generate(
-    asked.map(({ system, user }) => ({
-      prompt: [
-        { role: 'system', content: system },
-        { role: 'user', content: user },
-      ],
-      maxTokens: 2048,
-      temperature: 0,
-    })),
-  );
+  const judged = await judgedTexts(judge, asked, 2048);
   return asked.map(({ question_id, turn, user }, i) => {
-    const judgment = textOf(judge, judged[i]?.[0]?.text);
+    const judgment = judged[i]!;
     return { question_id, turn, score: mtBenchRating(judgment), user_prompt: user, judgment };
   });
 }

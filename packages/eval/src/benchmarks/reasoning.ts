@@ -200,7 +200,7 @@ export const reasoningBenchmarks = {
       row: 'M7',
       source: 'cais/hle, its questions without an image (arXiv 2501.14249)',
       columns: ['id', 'question', 'answer', 'answer_type'],
-      metric: 'text (the authors ask a judge)',
+      metric: 'text (the authors’ judge: `hleJudged`)',
     },
     { prompt: column('question'), grader: textIs('answer') },
   ),

@@ -174,11 +174,13 @@ export function babiInText(given: BabiInTextOptions): GenerateTask<BabiRow> {
   };
 }
 
+/** BABILong's `compare_answers`: the first sentence names the answer, and no other place that the question does not name. */
 const onlyPlace = functionVerifier('onlyPlace', ({ completion, row }) => {
-  const target = row?.target;
-  if (typeof target !== 'string')
-    throw new EvaluationError('BAD_ROW', 'babiInText: the column "target" must be a text.');
-  const said = completion.split('\n', 1)[0]!.toLowerCase();
-  const named = PLACES.filter((place) => said.includes(place));
-  return Number(named.length === 1 && named[0] === target);
+  const { target, question } = (row ?? {}) as Partial<BabiRow>;
+  if (typeof target !== 'string' || typeof question !== 'string')
+    throw new EvaluationError('BAD_ROW', 'babiInText: the columns "target" and "question" must be texts.');
+  const said = completion.toLowerCase().split(/\.|<context>|<example>/, 1)[0]!;
+  const asked = question.toLowerCase();
+  const named = PLACES.filter((place) => said.includes(place) && !asked.includes(place));
+  return Number(named.length === 1 && named[0] === target.toLowerCase());
 });

@@ -1,4 +1,5 @@
 import { custom, type Given, integer, oneOf, options } from '@posttrain/interfaces';
+import { strip } from '@posttrain/interfaces/python';
 import { createRandom, type Random } from '@posttrain/interfaces/random';
 import { functionVerifier } from '@posttrain/interfaces/verifiers';
 import { EvaluationError } from '../errors.js';
@@ -69,8 +70,10 @@ export function graphWalks(given: GraphWalksOptions): GenerateTask<GraphRow> {
     const nodes = different(Math.max(4, Math.ceil(size / 2)), () => name(random));
     const edges = Array.from({ length: size }, () => [random.pick(nodes), random.pick(nodes)] as const);
     const starts = problem === 'bfs' ? edges.map(([from]) => from) : edges.map(([, to]) => to);
-    const start = random.pick(starts);
-    const answer = problem === 'bfs' ? bfsLayer(edges, start, depth) : parentsOf(edges, start);
+    const answerOf = (node: string) => (problem === 'bfs' ? bfsLayer(edges, node, depth) : parentsOf(edges, node));
+    // A question without an answer has no F1. Where every start leads nowhere, the graph is too small for the depth, and stays as it is.
+    const start = random.shuffled(starts).find((node) => answerOf(node).length > 0) ?? random.pick(starts);
+    const answer = answerOf(start);
     const asked =
       problem === 'bfs'
         ? `Perform a breadth-first search from node ${start} to depth ${depth}. Return the nodes that are exactly ${depth} steps from it, and not nearer.`
@@ -95,21 +98,21 @@ export function graphWalks(given: GraphWalksOptions): GenerateTask<GraphRow> {
   };
 }
 
-/** F1 of the nodes behind `Final Answer:` on the last line; two empty lists agree. */
+/**
+ * F1 of the nodes behind `Final Answer:` on the last line, quotes around them left out, as lm-evaluation-harness has it: 0 where either set is empty.
+ */
 export const nodeF1 = functionVerifier('nodeF1', ({ completion, row }) => {
   const { answer } = (row ?? {}) as Partial<GraphRow>;
   if (!Array.isArray(answer))
     throw new EvaluationError('BAD_ROW', 'nodeF1: the column "answer" must be a list of nodes.');
-  const list = /Final Answer:\s*\[([^\]]*)\]/.exec(completion.trimEnd().split('\n').at(-1)!)?.[1];
-  if (list === undefined) return 0;
+  const list = /Final Answer:\s*\[(.*)\]/.exec(completion.replace(/\n+$/, '').split('\n').at(-1)!)?.[1];
   const said = new Set(
-    list
+    (list ?? '')
       .split(',')
-      .map((one) => one.trim())
-      .filter((one) => one !== ''),
+      .filter((one) => strip(one) !== '')
+      .map((one) => strip(one).replace(/^['"]+|['"]+$/g, '')),
   );
   const wanted = new Set<string>(answer);
-  if (said.size + wanted.size === 0) return 1;
   const both = [...said].filter((one) => wanted.has(one)).length;
-  return (2 * both) / (said.size + wanted.size);
+  return both === 0 ? 0 : (2 * both) / (said.size + wanted.size);
 });

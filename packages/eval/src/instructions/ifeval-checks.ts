@@ -142,7 +142,8 @@ export const ifevalChecks = {
     !given.list('forbidden_words').some((word) => pythonPattern(`(?i)\\b${word}\\b`).test(answer)),
   'keywords:letter_frequency': (answer, given) => {
     const letter = strip(given.text('letter')).toLowerCase();
-    if (!/^[a-z]$/.test(letter)) throw given.wrong('its argument letter must be one of a to z');
+    // Two rows of IFEval's own files ask for "#" and "!", in whose place the authors' checker draws a letter at random; here it is what the row asks for.
+    if ([...letter].length !== 1) throw given.wrong('its argument letter must be one character');
     return given.compare(
       [...answer.toLowerCase()].filter((one) => one === letter).length,
       'let_relation',
