@@ -79,7 +79,7 @@ export type {
   Weights,
 } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
-export { ModelMemoryError } from './model/memory-need.js';
+export { availableBytes, ModelMemoryError } from './model/memory-need.js';
 export {
   loadBalancingLoss,
   loadBalancingLossOf,

@@ -43,7 +43,9 @@ export const quantizeCommand: DeclaredCommand<typeof shape> = {
       throw new CommandLineError(`--rows and --method ${CALIBRATED.join(' or ')} are given together: rows to look at.`);
     }
     if (format !== undefined && !INT4.includes(String(how.name))) {
-      throw new CommandLineError(`--format ${format} is for --method ${INT4.join(', ')}; ${how.name} has a form of its own.`);
+      throw new CommandLineError(
+        `--format ${format} is for --method ${INT4.join(', ')}; ${how.name} has a form of its own.`,
+      );
     }
     const quantized = isCalibrated ? await calibrated(name, how, rows) : await loadModel(name, how);
     await quantized.save(output, { dtype, ...(format && { int4Format: format }) });
