@@ -321,6 +321,10 @@ describe('the other commands', () => {
     const quantized = await run('quantize', model, at('int8'), '--method', 'int8');
     expect(quantized.code, quantized.err).toBe(0);
     expect((await CausalLM.load(at('int8'))).storage.quantizedParameters).toBeGreaterThan(0);
+    const gptq = ['--method', 'int4', '--method.block-size', '16', '--format', 'gptq', '--dtype', 'float16'];
+    const packed = await run('quantize', model, at('gptq'), ...gptq);
+    expect(packed.code, packed.err).toBe(0);
+    expect((await CausalLM.load(at('gptq'))).config.quantization).toMatchObject({ method: 'gptq', groupSize: 16 });
     const adapter = ['--adapter', 'lora', '--adapter.r', '2', ...small];
     expect((await run('sft', model, rows, at('to-merge'), ...adapter)).code).toBe(0);
     const merged = await run('merge', model, join(at('to-merge'), 'adapter'), at('merged'));
@@ -337,6 +341,7 @@ describe('the other commands', () => {
     ['search', ['m', 'p', '--strategy', 'best'], '--strategy: there is no "best".'],
     ['search', ['m', 'p', '--strategy.of', '3'], 'majority-vote: unknown option "of"'],
     ['quantize', ['m', 'o', '--method', 'gptq'], '--rows and --method gptq or awq or smoothquant are given together'],
+    ['quantize', ['m', 'o', '--method', 'nf4', '--format', 'awq'], '--format awq is for --method int4, gptq, awq; nf4'],
     ['merge', ['m', 'a'], '--output is missing'],
     ['eval', ['rum'], 'there is no command "rum"'],
     ['serve', ['--prt', '1'], 'there is no option --prt. Did you mean --port?'],

@@ -80,7 +80,7 @@ export type {
   Weights,
 } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
-export { ModelMemoryError } from './model/memory-need.js';
+export { availableBytes, ModelMemoryError } from './model/memory-need.js';
 export {
   loadBalancingLoss,
   loadBalancingLossOf,
@@ -103,6 +103,7 @@ export type { AwqQuantizationOptions } from './model/quantize-awq.js';
 export type { CalibratedQuantizationOptions } from './model/quantize-calibrated.js';
 export type { GptqQuantizationOptions } from './model/quantize-gptq.js';
 export type { SmoothQuantQuantizationOptions } from './model/quantize-smooth-quant.js';
+export { INT4_FORMATS, type Int4FileFormat } from './model/quantized-files.js';
 export { floatWeight } from './model/quantized-layer.js';
 export type { LayerState, StateShape, StateSlots } from './model/recurrence/layer-state.js';
 export { WeightMismatchError } from './model/stored-names.js';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Engine, type Tensor, tensor } from '@posttrain/core-tensor';
 import { openSafetensors, type TensorData } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
-import { type FloatMatrix, fromGptq } from '@posttrain/core-tensor/quantization';
+import { type FloatMatrix, fromGptq, quantizeInt4, toAwq, toGptq } from '@posttrain/core-tensor/quantization';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { describe, expect, it } from 'vitest';
 import { modelOf } from '../../peft/test/model.js';
@@ -212,7 +212,101 @@ describe('folders that the tools of GPTQ and AWQ packed', () => {
   );
 
   it.each([
+    ['gptq', 'gptq'],
+    ['gptq-rows', 'gptq_v2'],
+    ['awq', 'awq'],
+  ] as const)('%s: is written again as it was, bit for bit', async (name, int4Format) => {
+    const loaded = await loadWeights(packed(name));
+    const folder = await temporaryFolder();
+    const options = { int4Format, dtype: 'float16' } as const;
+    await saveWeights(folder, loaded.config, loaded.weights, options, undefined, loaded.network);
+    expect(await tensorsOf(folder)).toEqual(await tensorsOf(packed(name)));
+    const { quantization_config: written } = await configOf(folder);
+    expect(written).toMatchObject((await configOf(packed(name))).quantization_config);
+  });
+
+  it.each([
+    ['gptq', { method: 'int4', blockSize: 16 }],
+    ['gptq', { method: 'int4', blockSize: 16, symmetric: true }],
+    ['gptq_v2', { method: 'int4', blockSize: 16 }],
+    ['gptq_v2', { method: 'int4', blockSize: 16, head: true }],
+    ['awq', { method: 'int4', blockSize: 32 }],
+    ['awq', { method: 'int4', blockSize: 16, skip: ['q_proj'] }],
+  ] as const)('%s of %o: what is quantised here is read back as the same model', async (int4Format, quantization) => {
+    const float = await modelOf(await loadWeights(packed('gptq')), 'llama').dequantize();
+    const made = await float.quantize(quantization);
+    const folder = await temporaryFolder();
+    await saveWeights(folder, made.config, made.weights, { int4Format }, undefined, made.network);
+    const { quantization_config: written } = await configOf(folder);
+    expect(written).toMatchObject({ bits: 4, group_size: quantization.blockSize });
+    if (int4Format === 'awq') {
+      expect(written.modules_to_not_convert?.includes('model.layers.0.self_attn.q_proj') ?? false).toBe(
+        'skip' in quantization,
+      );
+    } else {
+      expect(written).toMatchObject({
+        checkpoint_format: int4Format,
+        sym: 'symmetric' in quantization,
+        lm_head: 'head' in quantization,
+      });
+    }
+    const again = await loadWeights(folder);
+    expect([...again.network.modules.values()].map((module) => module.quantization)).toEqual(
+      [...made.network.modules.values()].map((module) => module.quantization),
+    );
+    expect(Object.keys(again.weights).sort()).toEqual(Object.keys(made.weights).sort());
+    for (const [key, weight] of Object.entries(made.weights)) {
+      expect([key, await again.weights[key]!.data()]).toEqual([key, await weight.data()]);
+    }
+  });
+
+  it.each([
+    ['awq', 'llama', { method: 'int4', blockSize: 16, head: true }, /the output layer is int4, which folders of AWQ/],
+    ['gptq', 'llama', { method: 'int4', blockSize: 16, skip: ['q_proj'] }, /q_proj is stored as floats beside int4/],
+    ['gptq', 'llama', { method: 'hqq', groupSize: 16 }, /zeros that are no whole numbers \(hqq\), which files of GPTQ/],
+    ['awq', 'llama', { method: 'int4', activations: 'int8' }, /rounds its inputs to int8, which files of AWQ/],
+    ['gptq', 'llama', { method: 'int4', blockSize: 128 }, /has rows of \d+ in groups of 128/],
+    ['gptq', 'gpt2', { method: 'int4' }, /is stored \[in, out\] \(GPT-2's Conv1D\), which folders of GPTQ/],
+    ['awq', 'llama', { method: 'nf4' }, /int4Format is "awq", but no layer of the model is int4/],
+  ] as const)('%s of %s, %o: is not written', async (int4Format, base, quantization, why) => {
+    const { config, weights, network } = await loadWeights(modelFolder(base), { quantization });
+    const folder = await temporaryFolder();
+    await expect(saveWeights(folder, config, weights, { int4Format }, undefined, network)).rejects.toThrow(why);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('does not write layers that act-order has scattered, nor groups that differ', async () => {
+    const { config, weights, network } = await loadWeights(packed('gptq-act-order'));
+    const folder = await temporaryFolder();
+    const save = saveWeights(folder, config, weights, { int4Format: 'gptq' }, undefined, network);
+    await expect(save).rejects.toThrow(/q_proj is stored as floats beside int4/);
+    const data = Float32Array.from({ length: 8 * 32 }, (_, i) => Math.sin(i));
+    const weight = quantizeInt4({ shape: [8, 32], data }, { blockSize: 16 });
+    expect(() => toGptq('q', weight, { groupSize: 32 })).toThrow(/different scales or zeros in a group of 32/);
+    expect(() => toAwq('q', weight, { groupSize: -1 })).toThrow(/different scales or zeros in a group of 32/);
+    expect(() => toGptq('q', weight, { groupSize: 8 })).toThrow(/blocks of 16 in groups of 8/);
+    const odd = quantizeInt4({ shape: [6, 16], data: data.subarray(0, 96) }, { blockSize: 16 });
+    expect(() => toGptq('q', odd, { groupSize: 16 })).toThrow(/has 6 outputs, no multiple of 8/);
+  });
+
+  it('a format that a config says as `format` is read as that', async () => {
+    const folder = await temporaryFolder();
+    await cp(packed('gptq-rows'), folder, { recursive: true });
+    const config = await configOf(folder);
+    const { checkpoint_format: format, ...others } = config.quantization_config;
+    await writeFile(
+      join(folder, 'config.json'),
+      JSON.stringify({ ...config, quantization_config: { ...others, format } }),
+    );
+    const [now, before] = [await loadWeights(folder), await loadWeights(packed('gptq-rows'))];
+    for (const [key, weight] of Object.entries(before.weights)) {
+      expect(await now.weights[key]!.data()).toEqual(await weight.data());
+    }
+  });
+
+  it.each([
     ['gptq', { bits: 3 }, /bits is 3; only weights of 4 are read/],
+    ['awq', { version: undefined, format: 'gemv' }, /version "gemv" is not supported, only "gemm"/],
     ['gptq', { bits: 4, group_size: 0 }, /group_size is 0; it must be a whole number above 0, or -1/],
     ['gptq', { checkpoint_format: 'marlin' }, /checkpoint_format "marlin" is not supported/],
     ['gptq', { dynamic: { '-:lm_head': {} } }, /dynamic, options by module, is not supported/],

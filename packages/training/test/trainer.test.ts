@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { concat, realize, referenceEngine, setEngine, where } from '@posttrain/core-tensor';
 import { adamW, mapNamed, sgd } from '@posttrain/core-tensor/optim';
-import { loadWeights, networkOf, sequenceLogProbs } from '@posttrain/lm';
+import { loadWeights, ModelMemoryError, networkOf, sequenceLogProbs } from '@posttrain/lm';
 import { createAdapter, lora, mergeAdapter, withAdapterParameters } from '@posttrain/peft';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import { negativeLogLikelihood, type TokenLoss, Trainer, type TrainingRow, weightedSum } from '../src/index.js';
+import { trainingBytes } from '../src/trainer/training-memory.js';
 import { modelOf } from './model.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/models/qwen3');
@@ -28,6 +29,28 @@ async function updatedWeights(maxTokensPerPass: number, split: number): Promise<
 beforeAll(() => setEngine(referenceEngine()));
 
 describe('Trainer', () => {
+  it('says before it starts what it needs, with the states of the optimizer', async () => {
+    const model = modelOf(await loadWeights(folder));
+    const size = Object.values(model.weights).reduce((sum, one) => sum + one.size, 0);
+    // Copies and gradients; moments of Adam, and none of plain descent or in a file.
+    expect(trainingBytes(model.weights, sgd(), false)).toBe(8 * size);
+    expect(trainingBytes(model.weights, adamW(), false) - 16 * size).toBeLessThan(100);
+    expect(trainingBytes(model.weights, adamW(), true)).toBe(8 * size);
+    const adapter = await createAdapter(model, lora, { targetModules: 'all-linear', r: 2 }, { seed: 2 });
+    expect(trainingBytes(adapter.parameters, adamW(), false)).toBeLessThan(4 * size);
+    // Less than any machine can swap.
+    const free = vi.spyOn(process, 'availableMemory').mockReturnValue(-1e15);
+    try {
+      const problem = /training needs 0\.0 GB .* states of the optimizer.*Train an adapter/;
+      await expect(Trainer.create(model, { optimizer: adamW() })).rejects.toThrow(problem);
+      await expect(Trainer.create(model, { optimizer: adamW() })).rejects.toBeInstanceOf(ModelMemoryError);
+      await expect(loadWeights(folder)).rejects.toThrow(/its weights need 0\.0 GB/);
+    } finally {
+      free.mockRestore();
+    }
+    await Trainer.create(model, { optimizer: adamW() });
+  });
+
   it('gives one update however the rows are split', async () => {
     const whole = await updatedWeights(4096, 4);
     for (const other of [await updatedWeights(16, 4), await updatedWeights(4096, 1)]) {

@@ -210,6 +210,8 @@ export const DESCRIPTIONS: Readonly<Record<string, Readonly<Record<string, strin
     output: "The folder that is written, whole or not at all.",
     method: "nf4, fp4, int8, int4 or hqq, or with rows to look at gptq, awq or smoothquant; its options after a dot.",
     rows: "Those rows, each with a text.",
+    format: "Of int4, gptq and awq: what the folder is written as, for compressed-tensors (pack-quantized, the default), or for GPTQ's tools (gptq, gptq_v2) or AWQ's (awq), with --dtype float16, which those compute in.",
+    dtype: "What weights that stay floats are stored as, and the scales of gptq and awq.",
   },
   'search-command': {
     model: "A Hugging Face folder, a GGUF file, or a name on the hub.",

@@ -34,14 +34,21 @@ const SUBSTITUTES = [128, 32, 16];
 
 /** Where a format has the codes and zeros of a layer. */
 export interface GroupedLayout {
-  /** The shape of `qweight` for so many inputs and outputs. */
+  /** Whose it is, for errors. */
+  readonly tool: 'GPTQ' | 'AWQ';
+  /** Inputs and outputs of a `qweight` of this shape, and the shape for so many. */
   readonly inputsOf: (shape: readonly number[]) => number;
   readonly outputsOf: (shape: readonly number[]) => number;
-  /** The code of an input and an output in the words of `qweight`. */
-  readonly codeAt: (words: Int32Array, input: number, output: number, outputs: number) => number;
-  /** The zero of a group and an output in the words of `qzeros` [groups, out / 8]. */
-  readonly zeroAt: (words: Int32Array, group: number, output: number, outputs: number) => number;
+  readonly shapeOf: (inputs: number, outputs: number) => readonly [number, number];
+  /** The word of `qweight` that has the code of an input and an output, and the place of the lowest of its bits there. */
+  readonly wordOf: (input: number, output: number, outputs: number) => number;
+  readonly shiftOf: (input: number, output: number) => number;
+  /** The same place in a word of `qzeros` [groups, out / 8], which has the zeros of eight outputs. */
+  readonly zeroShiftOf: (output: number) => number;
 }
+
+const zeroWordOf = (group: number, output: number, outputs: number): number =>
+  group * (outputs / PER_WORD) + Math.floor(output / PER_WORD);
 
 /**
  * A layer of such a file: as `int4` where every block of a row has one scale; with act-order, where groups are scattered over a row, as the
@@ -88,7 +95,10 @@ export function fromGrouped(
   if (wrong !== undefined) return fail(`${name}.g_idx has the group ${wrong}, and there are ${groups}`);
 
   const zeroWords = qzeros.data.map((word) => word + zeroOffset * ONES);
-  const zeroOf = (group: number, output: number): number => layout.zeroAt(zeroWords, group, output, outputs);
+  const zeroOf = (group: number, output: number): number =>
+    (zeroWords[zeroWordOf(group, output, outputs)]! >> layout.zeroShiftOf(output)) & 15;
+  const codeOf = (input: number, output: number): number =>
+    (qweight.data[layout.wordOf(input, output, outputs)]! >> layout.shiftOf(input, output)) & 15;
   const shape = [outputs, inputs];
   const blockSize = blockOf(groupOf, groupSize);
   if (blockSize === undefined) {
@@ -96,8 +106,8 @@ export function fromGrouped(
     for (let output = 0; output < outputs; output++) {
       for (let input = 0; input < inputs; input++) {
         const group = groupOf[input]!;
-        const code = layout.codeAt(qweight.data, input, output, outputs);
-        data[output * inputs + input] = (code - zeroOf(group, output)) * scales.data[group * outputs + output]!;
+        data[output * inputs + input] =
+          (codeOf(input, output) - zeroOf(group, output)) * scales.data[group * outputs + output]!;
       }
     }
     return { shape, data };
@@ -110,7 +120,7 @@ export function fromGrouped(
   ];
   for (let output = 0; output < outputs; output++) {
     for (let input = 0; input < inputs; input++) {
-      codes[output * inputs + input] = layout.codeAt(qweight.data, input, output, outputs);
+      codes[output * inputs + input] = codeOf(input, output);
     }
     for (let block = 0; block < blocks; block++) {
       const group = groupOf[block * blockSize]!;
@@ -126,4 +136,64 @@ function blockOf(groupOf: Int32Array, groupSize: number): number | undefined {
   const whole = SUBSTITUTES.filter((size) => groupOf.length % size === 0);
   const sizes = [...(BLOCK_SIZES.includes(groupSize) ? [groupSize] : []), ...whole, ...SUBSTITUTES];
   return sizes.find((block) => groupOf.every((group, i) => group === groupOf[i - (i % block)]));
+}
+
+/**
+ * The inverse of `fromGrouped`, of weights that have their groups in order: `qweight` and `qzeros` int32, `scales` float32 [groups, out].
+ *
+ * @param groupSize of the file: a multiple of the weight's blocks, whose scales and zeros in a group must then be the same; −1: whole rows
+ * @returns with them `groupSize`, in inputs
+ * @throws QuantizationError for rows that are not whole groups, outputs that are no multiple of 8, blocks of a group that differ, zeros that are
+ * no codes, and products that round their inputs
+ */
+export function groupedParts(
+  name: string,
+  { shape, blockSize, activations, parts: { codes, scales, zeroPoints } }: Int4Weight,
+  { groupSize, zeroOffset = 0 }: Omit<GroupedFormat, 'actOrder'>,
+  { tool, shapeOf, wordOf, shiftOf, zeroShiftOf }: GroupedLayout,
+): Record<'qweight' | 'qzeros' | 'scales', TensorData> & { readonly groupSize: number } {
+  const fail = (what: string): never => {
+    throw new QuantizationError(name, `${what}, which files of ${tool} have no form for`);
+  };
+  const [outputs, inputs] = shape as [number, number];
+  const size = groupSize === -1 ? inputs : groupSize;
+  const groups = inputs / size;
+  if (!Number.isSafeInteger(groups)) fail(`has rows of ${inputs} in groups of ${size}`);
+  if (groups > 1 && size % blockSize !== 0) fail(`has blocks of ${blockSize} in groups of ${size}`);
+  if (inputs % PER_WORD !== 0) fail(`has ${inputs} inputs, no multiple of ${PER_WORD}`);
+  if (outputs % PER_WORD !== 0) fail(`has ${outputs} outputs, no multiple of ${PER_WORD}`);
+  if (activations !== 'float32') fail(`rounds its inputs to ${activations}`);
+  if (zeroPoints?.dtype === 'float32') fail('has zeros that are no whole numbers (hqq)');
+
+  const blocks = Math.ceil(inputs / blockSize);
+  const nibble = (bytes: TensorData, start: number, i: number): number =>
+    ((bytes.data as Uint8Array)[start + (i >> 1)]! >> (i % 2 === 0 ? 0 : 4)) & 15;
+  const qweight = new Int32Array((inputs * outputs) / PER_WORD);
+  const qzeros = new Int32Array((groups * outputs) / PER_WORD);
+  const own = new Float32Array(groups * outputs);
+  for (let output = 0; output < outputs; output++) {
+    const start = (output * blocks * blockSize) / 2;
+    for (let input = 0; input < inputs; input++) {
+      qweight[wordOf(input, output, outputs)]! |= nibble(codes, start, input) << shiftOf(input, output);
+    }
+    for (let block = 0; block < blocks; block++) {
+      const group = Math.floor((block * blockSize) / size);
+      const scale = (scales.data as Float32Array)[output * blocks + block]!;
+      const zero = zeroPoints ? nibble(zeroPoints, output * Math.ceil(blocks / 2), block) : MIDDLE;
+      const [place, word] = [group * outputs + output, zeroWordOf(group, output, outputs)];
+      if (block * blockSize === group * size) {
+        own[place] = scale;
+        qzeros[word]! |= zero << zeroShiftOf(output);
+      } else if (own[place] !== scale || ((qzeros[word]! >> zeroShiftOf(output)) & 15) !== zero) {
+        fail(`has blocks of different scales or zeros in a group of ${size}`);
+      }
+    }
+  }
+  const zeroShape = [groups, outputs / PER_WORD];
+  return {
+    qweight: { dtype: 'int32', shape: shapeOf(inputs, outputs), data: qweight },
+    qzeros: { dtype: 'int32', shape: zeroShape, data: qzeros.map((word) => word - zeroOffset * ONES) },
+    scales: { dtype: 'float32', shape: [groups, outputs], data: own },
+    groupSize: size,
+  };
 }

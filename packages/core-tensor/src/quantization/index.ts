@@ -11,12 +11,12 @@ export {
   roundToGrid,
   scaleColumns,
 } from './awq.js';
-export { fromAwq } from './awq-files.js';
+export { fromAwq, toAwq } from './awq-files.js';
 export { BITSANDBYTES_SUFFIXES, type FileTensors, fromBitsandbytes, toBitsandbytes } from './bitsandbytes-files.js';
 export { fromCompressedTensors, PACKED_SUFFIXES, toCompressedTensors } from './compressed-tensors-files.js';
 export { type Fp8Format, fromFp8 } from './fp8-files.js';
 export { type GptqOptions, type GptqResult, gptq } from './gptq.js';
-export { fromGptq } from './gptq-files.js';
+export { fromGptq, toGptq } from './gptq-files.js';
 export { GROUPED_SUFFIXES, type GroupedFormat } from './grouped-files.js';
 export { type HqqOptions, type HqqResult, hqq } from './hqq.js';
 export { dequantizeInt4, type QuantizeInt4Options, quantizeInt4 } from './int4.js';

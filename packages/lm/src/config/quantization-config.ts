@@ -147,7 +147,8 @@ function blockOf(block: unknown, fail: Fail): Pick<SmallFloatConfig, 'block'> {
 
 function parseGptq(json: JsonObject, fail: (problem: string) => never): GroupedConfig {
   const {
-    checkpoint_format: format = 'gptq',
+    // Newer tools say it as `format`.
+    checkpoint_format: format = json.format ?? 'gptq',
     desc_act: actOrder = false,
     sym: symmetric = true,
     lm_head: head = false,
@@ -165,7 +166,7 @@ function parseGptq(json: JsonObject, fail: (problem: string) => never): GroupedC
 }
 
 function parseAwq(json: JsonObject, fail: (problem: string) => never): GroupedConfig {
-  const { version = 'gemm', zero_point: zeroPoint = true } = json;
+  const { version = json.format ?? 'gemm', zero_point: zeroPoint = true } = json;
   if (typeof version !== 'string' || version.toLowerCase() !== 'gemm') {
     return fail(`version ${JSON.stringify(version)} is not supported, only "gemm".`);
   }

@@ -3,14 +3,21 @@ import { totalmem } from 'node:os';
 import type { TensorInfo } from '@posttrain/core-tensor/io';
 import { PosttrainError } from '@posttrain/interfaces';
 
-/** The weights of a model are more than the memory that there is. Nothing has been read. */
+const ADVICE =
+  "Quantise it as it loads (quantization: { method: 'nf4' } takes about a seventh of float32), end other programs, or take a machine with more.";
+
+/** What a model's weights, or what training them holds, is more than the memory that there is. Nothing has been begun. */
 export class ModelMemoryError extends PosttrainError {
-  constructor(path: string, needed: number, available: number) {
-    super(
-      'MODEL_MEMORY',
-      `${path}: its weights need ${gigabytes(needed)} GB of memory as they would be held here, and ${gigabytes(available)} GB are free. ` +
-        "Quantise it as it loads (quantization: { method: 'nf4' } takes about a seventh of float32), end other programs, or take a machine with more.",
-    );
+  /** @param advice what to do; default: of loading. @param what needs the memory */
+  constructor(
+    path: string,
+    needed: number,
+    available: number,
+    advice: string = ADVICE,
+    what: string = 'its weights need GB of memory as they would be held here',
+  ) {
+    const need = what.replace('GB', `${gigabytes(needed)} GB`);
+    super('MODEL_MEMORY', `${path}: ${need}, and ${gigabytes(available)} GB are free. ${advice}`);
   }
 }
 

@@ -38,7 +38,7 @@ import {
   type QuantizationOptions,
   quantizeLinear,
 } from './quantize.js';
-import { companionNames, packedConfigOf, quantizedFileTensors, readQuantized } from './quantized-files.js';
+import { companionNames, INT4_FORMATS, int4ConfigOf, quantizedFileTensors, readQuantized } from './quantized-files.js';
 import { isQuantized, weightEntries } from './quantized-layer.js';
 import { widened } from './small-float-source.js';
 import { OUTPUT_LAYER, outputLayerIn, resolveNames, storedName, WeightMismatchError } from './stored-names.js';
@@ -261,6 +261,11 @@ const saveOptions = options(
     dtype: oneOf(['float32', 'float16', 'bfloat16'], { default: 'float32' }, DTYPE_NAMES),
     /** Most bytes of a file of weights, a number or a text like `'5GB'`; more are split over several as transformers does. Default 5e9. */
     maxShardBytes: custom<number | string>()(SHARD_SIZE, isShardSize, { optional: true }),
+    /**
+     * What int4 weights are written as: `pack-quantized` (compressed-tensors), `gptq` or `gptq_v2` (GPTQ's two checkpoint formats) or `awq`
+     * (AutoAWQ's `gemm`), whose scales are stored in `dtype`: their tools have float16. Default: `pack-quantized`.
+     */
+    int4Format: oneOf(INT4_FORMATS, { optional: true }),
   },
   {
     aliases: {
@@ -294,8 +299,8 @@ export async function saveWeights(
   writeOthers?: (staging: string) => Promise<void>,
   network: Network = networkOf(config),
 ): Promise<void> {
-  const { dtype, maxShardBytes } = saveOptions.read(given);
-  const packed = packedConfigOf(network.modules.values());
+  const { dtype, maxShardBytes, int4Format } = saveOptions.read(given);
+  const packed = int4ConfigOf(network.modules.values(), int4Format, config.quantization);
   const described = packed ? { ...config, quantization: packed } : config;
   const tensors: TensorToWrite[] = [];
   for (const { name, shape } of network.parameters) {
@@ -303,7 +308,7 @@ export async function saveWeights(
     if (!weight) throw new WeightMismatchError(folder, [`${name} is missing`]);
     const module = network.modules.get(name.slice(0, -'.weight'.length));
     if (module && isQuantized(module)) {
-      const stored = await quantizedFileTensors(module, weights, dtype);
+      const stored = await quantizedFileTensors(module, weights, dtype, packed);
       for (const [part, { shape: partShape, ...rest }] of Object.entries(stored)) {
         tensors.push({ name: part, shape: partShape, ...rest });
       }

@@ -36,6 +36,7 @@ import type { TrainableAdapter } from './trainable-adapter.js';
 import type { TrainableModel } from './trainable-model.js';
 import { type Offload, offloadOf, type ParameterState, type Trained, TrainedTensors } from './trained-tensors.js';
 import { type TrainerOptions, type TrainerSettings, trainerOptions } from './trainer-options.js';
+import { assertTrainingFits } from './training-memory.js';
 
 /**
  * Four verbs that every training method is written in: `forwardBackward` adds the gradients of a loss over annotated
@@ -61,6 +62,8 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     assertTrainable(model, options.adapter, start);
     const asked = optimizerOf(options.optimizer, { decays: decaysInTransformers });
     const optimizer = options.adapter?.optimizer?.(asked) ?? asked;
+    const statesElsewhere = options.offloadOptimizer?.nvmePath !== undefined;
+    assertTrainingFits(model.name, start, optimizer, { device: model.network.engine.device, statesElsewhere });
     const parameters = await copiesOf(start);
     const offload = options.offloadOptimizer && (await offloadOf(options.offloadOptimizer));
     // What it compiles is for the model's engine, whichever was set while the parameters were read.
