@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CausalLM } from '@posttrain/lm';
 import { loadAdapter } from '@posttrain/peft';
-import { dpoOptions, policyOptions } from '@posttrain/rl';
+import { dpoOptions, policyObjectives, policyOptions } from '@posttrain/rl';
 import { distillOptions, rewardModelOptions, sftOptions } from '@posttrain/training';
 import { afterAll, describe, expect, it } from 'vitest';
 import { posttrain } from '../src/index.js';
+import { OBJECTIVES } from '../src/objective-names.js';
 import { commandLine, merged } from '../src/options/command-line.js';
 import { DESCRIPTIONS } from '../src/options/descriptions.js';
 import { commandOptions, programOnly } from '../src/training/made-options.js';
@@ -146,6 +147,10 @@ describe('what cannot be meant ends with 2 and a line that says what, where and 
     expect(code).toBe(1);
     expect(err).toMatch(/^sft: .*nothing/);
   });
+});
+
+it('the names of objectives are those of the code, which --help does not load', () => {
+  expect(OBJECTIVES).toEqual(Object.keys(policyObjectives));
 });
 
 it('--help and --version are said by every command', async () => {
