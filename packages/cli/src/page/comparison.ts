@@ -1,5 +1,5 @@
 import { formatNumber, meanDifference, type ReportSection, welchDifference } from '@posttrain/eval';
-import { isRecord } from '../options/names.js';
+import { sortedKeys } from '../options/names.js';
 import type { RunOnDisk } from './read-run.js';
 
 /** The share of a run's steps, the last, that its training metrics are means over. */
@@ -98,17 +98,8 @@ function armsOf(runs: readonly RunOnDisk[]): Arm[] {
   for (const run of runs) {
     const { record, folder } = run;
     const options = Object.entries(record?.options ?? {}).filter(([name]) => !NOT_OF_ARM.includes(name));
-    const key = record ? JSON.stringify([record.command, sorted(Object.fromEntries(options))]) : folder;
+    const key = record ? JSON.stringify([record.command, sortedKeys(Object.fromEntries(options))]) : folder;
     arms.set(key, [...(arms.get(key) ?? []), run]);
   }
   return [...arms.values()].map((of) => ({ name: of[0]!.name, runs: of }));
 }
-
-const sorted = (value: unknown): unknown =>
-  isRecord(value)
-    ? Object.fromEntries(
-        Object.entries(value)
-          .sort(([a], [b]) => (a < b ? -1 : 1))
-          .map(([name, one]) => [name, sorted(one)]),
-      )
-    : value;
