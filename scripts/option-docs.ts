@@ -265,7 +265,12 @@ const COMMANDS: Readonly<Record<string, string>> = {
 };
 
 /** Commands whose options are all their own. */
-const OTHER_COMMANDS = ['chat', 'data', 'generate', 'merge', 'quantize', 'search'];
+const OTHER_COMMANDS = ['chat', 'data', 'generate', 'merge', 'page', 'quantize', 'search', 'watch'];
+/** What some of them share. */
+const SHARED_OPTIONS: Readonly<Record<string, string>> = {
+  page: 'packages/cli/src/page/run-options.ts',
+  watch: 'packages/cli/src/page/run-options.ts',
+};
 
 /** packages/cli/src/options/descriptions.ts: the comments above declared options, for `--help` of what is published. */
 export function renderDescriptions(): string {
@@ -280,9 +285,10 @@ export function renderDescriptions(): string {
     ['command', 'made-options'] as const,
     ...Object.keys(COMMANDS).map((name) => [`${name}-command`, `${name}-command`] as const),
   ].map(([table, file]) => [table, [...commentsIn(`${CLI}/${file}.ts`, new Map())]] as const);
-  const others = OTHER_COMMANDS.map(
-    (name) => [`${name}-command`, [...commentsIn(`packages/cli/src/commands/${name}-command.ts`, new Map())]] as const,
-  );
+  const others = OTHER_COMMANDS.map((name) => {
+    const files = [SHARED_OPTIONS[name] ?? [], `packages/cli/src/commands/${name}-command.ts`].flat();
+    return [`${name}-command`, files.flatMap((file) => [...commentsIn(file, new Map())])] as const;
+  });
   const text = (value: string) => JSON.stringify(value.replaceAll('`', ''));
   const key = (name: string) => (/^\w+$/.test(name) ? name : `'${name}'`);
   const tables = [...declared, ...made, ...others].map(([table, entries]) => {

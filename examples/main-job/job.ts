@@ -12,33 +12,8 @@ import {
 } from '@posttrain/peft';
 import { policyObjectives, type Rewards, trainPolicy } from '@posttrain/rl';
 import { sft } from '@posttrain/training';
+import type { JobSettings } from './settings.js';
 import type { JobRow, JobTask } from './task.js';
-
-/** The knobs of the job. The defaults are the embedded task's (see ../pretrain-tiny/RECIPE.md). */
-export interface JobSettings {
-  readonly seed: number;
-  readonly loraRank: number;
-  readonly sft: { readonly steps: number; readonly rowsPerStep: number; readonly learningRate: number };
-  readonly grpo: {
-    readonly steps: number;
-    readonly promptsPerStep: number;
-    readonly completionsPerPrompt: number;
-    readonly learningRate: number;
-  };
-  /** Completions per held-out problem in the evaluations. */
-  readonly evaluationSamples: number;
-  /** Completions per held-out problem in the last evaluation, which is that of test-time scaling too. */
-  readonly scalingSamples: number;
-}
-
-export const DEFAULT_SETTINGS: JobSettings = {
-  seed: 0,
-  loraRank: 8,
-  sft: { steps: 32, rowsPerStep: 16, learningRate: 1e-3 },
-  grpo: { steps: 64, promptsPerStep: 16, completionsPerPrompt: 8, learningRate: 3e-3 },
-  evaluationSamples: 8,
-  scalingSamples: 32,
-};
 
 /** The metrics worth watching while a stage runs; everything is in the logs. */
 const SHOWN_METRICS = ['loss', 'mean_token_accuracy', 'reward', 'frac_reward_zero_std', 'entropy'];

@@ -10,7 +10,8 @@ import { type Comparison, createProgress, metricOf, renderTable, type TableRow }
 import { CausalLM } from '@posttrain/lm';
 import type { RewardFunction } from '@posttrain/rl';
 import { mulberry32 } from '../pretrain-tiny/problem.js';
-import { DEFAULT_SETTINGS, evaluateStage, fineTune, gain, reinforce, type StageResult, stageProgress } from './job.js';
+import { evaluateStage, fineTune, gain, reinforce, type StageResult, stageProgress } from './job.js';
+import { DEFAULT_SETTINGS } from './settings.js';
 import { embeddedTask, type JobRow } from './task.js';
 
 const { values: flags } = parseArgs({

@@ -333,6 +333,11 @@ def statistics():
         cells = both - one - two
         corrected = one * k1 / (k1 - 1) + two * k2 / (k2 - 1) + cells * n / (n - 1)
         seeds.append({"values": values.tolist(), "seed": float(np.sqrt(one[0, 0] * k1 / (k1 - 1))), "problem": float(np.sqrt(two[0, 0] * k2 / (k2 - 1))), "both": float(np.sqrt(corrected[0, 0]))})
+    welch = []
+    for first, second in (([3, 4.5, 5.5], [1, 1.5, 2.75, 0.5]), ([0.61, 0.58, 0.66], [0.7, 0.72, 0.69]), ([1, 2, 4, 8, 16], [3, 3.5])):
+        test = stats.ttest_ind(second, first, equal_var=False)
+        interval = test.confidence_interval(0.95)
+        welch.append({"first": first, "second": second, "low": float(interval.low), "high": float(interval.high), "df": float(test.df)})
     power = [
         {"difference": d, "sd": sd, "alpha": a, "power": w, "n": float(NormalIndPower(ddof=0).solve_power(effect_size=d / sd, alpha=a, power=w, ratio=0))}
         for d, sd, a, w in ((0.02, 0.5, 0.05, 0.8), (0.03, 0.7, 0.01, 0.9), (0.1, 0.5, 0.05, 0.5))
@@ -345,7 +350,7 @@ def statistics():
             low = [-b for b in bounds[:k]]
             inside.append(float(stats.multivariate_normal.cdf(bounds[:k], np.zeros(k), cov, lower_limit=low, rng=0, abseps=1e-9, releps=1e-9, maxpts=2_000_000)))
         crossings.append({"shares": shares, "bounds": bounds, "spent": [1 - x for x in inside]})
-    return {"proportions": proportions, "families": families, "flips": flips, "quantiles": quantiles, "seeds": seeds, "power": power, "crossings": crossings}
+    return {"proportions": proportions, "families": families, "flips": flips, "quantiles": quantiles, "seeds": seeds, "welch": welch, "power": power, "crossings": crossings}
 
 
 write_json(out / "text.json", {"pairs": pairs, "cases": text_metrics(), "cider": list(cider()), "bert_score": bert_score()})

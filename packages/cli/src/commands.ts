@@ -1,7 +1,7 @@
 import type { OptionShape } from '@posttrain/interfaces';
-import { policyObjectives } from '@posttrain/rl';
 import type { Command } from './command.js';
 import type { DeclaredCommand } from './commands/declared-command.js';
+import { OBJECTIVES } from './objective-names.js';
 
 const TRAINING = 'MODEL ROWS OUTPUT [options]';
 
@@ -73,6 +73,16 @@ export const commands: Readonly<Record<string, Command>> = {
     'Looks at rows, checks and converts them.',
     async () => (await import('./commands/data-command.js')).dataCommand,
   ),
+  page: declared(
+    'RUN [options]',
+    'Writes the page of a training: curves, samples, settings.',
+    async () => (await import('./commands/page-command.js')).pageCommand,
+  ),
+  watch: declared(
+    'RUN [options]',
+    'The same page in a browser, while the training goes.',
+    async () => (await import('./commands/watch-command.js')).watchCommand,
+  ),
   serve: lazy('MODEL [options]', 'Answers the OpenAI API with a local model.', async () => {
     const { serveCommand } = await import('@posttrain/serve');
     return (given) => serveCommand(given, 'posttrain serve');
@@ -83,7 +93,7 @@ export const commands: Readonly<Record<string, Command>> = {
 const ALIASES: Readonly<Record<string, string>> = { dpo: 'prefer' };
 
 /** The objectives of reinforcement learning, as they are typed. */
-export const policyCommands = (): string[] => Object.keys(policyObjectives).map((name) => name.replaceAll('_', '-'));
+export const policyCommands = (): string[] => OBJECTIVES.map((name) => name.replaceAll('_', '-'));
 
 export const commandNames = (): string[] => [...Object.keys(commands), ...Object.keys(ALIASES), ...policyCommands()];
 

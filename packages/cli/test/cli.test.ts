@@ -3,12 +3,13 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CausalLM } from '@posttrain/lm';
+import { CausalLM, LocalGenerator } from '@posttrain/lm';
 import { loadAdapter } from '@posttrain/peft';
-import { dpoOptions, policyOptions } from '@posttrain/rl';
+import { dpoOptions, policyObjectives, policyOptions } from '@posttrain/rl';
 import { distillOptions, rewardModelOptions, sftOptions } from '@posttrain/training';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { posttrain } from '../src/index.js';
+import { OBJECTIVES } from '../src/objective-names.js';
 import { commandLine, merged } from '../src/options/command-line.js';
 import { DESCRIPTIONS } from '../src/options/descriptions.js';
 import { commandOptions, programOnly } from '../src/training/made-options.js';
@@ -146,6 +147,10 @@ describe('what cannot be meant ends with 2 and a line that says what, where and 
     expect(code).toBe(1);
     expect(err).toMatch(/^sft: .*nothing/);
   });
+});
+
+it('the names of objectives are those of the code, which --help does not load', () => {
+  expect(OBJECTIVES).toEqual(Object.keys(policyObjectives));
 });
 
 it('--help and --version are said by every command', async () => {
@@ -304,6 +309,41 @@ describe('the other commands', () => {
     expect((await run('generate', model, '--rows', prompts, '--output', out, ...greedy)).code).toBe(0);
     const [first] = readFileSync(out, 'utf8').split('\n');
     expect(JSON.parse(first!).completions).toEqual([one.out.replace(/\n$/, '')]);
+  });
+
+  it.each([
+    ['generate', ['--batch-size', '1', '--sampling.temperature', '0']],
+    ['search', ['--n', '1', '--strategy', 'best-of-n', '--verifier', 'numeric-match', '--sampling.seed', '1']],
+  ] as const)('%s keeps the rows that are done, and goes on with them', async (name, how) => {
+    const [whole, out] = [at(`${name}-whole.jsonl`), at(`${name}-broken.jsonl`)];
+    const given = (output: string) =>
+      [name, model, '--rows', prompts, '--output', output, '--sampling.max-tokens', '6', ...how] as const;
+    expect((await run(...given(whole))).code).toBe(0);
+    let calls = 0;
+    const kept = LocalGenerator.prototype.generate;
+    const spy = vi.spyOn(LocalGenerator.prototype, 'generate').mockImplementation(function (
+      this: LocalGenerator,
+      requests: Parameters<typeof kept>[0],
+    ) {
+      if (++calls === 2) process.emit('SIGINT');
+      return kept.call(this, requests);
+    });
+    // The second batch of generate is dropped; the second row of a search is finished.
+    const broken = await run(...given(out));
+    spy.mockRestore();
+    expect([broken.code, broken.err]).toEqual(
+      name === 'generate' ? [130, expect.stringContaining('1 of 2 rows')] : [0, expect.stringContaining('stopping')],
+    );
+    if (name === 'generate') {
+      expect(existsSync(out)).toBe(false);
+      const other = await run(...given(out), '--n', '2');
+      expect([other.code, other.err]).toEqual([2, expect.stringContaining('has rows of another command')]);
+      // As if it had been killed in the middle of a line.
+      writeFileSync(`${out}.part`, `${readFileSync(`${out}.part`, 'utf8')}{"prompt": [{"ro`);
+      expect((await run(...given(out))).code).toBe(0);
+    }
+    expect(readFileSync(out, 'utf8')).toBe(readFileSync(whole, 'utf8'));
+    expect(existsSync(`${out}.part`)).toBe(false);
   });
 
   it('data says what rows are, and converts them', async () => {

@@ -418,7 +418,7 @@ export type {
   TextBlock,
 } from './report/section.js';
 export { type ViewerOptions, writeViewer } from './report/viewer/write-viewer.js';
-export { renderReport, writeReport } from './report/write-report.js';
+export { type RenderReportOptions, renderReport, writeReport } from './report/write-report.js';
 export { type Prices, type RunLedger, type RunLedgerOptions, runLedger, type Spent } from './run-ledger.js';
 export { type SamplesCurvePoint, samplesCurve } from './samples-curve.js';
 export { type ScalingCurveOptions, type ScalingRow, type ScalingStrategy, scalingCurve } from './scaling-curve.js';
@@ -502,6 +502,7 @@ export {
   meanWithStandardError,
   ratioWithStandardError,
 } from './statistics/standard-error.js';
+export { type WelchDifference, welchDifference } from './statistics/welch-difference.js';
 export {
   type JsonFieldsOptions,
   type JsonValidityOptions,

@@ -35,6 +35,7 @@ import {
   reciprocalRank,
   selectiveRisk,
   signFlipTest,
+  welchDifference,
   wilsonInterval,
 } from '../src/index.js';
 import {
@@ -82,6 +83,7 @@ const statistics = read<{
     beta: [number, number, number, number][];
   };
   seeds: { values: number[][]; seed: number; problem: number; both: number }[];
+  welch: { first: number[]; second: number[]; low: number; high: number; df: number }[];
   power: { difference: number; sd: number; alpha: number; power: number; n: number }[];
   crossings: { shares: number[]; bounds: number[]; spent: number[] }[];
 }>('statistics');
@@ -618,5 +620,31 @@ describe('seeds', () => {
     expect(alone / runs).toBeLessThan(0.85);
     expect(() => acrossSeeds([[1, 2]])).toThrow('1 seeds');
     expect(() => acrossSeeds([[1, 2], [1]])).toThrow('seed 1');
+  });
+
+  it('of two arms differ by what scipy says', () => {
+    for (const { first, second, low, high, df } of statistics.welch) {
+      const { interval, degrees } = welchDifference(first, second);
+      expect(interval[0]).toBeCloseTo(low, 8);
+      expect(interval[1]).toBeCloseTo(high, 8);
+      expect(degrees).toBeCloseTo(df, 8);
+    }
+    expect(welchDifference([1, 1], [2, 2])).toMatchObject({ value: 1, interval: [1, 1] });
+    expect(() => welchDifference([1], [1, 2])).toThrow('1 and 2');
+  });
+
+  it('of two arms with spreads of their own hold the planted difference 95 times of 100', () => {
+    const normal = normals(11);
+    let covered = 0;
+    const runs = 1000;
+    for (let run = 0; run < runs; run++) {
+      const [low, high] = welchDifference(
+        Array.from({ length: 3 }, () => normal()),
+        Array.from({ length: 5 }, () => 1 + 4 * normal()),
+      ).interval;
+      if (low <= 1 && 1 <= high) covered++;
+    }
+    expect(covered / runs).toBeGreaterThan(0.93);
+    expect(covered / runs).toBeLessThan(0.97);
   });
 });

@@ -24,7 +24,8 @@ const declared = options('chat', shape);
 export const chatCommand: DeclaredCommand<typeof shape> = {
   name: 'chat',
   usage: 'MODEL [options]',
-  about: 'A conversation with a local model: a line is a message, an empty one or the end of the input ends it.',
+  about:
+    'A conversation with a local model: a line is a message, an empty one or the end of the input ends it. Ctrl-C ends an answer, and once more the conversation.',
   declared,
   positionals: ['model'],
   async run(given, { print, complain }) {
@@ -38,23 +39,40 @@ export const chatCommand: DeclaredCommand<typeof shape> = {
       ...(isTerminal && { output: process.stdout, prompt: '> ' }),
     });
     let isOver = false;
-    lines.on('SIGINT', () => {
+    let answering: AbortController | undefined;
+    const onInterrupt = () => {
+      // The answer ends first, and then the conversation.
+      if (answering && !answering.signal.aborted) {
+        answering.abort();
+        return;
+      }
       isOver = true;
       lines.close();
-    });
+    };
+    // A terminal's key is the interface's; a signal is the process's.
+    lines.on('SIGINT', onInterrupt);
+    process.on('SIGINT', onInterrupt);
     if (isTerminal) lines.prompt();
     for await (const line of lines) {
       if (line.trim() === '') break;
       messages.push({ role: 'user', content: line });
       let answer = '';
-      for await (const { text: said } of generator.stream({ ...sampling, prompt: messages })) {
+      answering = new AbortController();
+      for await (const { text: said } of generator.stream({
+        ...sampling,
+        prompt: messages,
+        signal: answering.signal,
+      })) {
         answer += said;
         print(said);
       }
+      answering = undefined;
       print('\n');
+      if (isOver) break;
       messages.push({ role: 'assistant', content: answer });
       if (isTerminal) lines.prompt();
     }
+    process.off('SIGINT', onInterrupt);
     lines.close();
     if (isOver) complain('\n');
     return isOver ? EXIT.interrupted : 0;

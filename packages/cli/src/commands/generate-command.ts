@@ -1,11 +1,13 @@
-import { writeRows } from '@posttrain/data';
 import { createProgress } from '@posttrain/eval';
 import { custom, integer, options, type SamplingParams, text } from '@posttrain/interfaces';
+import { EXIT } from '../command.js';
 import { CommandLineError } from '../options/command-line-error.js';
 import { camelKeys, isRecord } from '../options/names.js';
+import { interruptible } from '../training/interruptible.js';
 import { chosen, isNamed } from '../training/made-options.js';
 import type { DeclaredCommand } from './declared-command.js';
-import { localGenerator, promptsOf } from './local-generator.js';
+import { KeptRows, keptMessage } from './kept-rows.js';
+import { localGenerator, type PromptRow, promptsOf } from './local-generator.js';
 
 const shape = {
   /** A Hugging Face folder, a GGUF file, or a name on the hub. */
@@ -14,7 +16,7 @@ const shape = {
   prompt: text({ optional: true }),
   /** Rows with a `prompt` each, in the place of one that is typed. */
   rows: chosen('a file or folder of rows', isNamed, { optional: true }),
-  /** The file of rows that is written, whole or not at all: each row with its `completions`. Default: they are printed. */
+  /** The file of rows that is written, whole or not at all: each row with its `completions`. Until then they are kept in FILE.part, and the same command goes on with it. Default: they are printed. */
   output: text({ optional: true }),
   /** The folder of an adapter. Default: none. */
   adapter: text({ optional: true }),
@@ -37,34 +39,63 @@ export const generateCommand: DeclaredCommand<typeof shape> = {
   about: 'Generates completions with a local model: of a prompt that is typed, or of a file of rows.',
   declared,
   positionals: ['model', 'prompt'],
-  async run(given, { print }) {
+  async run(given, { print, complain }) {
     if (given.rows !== undefined && given.output === undefined) {
       throw new CommandLineError('--rows needs --output FILE, where they are written with their completions.');
     }
     const { model, generator } = await localGenerator(given);
     const rows = await promptsOf(given, model);
     const sampling = camelKeys(given.sampling) as SamplingParams;
-    const { onProgress, finish } = createProgress();
-    const done: object[] = [];
-    for (let at = 0; at < rows.length; at += given.batchSize) {
+    const completed = async (at: number, signal?: AbortSignal) => {
       const batch = rows.slice(at, at + given.batchSize);
       const requests = batch.map(({ prompt }, i) => ({
-        ...{ prompt, n: given.n, ...sampling },
+        ...{ prompt, n: given.n, ...sampling, ...(signal && { signal }) },
         // Every prompt has draws of its own.
         ...(sampling.seed !== undefined && { seed: sampling.seed + (at + i) * given.n }),
       }));
       const completions = await generator.generate(requests);
-      done.push(...batch.map((row, i) => ({ ...row, completions: completions[i]!.map(({ text: said }) => said) })));
-      if (given.output !== undefined) onProgress({ stage: 'generate', done: done.length, total: rows.length });
-    }
-    finish();
+      return batch.map((row, i) => ({ ...row, completions: completions[i]!.map(({ text: said }) => said) }));
+    };
     if (given.output === undefined) {
-      for (const { completions } of done as { readonly completions: readonly string[] }[])
-        print(`${completions.join('\n\n')}\n`);
+      for (let at = 0; at < rows.length; at += given.batchSize) {
+        for (const { completions } of await completed(at)) print(`${completions.join('\n\n')}\n`);
+      }
       return 0;
     }
-    await writeRows(given.output, done);
-    print(`${given.output}: ${done.length} rows, ${done.length * given.n} completions\n`);
+    const { output, config: _, ...decisive } = given;
+    const isWhole = await writeKept(output, { ...decisive, rows }, completed, complain);
+    if (!isWhole) return EXIT.interrupted;
+    print(`${output}: ${rows.length} rows, ${rows.length * given.n} completions\n`);
     return 0;
   },
 };
+
+/** Writes rows with their completions, batch by batch. Gives whether all are there; Ctrl-C drops the batch that is under way. */
+async function writeKept(
+  output: string,
+  decisive: { readonly rows: readonly PromptRow[] },
+  completed: (at: number, signal: AbortSignal) => Promise<object[]>,
+  complain: (text: string) => void,
+): Promise<boolean> {
+  const total = decisive.rows.length;
+  const kept = await KeptRows.open(output, decisive);
+  const { onProgress, finish } = createProgress();
+  const { signal, release } = interruptible(() => {});
+  try {
+    while (kept.rows.length < total && !signal.aborted) {
+      const batch = await completed(kept.rows.length, signal);
+      if (signal.aborted) break;
+      await kept.add(batch);
+      onProgress({ stage: 'generate', done: kept.rows.length, total });
+    }
+  } finally {
+    release();
+    finish();
+  }
+  if (kept.rows.length < total) {
+    complain(keptMessage('generate', kept.rows.length, total));
+    return false;
+  }
+  await kept.finish();
+  return true;
+}

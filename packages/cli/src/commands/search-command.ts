@@ -1,13 +1,15 @@
-import { writeRows } from '@posttrain/data';
 import { createProgress } from '@posttrain/eval';
 import { custom, integer, options, type SamplingParams, text, type Verifier } from '@posttrain/interfaces';
 import * as tts from '@posttrain/tts';
+import { EXIT } from '../command.js';
 import { choiceOf } from '../options/choice.js';
 import { CommandLineError } from '../options/command-line-error.js';
 import { camelKeys, isRecord } from '../options/names.js';
+import { interruptible } from '../training/interruptible.js';
 import { chosen, isNamed } from '../training/made-options.js';
 import { oneReward } from '../training/rewards.js';
 import type { DeclaredCommand } from './declared-command.js';
+import { KeptRows, keptMessage } from './kept-rows.js';
 import { localGenerator, promptsOf } from './local-generator.js';
 
 /** Strategies that need no function of a program. */
@@ -48,7 +50,7 @@ const shape = {
   prompt: text({ optional: true }),
   /** Rows with a `prompt` each, in the place of one that is typed; the verifier sees their other columns. */
   rows: chosen('a file or folder of rows', isNamed, { optional: true }),
-  /** The file of rows that is written, whole or not at all: each row with `text`, `answer` and `score`. */
+  /** The file of rows that is written, whole or not at all: each row with `text`, `answer` and `score`. Until then they are kept in FILE.part, and the same command goes on with it. */
   output: text({ optional: true }),
   /** A strategy of @posttrain/tts, with its own options after a dot: `--strategy step-beam-search --strategy.beam-width 4`. */
   strategy: chosen('the name of a strategy', isNamed, { default: 'majority-vote' }),
@@ -85,26 +87,40 @@ export const searchCommand: DeclaredCommand<typeof shape> = {
     const rows = await promptsOf(given, model);
     const search = strategies[choice.name as keyof typeof strategies] as AnyStrategy;
     const sampling = camelKeys(given.sampling) as SamplingParams;
+    const { output, config: _, ...decisive } = given;
+    const kept = output === undefined ? undefined : await KeptRows.open(output, { ...decisive, rows });
     const { onProgress, finish } = createProgress();
-    const done: object[] = [];
-    for (const [i, row] of rows.entries()) {
-      const settings = {
-        ...{ generator, n: given.n, ...choice.options },
-        // Every problem has draws of its own.
-        sampling: { ...sampling, ...(sampling.seed !== undefined && { seed: sampling.seed + i * given.n }) },
-        ...(verifier && { verifier }),
-        ...(given.budget && { budget: camelKeys(given.budget) as tts.Budget }),
-      };
-      const result = await answered(search({ prompt: row.prompt, row }, settings as never));
-      if (result.text === null) complain(`search: row ${i + 1} has no answer: ${result.why}\n`);
-      done.push({ ...row, text: result.text, answer: result.answer, score: result.score });
-      if (given.output === undefined) print(`${result.text ?? ''}\n\nanswer: ${result.answer ?? 'none'}\n`);
-      else onProgress({ stage: choice.name, done: done.length, total: rows.length });
+    const { signal, release } = interruptible(() =>
+      complain('\nsearch: stopping after this row; once more ends it at once.\n'),
+    );
+    let done = kept?.rows.length ?? 0;
+    try {
+      for (; done < rows.length && !signal.aborted; done++) {
+        const row = rows[done]!;
+        const settings = {
+          ...{ generator, n: given.n, ...choice.options },
+          // Every problem has draws of its own.
+          sampling: { ...sampling, ...(sampling.seed !== undefined && { seed: sampling.seed + done * given.n }) },
+          ...(verifier && { verifier }),
+          ...(given.budget && { budget: camelKeys(given.budget) as tts.Budget }),
+        };
+        const result = await answered(search({ prompt: row.prompt, row }, settings as never));
+        if (result.text === null) complain(`search: row ${done + 1} has no answer: ${result.why}\n`);
+        await kept?.add([{ ...row, text: result.text, answer: result.answer, score: result.score }]);
+        if (!kept) print(`${result.text ?? ''}\n\nanswer: ${result.answer ?? 'none'}\n`);
+        else onProgress({ stage: choice.name, done: done + 1, total: rows.length });
+      }
+    } finally {
+      release();
+      finish();
     }
-    finish();
-    if (given.output === undefined) return 0;
-    await writeRows(given.output, done);
-    print(`${given.output}: ${done.length} rows\n`);
+    if (done < rows.length) {
+      complain(keptMessage('search', done, rows.length));
+      return EXIT.interrupted;
+    }
+    if (!kept) return 0;
+    await kept.finish();
+    print(`${output}: ${done} rows\n`);
     return 0;
   },
 };

@@ -137,6 +137,9 @@ export const DESCRIPTIONS: Readonly<Record<string, Readonly<Record<string, strin
   command: {
     config: "A YAML file with these options, by these names or TRL's; what is typed goes over it.",
     dryRun: "Say rows, tokens, steps, memory and time, after a few steps that are not kept, and write nothing.",
+    page: "Show the page of the run in a browser of this machine while it goes; its address is said on stderr. OUTPUT/run.html is written in any case.",
+    samples: "Problems that the model is asked before and after, for the page: the first of the held-out rows, or of all where none are held out.",
+    default: "Problems that are asked before and after a training.",
     quantization: "How the frozen model is quantised as it is read: a method, with its options after a dot. For training with an adapter.",
     model: "A Hugging Face folder, a GGUF file, or a name on the hub.",
     rows: "Rows to train on: jsonl, json, csv, tsv (all also with .gz), parquet, a folder of them, or a data set of the hub.",
@@ -192,7 +195,7 @@ export const DESCRIPTIONS: Readonly<Record<string, Readonly<Record<string, strin
     model: "A Hugging Face folder, a GGUF file, or a name on the hub.",
     prompt: "What is asked. A model with a chat template is asked it as a message.",
     rows: "Rows with a prompt each, in the place of one that is typed.",
-    output: "The file of rows that is written, whole or not at all: each row with its completions. Default: they are printed.",
+    output: "The file of rows that is written, whole or not at all: each row with its completions. Until then they are kept in FILE.part, and the same command goes on with it. Default: they are printed.",
     adapter: "The folder of an adapter. Default: none.",
     n: "Completions of each prompt.",
     sampling: "How tokens are drawn, after a dot: --sampling.temperature 0, --sampling.max-tokens 64, and the others of SamplingParams.",
@@ -204,6 +207,11 @@ export const DESCRIPTIONS: Readonly<Record<string, Readonly<Record<string, strin
     model: "The base: a Hugging Face folder, a GGUF file, or a name on the hub.",
     adapter: "The folder of the adapter.",
     output: "The folder that is written, whole or not at all.",
+  },
+  'page-command': {
+    run: "The output folder of a training, with metrics.jsonl.",
+    with: "Output folders of other trainings, a or [a, b], that are compared with it; runs that differ in their seeds only are one arm. Default: none.",
+    output: "The file that is written. Default: run.html in the folder of the run.",
   },
   'quantize-command': {
     model: "A Hugging Face folder, a GGUF file, or a name on the hub.",
@@ -217,7 +225,7 @@ export const DESCRIPTIONS: Readonly<Record<string, Readonly<Record<string, strin
     model: "A Hugging Face folder, a GGUF file, or a name on the hub.",
     prompt: "What is asked. A model with a chat template is asked it as a message.",
     rows: "Rows with a prompt each, in the place of one that is typed; the verifier sees their other columns.",
-    output: "The file of rows that is written, whole or not at all: each row with text, answer and score.",
+    output: "The file of rows that is written, whole or not at all: each row with text, answer and score. Until then they are kept in FILE.part, and the same command goes on with it.",
     strategy: "A strategy of",
     n: "Completions to draw; of a search over a tree its width.",
     verifier: "Who judges completions: exact-match, numeric-match, format-tags, or after a dot model, the folder of a reward model, or module. Default: nobody.",
@@ -226,5 +234,10 @@ export const DESCRIPTIONS: Readonly<Record<string, Readonly<Record<string, strin
     adapter: "The folder of an adapter. Default: none.",
     quantization: "How the model is quantised as it is read: nf4, fp4, int8, int4 or hqq. Default: as it is.",
     config: "A YAML file with these options; what is typed goes over it.",
+  },
+  'watch-command': {
+    run: "The output folder of a training, with metrics.jsonl.",
+    with: "Output folders of other trainings, a or [a, b], that are compared with it; runs that differ in their seeds only are one arm. Default: none.",
+    port: "Where the page is, on this machine only; 0 takes any port that is free.",
   },
 };

@@ -15,3 +15,13 @@ export function camelKeys(value: unknown): unknown {
 /** Whether a value has parts by name, as a record of YAML has. */
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** The same value with the keys of its records in one order, so that equal ones are written alike. */
+export const sortedKeys = (value: unknown): unknown =>
+  isRecord(value)
+    ? Object.fromEntries(
+        Object.entries(value)
+          .sort(([a], [b]) => (a < b ? -1 : 1))
+          .map(([name, one]) => [name, sortedKeys(one)]),
+      )
+    : value;

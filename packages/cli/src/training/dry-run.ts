@@ -1,6 +1,8 @@
 import { totalmem } from 'node:os';
 import type { ProgressEvent } from '@posttrain/interfaces';
 import type { CommandContext } from '../command.js';
+import type { RunSample } from '../page/run-record.js';
+import { sampled } from '../page/samples.js';
 import type { TrainerOptionsRecord, TrainingKind } from './kind.js';
 
 /** Steps of the calibration. The first compiles most; the others are timed, without what they compile. */
@@ -21,8 +23,18 @@ export interface DryRun {
 /**
  * Runs the first steps of a training, keeps nothing of them, and says what the whole will take. Memory is the peak of
  * this process: the steps are those that the run begins with, in the passes that it has.
+ *
+ * @param problems those that the run asks before and after
  */
-export async function calibrate(kind: TrainingKind, settings: TrainerOptionsRecord): Promise<DryRun> {
+export async function calibrate(
+  kind: TrainingKind,
+  settings: TrainerOptionsRecord,
+  problems: readonly RunSample[] = [],
+): Promise<DryRun> {
+  const asked = performance.now();
+  // A run warns of samples that cannot be had, and goes on.
+  await sampled(settings.model, settings.adapter, problems).catch(() => []);
+  const sampling = (performance.now() - asked) / 1000;
   const { outputFolder: _, saveSteps: __, resume: ___, evaluationRows: ____, trackers: _____, ...kept } = settings;
   const events: { readonly at: number; readonly event: ProgressEvent }[] = [];
   const started = performance.now();
@@ -48,7 +60,7 @@ export async function calibrate(kind: TrainingKind, settings: TrainerOptionsReco
     steps,
     tokens: tokens === undefined ? undefined : Math.round((tokens / done) * steps),
     memory,
-    seconds: beginning + compiled + perStep * Math.max(0, steps - 1),
+    seconds: 2 * sampling + beginning + compiled + perStep * Math.max(0, steps - 1),
   };
 }
 
@@ -56,9 +68,10 @@ export async function calibrate(kind: TrainingKind, settings: TrainerOptionsReco
 export async function dryRun(
   kind: TrainingKind,
   settings: TrainerOptionsRecord,
+  problems: readonly RunSample[],
   { print }: CommandContext,
 ): Promise<void> {
-  const { rows, steps, tokens, memory, seconds } = await calibrate(kind, settings);
+  const { rows, steps, tokens, memory, seconds } = await calibrate(kind, settings, problems);
   const lines = [
     ['rows', `${rows}`],
     ['steps', `${steps}`],

@@ -1,4 +1,4 @@
-import { boolean, custom, type OptionShape, text } from '@posttrain/interfaces';
+import { boolean, custom, integer, type OptionShape, text } from '@posttrain/interfaces';
 import { isRecord } from '../options/names.js';
 
 const isText = (value: unknown): boolean => typeof value === 'string' && value !== '';
@@ -9,12 +9,19 @@ export const chosen = custom<string | Readonly<Record<string, unknown>>>();
 const source = chosen('a file or folder of rows, a name of the hub, or path and split', isNamed, {});
 const heldOut = chosen('a file or folder of rows, a name of the hub, or path and split', isNamed, { optional: true });
 
+/** Problems that are asked before and after a training. */
+export const SAMPLES = 4;
+
 /** Options that every training has from the command alone. */
 export const commandShape = {
   /** A YAML file with these options, by these names or TRL's; what is typed goes over it. */
   config: text({ optional: true }),
   /** Say rows, tokens, steps, memory and time, after a few steps that are not kept, and write nothing. */
   dryRun: boolean({ default: false }),
+  /** Show the page of the run in a browser of this machine while it goes; its address is said on stderr. OUTPUT/run.html is written in any case. */
+  page: boolean({ default: false }),
+  /** Problems that the model is asked before and after, for the page: the first of the held-out rows, or of all where none are held out. */
+  samples: integer({ default: SAMPLES, min: 0 }),
   /** How the frozen model is quantised as it is read: a method, with its options after a dot. For training with an adapter. */
   quantization: chosen('nf4, fp4, int8, int4 or hqq', isNamed, { optional: true }),
 };

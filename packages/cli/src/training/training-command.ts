@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { createProgress } from '@posttrain/eval';
 import { type OnProgress, options, type ProgressEvent } from '@posttrain/interfaces';
-import { type StepMetrics, saveTrained, type TrainableAdapter } from '@posttrain/training';
+import { type StepMetrics, saveTrained, type Tracker, type TrainableAdapter } from '@posttrain/training';
 import { type CommandContext, EXIT } from '../command.js';
 import { asCommandLineError, commandLine, merged } from '../options/command-line.js';
 import { CommandLineError } from '../options/command-line-error.js';
@@ -9,13 +9,17 @@ import { readConfigFile } from '../options/config-file.js';
 import { DESCRIPTIONS } from '../options/descriptions.js';
 import { type HelpSection, optionsHelp } from '../options/help.js';
 import { kebabCase } from '../options/names.js';
+import type { RunSample } from '../page/run-record.js';
+import { RunRecorder } from '../page/run-recorder.js';
+import { samplesOf } from '../page/samples.js';
+import { serveRunPage } from '../page/serve-run-page.js';
 import { isTrl, ownOptions } from '../trl/recognize.js';
 import { trlOptions } from '../trl/trl-options.js';
 import { dryRun } from './dry-run.js';
 import { interruptible } from './interruptible.js';
 import type { Trained, TrainerOptionsRecord, TrainingKind } from './kind.js';
 import { loadModel, loadRows } from './load.js';
-import { commandOptions, commandShape, programOnly } from './made-options.js';
+import { commandOptions, commandShape, programOnly, SAMPLES } from './made-options.js';
 import { commonMakers, type MakeContext } from './makers.js';
 
 const POSITIONALS = ['model', 'rows', 'outputFolder'] as const;
@@ -44,7 +48,7 @@ export async function trainingCommand(
   }
   const settings = await prepare(kind, asked);
   if (asked.dryRun === true) {
-    await dryRun(kind, settings, context);
+    await dryRun(kind, settings, problemsOf(settings, asked), context);
     return 0;
   }
   return train(kind, settings, asked, context);
@@ -116,27 +120,81 @@ async function train(
   { print, complain }: CommandContext,
 ): Promise<number> {
   const outputFolder = String(asked.outputFolder);
+  const onWarning = (message: string) => complain(`${kind.name}: ${message}\n`);
+  const recorder = recorderOf(kind, settings, asked, onWarning);
   const progress = createProgress();
-  const shown = asked.progress === undefined ? { progress: false, onProgress: brief(progress.onProgress) } : {};
+  const shown = asked.progress === undefined ? brief(progress.onProgress) : undefined;
+  const onProgress: OnProgress = (event) => {
+    recorder.saw(event);
+    shown?.(event);
+  };
   const interrupt = interruptible(() =>
     complain(`\n${kind.name}: stopping after this step; once more ends it at once.\n`),
   );
-  let result: Trained;
+  const page = asked.page === true ? await serveRunPage(outputFolder) : undefined;
+  if (page) complain(`${kind.name}: the page of the run is at ${page.address}\n`);
   try {
-    const onWarning = (message: string) => complain(`${kind.name}: ${message}\n`);
-    result = await kind.train({ ...settings, ...shown, onWarning, signal: interrupt.signal });
+    const result = await kind.train({
+      ...settings,
+      ...{ progress: settings.progress ?? false, onProgress, onWarning, signal: interrupt.signal },
+      trackers: [...((settings.trackers as readonly Tracker[] | undefined) ?? []), recorder],
+    });
+    progress.finish();
+    return await finish(kind, { result, outputFolder, recorder, adapter: settings.adapter }, { print, complain });
+  } catch (error) {
+    progress.finish();
+    const message = error instanceof Error ? error.message : String(error);
+    await recorder.finish({ kind: 'failed', reason: `It failed: ${message}` });
+    throw error;
   } finally {
     interrupt.release();
-    progress.finish();
+    await page?.close();
   }
-  const { stopped, trainer, history } = result;
+}
+
+function recorderOf(
+  { name }: TrainingKind,
+  settings: TrainerOptionsRecord,
+  asked: Readonly<Record<string, unknown>>,
+  warn: (message: string) => void,
+): RunRecorder {
+  return new RunRecorder({
+    ...{ folder: String(asked.outputFolder), command: name, asked, warn },
+    ...{ model: settings.model, adapter: settings.adapter, problems: problemsOf(settings, asked) },
+    isHeldOut: settings.evaluationRows !== undefined,
+  });
+}
+
+/** The problems that the model is asked before and after. */
+function problemsOf(settings: TrainerOptionsRecord, asked: Readonly<Record<string, unknown>>): RunSample[] {
+  const rows = (settings.evaluationRows ?? settings.rows) as Parameters<typeof samplesOf>[0];
+  return samplesOf(rows, typeof asked.samples === 'number' ? asked.samples : SAMPLES);
+}
+
+/** What a training ended with. */
+interface Ended {
+  readonly result: Trained;
+  readonly outputFolder: string;
+  readonly recorder: RunRecorder;
+  readonly adapter: TrainableAdapter | undefined;
+}
+
+/** Saves what was trained, unless Ctrl-C has stopped it, and writes the page. Gives the exit code. */
+async function finish(
+  { name }: TrainingKind,
+  { result: { stopped, trainer, history }, outputFolder, recorder, adapter }: Ended,
+  { print, complain }: Pick<CommandContext, 'print' | 'complain'>,
+): Promise<number> {
   if (stopped?.reason === 'signal') {
-    complain(`${kind.name}: stopped after ${stopped.step} steps. The same command with --resume goes on.\n`);
+    const reason = `It was stopped after ${stopped.step} steps; the same command with --resume goes on.`;
+    await recorder.finish({ kind: 'stopped', reason });
+    complain(`${name}: stopped after ${stopped.step} steps. The same command with --resume goes on.\n`);
     return EXIT.interrupted;
   }
-  const adapter = settings.adapter as TrainableAdapter | undefined;
   const folder = join(outputFolder, adapter ? 'adapter' : 'model');
   await saveTrained(folder, trainer, adapter);
+  const reason = stopped ? `It ended after ${stopped.step} steps, by ${stopped.reason}.` : 'It came to its end.';
+  await recorder.finish({ kind: 'finished', reason }, { model: trainer.model, adapter: adapter && trainer.adapter });
   print(`${folder}: ${summary(history)}\n`);
   return 0;
 }
@@ -154,7 +212,7 @@ const brief =
 
 /** Steps, and of what was logged the first and the last value. */
 function summary(history: readonly StepMetrics[]): string {
-  const steps = history.at(-1)?.step ?? 0;
+  const steps = (history.at(-1)?.step ?? -1) + 1;
   const said = SHOWN.flatMap((name) => {
     const values = history.map(({ metrics }) => metrics[name]).filter((value) => value !== undefined);
     if (values.length === 0) return [];

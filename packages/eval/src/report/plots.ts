@@ -12,6 +12,8 @@ export interface PlotPoint {
 export interface PlotSeries {
   readonly name: string;
   readonly points: readonly PlotPoint[];
+  /** Of this line of a line plot. Default: the plot's. */
+  readonly smoothing?: number;
 }
 
 const base = {

@@ -29,6 +29,7 @@ nav a:hover { color: var(--accent); border-color: var(--accent); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 section { margin-top: 52px; scroll-margin-top: 16px; }
 h2 { margin: 0 0 6px; font-size: 1.38rem; letter-spacing: -.014em; }
+h1, h3 { overflow-wrap: anywhere; }
 h3 { margin: 0; font-size: 1rem; }
 p { margin: 0 0 10px; }
 .intro, .prose { max-width: 72ch; color: var(--soft); overflow-wrap: anywhere; }
@@ -96,6 +97,7 @@ details th, details td { padding: 5px 12px; }
 .badge { padding: 1px 8px; border-radius: 99px; background: var(--grid); color: var(--soft); font-size: .78rem; white-space: nowrap; }
 .badge.right { background: var(--right-bg); color: var(--right); } .badge.wrong { background: var(--wrong-bg); color: var(--wrong); }
 footer { margin-top: 64px; padding-bottom: 40px; color: var(--faint); font-size: .85rem; }
+#live { position: fixed; right: 12px; bottom: 12px; margin: 0; padding: 4px 12px; border: 1px solid var(--rule); border-radius: 99px; background: var(--card); color: var(--soft); font-size: .82rem; }
 @media (max-width: 560px) {
   main, header, footer { padding-left: 16px; padding-right: 16px; }
   header { padding-top: 32px; }
@@ -109,7 +111,7 @@ footer { margin-top: 64px; padding-bottom: 40px; color: var(--faint); font-size:
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 @media print {
   :root { --page: #fff; --shadow: none; }
-  nav, summary { display: none; }
+  nav, summary, #live { display: none; }
   .plot, .example, .figures > div, tr { break-inside: avoid; }
   .turn pre { max-height: none; }
 }

@@ -1,6 +1,8 @@
-import { custom, options, text } from '@posttrain/interfaces';
+import { createHash } from 'node:crypto';
+import { boolean, custom, type Given, options, text } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { html, raw } from './html.js';
+import { LIVE_SCRIPT } from './live-script.js';
 import { paragraphs, renderBlocks } from './render-blocks.js';
 import type { Report, ReportBlock, ReportSection } from './section.js';
 import { STYLE } from './style.js';
@@ -29,15 +31,28 @@ export async function writeReport(file: string, report: Report): Promise<void> {
   await writeAtomically((files) => files.stage(file, (write) => write(new TextEncoder().encode(page))));
 }
 
+const renderOptions = options('renderReport', {
+  /**
+   * For a page that a server makes anew whenever it is asked: it asks for itself every two seconds, of its own address only, and takes over
+   * what has changed. What is unfolded, scrolled to or in focus stays so. Its script is named by its hash, so that no other
+   * can run. Default false: no script.
+   */
+  live: boolean({ default: false }),
+});
+/** Options of `renderReport`. */
+export type RenderReportOptions = Given<typeof renderOptions>;
+
 /** The HTML of a report. */
-export function renderReport(report: Report): string {
+export function renderReport(report: Report, given: RenderReportOptions = {}): string {
+  const { live } = renderOptions.read(given);
+  const hash = live && createHash('sha256').update(LIVE_SCRIPT).digest('base64');
   reportOptions.read(report);
   for (const section of report.sections) sectionOf(section?.title).read(section);
   const page = html`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; ${hash && html`script-src 'sha256-${raw(hash)}'; connect-src 'self'; `}img-src data:; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
@@ -61,7 +76,7 @@ ${renderBlocks(blocks)}
 `,
 )}</main>
 <footer>± is one standard error. Made with @posttrain/eval.</footer>
-</body>
+${live && html`<p id="live" role="status">Live: what is new is shown by itself.</p><script>${raw(LIVE_SCRIPT)}</script>`}</body>
 </html>
 `;
   return page.text;

@@ -9,6 +9,8 @@ import { type ScoredRollout, trainedTokens } from '../rollout.js';
 export interface CompletionRecord extends StepRecord {
   readonly prompt: PromptRow['prompt'];
   readonly completion: string;
+  /** What the row has as its `answer`, where that is a text. */
+  readonly answer?: string;
   readonly finish_reason: string;
   /** Of an episode: why it ended, and what failed. */
   readonly stop_reason?: string;
@@ -42,6 +44,7 @@ export function completionRecords(
     rewards: rollout.rewards,
     reward: rollout.reward,
     advantage: meanAdvantage(rollout, advantages[i]!),
+    ...answerOf(rollout.row),
     ...(rollout.stopReason && { stop_reason: rollout.stopReason }),
     ...(rollout.failure !== undefined && { failure: rollout.failure }),
     ...(rollout.rewardFailures && { reward_failures: rollout.rewardFailures }),
@@ -49,6 +52,10 @@ export function completionRecords(
     ...(isOffPolicy && { policy_versions: versionSpans(rollout) }),
   }));
 }
+
+/** So that the log can be read without the rows. */
+const answerOf = (row: PromptRow & { readonly answer?: unknown }): Pick<CompletionRecord, 'answer'> =>
+  typeof row.answer === 'string' ? { answer: row.answer } : {};
 
 /** One number for a completion; of its trained tokens' it is the mean. */
 function meanAdvantage(rollout: ScoredRollout, advantage: number | ArrayLike<number>): number {

@@ -39,8 +39,8 @@ export function linePlot(plot: LinePlot | ScatterPlot): Html {
     thin(points)
       .map((point, i) => `${i === 0 ? 'M' : 'L'}${at(point).map(fixed).join(' ')}`)
       .join('');
-  const smoothing = plot.type === 'line' ? (plot.smoothing ?? 0) : 0;
-  const groups = plot.series.map(({ name, points }, index) => {
+  const groups = plot.series.map(({ name, points, smoothing: own }, index) => {
+    const smoothing = plot.type === 'line' ? (own ?? plot.smoothing ?? 0) : 0;
     const kept = drawn[index]!;
     const bare = plot.type === 'line' && kept.length > MOST_MARKERS;
     const stretches = plot.type === 'line' ? unbroken(points) : [];
