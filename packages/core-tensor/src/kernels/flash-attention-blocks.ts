@@ -71,15 +71,6 @@ export function scoresOf(
   return { scores: grouped.reshape([b, kv, stacked, width]), tanh };
 }
 
-/** x [b, h, s, d] as [b, kv, group, s, d], cut to some rows and stacked: [b, kv, group · rows, d]. */
-export function stackedRows(x: Tensor, kv: number, rows: readonly [number, number]): Tensor {
-  const [b, h, s, d] = x.shape as Four;
-  return x
-    .reshape([b, kv, h / kv, s, d])
-    .slice(3, ...rows)
-    .reshape([b, kv, (h / kv) * (rows[1] - rows[0]), d]);
-}
-
 /** The transpose of `stackedRows` over all blocks of rows. */
 export function unstackedRows(parts: readonly Tensor[], blocks: readonly (readonly ScoreBlock[])[], h: number): Tensor {
   const shaped = parts.map((part, i) => {

@@ -7,11 +7,11 @@ import {
   type Four,
   named,
   scoresOf,
-  stackedRows,
   unstackedRows,
   visibleBlocks,
 } from './flash-attention-blocks.js';
 import type { Kernel } from './kernel.js';
+import { stackedRows } from './running-softmax.js';
 
 /** What the gradient of the tiled attention is compiled for. */
 export interface FlashAttentionGradientConfig extends FlashAttentionConfig {

@@ -12,7 +12,6 @@ import {
   type Four,
   named,
   scoresOf,
-  stackedRows,
   unstackedRows,
   visibleBlocks,
 } from './flash-attention-blocks.js';
@@ -20,74 +19,7 @@ import { centreOf, flashAttentionGradient } from './flash-attention-gradient.js'
 import type { Kernel } from './kernel.js';
 import { extended, initialState, stackedRows } from './running-softmax.js';
 
-<<<<<<< HEAD
 export type { FlashAttentionConfig } from './flash-attention-blocks.js';
-=======
-/** What the tiled attention kernel is compiled for. */
-export interface FlashAttentionConfig extends AttentionConfig, AttentionMaskOptions {
-  /** Adds slope · (j - i) to the scores: see `alibiSlopes`. Default false. */
-  readonly alibi?: boolean;
-  /** Rows and columns of the scores that exist at one time. */
-  readonly blockSize: number;
-  /** Which optional inputs follow q, k and v, in this order. */
-  readonly hasSegments: boolean;
-  readonly hasSinks: boolean;
-}
-
-type Four = [number, number, number, number];
-
-/** The optional inputs by name. */
-function named(inputs: readonly Tensor[], { hasSegments, hasSinks }: FlashAttentionConfig) {
-  const [q, k, v, ...rest] = inputs as [Tensor, Tensor, Tensor, ...Tensor[]];
-  const segments = hasSegments ? rest[0] : undefined;
-  return { q, k, v, segments, sinks: hasSinks ? rest[hasSegments ? 1 : 0] : undefined };
-}
-
-const blocksOf = (length: number, size: number): (readonly [number, number])[] =>
-  Array.from({ length: Math.ceil(length / size) }, (_, i) => [i * size, Math.min(length, (i + 1) * size)]);
-
-/** The rows of blocks that some score of is seen, each with its columns: the others are never computed. */
-function visibleBlocks(length: number, config: FlashAttentionConfig): (readonly ScoreBlock[])[] {
-  const blocks = blocksOf(length, config.blockSize);
-  return blocks.map((rows) =>
-    blocks.map((columns) => ({ rows, columns })).filter((block) => visibilityOf(block, config) !== 'none'),
-  );
-}
-
-/**
- * Scores of one block, capped and biased, in float32 [b, kv, group · rows, columns]; and the tanh of the cap, which its
- * gradient needs. `q` is that of the block's rows, [b, kv, group · rows, d].
- */
-function scoresOf(q: Tensor, k: Tensor, segments: Tensor | undefined, block: ScoreBlock, config: FlashAttentionConfig) {
-  const { rows, columns } = block;
-  const { scale, softCap, alibi = false } = config;
-  const [b, kv, stacked] = q.shape as Four;
-  const [height, width] = [rows[1] - rows[0], columns[1] - columns[0]];
-  const group = stacked / height;
-  const raw = q.matmul(k.slice(2, ...columns), { transposeB: true }).cast('float32');
-  const tanh = softCap === undefined ? undefined : raw.mul(scale / softCap).tanh();
-  const scores = tanh ? tanh.mul(softCap!) : raw.mul(scale);
-  const part = (range: readonly [number, number]) => segments!.slice(1, ...range);
-  const visible = visibleIn(block, config, segments && { rows: part(rows), columns: part(columns) });
-  const mask = visible && biasOf(visible).reshape([visible.shape[0]!, 1, 1, height, width]);
-  const slope = alibi && alibiBias(alibiSlopes(kv * group), block).reshape([1, kv, group, height, width]);
-  const bias = mask && slope ? mask.add(slope) : mask || slope;
-  if (!bias) return { scores, tanh };
-  const grouped = scores.reshape([b, kv, group, height, width]).add(bias);
-  return { scores: grouped.reshape([b, kv, stacked, width]), tanh };
-}
-
-/** The transpose of `stackedRows` over all blocks of rows. */
-function unstackedRows(parts: readonly Tensor[], blocks: readonly (readonly ScoreBlock[])[], h: number): Tensor {
-  const shaped = parts.map((part, i) => {
-    const [b, kv, stacked, d] = part.shape as Four;
-    const [start, end] = blocks[i]![0]!.rows;
-    return part.reshape([b, kv, stacked / (end - start), end - start, d]);
-  });
-  const joined = concat(shaped, 3);
-  return joined.reshape([joined.shape[0]!, h, joined.shape[3]!, joined.shape[4]!]);
-}
->>>>>>> wbmerge
 
 /**
  * FlashAttention (arXiv 2205.14135, backward as in arXiv 2307.08691): exact attention that holds the scores of one block
