@@ -15,7 +15,7 @@ export { UnsupportedSchemaError } from './constraint/schema-value.js';
 export type { TokenConstraint } from './constraint/token-constraint.js';
 export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
 export { isEmbeddingFolder } from './embed/embedding-folder.js';
-export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
+export { instructedQuery, type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
 export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
 export { type Pooling, pool } from './embed/pooling.js';
 export { type ExportGeneratorOptions, exportGenerator, type GeneratorManifest } from './export/export-generator.js';

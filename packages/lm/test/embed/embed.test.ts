@@ -6,6 +6,7 @@ import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   BertEncoder,
+  instructedQuery,
   type LayerHooks,
   LocalEmbedder,
   loadEmbedder,
@@ -194,6 +195,44 @@ it('has the hidden states of transformers, and the gradients', async () => {
     const gradient = await gradients[name.slice('gradient.'.length)]!.toArray();
     expect(largestDifference(gradient, await (await read(name)).toArray()), name).toBeLessThan(1e-3);
   }
+});
+
+describe('Qwen3-Embedding', () => {
+  const qwen = join(golden, '../qwen3-embedding');
+
+  it('embeds as sentence-transformers: no output layer in the file, the last token, an instruction before queries', async () => {
+    const { json, read } = await readGolden(qwen);
+    const model = join(qwen, 'model');
+    const rows = async (name: string) => {
+      const all = await read(name);
+      const values = await all.toArray();
+      return Array.from({ length: all.shape[0]! }, (_, i) => values.slice(16 * i, 16 * (i + 1)));
+    };
+    const queries = await loadEmbedder(model, { promptName: 'query' });
+    expect([queries.pooling, queries.normalize]).toEqual(['last', true]);
+    expect(json.queries.map((text: string) => queries.tokenIds(text))).toEqual(json.ids);
+    const task = await loadEmbedder(model, { prompt: instructedQuery(json.task) });
+    for (const embedder of [queries, task]) {
+      expectClose(await embedder.embed(json.queries), await rows('queries'));
+    }
+    const documents = await loadEmbedder(model, { promptName: 'document', maxTokensPerPass: 100 });
+    expectClose(await documents.embed(json.documents), await rows('documents'));
+    expectClose(await (await loadEmbedder(model)).embed(json.queries), await rows('plain'));
+    const own = await loadEmbedder(model, { prompt: instructedQuery('Classify') });
+    expectClose(await own.embed(json.queries), await rows('own'));
+    // A text alone, and beside others that are longer: padding does not count.
+    const [alone] = await documents.embed([json.documents[1]]);
+    expectClose([alone!], [(await rows('documents'))[1]!]);
+  });
+
+  it('refuses a prompt that the folder does not have, or two', async () => {
+    const model = join(qwen, 'model');
+    await expect(loadEmbedder(model, { promptName: 'title' })).rejects.toThrow(
+      /no prompt "title"; it has "query", "document"/,
+    );
+    await expect(loadEmbedder(model, { promptName: 'query', prompt: 'x' })).rejects.toThrow(/prompt or promptName/);
+    await expect(loadEmbedder(modelFolder('qwen3'), { promptName: 'query' })).rejects.toThrow(/it has none/);
+  });
 });
 
 describe('LocalEmbedder', () => {
