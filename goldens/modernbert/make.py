@@ -1,5 +1,6 @@
 """A tiny ModernBERT: hidden states of a padded batch, a LoRA's gradients and classifiers' logits of transformers and PEFT."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -62,6 +63,8 @@ def main() -> None:
     (adapted * signs).square().sum().backward()
     tensors["adapted"] = adapted
     lora.save_pretrained(out / "lora")
+    adapter = json.loads((out / "lora" / "adapter_config.json").read_text())
+    write_json(out / "lora" / "adapter_config.json", adapter | {"base_model_name_or_path": None})
     (out / "lora" / "README.md").unlink(missing_ok=True)
     tensors |= {f"gradient.{name.replace('.default', '')}": p.grad for name, p in lora.named_parameters() if p.grad is not None}
     write_tensors(out / "expected.safetensors", tensors)

@@ -40,7 +40,12 @@ export interface EncoderClassifierConfig extends ModernBertConfig {
   readonly denseBias: boolean;
 }
 
-/** @throws HeadError for another class, InvalidModelFileError */
+/**
+ * Parses the `config.json` of a `ModernBertForSequenceClassification`.
+ *
+ * @param path named in errors
+ * @throws HeadError for another class, InvalidModelFileError
+ */
 export function parseEncoderClassifierConfig(json: JsonObject, path = 'config.json'): EncoderClassifierConfig {
   const config = parseEncoderConfig(json, path);
   const head = parseHeadConfig(json, path);
