@@ -50,9 +50,10 @@ FAMILIES = {
     "gpt2-tokens": ("gpt2", {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64, "vocab_size": 40, "pad_token_id": 0}),
     "roberta": ("roberta", SIZES | {"max_position_embeddings": 30, "type_vocab_size": 1, "pad_token_id": 13}),
     "xlm-roberta": ("xlm-roberta", SIZES | {"max_position_embeddings": 30, "type_vocab_size": 1}),
+    "modernbert": ("modernbert", SIZES | {"num_hidden_layers": 2, "layer_types": ["full_attention", "sliding_attention"], "local_attention": 5, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "max_position_embeddings": 64}),
 }
 CLASSES = {
-    **dict.fromkeys(["bert", "roberta", "xlm-roberta"], AutoModel),
+    **dict.fromkeys(["bert", "roberta", "xlm-roberta", "modernbert"], AutoModel),
     "llama-classifier": AutoModelForSequenceClassification,
     "gpt2-tokens": AutoModelForTokenClassification,
 }
@@ -88,6 +89,8 @@ VALUES = {
     "partial_rotary_factor": [0.5, 1.0],
     "original_max_position_embeddings": [16],
     "rope_local_base_freq": [100.0],
+    "local_attention": [2, 8, 64],
+    "norm_bias": [True],
     "sliding_window_pattern": [1, 2, 3],
     "_sliding_window_pattern": [1, 3],
     "sliding_window": [2, 4, 64, None, 0, -1],

@@ -15,7 +15,7 @@ export { UnsupportedSchemaError } from './constraint/schema-value.js';
 export type { TokenConstraint } from './constraint/token-constraint.js';
 export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
 export { isEmbeddingFolder } from './embed/embedding-folder.js';
-export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
+export { instructedQuery, type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
 export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
 export { type Pooling, pool } from './embed/pooling.js';
 export { type ExportGeneratorOptions, exportGenerator, type GeneratorManifest } from './export/export-generator.js';
@@ -39,6 +39,15 @@ export {
 } from './generate/generator.js';
 export * from './gguf/index.js';
 export { type ClassifierGradientsOptions, classifierGradients } from './heads/classifier-gradients.js';
+export {
+  type ClassifierNetwork,
+  classifierLogits,
+  EncoderClassifier,
+  type EncoderClassifierConfig,
+  type EncoderClassifierOptions,
+  loadEncoderClassifier,
+  parseEncoderClassifierConfig,
+} from './heads/encoder-classifier.js';
 export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './heads/head-model.js';
 export { type EntailmentLabels, type NliEntailerOptions, nliEntailer } from './heads/nli-entailer.js';
 export { RewardVerifier, type RewardVerifierOptions } from './heads/reward-verifier.js';
@@ -59,8 +68,10 @@ export {
   type WeightedNetwork,
   withParameters,
 } from './model/adapter.js';
-export { bertNetwork, type EncoderNetwork } from './model/bert.js';
+export { bertNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
+export { encoderNetwork } from './model/encoder.js';
+export type { EncoderNetwork } from './model/encoder-network.js';
 export type { ParameterInfo } from './model/family.js';
 export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/head.js';
 export type { KvCache, KvCacheDtype } from './model/kv-cache.js';

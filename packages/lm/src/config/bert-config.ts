@@ -1,14 +1,13 @@
-import { join } from 'node:path';
-import { type JsonObject, readJsonObject } from '../files.js';
+import type { JsonObject } from '../files.js';
 import { ACTIVATIONS, type HiddenActivation, parseLayers } from './common-config.js';
 import { Fields } from './fields.js';
 
-/** The `model_type`s of encoders. */
-export const ENCODER_TYPES = ['bert', 'roberta', 'xlm-roberta'] as const;
+/** The `model_type`s of encoders that are BERT, with positions counted from elsewhere or not. */
+const BERT_TYPES = ['bert', 'roberta', 'xlm-roberta'] as const;
 
 /** A BERT encoder (arXiv 1810.04805), RoBERTa (arXiv 1907.11692) or XLM-RoBERTa (arXiv 1911.02116). Sizes are numbers of elements. */
 export interface BertConfig {
-  readonly modelType: (typeof ENCODER_TYPES)[number];
+  readonly modelType: (typeof BERT_TYPES)[number];
   readonly vocabSize: number;
   readonly hiddenSize: number;
   readonly intermediateSize: number;
@@ -27,12 +26,6 @@ export interface BertConfig {
   readonly layerNormEps: number;
 }
 
-/** Reads `config.json` of an encoder's folder. @throws InvalidModelFileError */
-export async function loadBertConfig(folder: string): Promise<BertConfig> {
-  const path = join(folder, 'config.json');
-  return parseBertConfig(await readJsonObject(path), path);
-}
-
 /**
  * Parses a `config.json` of `model_type` bert, roberta or xlm-roberta with the defaults of transformers. Dropout is not read.
  *
@@ -41,7 +34,7 @@ export async function loadBertConfig(folder: string): Promise<BertConfig> {
  */
 export function parseBertConfig(json: JsonObject, path = 'config.json'): BertConfig {
   const fields = new Fields(path, json);
-  const modelType = fields.oneOf('model_type', ENCODER_TYPES);
+  const modelType = fields.oneOf('model_type', BERT_TYPES);
   fields.oneOf('position_embedding_type', ['absolute'], 'absolute');
   if (fields.boolean('is_decoder', false)) fields.fail('is_decoder', 'false (an encoder)');
   if (fields.raw('quantization_config') !== undefined) fields.fail('quantization_config', 'absent for an encoder');

@@ -1,4 +1,4 @@
-export { type BertConfig, ENCODER_TYPES, loadBertConfig, parseBertConfig } from './bert-config.js';
+export { type BertConfig, parseBertConfig } from './bert-config.js';
 export type { HeadSizes, HiddenActivation, LayerType, WeightDType } from './common-config.js';
 export type {
   DecoderConfig,
@@ -11,6 +11,7 @@ export type {
   RotaryConfig,
   ShortConvolution,
 } from './decoder-config.js';
+export { ENCODER_TYPES, type EncoderConfig, loadEncoderConfig, parseEncoderConfig } from './encoder-config.js';
 export type { ExpertNames, ExpertsConfig, FusedExperts, GroupedRouting, Routing } from './experts-config.js';
 export type { GemmaConfig } from './gemma-config.js';
 export type { GenerationConfig } from './generation-config.js';
@@ -28,6 +29,7 @@ export {
   SUPPORTED_MODEL_TYPES,
   UnsupportedArchitectureError,
 } from './model-config.js';
+export type { ModernBertConfig } from './modernbert-config.js';
 export type { Olmo2Config } from './olmo2-config.js';
 export { type LongRope, type Phi3Config, rotaryWidth, withLongContext } from './phi3-config.js';
 export type { QuantizationConfig } from './quantization-config.js';

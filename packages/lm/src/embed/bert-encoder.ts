@@ -1,8 +1,9 @@
 import { currentEngine, type Tensor, tensor } from '@posttrain/core-tensor';
 import { openSafetensorsFolder } from '@posttrain/core-tensor/io';
 import { assertArgument, PosttrainError } from '@posttrain/interfaces';
-import { type BertConfig, loadBertConfig } from '../config/index.js';
-import { bertNetwork, type EncoderNetwork } from '../model/bert.js';
+import { type EncoderConfig, loadEncoderConfig } from '../config/index.js';
+import { encoderNetwork } from '../model/encoder.js';
+import type { EncoderNetwork } from '../model/encoder-network.js';
 import { isWeights, WEIGHTS, type Weights } from '../model/layers.js';
 import { WeightMismatchError } from '../model/stored-names.js';
 import { assertModelFolder } from '../model-folder.js';
@@ -10,24 +11,24 @@ import { Tokenizer } from '../tokenizer/index.js';
 
 /** The parts of an encoder. */
 export interface BertEncoderParts {
-  readonly config: BertConfig;
+  readonly config: EncoderConfig;
   readonly weights: Weights;
   readonly tokenizer: Tokenizer;
   /** For reports. */
   readonly name: string;
 }
 
-/** A BERT, RoBERTa or XLM-RoBERTa encoder with its tokenizer. Immutable, as `CausalLM`. */
+/** A BERT, RoBERTa, XLM-RoBERTa or ModernBERT encoder with its tokenizer. Immutable, as `CausalLM`. */
 export class BertEncoder {
   readonly name: string;
-  readonly config: BertConfig;
+  readonly config: EncoderConfig;
   readonly network: EncoderNetwork;
   readonly weights: Weights;
   readonly tokenizer: Tokenizer;
   /** See `EmbeddingModel`. */
   readonly defaultPooling = 'mean';
 
-  constructor(parts: BertEncoderParts, network: EncoderNetwork = bertNetwork(parts.config)) {
+  constructor(parts: BertEncoderParts, network: EncoderNetwork = encoderNetwork(parts.config)) {
     this.name = parts.name;
     this.config = parts.config;
     this.network = network;
@@ -45,11 +46,11 @@ export class BertEncoder {
   static async load(folder: string): Promise<BertEncoder> {
     await assertModelFolder('BertEncoder.load', folder);
     const engine = currentEngine();
-    const config = await loadBertConfig(folder);
+    const config = await loadEncoderConfig(folder);
     const tokenizer = await Tokenizer.load(folder);
-    const network = bertNetwork(config, engine);
+    const network = encoderNetwork(config, engine);
     return new BertEncoder(
-      { config, tokenizer, weights: await loadBertWeights(folder, network), name: folder },
+      { config, tokenizer, weights: await loadEncoderWeights(folder, network), name: folder },
       network,
     );
   }
@@ -62,16 +63,20 @@ export class BertEncoder {
 }
 
 /** What checkpoints carry beside the encoder: the pooler and the heads of pre-training, and a buffer. */
-const NOT_READ = /^(?:bert\.|roberta\.)?(?:pooler\.|embeddings\.position_ids$)|^(?:cls|classifier|lm_head)\./;
+const NOT_READ =
+  /^(?:bert\.|roberta\.)?(?:pooler\.|embeddings\.position_ids$)|^(?:cls|classifier|lm_head|head|decoder)\./;
+
+/** What models with a head have before the names of the encoder. */
+const PREFIXES = ['bert.', 'roberta.', 'model.'];
 
 /** Names that a parameter has had: with the prefix of models with a head, and LayerNorm's in the oldest checkpoints. */
 function storedNames(name: string): string[] {
   const old = name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta');
-  return [name, old].flatMap((candidate) => [candidate, `bert.${candidate}`, `roberta.${candidate}`]);
+  return [name, old].flatMap((candidate) => [candidate, ...PREFIXES.map((prefix) => prefix + candidate)]);
 }
 
 /** Reads the weights as float32, strict both ways. @throws WeightMismatchError */
-export async function loadBertWeights(folder: string, network: EncoderNetwork): Promise<Weights> {
+export async function loadEncoderWeights(folder: string, network: EncoderNetwork): Promise<Weights> {
   const source = await openSafetensorsFolder(folder);
   try {
     const problems: string[] = [];

@@ -67,7 +67,7 @@ export type LocalEmbedderOptions = Given<Options<typeof embedderShape>>;
 
 /** How texts become the tokens that a model embeds. */
 export interface TextPreparation {
-  /** Lower case, and no white space around the text, as sentence-transformers folders may ask. Default: as it is. */
+  /** Lower case, as sentence-transformers folders may ask. Default: as it is. */
   prepare?(text: string): string;
 }
 

@@ -22,6 +22,8 @@ export interface SentenceTransformersFolder {
   readonly lowercase: boolean;
   /** Written before every text unless the caller says otherwise. */
   readonly prompt: string;
+  /** Texts to write before a text, by name: `query`, `document`. */
+  readonly prompts: ReadonlyMap<string, string>;
 }
 
 /** By the values of `pooling_mode`, and by the switches of before. */
@@ -78,7 +80,7 @@ export async function readSentenceTransformersFolder(folder: string): Promise<Se
     pooling: await readPooling(join(folder, modules[1]!.path, 'config.json')),
     normalize: kinds.length === 3,
     ...(await readLimits(modelFolder)),
-    prompt: await readPrompt(join(folder, 'config_sentence_transformers.json')),
+    ...(await readPrompts(join(folder, 'config_sentence_transformers.json'))),
   };
 }
 
@@ -112,16 +114,17 @@ async function readPooling(path: string): Promise<Pooling> {
   );
 }
 
-async function readPrompt(path: string): Promise<string> {
+async function readPrompts(path: string): Promise<Pick<SentenceTransformersFolder, 'prompt' | 'prompts'>> {
   const config: JsonObject = (await readJsonObjectIfPresent(path)) ?? {};
   refuseOthers(path, config, PROMPT_FILE_KEYS);
   const fields = new Fields(path, config);
   fields.oneOf('model_type', ['SentenceTransformer'], 'SentenceTransformer');
-  const prompts = fields.object('prompts') ?? {};
+  const isText = (entry: readonly [string, unknown]): entry is [string, string] => typeof entry[1] === 'string';
+  const prompts = new Map(Object.entries(fields.object('prompts') ?? {}).filter(isText));
   const name = fields.raw('default_prompt_name');
-  if (name === undefined) return '';
-  const prompt = typeof name === 'string' && Object.hasOwn(prompts, name) ? prompts[name] : undefined;
-  if (typeof prompt === 'string') return prompt;
+  if (name === undefined) return { prompt: '', prompts };
+  const prompt = typeof name === 'string' ? prompts.get(name) : undefined;
+  if (prompt !== undefined) return { prompt, prompts };
   throw new InvalidModelFileError(
     path,
     `"default_prompt_name" is ${JSON.stringify(name)}, but "prompts" has no such text.`,

@@ -7,13 +7,12 @@ import {
   selfAttention,
   type Tensor,
 } from '@posttrain/core-tensor';
-import { PosttrainError } from '@posttrain/interfaces';
 import type { BertConfig } from '../config/index.js';
 import { activations } from './activations.js';
 import { linearParameters, type Projection } from './decoder-layers.js';
+import { type EncoderNetwork, refusePrefix } from './encoder-network.js';
 import { bindLayers, joinHeads, linearModules, type ParameterInfo, splitHeads } from './family.js';
-import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
-import type { SequenceInput } from './network.js';
+import type { ModuleInfo } from './layers.js';
 
 const TABLES = ['word', 'position', 'token_type'] as const;
 
@@ -38,21 +37,6 @@ function projections({ hiddenSize: width, intermediateSize: inner }: BertConfig,
     { name: `${name}.intermediate.dense`, in: width, out: inner, bias: true },
     { name: `${name}.output.dense`, in: inner, out: width, bias: true },
   ];
-}
-
-/** An encoder as a pure function of its weights. */
-export interface EncoderNetwork {
-  readonly config: BertConfig;
-  /** What everything that is compiled for this network computes on. */
-  readonly engine: Engine;
-  readonly parameters: readonly ParameterInfo[];
-  /** Every place where an adapter can enter, by module path. */
-  readonly modules: ReadonlyMap<string, ModuleInfo>;
-  /**
-   * Final hidden states [b, s, width]: `last_hidden_state` of transformers. Tokens see all tokens of the same segment;
-   * padding has a segment of its own.
-   */
-  hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks): Tensor;
 }
 
 /**
@@ -82,12 +66,7 @@ export function bertNetwork(config: BertConfig, engine: Engine = currentEngine()
     parameters: bertParameters(config),
 
     hidden(weights, { tokens, positions, segments }, hooks = {}) {
-      if (hooks.prefix || hooks.virtualTokens) {
-        throw new PosttrainError(
-          'PREFIX',
-          'an encoder takes no virtual tokens and no prefix: they are for causal models',
-        );
-      }
+      refusePrefix(hooks);
       const layers = bindLayers(weights, modules, hooks, { positions, inputs: {} });
       const { linear, embedding } = layers;
       const norm = (x: Tensor, name: string) =>

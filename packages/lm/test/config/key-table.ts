@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { referenceEngine } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { PosttrainError } from '@posttrain/interfaces';
-import { parseBertConfig } from '../../src/config/index.js';
-import { loadBertWeights } from '../../src/embed/bert-encoder.js';
+import { parseEncoderConfig } from '../../src/config/index.js';
+import { loadEncoderWeights } from '../../src/embed/bert-encoder.js';
 import { isEncoder } from '../../src/embed/embedding-folder.js';
 import { modelConfigToJson, parseModelConfig } from '../../src/index.js';
-import { bertNetwork } from '../../src/model/bert.js';
+import { encoderNetwork } from '../../src/model/encoder.js';
 import { sequenceLogits, tokenLogits } from '../../src/model/head.js';
 import { loadWeights } from '../../src/model/weights.js';
 import { passesOf, passInput } from '../../src/score/passes.js';
@@ -49,7 +49,7 @@ export const KEY_TABLES = [
     'olmo2',
     'bert',
   ],
-  ...['roberta', 'xlm-roberta', 'llama-classifier', 'gpt2-tokens'],
+  ...['roberta', 'xlm-roberta', 'modernbert', 'llama-classifier', 'gpt2-tokens'],
 ];
 
 /** The families of `goldens/families`, whose tables are beside their weights. */
@@ -78,7 +78,7 @@ const patched = ({ config }: KeyTable, { set = {}, drop = [] }: Patch): Json => 
   ...set,
 });
 
-const parse = (config: Json) => (isEncoder(config.model_type) ? parseBertConfig(config) : parseModelConfig(config));
+const parse = (config: Json) => (isEncoder(config.model_type) ? parseEncoderConfig(config) : parseModelConfig(config));
 
 /** The outputs at the last position of a folder's model. */
 async function outputs(folder: string, config: Json, ids: readonly number[]): Promise<number[]> {
@@ -86,8 +86,8 @@ async function outputs(folder: string, config: Json, ids: readonly number[]): Pr
   const input = passInput(pass.tokens);
   const last = <T extends ArrayLike<number>>(all: T, width: number) => Array.from(all).slice(-width);
   if (isEncoder(config.model_type)) {
-    const network = bertNetwork(parseBertConfig(config));
-    const hidden = network.hidden(await loadBertWeights(folder, network), {
+    const network = encoderNetwork(parseEncoderConfig(config));
+    const hidden = network.hidden(await loadEncoderWeights(folder, network), {
       ...input,
       segments: input.segments.mul(0),
     });

@@ -1,17 +1,25 @@
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { grad, iota, Key, tensor } from '@posttrain/core-tensor';
+import { grad, iota, Key, realize, type Tensor, tensor } from '@posttrain/core-tensor';
 import { openSafetensors, saveSafetensors } from '@posttrain/core-tensor/io';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { loadEncoderConfig, parseEncoderConfig } from '../../src/config/index.js';
+import { loadEncoderWeights } from '../../src/embed/bert-encoder.js';
+import { InvalidModelFileError } from '../../src/files.js';
 import {
   BertEncoder,
+  classifierLogits,
+  encoderNetwork,
+  instructedQuery,
   type LayerHooks,
   LocalEmbedder,
   loadEmbedder,
+  loadEncoderClassifier,
   loadWeights,
   type Pooling,
   parseBertConfig,
+  parseEncoderClassifierConfig,
   pool,
   Tokenizer,
   type Weights,
@@ -151,6 +159,155 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }));
 });
 
+describe('ModernBERT', () => {
+  const modern = join(golden, '../modernbert');
+  const trunk = join(modern, 'sequence-cls');
+  const rowsIn = (tokens: readonly number[][]) => {
+    const width = Math.max(...tokens.map((row) => row.length));
+    const int = (of: (row: readonly number[], i: number) => number) =>
+      tensor(
+        Int32Array.from(tokens.flatMap((row) => Array.from({ length: width }, (_, i) => of(row, i)))),
+        [tokens.length, width],
+        'int32',
+      );
+    return {
+      tokens: int((row, i) => row[i] ?? 0),
+      positions: int((_, i) => i),
+      segments: int((row, i) => Number(i >= row.length)),
+    };
+  };
+  const texts = async (): Promise<number[][]> => {
+    const { read, json } = await readGolden(modern);
+    const ids = (await (await read('ids')).toArray()) as number[];
+    return json.lengths.map((length: number, row: number) => ids.slice(14 * row, 14 * row + length));
+  };
+
+  it('has the hidden states of transformers: padded, alone, and as texts in one row', async () => {
+    const { read } = await readGolden(modern);
+    const network = encoderNetwork(await loadEncoderConfig(trunk));
+    const weights = await loadEncoderWeights(trunk, network);
+    const sequences = await texts();
+    const expected = await (await read('hidden')).toArray();
+    const padded = await network.hidden(weights, rowsIn(sequences)).toArray();
+    for (const [row, sequence] of sequences.entries()) {
+      const want = expected.slice(row * 14 * 16, (row * 14 + sequence.length) * 16);
+      expect(largestDifference(padded.slice(row * 14 * 16, (row * 14 + sequence.length) * 16), want)).toBeLessThan(
+        1e-5,
+      );
+      const alone = await network.hidden(weights, rowsIn([sequence])).toArray();
+      expect(largestDifference(alone, want)).toBeLessThan(1e-5);
+    }
+    const whole = sequences.flat();
+    const of = (value: (i: number, text: number) => number) =>
+      tensor(
+        Int32Array.from(sequences.flatMap((s, text) => s.map((_, i) => value(i, text)))),
+        [1, whole.length],
+        'int32',
+      );
+    const packed = {
+      tokens: tensor(Int32Array.from(whole), [1, whole.length], 'int32'),
+      positions: of((i) => i),
+      segments: of((_, text) => text),
+    };
+    const wanted = sequences.flatMap((s, row) => expected.slice(row * 14 * 16, (row * 14 + s.length) * 16));
+    expect(largestDifference(await network.hidden(weights, packed).toArray(), wanted)).toBeLessThan(1e-5);
+    expect(() => network.hidden(weights, packed, { virtualTokens: tensor([0]) as never })).toThrow(
+      /encoder takes no virtual/,
+    );
+  });
+
+  it('trains a LoRA as PEFT does', async () => {
+    const { read, names } = await readGolden(modern);
+    const network = encoderNetwork(await loadEncoderConfig(trunk));
+    const weights = await loadEncoderWeights(trunk, network);
+    const file = await openSafetensors(join(modern, 'lora/adapter_model.safetensors'));
+    const source: Record<string, Tensor> = {};
+    for (const [name, { shape }] of file.tensors)
+      source[name] = tensor((await file.read(name, { as: 'float32' })).data, shape);
+    await file.close();
+    const input = rowsIn(await texts());
+    const mask = input.segments.neg().add(1).cast('float32').expandDims(2);
+    const run = (lora: Weights) => {
+      const linear: LayerHooks['linear'] = (x, layer) => {
+        const [a, b] = ['A', 'B'].map((part) => lora[`base_model.model.${layer.name}.lora_${part}.weight`]);
+        return a
+          ? layer.apply(x).add(x.matmul(a, { transposeB: true }).matmul(b!, { transposeB: true }).mul(2))
+          : layer.apply(x);
+      };
+      return network.hidden(weights, input, { linear }).mul(mask);
+    };
+    expect(largestDifference(await run(source).toArray(), await (await read('adapted')).toArray())).toBeLessThan(1e-4);
+    const signs = tensor(Array.from({ length: 16 }, (_, i) => (i % 2) * 2 - 1));
+    const gradients = grad((lora: Weights) => run(lora).mul(signs).square().sum())(source);
+    const checked = names.filter((name) => name.startsWith('gradient.'));
+    expect(checked.length).toBe(Object.keys(source).length);
+    await realize(Object.values(gradients));
+    for (const name of checked) {
+      const want = await (await read(name)).toArray();
+      const scale = Math.max(1, ...want.map(Math.abs));
+      expect(largestDifference(await gradients[name.slice(9)]!.toArray(), want) / scale, name).toBeLessThan(1e-4);
+    }
+  });
+
+  it('classifies as transformers does, by the first token or the mean', async () => {
+    const { read } = await readGolden(modern);
+    const { network, weights } = await loadEncoderClassifier(trunk);
+    const json = JSON.parse(await readFile(join(trunk, 'config-mean.json'), 'utf8'));
+    const copy = join(await temporaryFolder(), 'mean');
+    await cp(trunk, copy, { recursive: true });
+    await writeFile(join(copy, 'config.json'), JSON.stringify(json));
+    const sequences = await texts();
+    for (const [name, model] of [
+      ['cls', { network, weights }],
+      ['mean', await loadEncoderClassifier(copy)],
+    ] as const) {
+      const want = (await (await read(`logits.${name}`)).toArray()) as number[];
+      expectClose(
+        await classifierLogits(model, sequences),
+        [0, 1, 2].map((row) => want.slice(3 * row, 3 * row + 3)),
+      );
+      expectClose(
+        await classifierLogits(model, sequences, { maxTokensPerPass: 1 }),
+        [0, 1, 2].map((row) => want.slice(3 * row, 3 * row + 3)),
+      );
+    }
+    expect(network.config.head.labels).toEqual(['no', 'yes', 'both']);
+    const other = { ...json, architectures: ['ModernBertForTokenClassification'] };
+    expect(() => parseEncoderClassifierConfig(other)).toThrow(
+      /takes ModernBertForSequenceClassification, not ModernBertForToken/,
+    );
+    expect(() => parseEncoderClassifierConfig({ model_type: 'bert' })).toThrow(/not a bert without/);
+  });
+
+  it('reads the names of files on the hub, and is refused where the maths is another', () => {
+    const hub = {
+      model_type: 'modernbert',
+      global_rope_theta: 7,
+      local_rope_theta: 5,
+      global_attn_every_n_layers: 2,
+      num_hidden_layers: 3,
+    };
+    expect(parseEncoderConfig(hub)).toMatchObject({
+      ...{ rope: { theta: 7 }, localRope: { theta: 5 }, localDistance: 64 },
+      layerTypes: ['full_attention', 'sliding_attention', 'full_attention'],
+    });
+    for (const [key, value] of Object.entries({
+      head_dim: 32,
+      hidden_size: 12,
+      rope_parameters: { rope_theta: 3 },
+      quantization_config: {},
+    })) {
+      expect(() => parseEncoderConfig({ ...hub, [key]: value }), key).toThrow(InvalidModelFileError);
+    }
+  });
+
+  it('gives what transformers gives for every altered key, or refuses', async () => {
+    for (const kind of ['changed', 'same', 'refused'] as const) {
+      expect((await runPatches('modernbert', (table) => table[kind])).wrong).toEqual([]);
+    }
+  });
+});
+
 it.each(['roberta', 'xlm-roberta'])(
   '%s has the hidden states of transformers, with padding in a text and texts in a row',
   async (name) => {
@@ -194,6 +351,44 @@ it('has the hidden states of transformers, and the gradients', async () => {
     const gradient = await gradients[name.slice('gradient.'.length)]!.toArray();
     expect(largestDifference(gradient, await (await read(name)).toArray()), name).toBeLessThan(1e-3);
   }
+});
+
+describe('Qwen3-Embedding', () => {
+  const qwen = join(golden, '../qwen3-embedding');
+
+  it('embeds as sentence-transformers: no output layer in the file, the last token, an instruction before queries', async () => {
+    const { json, read } = await readGolden(qwen);
+    const model = join(qwen, 'model');
+    const rows = async (name: string) => {
+      const all = await read(name);
+      const values = await all.toArray();
+      return Array.from({ length: all.shape[0]! }, (_, i) => values.slice(16 * i, 16 * (i + 1)));
+    };
+    const queries = await loadEmbedder(model, { promptName: 'query' });
+    expect([queries.pooling, queries.normalize]).toEqual(['last', true]);
+    expect(json.queries.map((text: string) => queries.tokenIds(text))).toEqual(json.ids);
+    const task = await loadEmbedder(model, { prompt: instructedQuery(json.task) });
+    for (const embedder of [queries, task]) {
+      expectClose(await embedder.embed(json.queries), await rows('queries'));
+    }
+    const documents = await loadEmbedder(model, { promptName: 'document', maxTokensPerPass: 100 });
+    expectClose(await documents.embed(json.documents), await rows('documents'));
+    expectClose(await (await loadEmbedder(model)).embed(json.queries), await rows('plain'));
+    const own = await loadEmbedder(model, { prompt: instructedQuery('Classify') });
+    expectClose(await own.embed(json.queries), await rows('own'));
+    // A text alone, and beside others that are longer: padding does not count.
+    const [alone] = await documents.embed([json.documents[1]]);
+    expectClose([alone!], [(await rows('documents'))[1]!]);
+  });
+
+  it('refuses a prompt that the folder does not have, or two', async () => {
+    const model = join(qwen, 'model');
+    await expect(loadEmbedder(model, { promptName: 'title' })).rejects.toThrow(
+      /no prompt "title"; it has "query", "document"/,
+    );
+    await expect(loadEmbedder(model, { promptName: 'query', prompt: 'x' })).rejects.toThrow(/prompt or promptName/);
+    await expect(loadEmbedder(modelFolder('qwen3'), { promptName: 'query' })).rejects.toThrow(/it has none/);
+  });
 });
 
 describe('LocalEmbedder', () => {

@@ -1,11 +1,11 @@
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FuzzModule } from '../../../../testing/fuzz.js';
-import { loadBertConfig } from '../../src/config/index.js';
-import { loadBertWeights } from '../../src/embed/bert-encoder.js';
+import { loadEncoderConfig } from '../../src/config/index.js';
+import { loadEncoderWeights } from '../../src/embed/bert-encoder.js';
 import { readSentenceTransformersFolder } from '../../src/embed/sentence-transformers.js';
 import { CausalLM, generationConfigToJson, loadGenerationConfig, loadWeights } from '../../src/index.js';
-import { bertNetwork } from '../../src/model/bert.js';
+import { encoderNetwork } from '../../src/model/encoder.js';
 
 const goldens = join(import.meta.dirname, '../../../../goldens');
 const bytesOf = (...path: string[]) => new Uint8Array(readFileSync(join(goldens, ...path)));
@@ -74,7 +74,7 @@ const JSON_FILES: readonly FuzzedFile[] = [
   ]),
   inFolder('embeddings/bert', 'sentence_bert_config.json', readSentenceTransformersFolder),
   inFolder('embeddings/bert', 'config.json', async (folder) =>
-    loadBertWeights(folder, bertNetwork(await loadBertConfig(folder))),
+    loadEncoderWeights(folder, encoderNetwork(await loadEncoderConfig(folder))),
   ),
   inFolder('heads/qwen3-token', 'config.json', (folder) => loadWeights(folder)),
   ...PACKED.map((name) => inFolder(name, 'config.json', (folder) => loadWeights(folder))),
