@@ -50,7 +50,10 @@ export async function startLocalRegistry(folder: string, node: string): Promise<
   });
   let said = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (said += chunk));
-  await answers(url, child, () => said);
+  await answers(url, child, () => said).catch((error: unknown) => {
+    child.kill();
+    throw error;
+  });
   // npm wants some token before it publishes; this registry takes any.
   const settings = ['--registry', url, `--//127.0.0.1:${port}/:_authToken=anybody`];
   return {
@@ -60,9 +63,10 @@ export async function startLocalRegistry(folder: string, node: string): Promise<
   };
 }
 
+/** Strings of JSON are strings of YAML. */
 const configOf = (storage: string, upstream: string): string => `
-storage: ${storage}
-uplinks: { upstream: { url: '${upstream}', maxage: 60m } }
+storage: ${JSON.stringify(storage)}
+uplinks: { upstream: { url: ${JSON.stringify(upstream)}, maxage: 60m } }
 packages:
   '@posttrain/*': { access: $all, publish: $all }
   'posttrain': { access: $all, publish: $all }

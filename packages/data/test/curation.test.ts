@@ -456,6 +456,7 @@ describe('mixtures', () => {
     for (const wrong of [null, {}, { drawn: { a: 1 } }, { drawn: { a: 1, b: -1 } }, { drawn: { a: 1, b: 1, c: 1 } }])
       expect(() => make().load(wrong)).toThrow(/numbers of the lists a, b/);
     expect(() => blendedSource({ a: { rows: [], weight: 1 } })).toThrow(/"a" has no rows/);
+    expect(() => blendedSource(lists, { temprature: 2 } as never)).toThrow(/temprature/);
   });
 
   it('DoReMi: the update of numpy; on the simplex; equal losses are a fixed point of uniform weights; a hard domain rises', async () => {

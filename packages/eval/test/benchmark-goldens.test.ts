@@ -174,6 +174,8 @@ describe('rankings (BEIR, TREC-DL)', () => {
     const [some, whole] = [false, true].map((complete) => rankingScores(...files, { complete }));
     expect(whole!.ndcg.value!).toBeCloseTo((some!.ndcg.value! * 7) / 8, 12);
     expect(() => rankingScores(new Map([['a', { d: 1 }]]), new Map())).toThrow('none of the judged queries');
+    expect(() => rankingScores(...files, { complet: true } as never)).toThrow('complet');
+    expect(() => rankingScores(...files, { relevant: Number.NaN })).toThrow('relevant is NaN');
   });
 
   it('read a data set of BEIR', () => {
@@ -232,6 +234,8 @@ it("tells states of dialogues apart as TRADE's script", () => {
   ]);
   expect(dialogueScores([second!], [{ 'hotel-area': 'north', 'hotel-name': 'none' }]).jointGoal.value).toBe(1);
   expect(() => multiWozTurns([{ dialogue_idx: 'A' } as never])).toThrow('dialogue 0');
+  const turn = { turn_idx: 3, system_transcript: '', transcript: 'hi', belief_state: [{ slot: 'a' }] };
+  expect(() => multiWozTurns([{ dialogue_idx: 'A', dialogue: [turn] } as never])).toThrow('turn 3 of "A"');
 });
 
 describe('HANNA', () => {
@@ -310,6 +314,9 @@ describe('MT-Bench', () => {
       [2, 4],
     ]);
     await expect(mtBenchSingle(judge, { questions, answers, prompts })).rejects.toThrow('reference of question "2"');
+    const bad = (rows: readonly object[]) => mtBenchSingle(judge, { questions, answers: rows as never, prompts });
+    await expect(bad([{ question_id: 1, choices: [] }])).rejects.toThrow('"1" of answers needs two texts');
+    await expect(bad([...answers, answers[0]!])).rejects.toThrow('twice');
   });
 
   it('asks of pairs in both orders, in its prompts', async () => {

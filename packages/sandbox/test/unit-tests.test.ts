@@ -279,6 +279,34 @@ describe('programs that cheat', () => {
     expect(verdict!.explanation).toBe('all 10 passed');
   });
 
+  it.skipIf(!hasPython)('gain nothing by ending an iteration, or a pipe that they read the output of', async () => {
+    const code = `
+import os, sys, threading
+def steal():
+    pipe, line = os.open('/proc/self/fd/1', os.O_RDONLY), b''
+    while not line.endswith(b' 1\\n'): line += os.read(pipe, 1)
+    nonce = line.split()[-2].decode()
+    for i in range(3): os.write(1, ('\\n%s %d\\n' % (nonce, i)).encode())
+if not hasattr(sys, 'thief'):
+    sys.thief = threading.Thread(target=steal, daemon=True)
+    sys.thief.start()
+def ends(x): raise StopIteration
+def waits(x):
+    sys.thief.join(0.3)
+    return x`;
+    const test = ['assert all(map(lambda x: ends(x) == 7, [1, 2]))', 'assert waits(1) == 1', 'assert waits(1) == 2'];
+    // What is in the pipe is read when the program has ended, so that the thief is always first.
+    const piped = (job: SandboxJob) => {
+      const program = `p = subprocess.Popen([sys.executable, '-c', ${JSON.stringify(job.code)}], stdin=-1, stdout=-1, text=True)`;
+      const rest = 'p.stdin.write(sys.stdin.read())\np.stdin.close()\np.wait()\nprint(p.stdout.read())';
+      return python.run({ ...job, code: `import subprocess, sys\n${program}\n${rest}` });
+    };
+    const verifier = unitTests({ sandbox: { ...python, run: piped }, language: 'python', limits, score: 'fraction' });
+    const [verdict] = await verifier.verify([{ prompt: '', completion: code, row: { test } }]);
+    // The thief has taken the line of the only one that passes, which is not worth another.
+    expect(verdict!.explanation).toMatch(/^[01] of 3 passed/);
+  });
+
   it.skipIf(!hasPython)('and what gives no plain value is told so', async () => {
     const given = [{ prompt: '', completion: 'class A: pass\ndef f(): return A()', row: { test: 'assert f()' } }];
     const [verdict] = await unitTests({ sandbox: python, language: 'python' }).verify(given);

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { assertKnownOptions } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { DataOptionError } from '../errors.js';
 import { canonicalJson } from '../stable-hash.js';
@@ -29,12 +30,14 @@ export interface BlendedSource<R extends object> {
  * twice before all have come. Its state is one number a list, with which a resumed run goes on in the middle of each of them.
  *
  * @param options `temperature` (default 1), `seed` (default 0)
- * @throws DataOptionError for weights that are no positive numbers, a list without rows, a state of other lists
+ * @throws OptionError for an unknown option; DataOptionError for weights that are no positive numbers, a list without rows, a state of other lists
  */
 export function blendedSource<R extends object>(
   lists: Readonly<Record<string, BlendedList<R>>>,
-  { temperature = 1, seed = 0 }: { readonly temperature?: number; readonly seed?: number } = {},
+  given: { readonly temperature?: number; readonly seed?: number } = {},
 ): BlendedSource<R> {
+  assertKnownOptions('blendedSource', given, ['temperature', 'seed']);
+  const { temperature = 1, seed = 0 } = given;
   const names = Object.keys(lists).sort();
   const empty = names.find((name) => lists[name]!.rows.length === 0);
   if (empty !== undefined) throw new DataOptionError('blendedSource', `the list "${empty}" has no rows.`);

@@ -47,12 +47,19 @@ export function multiWozTurns(dialogues: readonly MultiWozDialogue[]): DialogueT
         );
       if (system) said.push(`System: ${system}`);
       said.push(`User: ${user}`);
-      const slots = belief.flatMap((one: { readonly slots: readonly (readonly [string, string])[] }) => one.slots);
+      const slots = belief.flatMap((one: { readonly slots: readonly (readonly [string, string])[] }) => one?.slots);
+      if (!slots.every((pair) => Array.isArray(pair) && pair.length === 2 && pair.every(isText)))
+        throw new EvaluationError(
+          'BAD_ROW',
+          `multiWozTurns: the belief states of turn ${place} of "${name}" need lists "slots" of pairs of texts.`,
+        );
       const state = Object.fromEntries(slots.filter(([, value]) => value !== 'none'));
       return { id: `${name}:${place}`, dialogue: name, history: said.join('\n'), state };
     });
   });
 }
+
+const isText = (value: unknown): boolean => typeof value === 'string';
 
 /** How well states are told, over turns; standard errors clustered by dialogue. */
 export interface DialogueScores {

@@ -89,6 +89,8 @@ export const lr2Grader: Verifier = functionVerifier('cells', ({ completion, row 
     );
   const { answer } = row as BenchmarkRow;
   const cells = lr2Cells(task, typeof answer === 'string' ? JSON.parse(answer) : answer, completion);
+  if (cells.length === 0)
+    throw new EvaluationError('BAD_ROW', `lr2bench: the answer of a ${task} has no cells to fill.`);
   const stepScores = cells.map(Number);
   const score = stepScores.reduce((sum, one) => sum + one, 0) / stepScores.length;
   return { score, stepScores, answer: lr2Answer(task, completion) };

@@ -65,7 +65,7 @@ export async function mtBenchAnswers(
   sampling: SamplingParams = {},
 ): Promise<MtBenchAnswer[]> {
   questions.forEach(({ turns }, i) => {
-    if (!Array.isArray(turns) || turns.length !== 2 || turns.some((one) => typeof one !== 'string'))
+    if (!isTwoTexts(turns))
       throw new EvaluationError('BAD_ROW', `mtBenchAnswers: question ${i} needs two texts "turns".`);
   });
   const ask = async (conversations: readonly (readonly ChatMessage[])[]): Promise<string[]> => {
@@ -91,6 +91,17 @@ export async function mtBenchAnswers(
   return questions.map(({ question_id }, i) => ({ question_id, turns: [first[i]!, second[i]!] }));
 }
 
+<<<<<<< HEAD
+=======
+const isTwoTexts = (turns: unknown): boolean =>
+  Array.isArray(turns) && turns.length === 2 && turns.every((one) => typeof one === 'string');
+
+function textOf({ name }: Generator, text: string | undefined): string {
+  if (text !== undefined) return text;
+  throw new EvaluationError('BAD_RESPONSE', `${name} gave fewer answers than it was asked for.`);
+}
+
+>>>>>>> watt
 /** What `mtBenchSingle` reads. */
 export interface MtBenchFiles {
   readonly questions: readonly MtBenchQuestion[];
@@ -103,12 +114,22 @@ export interface MtBenchFiles {
 
 /**
  * MT-Bench (arXiv 2306.05685) in its mode `single`: a judge rates both turns of each answer from 1 to 10, at temperature 0, in FastChat's prompts.
- * @throws EvaluationError `BAD_ROW` for questions without an answer, a prompt or a reference
+ * @throws EvaluationError `BAD_ROW` for questions without an answer, a prompt or a reference, and answers without two turns; `DUPLICATE_ID`
  */
 export async function mtBenchSingle(judge: Generator, files: MtBenchFiles): Promise<MtBenchJudgement[]> {
   const idOf = ({ question_id }: { readonly question_id: number | string }) => String(question_id);
-  const answers = new Map(files.answers.map((one) => [idOf(one), one.turns]));
-  const references = new Map((files.references ?? []).map((one) => [idOf(one), one.turns]));
+  const turnsOf = (name: string, rows: readonly MtBenchAnswer[]) => {
+    const turns = new Map<string, MtBenchAnswer['turns']>();
+    for (const row of rows) {
+      if (!isTwoTexts(row.turns))
+        throw new EvaluationError('BAD_ROW', `mtBenchSingle: "${idOf(row)}" of ${name} needs two texts "turns".`);
+      if (turns.has(idOf(row)))
+        throw new EvaluationError('DUPLICATE_ID', `mtBenchSingle: ${name} has the question "${idOf(row)}" twice.`);
+      turns.set(idOf(row), row.turns);
+    }
+    return turns;
+  };
+  const [answers, references] = [turnsOf('answers', files.answers), turnsOf('references', files.references ?? [])];
   const prompts = new Map(files.prompts.map((one) => [one.name, one]));
   const found = <T>(map: ReadonlyMap<string, T>, key: string, what: string): T =>
     foundIn('mtBenchSingle', map, key, what);

@@ -1,3 +1,4 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
 import { splitWords } from '@posttrain/interfaces/python';
 import { EvaluationError } from '../errors.js';
 import { ndcg, type Relevance, recallAtK, reciprocalRank } from '../metrics/retrieval.js';
@@ -126,13 +127,13 @@ const ranked = (scores: Readonly<Record<string, number>>): string[] =>
 
 /**
  * nDCG@k, MRR@k and recall@k of a run, as trec_eval has them (BEIR's and TREC's script): the metrics of BEIR (nDCG@10) and of the Deep Learning Track.
- * @throws EvaluationError `NO_RECORDS` where run and judgements share no query; `BAD_OPTION`
+ * @throws OptionError for an unknown option; EvaluationError `NO_RECORDS` where run and judgements share no query; `BAD_OPTION`
  */
-export function rankingScores(
-  qrels: Qrels,
-  run: Run,
-  { k = 10, relevant = 1, complete = false }: RankingScoresOptions = {},
-): RankingScores {
+export function rankingScores(qrels: Qrels, run: Run, given: RankingScoresOptions = {}): RankingScores {
+  assertKnownOptions('rankingScores', given, ['k', 'relevant', 'complete']);
+  const { k = 10, relevant = 1, complete = false } = given;
+  if (!Number.isFinite(relevant))
+    throw new EvaluationError('BAD_OPTION', `rankingScores: relevant is ${relevant}; it must be a number.`);
   const byQuery = new Map<string, { ndcg: number; mrr: number; recall: number }>();
   for (const [query, relevance] of qrels) {
     if (!run.has(query) && !complete) continue;

@@ -3,7 +3,7 @@ import { PYTHON_APART } from './python-apart.js';
 /** A program that runs one solution under its tests, and what it prints for those that pass. */
 export interface Harness {
   readonly code: string;
-  /** The nonce that the harness reads before it runs anything, and prints with each test that has passed. */
+  /** The nonces that the harness reads before it runs anything, and prints with each test that has passed. */
   readonly stdin: string;
 }
 
@@ -45,11 +45,18 @@ harness()
 /** The languages that solutions can be tested in. */
 export const TESTED_LANGUAGES = Object.keys(HARNESSES);
 
-/** The program that runs the solution in a process of its own, which knows neither the tests nor the nonce; `given` is what both sides have. Of Python. */
-export function harnessApart(given: string, solution: string, tests: readonly string[], nonce: string): Harness {
+/**
+ * The program that runs the solution in a process of its own, which knows neither the tests nor their nonces, one of each; `given` is what both sides have. Of Python.
+ */
+export function harnessApart(
+  given: string,
+  solution: string,
+  tests: readonly string[],
+  nonces: readonly string[],
+): Harness {
   return {
     code: `${PYTHON_APART}\nmain(${pythonText(solution)})\n`,
-    stdin: `${nonce}\n${JSON.stringify([given, tests])}\n`,
+    stdin: `${JSON.stringify([given, tests, nonces])}\n`,
   };
 }
 
@@ -62,13 +69,13 @@ export function harnessOf(language: string, solution: string, tests: readonly st
   return { code: HARNESSES[language]!(programs), stdin: `${nonce}\n` };
 }
 
-/** How many different tests the output says have passed. */
-export function countPassed(stdout: string, nonce: string, tests: number): number {
+/** How many different tests the output says have passed, each by its nonce. */
+export function countPassed(stdout: string, nonces: readonly string[]): number {
   const passed = new Set<number>();
   for (const line of stdout.split('\n')) {
     const [word, index, ...more] = line.split(' ');
     const i = Number(index);
-    if (word === nonce && more.length === 0 && Number.isInteger(i) && i >= 0 && i < tests) passed.add(i);
+    if (word !== undefined && word === nonces[i] && more.length === 0) passed.add(i);
   }
   return passed.size;
 }

@@ -1,6 +1,7 @@
 /**
- * A Python program that runs tests in one process and the solution in another. The solution's process is forked before tests and nonce are read, from standard input, so
+ * A Python program that runs tests in one process and the solution in another. The solution's process is forked before tests and nonces are read, from standard input, so
  * there is nothing in its memory, its files or its frames that it could read them from; the checker is closed to it (`PR_SET_DUMPABLE` 0: no `/proc/<pid>/fd` and `mem`).
+ * Where the output is a pipe the solution can read it too: each test has a nonce of its own, so that those of tests that have passed are worth nothing.
  * Calls go over a socket pair as JSON of plain values, so no object of the solution, with an `__eq__` of its own, ever meets a test. What prompt and row give (imports, helpers)
  * runs in both: a test that uses a helper of the prompt has the prompt's, whatever the solution makes of the name.
  */
@@ -103,7 +104,7 @@ def serve(channel, solution):
             sys.stderr.flush()
             answer(['raised', type(error).__name__, str(error)[:1000]])
 
-def check(channel, given, tests, nonce):
+def check(channel, given, tests, nonces):
     lines = channel.makefile('r')
     out, flush = sys.stdout.write, sys.stdout.flush
     def ask(*request):
@@ -114,7 +115,8 @@ def check(channel, given, tests, nonce):
         reply = json.loads(line)
         if reply[0] == 'raised':
             kind = getattr(builtins, str(reply[1]), RuntimeError)
-            isOne = isinstance(kind, type) and issubclass(kind, Exception)
+            # One that ends an iteration would end the test's own early: all(map(...)) is then true of nothing.
+            isOne = isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, (StopIteration, StopAsyncIteration))
             raise (kind if isOne else RuntimeError)(*([reply[2]] if kind not in (UnicodeDecodeError, UnicodeEncodeError) else ['', b'', 0, 0, '']))
         return reply
     def calling(name):
@@ -137,7 +139,7 @@ def check(channel, given, tests, nonce):
             own = set(scope)
             _, names, modules = ask('anew')
             for name, module in modules.items():
-                if name not in own and str(module).split('.')[0] in sys.stdlib_module_names:
+                if name not in own and not hasattr(builtins, name) and str(module).split('.')[0] in sys.stdlib_module_names:
                     scope[name] = importlib.import_module(module)
             for name in names:
                 if name not in own and not hasattr(builtins, name): scope[name] = calling(name)
@@ -145,7 +147,7 @@ def check(channel, given, tests, nonce):
         except BaseException:
             traceback.print_exc()
             continue
-        out('\n%s %d\n' % (nonce, i))
+        out('\n%s %d\n' % (nonces[i], i))
         flush()
 
 def main(solution):
@@ -163,7 +165,5 @@ def main(solution):
         try: serve(theirs, solution)
         finally: os._exit(0)
     theirs.close()
-    nonce = sys.stdin.readline().strip()
-    given, tests = json.loads(sys.stdin.readline())
-    check(ours, given, tests, nonce)
+    check(ours, *json.loads(sys.stdin.readline()))
 `;

@@ -104,12 +104,13 @@ async function grade(request: VerifyRequest, settings: Settings, stop: AbortSign
   const { language, limits, sandbox, score } = settings;
   const { given, solution, tests } = solutionOf(request, settings);
   const nonce = randomUUID();
+  const nonces = tests.map(() => (settings.checker === 'apart' ? randomUUID() : nonce));
   const whole = `${given}\n${solution}`;
   const harness =
-    settings.checker === 'apart' ? harnessApart(given, whole, tests, nonce) : harnessOf(language, whole, tests, nonce);
+    settings.checker === 'apart' ? harnessApart(given, whole, tests, nonces) : harnessOf(language, whole, tests, nonce);
   const signal = request.signal ? AbortSignal.any([request.signal, stop]) : stop;
   const result = await sandbox.run({ language, ...harness, limits, signal });
-  const passed = countPassed(result.stdout, nonce, tests.length);
+  const passed = countPassed(result.stdout, nonces);
   const all = passed === tests.length;
   return {
     score: score === 'all' ? Number(all) : passed / tests.length,

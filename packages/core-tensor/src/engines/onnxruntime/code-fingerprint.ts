@@ -10,7 +10,7 @@ let known: Promise<string | undefined> | undefined;
 
 /**
  * A hash of this package's code as it is on this disk: its version says nothing between two releases. Undefined where the code is not
- * found as a package of this name, such as in a bundle of an app, since what else is in that is unknown.
+ * found as a package of this name, such as in a bundle of an app, since what else is in that is unknown, and where a part of it is a link.
  */
 export function codeFingerprint(): Promise<string | undefined> {
   known ??= fingerprintOf(fileURLToPath(import.meta.url)).catch(() => undefined);
@@ -28,6 +28,7 @@ export async function fingerprintOf(file: string): Promise<string | undefined> {
   const [folder] = relative(root, file).split(sep) as [string];
   if (name !== PACKAGE || !['src', 'dist'].includes(folder)) return undefined;
   const entries = await readdir(join(root, folder), { recursive: true, withFileTypes: true });
+  if (entries.some((entry) => entry.isSymbolicLink())) return undefined;
   const files = entries
     .filter((entry) => entry.isFile() && /\.[cm]?[jt]s$/.test(entry.name) && !/\.(test|d)\.[cm]?ts$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))

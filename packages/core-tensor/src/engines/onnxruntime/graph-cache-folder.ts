@@ -5,8 +5,8 @@ import { isAbsolute, join, resolve } from 'node:path';
 export type GraphCacheChoice = boolean | string;
 
 /**
- * The folder that a choice means, undefined for none. Left out, the variable POSTTRAIN_CACHE says: a folder, `on` (or `1`), or `off`
- * (or `0`, or nothing), the default. The user's own is `posttrain/graphs` in the folder for caches of the XDG specification (XDG_CACHE_HOME,
+ * The folder that a choice means, undefined for none. Left out, the variable POSTTRAIN_CACHE says: a folder, `on` (or `1`, `true`, `yes`), or `off`
+ * (or `0`, `false`, `no`, or nothing), the default. The user's own is `posttrain/graphs` in the folder for caches of the XDG specification (XDG_CACHE_HOME,
  * else ~/.cache; LOCALAPPDATA on Windows); where there is no home, there is none.
  */
 export function graphCacheFolder(
@@ -20,8 +20,9 @@ export function graphCacheFolder(
 }
 
 function byName(name: string): GraphCacheChoice {
-  if (['', 'off', '0'].includes(name)) return false;
-  return name === 'on' || name === '1' ? true : name;
+  const word = name.toLowerCase();
+  if (['', 'off', '0', 'false', 'no'].includes(word)) return false;
+  return ['on', '1', 'true', 'yes'].includes(word) ? true : name;
 }
 
 function ownFolder(

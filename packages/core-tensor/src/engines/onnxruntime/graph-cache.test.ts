@@ -1,4 +1,14 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -288,6 +298,8 @@ describe('the files of the cache', () => {
     [undefined, {}, undefined],
     [undefined, { POSTTRAIN_CACHE: 'off' }, undefined],
     [undefined, { POSTTRAIN_CACHE: '' }, undefined],
+    [undefined, { POSTTRAIN_CACHE: 'FALSE' }, undefined],
+    [undefined, { POSTTRAIN_CACHE: 'true' }, '/me/.cache/posttrain/graphs'],
     [undefined, { POSTTRAIN_CACHE: 'on' }, '/me/.cache/posttrain/graphs'],
     [undefined, { POSTTRAIN_CACHE: '/x' }, '/x'],
     [false, { POSTTRAIN_CACHE: '/x' }, undefined],
@@ -319,6 +331,12 @@ describe('the fingerprint of the code', () => {
     expect(await fingerprintOf(own)).toBe(before);
     writeFileSync(join(copy, 'src', 'graph', 'simplify.ts'), 'export {};\n');
     expect(await fingerprintOf(own)).not.toBe(before);
+    if (process.platform !== 'win32') {
+      // A folder of links, as some build tools make: what is behind them may change.
+      symlinkSync(join(src, 'graph'), join(copy, 'src', 'linked'));
+      expect(await fingerprintOf(own)).toBeUndefined();
+      rmSync(join(copy, 'src', 'linked'));
+    }
     writeFileSync(join(copy, 'package.json'), JSON.stringify({ name: 'an-app', version: '1.0.0' }));
     expect(await fingerprintOf(own)).toBeUndefined();
   });
