@@ -6,6 +6,7 @@ import type { LayerHooks, Weights } from '../model/layers.js';
 import type { KvCache, Network, RunnableModel } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
 import { checkNumbers } from '../runner/non-finite.js';
+import { packedLogProbs } from './packed-log-probs.js';
 import { checkSequences, gridOf, maxTokensPerPass, passesOf } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import { type Continuation, type PrefixNode, prefixTree } from './prefix-tree.js';
@@ -94,6 +95,8 @@ export async function continuationLogProbs(
   const isRecurrent = network.stateShapes.length > 0;
   const isWhole =
     isRecurrent || adapter.virtualTokens || adapter.earlierPass || adapter.rowInputs || adapterInputs.length > 0;
+  const packed = !isWhole && (await packedLogProbs({ network, weights }, continuations, adapter, settings));
+  if (packed) return packed;
   const { roots, alone } = isWhole ? { roots: [], alone: continuations.map((_, i) => i) } : prefixTree(continuations);
   const plain = alone.map((i) => continuations[i]!);
   const scored = await sequenceLogProbs(
