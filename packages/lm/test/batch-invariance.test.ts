@@ -215,7 +215,13 @@ describe('sequenceTrees', () => {
   });
 });
 
-const MODELS = [{}, { model_type: 'gpt2', n_positions: 160 }, { model_type: 'mistral', sliding_window: 20 }];
+const MODELS = [
+  {},
+  { model_type: 'gpt2', n_positions: 160 },
+  { model_type: 'mistral', sliding_window: 20 },
+  // Scores fall with the distance.
+  { model_type: 'bloom', n_layer: 2, n_head: 2 },
+];
 
 describe.each(ENGINES)('continuationLogProbs on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
