@@ -29,8 +29,8 @@ const evaluateOptions = options(
     log: custom<string>()('the path of a file', (value) => typeof value === 'string' && value !== '', {
       optional: true,
     }),
-    /** Problems per call of the model. Default 16. It does not change the requests. */
-    batchSize: integer({ default: 16, min: 1 }),
+    /** Problems per call of the model. Default: 256 where answers are scored, else 16. It does not change the requests. */
+    batchSize: integer({ min: 1, optional: true }),
     /** Stop after this many problems. Default: all. */
     limit: custom<number>()(
       'a whole number of at least 0, or Infinity',
@@ -55,6 +55,9 @@ const evaluateOptions = options(
 /** Options of `evaluate`. */
 export type EvaluateOptions = Given<typeof evaluateOptions>;
 type Settings = Read<typeof evaluateOptions>;
+
+/** Problems per call of the model where nobody says. */
+const BATCH = 16;
 
 const TASK_KEYS = ['type', 'kind', 'name', 'dataset', 'prompt', 'id', 'cluster', 'metrics'];
 
@@ -109,7 +112,7 @@ async function collect(
   model: unknown,
   context: AskContext,
   log: LogWriter,
-  { batchSize, limit, signal, onProgress }: Settings,
+  { batchSize = kind.batchSize?.(task) ?? BATCH, limit, signal, onProgress }: Settings,
 ): Promise<ProblemBase[]> {
   const total = Array.isArray(task.dataset) ? Math.min(task.dataset.length, limit) : undefined;
   const records: (ProblemBase | Problem)[] = [];

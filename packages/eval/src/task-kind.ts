@@ -14,6 +14,9 @@ export interface Problem<R extends Row = Row> {
   readonly cluster?: string;
 }
 
+/** Problems per call of a scorer: it computes once what their prompts share, and fills its passes. Not all, so that a log gets them as they come. */
+export const SCORED_AT_ONCE = 256;
+
 /** What asking is done under. */
 export interface AskContext {
   /** Seed of the run. `problemSeed(seed, id)` is a problem's own. */
@@ -41,6 +44,8 @@ export interface TaskKind<Task extends TaskBase, Model, Record extends ProblemBa
   hash(task: Task, problem: Problem, context: AskContext): string;
   /** Records of problems, in their order: asked and graded together. They can be written as JSON. */
   ask(task: Task, problems: readonly Problem[], model: Model, context: AskContext): Promise<Record[]>;
+  /** Problems per call of the model where the caller does not say. Default: 16. */
+  batchSize?(task: Task): number | undefined;
   /** Names under each of which every metric is computed. Default: metrics are computed once, under no name. */
   graders?(task: Task): readonly string[];
   /** What metrics see of a record, under a grader where there are some. */

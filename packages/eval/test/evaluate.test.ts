@@ -286,7 +286,7 @@ describe('what is given to evaluate', () => {
   it.each<[object, string, string]>([
     [{ batchsize: 4 }, 'UNKNOWN_OPTION', 'evaluate: unknown option "batchsize". Did you mean "batchSize"?'],
     [{ samples: 4 }, 'UNKNOWN_OPTION', 'unknown option "samples". It belongs to the task.'],
-    [{ batchSize: 0 }, 'INVALID_OPTION', 'batchSize is 0; it must be a whole number of at least 1 (default 16)'],
+    [{ batchSize: 0 }, 'INVALID_OPTION', 'batchSize is 0; it must be a whole number of at least 1'],
     [{ limit: '5' }, 'INVALID_OPTION', 'limit is "5"; it must be a whole number of at least 0, or Infinity'],
     [{ seed: 'a' }, 'INVALID_OPTION', 'seed is "a"; it must be a whole number (default 0)'],
     [{ log: '' }, 'INVALID_OPTION', 'log is ""; it must be the path of a file'],

@@ -14,6 +14,7 @@ import {
   sequenceLogProbs,
 } from '../src/index.js';
 import { type PrefixNode, prefixTree } from '../src/score/prefix-tree.js';
+import { commonPrefix, packTrees, sequenceTrees } from '../src/score/token-forest.js';
 import { ENGINES, largestDifference, tinyConfig, tinyModel } from './support.js';
 
 const requests = array(
@@ -190,7 +191,45 @@ describe('prefixTree', () => {
   });
 });
 
-const MODELS = [{}, { model_type: 'gpt2', n_positions: 160 }, { model_type: 'mistral', sliding_window: 20 }];
+describe('sequenceTrees', () => {
+  it('has every sequence as a path, and every token that sequences begin with alike once', () => {
+    const examples = range(20, (i) => i);
+    const questions = [0, 1, 2, 3, 4].map((q) => [...examples, ...range(10 + q, (i) => (i * (q + 2) + q) % 64)]);
+    const all = questions.flatMap((question) =>
+      [[1], [2], [3, 4, 5], [3, 4, 6, 7]].map((answer) => ({
+        tokens: [...question, ...answer],
+        start: question.length,
+      })),
+    );
+    expect(commonPrefix(all)).toBe(20);
+    const trees = sequenceTrees(all, 20, 64);
+    const found = all.map(() => [] as number[]);
+    for (const { tokens, parents, asked } of trees) {
+      const pathTo = (at: number): number[] => (at < 0 ? [] : [...pathTo(parents[at]!), tokens[at]!]);
+      for (const { at, target, sequence, index } of asked) {
+        const { tokens: own, start } = all[sequence]!;
+        expect([...examples, ...pathTo(at)]).toEqual(own.slice(0, start + index));
+        found[sequence]![index] = target;
+      }
+    }
+    expect(found).toEqual(all.map(({ tokens, start }) => tokens.slice(start)));
+    // The last token of a sequence is no input; 3, 4 and 6 are, once.
+    const needed = questions.reduce((sum, question) => sum + question.length - 20 + 3, 0);
+    expect(trees.reduce((sum, { tokens }) => sum + tokens.length, 0)).toBe(needed);
+    const { width, rows, rowsPerPass } = packTrees(trees, { hidden: 64, prefix: 16, rowsOf: () => 4 });
+    expect(rows.flat().length).toBe(trees.length);
+    for (const row of rows) expect(row.reduce((sum, { tokens }) => sum + tokens.length, 0)).toBeLessThanOrEqual(width);
+    expect(rowsPerPass).toBeLessThanOrEqual(4);
+  });
+});
+
+const MODELS = [
+  {},
+  { model_type: 'gpt2', n_positions: 160 },
+  { model_type: 'mistral', sliding_window: 20 },
+  // Scores fall with the distance.
+  { model_type: 'bloom', n_layer: 2, n_head: 2 },
+];
 
 describe.each(ENGINES)('continuationLogProbs on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();

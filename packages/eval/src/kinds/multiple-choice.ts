@@ -2,7 +2,15 @@ import type { ScoreRequest, Scorer } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import type { ChoiceProblem, LoggedChoice } from '../log/format.js';
 import type { MultipleChoiceTask } from '../task.js';
-import { assertLength, hashRequest, type Problem, recordOf, requireMethod, type TaskKind } from '../task-kind.js';
+import {
+  assertLength,
+  hashRequest,
+  type Problem,
+  recordOf,
+  requireMethod,
+  SCORED_AT_ONCE,
+  type TaskKind,
+} from '../task-kind.js';
 
 /** The model weighs given answers by log-likelihood. */
 export const multipleChoiceKind: TaskKind<MultipleChoiceTask, Scorer, ChoiceProblem> = {
@@ -12,6 +20,7 @@ export const multipleChoiceKind: TaskKind<MultipleChoiceTask, Scorer, ChoiceProb
   check: () => {},
   settings: ({ delimiter = ' ' }) => ({ delimiter }),
   hash: (task, problem) => hashRequest(requestsOf(task, problem)),
+  batchSize: () => SCORED_AT_ONCE,
   async ask(task, problems, scorer) {
     const begun = performance.now();
     const golds = problems.map((problem) => goldOf(task, problem));

@@ -29,6 +29,7 @@ import {
   problemSeed,
   recordOf,
   requireMethod,
+  SCORED_AT_ONCE,
   type TaskKind,
   untilAborted,
 } from '../task-kind.js';
@@ -233,6 +234,7 @@ export const lmEvalKind: TaskKind<LmEvalTask, LmEvalModel, LmEvalProblem, LmEval
     outputType: outputTypeOf(shape),
   }),
   hash: (task, problem, context) => hashRequest(requestOf(task, problem, context)),
+  batchSize: ({ lmEval }) => (outputTypeOf(lmEval.shape) === 'generate_until' ? undefined : SCORED_AT_ONCE),
   async ask(task, problems, model, context) {
     const begun = performance.now();
     const answered = await answer(task, problems, model, context);
