@@ -12,6 +12,8 @@ const config: KnipConfig = {
     'packages/*': {},
     // Copied, and then changed, by `npm run new`.
     'scripts/new/templates': { entry: ['*/{check,method}.ts'] },
+    // Started by path, in a process whose memory is measured.
+    'packages/data': { entry: ['test/scale-run.ts'] },
     // Started by path, with the module that it gives to QuickJS.
     'packages/sandbox': { entry: ['src/quickjs/child.mjs'] },
     'examples/*': { entry: ['*.ts'] },

@@ -91,17 +91,9 @@ export async function mtBenchAnswers(
   return questions.map(({ question_id }, i) => ({ question_id, turns: [first[i]!, second[i]!] }));
 }
 
-<<<<<<< HEAD
-=======
 const isTwoTexts = (turns: unknown): boolean =>
   Array.isArray(turns) && turns.length === 2 && turns.every((one) => typeof one === 'string');
 
-function textOf({ name }: Generator, text: string | undefined): string {
-  if (text !== undefined) return text;
-  throw new EvaluationError('BAD_RESPONSE', `${name} gave fewer answers than it was asked for.`);
-}
-
->>>>>>> watt
 /** What `mtBenchSingle` reads. */
 export interface MtBenchFiles {
   readonly questions: readonly MtBenchQuestion[];

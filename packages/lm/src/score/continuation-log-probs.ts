@@ -7,11 +7,8 @@ import type { LayerHooks, Weights } from '../model/layers.js';
 import type { Network, RunnableModel } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
 import { checkNumbers } from '../runner/non-finite.js';
-<<<<<<< HEAD
 import { prefillChunk } from './in-pieces.js';
-=======
 import { packedLogProbs } from './packed-log-probs.js';
->>>>>>> wb18s
 import { checkSequences, gridOf, maxTokensPerPass, passesOf } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import { type Continuation, type PrefixNode, prefixTree } from './prefix-tree.js';
@@ -101,16 +98,12 @@ export async function continuationLogProbs(
   const isRecurrent = network.stateShapes.length > 0;
   const isWhole =
     isRecurrent || adapter.virtualTokens || adapter.earlierPass || adapter.rowInputs || adapterInputs.length > 0;
-<<<<<<< HEAD
+  const packed = !isWhole && (await packedLogProbs({ network, weights }, continuations, adapter, settings));
+  if (packed) return packed;
   const { roots: wholeRoots, alone } = isWhole
     ? { roots: [], alone: continuations.map((_, i) => i) }
     : prefixTree(continuations);
   const roots = wholeRoots.map((root) => inChunks(root, maxTokensPerPass, prefillChunk));
-=======
-  const packed = !isWhole && (await packedLogProbs({ network, weights }, continuations, adapter, settings));
-  if (packed) return packed;
-  const { roots, alone } = isWhole ? { roots: [], alone: continuations.map((_, i) => i) } : prefixTree(continuations);
->>>>>>> wb18s
   const plain = alone.map((i) => continuations[i]!);
   const scored = await sequenceLogProbs(
     { network, weights },

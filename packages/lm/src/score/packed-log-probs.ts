@@ -1,7 +1,8 @@
 import { type Compiled, compile, type Tensor, tensor } from '@posttrain/core-tensor';
 import { type Adapter, perAdapter } from '../model/adapter.js';
+import type { KvCache } from '../model/kv-cache.js';
 import type { Weights } from '../model/layers.js';
-import type { KvCache, PagedInput, RunnableModel } from '../model/network.js';
+import type { PagedInput, RunnableModel } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
 import { checkNumbers } from '../runner/non-finite.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
