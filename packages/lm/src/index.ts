@@ -100,13 +100,8 @@ export {
   recordRouterLogits,
   routerSums,
 } from './model/mixture-of-experts.js';
-export {
-  type HiddenOptions,
-  type Network,
-  networkOf,
-  type RunnableModel,
-  type SequenceInput,
-} from './model/network.js';
+export type { HiddenOptions, Network, RunnableModel, SequenceInput } from './model/network.js';
+export { networkOf } from './model/network-of.js';
 export type { OutputLayer } from './model/output-layer.js';
 export type { PruneOptions } from './model/prune.js';
 export { ModelQuantizationError, type QuantizationOptions, type WeightStorage } from './model/quantize.js';

@@ -7,7 +7,7 @@ import { onEngine } from '@posttrain/core-tensor/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rotaryWidth } from '../src/config/index.js';
 import { type Phi3Config, parseModelConfig, type RotaryModelConfig } from '../src/index.js';
-import { networkOf } from '../src/model/network.js';
+import { networkOf } from '../src/model/network-of.js';
 import { rotaryAngles, rotationOf } from '../src/model/rotary-angles.js';
 import { loadWeights } from '../src/model/weights.js';
 import { goldenFolder, MODEL_FOLDERS, modelFolder, readGolden } from './support.js';

@@ -9,7 +9,8 @@ import { type CausalLM, checkVocabulary, initialWeights } from '../model/causal-
 import { HeadError } from '../model/head.js';
 import { isWeights, WEIGHTS, type Weights } from '../model/layers.js';
 import { loadModelFiles, pretrainedFolder, saveModelFiles } from '../model/model-files.js';
-import { type Network, networkOf } from '../model/network.js';
+import type { Network } from '../model/network.js';
+import { networkOf } from '../model/network-of.js';
 import { type WeightStorage, weightStorage } from '../model/quantize.js';
 import { isQuantized } from '../model/quantized-layer.js';
 import type { LoadWeightsOptions, SaveWeightsOptions } from '../model/weights.js';

@@ -6,7 +6,7 @@ import { perAdapter } from '../model/adapter.js';
 import { assertCausalLM } from '../model/assert-causal-lm.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { sequenceLogits } from '../model/head.js';
-import { networkOf } from '../model/network.js';
+import { networkOf } from '../model/network-of.js';
 import { passInput } from '../score/passes.js';
 import {
   compileHeadPass,

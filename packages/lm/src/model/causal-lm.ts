@@ -21,7 +21,8 @@ import type { Tokenizer } from '../tokenizer/index.js';
 import { HeadError } from './head.js';
 import { isWeights, WEIGHTS, type Weights } from './layers.js';
 import { loadModelFiles, pretrainedFolder, saveModelFiles } from './model-files.js';
-import { type Network, networkOf } from './network.js';
+import type { Network } from './network.js';
+import { networkOf } from './network-of.js';
 import { type PruneOptions, pruneWeights } from './prune.js';
 import {
   assertQuantization,

@@ -28,7 +28,8 @@ import { tooLarge } from './implied-size.js';
 import type { ModuleInfo, Weights } from './layers.js';
 import { LOAD_HINTS } from './load-hints.js';
 import { assertFits } from './memory-need.js';
-import { type Network, networkOf } from './network.js';
+import type { Network } from './network.js';
+import { networkOf } from './network-of.js';
 import {
   assertQuantization,
   configQuantizedWith,

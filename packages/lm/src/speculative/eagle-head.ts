@@ -7,7 +7,8 @@ import { type ModelConfig, modelConfigToJson, parseModelConfig } from '../config
 import { InvalidModelFileError, readJsonObject } from '../files.js';
 import { type CausalLM, initialWeights } from '../model/causal-lm.js';
 import { applyLinear, type LayerHooks, type Weights } from '../model/layers.js';
-import { type Network, networkOf } from '../model/network.js';
+import type { Network } from '../model/network.js';
+import { networkOf } from '../model/network-of.js';
 import { passInput } from '../score/passes.js';
 
 const CONFIG_FILE = 'config.json';
