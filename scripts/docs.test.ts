@@ -62,6 +62,10 @@ describe('the index of recipes', () => {
   it('refuses a table that is not there', () => {
     const recipe = { name: 'x', page: 'x.md', heading: 'none', command: '' };
     expect(() => readResults('# a\n', recipe)).toThrow('examples/x.md has no table');
+    const others =
+      '## none\n\n### below\n\nNothing yet.\n\n## other\n\n| arm | right |\n| --- | --- |\n| a | 1 [0, 2] |\n';
+    expect(() => readResults(others, recipe)).toThrow('examples/x.md has no table');
+    expect(readResults(others.replace('## other', '### other'), recipe).bars).toHaveLength(1);
   });
 });
 

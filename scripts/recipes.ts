@@ -130,13 +130,22 @@ const cellsOf = (line: string): string[] =>
     .split('|')
     .map((cell) => cell.trim());
 
+/** What stands under a heading and those below it, so that no other study's table is taken; nothing where it is not there. */
+function sectionOf(text: string, heading: string | undefined): string {
+  if (heading === undefined) return text;
+  const lines = text.split(/(?<=\n)/);
+  const levelOf = (line: string) => /^(#+) /.exec(line)?.[1]!.length ?? Number.POSITIVE_INFINITY;
+  const start = lines.findIndex((line) => line.trim().replace(/^#+ /, '') === heading && levelOf(line) < 7);
+  if (start < 0) return '';
+  const end = lines.findIndex((line, i) => i > start && levelOf(line) <= levelOf(lines[start]!));
+  return lines.slice(start, end < 0 ? lines.length : end).join('');
+}
+
 /** What a recipe's table says: the column that is drawn, and a bar for each of its rows. */
 export function readResults(text: string, recipe: Recipe): { readonly column: string; readonly bars: readonly Bar[] } {
-  const start = recipe.heading === undefined ? 0 : text.search(new RegExp(`^#+ ${recipe.heading}$`, 'm'));
-  const tables =
-    start < 0
-      ? []
-      : [...text.slice(start).matchAll(/(?:^\|.*\|\n)+/gm)].map(([table]) => table.trim().split('\n').map(cellsOf));
+  const tables = [...sectionOf(text, recipe.heading).matchAll(/(?:^\|.*\|\r?\n)+/gm)].map(([table]) =>
+    table.trim().split(/\r?\n/).map(cellsOf),
+  );
   for (const [head, , ...rows] of tables) {
     const wanted = rows.filter(([name]) => recipe.rows === undefined || recipe.rows.includes(name!));
     const hasInterval = (index: number) => rows.some((row) => readInterval(row[index] ?? '') !== undefined);
