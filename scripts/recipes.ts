@@ -134,7 +134,7 @@ const cellsOf = (line: string): string[] =>
 function sectionOf(text: string, heading: string | undefined): string {
   if (heading === undefined) return text;
   const lines = text.split(/(?<=\n)/);
-  const levelOf = (line: string) => /^(#+) /.exec(line)?.[1]!.length ?? Number.POSITIVE_INFINITY;
+  const levelOf = (line: string) => /^(#+) /.exec(line)?.[1]?.length ?? Number.POSITIVE_INFINITY;
   const start = lines.findIndex((line) => line.trim().replace(/^#+ /, '') === heading && levelOf(line) < 7);
   if (start < 0) return '';
   const end = lines.findIndex((line, i) => i > start && levelOf(line) <= levelOf(lines[start]!));

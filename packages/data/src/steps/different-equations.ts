@@ -39,7 +39,7 @@ function holds(equation: string): boolean {
   const whole = left!
     .replaceAll(/(^|\()\s*-/g, '$10-')
     .replaceAll(
-      /(\d*)\.(\d+)/g,
+      /(?<!\d)(\d*)\.(\d+)/g,
       (_, before: string, behind: string) => `(${Number(before + behind)}/${10 ** behind.length})`,
     );
   const parsed = parseExpression(whole);
