@@ -297,11 +297,7 @@ def waits(x):
     const test = ['assert all(map(lambda x: ends(x) == 7, [1, 2]))', 'assert waits(1) == 1', 'assert waits(1) == 2'];
     // What is in the pipe is read when the program has ended, so that the thief is always first.
     const piped = (job: SandboxJob) => {
-<<<<<<< HEAD
-      if (!('code' in job)) throw new Error('code is run here');
-=======
       if (!('code' in job)) throw new TypeError('unit tests run code');
->>>>>>> watt
       const program = `p = subprocess.Popen([sys.executable, '-c', ${JSON.stringify(job.code)}], stdin=-1, stdout=-1, text=True)`;
       const rest = 'p.stdin.write(sys.stdin.read())\np.stdin.close()\np.wait()\nprint(p.stdout.read())';
       return python.run({ ...job, code: `import subprocess, sys\n${program}\n${rest}` });
