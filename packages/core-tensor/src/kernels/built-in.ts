@@ -3,6 +3,7 @@ import { geluKernel, siluKernel } from './activations.js';
 import { graphKernelOf } from './apply-kernel.js';
 import { attentionKernel, cachedAttentionKernel } from './attention.js';
 import { flashAttentionKernel } from './flash-attention.js';
+import { flashAttentionGradientKernel } from './flash-attention-gradient.js';
 import { int4DequantizeKernel, int4MatmulKernel } from './int4-matmul.js';
 import { int8DequantizeKernel, int8MatmulKernel } from './int8-matmul.js';
 import type { Kernel } from './kernel.js';
@@ -19,6 +20,7 @@ export const BUILT_IN_KERNELS: readonly Kernel<never>[] = [
   attentionKernel,
   cachedAttentionKernel,
   flashAttentionKernel,
+  flashAttentionGradientKernel,
   geluKernel,
   int4DequantizeKernel,
   int4MatmulKernel,
