@@ -35,13 +35,7 @@ static OrtStatus *CALLED create(const OrtOperator *op, OrtTable *table, const Or
 
 // The operands that are there, and what q, k and v are.
 static OrtStatus *read_operands(const Kernel *kernel, OrtContext *context, size_t most, Tensor *tensors, Attention *what) {
-  size_t given;
-  OrtStatus *status = CALL(GET_INPUT_COUNT, (const OrtContext *, size_t *))(context, &given);
-  for (size_t i = 0; !status && i < given && i < most; i++) {
-    const OrtValue *value = 0;
-    status = CALL(GET_INPUT, (const OrtContext *, size_t, const OrtValue **))(context, i, &value);
-    if (!status && value) status = read_tensor(value, &tensors[i]);
-  }
+  OrtStatus *status = read_inputs(context, tensors, most);
   if (status) return status;
   const Tensor *q = &tensors[Q], *k = &tensors[K], *v = &tensors[V];
   if (q->axes != 4 || k->axes != 4 || v->axes != 4) return failure("Attention: q, k and v have 4 axes");
@@ -51,12 +45,6 @@ static OrtStatus *read_operands(const Kernel *kernel, OrtContext *context, size_
   *what = (Attention){q->dims[0], q->dims[1], k->dims[1],   q->dims[2],  q->dims[3],       v->dims[3], kernel->scale,
                       kernel->is_causal != 0, kernel->window, 0, 0, q->data, k->data, v->data};
   return 0;
-}
-
-static OrtStatus *output_at(OrtContext *context, size_t index, const int64_t *dims, float **data) {
-  OrtValue *value;
-  OrtStatus *status = CALL(GET_OUTPUT, (OrtContext *, size_t, const int64_t *, size_t, OrtValue **))(context, index, dims, 4, &value);
-  return status ? status : CALL(GET_TENSOR_DATA, (const OrtValue *, void **))(value, (void **)data);
 }
 
 static OrtStatus *CALLED compute(void *data, OrtContext *context) {
@@ -69,8 +57,8 @@ static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   what.sinks = in[SINKS].data;
   const int64_t dims[4] = {what.batch, what.heads, what.length, what.value_width}, of_sums[4] = {what.batch, what.heads, what.length, 1};
   float *to, *log_sum;
-  status = output_at(context, 0, dims, &to);
-  if (!status) status = output_at(context, 1, of_sums, &log_sum);
+  status = output(context, 0, dims, 4, &to);
+  if (!status) status = output(context, 1, of_sums, 4, &log_sum);
   if (status || what.batch * what.heads * what.length == 0) return status;
   return attend(kernel->arithmetic, &what, to, log_sum, run_parallel, context) ? failure("Attention: no memory") : 0;
 }
@@ -83,9 +71,9 @@ static OrtStatus *CALLED compute_gradient(void *data, OrtContext *context) {
   if (status) return status;
   what.segments = (const int32_t *)in[SEGMENTS_OF_GRADIENT].data;
   AttentionGradient gradient = {in[OUTPUT].data, in[LOG_SUM].data, in[D_OUTPUT].data, in[D_LOG_SUM].data, 0, 0, 0};
-  status = output_at(context, 0, in[Q].dims, &gradient.d_q);
-  if (!status) status = output_at(context, 1, in[K].dims, &gradient.d_k);
-  if (!status) status = output_at(context, 2, in[V].dims, &gradient.d_v);
+  status = output(context, 0, in[Q].dims, 4, &gradient.d_q);
+  if (!status) status = output(context, 1, in[K].dims, 4, &gradient.d_k);
+  if (!status) status = output(context, 2, in[V].dims, 4, &gradient.d_v);
   if (status || what.batch * what.heads * what.length == 0) return status;
   return attend_backward(kernel->arithmetic, &what, &gradient, run_parallel, context) ? failure("AttentionGradient: no memory") : 0;
 }
@@ -122,11 +110,6 @@ static int CALLED input_type_of_gradient(const OrtOperator *op, size_t index) {
   (void)op;
   return index == SEGMENTS_OF_GRADIENT ? ORT_INT32 : ORT_FLOAT;
 }
-static int CALLED output_type(const OrtOperator *op, size_t index) {
-  (void)op;
-  (void)index;
-  return ORT_FLOAT;
-}
 static int CALLED input_characteristic(const OrtOperator *op, size_t index) {
   (void)op;
   return index >= SEGMENTS ? ORT_OPTIONAL : ORT_REQUIRED;
@@ -135,11 +118,6 @@ static int CALLED input_characteristic_of_gradient(const OrtOperator *op, size_t
   (void)op;
   return index >= D_LOG_SUM ? ORT_OPTIONAL : ORT_REQUIRED;
 }
-static int CALLED output_characteristic(const OrtOperator *op, size_t index) {
-  (void)op;
-  (void)index;
-  return ORT_REQUIRED;
-}
 
 const OrtOperator attention_operator = {
     .version = OPERATOR_VERSION,
@@ -147,11 +125,11 @@ const OrtOperator attention_operator = {
     .provider = of_processor,
     .input_type = input_type,
     .input_count = input_count,
-    .output_type = output_type,
+    .output_type = all_floats,
     .output_count = two,
     .destroy = free_kernel,
     .input_characteristic = input_characteristic,
-    .output_characteristic = output_characteristic,
+    .output_characteristic = all_required,
     .input_memory = default_memory,
     .create_kernel_2 = create,
     .compute_2 = compute,
@@ -165,11 +143,11 @@ const OrtOperator attention_gradient_operator = {
     .provider = of_processor,
     .input_type = input_type_of_gradient,
     .input_count = input_count_of_gradient,
-    .output_type = output_type,
+    .output_type = all_floats,
     .output_count = three,
     .destroy = free_kernel,
     .input_characteristic = input_characteristic_of_gradient,
-    .output_characteristic = output_characteristic,
+    .output_characteristic = all_required,
     .input_memory = default_memory,
     .create_kernel_2 = create,
     .compute_2 = compute_gradient,

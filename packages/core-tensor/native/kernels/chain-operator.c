@@ -92,10 +92,8 @@ static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   int64_t dims[MOST_AXES];
   for (size_t axis = 0; axis < kernel->axes; axis++) dims[axis] = kernel->dims[axis];
   for (int i = 0; i < chain->outputs; i++) {
-    OrtValue *value;
     dims[kernel->axes - 1] = chain->is_wide[chain->result[i]] ? chain->columns : 1;
-    status = CALL(GET_OUTPUT, (OrtContext *, size_t, const int64_t *, size_t, OrtValue **))(context, i, dims, kernel->axes, &value);
-    if (!status) status = CALL(GET_TENSOR_DATA, (const OrtValue *, void **))(value, (void **)&outputs[i]);
+    status = output(context, i, dims, kernel->axes, &outputs[i]);
     if (status) return status;
   }
   if (chain->rows * chain->columns == 0) return 0;
@@ -114,11 +112,6 @@ static size_t CALLED output_count(const OrtOperator *op) {
   (void)op;
   return MOST_OUTPUTS;
 }
-static int CALLED type(const OrtOperator *op, size_t index) {
-  (void)op;
-  (void)index;
-  return ORT_FLOAT;
-}
 static int CALLED characteristic(const OrtOperator *op, size_t index) {
   (void)op;
   return index == 0 ? ORT_REQUIRED : ORT_OPTIONAL;
@@ -128,9 +121,9 @@ const OrtOperator chain_operator = {
     .version = OPERATOR_VERSION,
     .name = name,
     .provider = of_processor,
-    .input_type = type,
+    .input_type = all_floats,
     .input_count = input_count,
-    .output_type = type,
+    .output_type = all_floats,
     .output_count = output_count,
     .destroy = free_kernel,
     .input_characteristic = characteristic,

@@ -50,11 +50,27 @@ OrtStatus *read_tensor(const OrtValue *value, Tensor *tensor) {
   return status;
 }
 
+OrtStatus *read_inputs(OrtContext *context, Tensor *tensors, size_t most) {
+  size_t given;
+  OrtStatus *status = CALL(GET_INPUT_COUNT, (const OrtContext *, size_t *))(context, &given);
+  for (size_t i = 0; !status && i < given && i < most; i++) {
+    const OrtValue *value = 0;
+    status = CALL(GET_INPUT, (const OrtContext *, size_t, const OrtValue **))(context, i, &value);
+    if (!status && value) status = read_tensor(value, &tensors[i]);
+  }
+  return status;
+}
+
 void run_parallel(void *context, void (*work)(void *, size_t), size_t count, void *data) {
   typedef void (*Work)(void *, size_t);
   OrtStatus *status = count == 1 ? 0 : CALL(PARALLEL_FOR, (const OrtContext *, Work, size_t, size_t, void *))(context, work, count, 0, data);
   if (count > 1 && !status) return;
   ignore(status);
+  one_after_the_other(context, work, count, data);
+}
+
+void one_after_the_other(void *context, void (*work)(void *, size_t), size_t count, void *data) {
+  (void)context;
   for (size_t i = 0; i < count; i++) work(data, i);
 }
 
@@ -76,25 +92,19 @@ static int begin_matrices(const Tensor *side, size_t axes, const int64_t *dims, 
   return 0;
 }
 
-OrtStatus *output(OrtContext *context, const int64_t *dims, size_t axes, float **data) {
+OrtStatus *output(OrtContext *context, size_t index, const int64_t *dims, size_t axes, float **data) {
   OrtValue *value;
   OrtStatus *status =
-      CALL(GET_OUTPUT, (OrtContext *, size_t, const int64_t *, size_t, OrtValue **))(context, 0, dims, axes, &value);
+      CALL(GET_OUTPUT, (OrtContext *, size_t, const int64_t *, size_t, OrtValue **))(context, index, dims, axes, &value);
   return status ? status : CALL(GET_TENSOR_DATA, (const OrtValue *, void **))(value, (void **)data);
 }
 
 static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   const Kernel *kernel = data;
-  const OrtValue *values[3] = {0};
-  Tensor a, b, addend = {0};
-  size_t given;
-  OrtStatus *status = CALL(GET_INPUT_COUNT, (const OrtContext *, size_t *))(context, &given);
-  for (size_t i = 0; !status && i < given; i++)
-    status = CALL(GET_INPUT, (const OrtContext *, size_t, const OrtValue **))(context, i, &values[i]);
-  if (!status) status = read_tensor(values[0], &a);
-  if (!status) status = read_tensor(values[1], &b);
-  if (!status && given > 2 && values[2]) status = read_tensor(values[2], &addend);
+  Tensor operands[3] = {0};
+  OrtStatus *status = read_inputs(context, operands, 3);
   if (status) return status;
+  const Tensor a = operands[0], b = operands[1], addend = operands[2];
   if (a.axes < 2 || b.axes < 2) return failure("Product: operands have 2 to 12 axes");
 
   Product p = {a.data, b.data, addend.data, 0, 0, 0, 0, kernel->transpose_a, kernel->transpose_b, kernel->alpha, 1, 0, 0};
@@ -113,7 +123,7 @@ static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   }
   dims[axes] = p.m;
   dims[axes + 1] = p.n;
-  status = output(context, dims, axes + 2, &p.y);
+  status = output(context, 0, dims, axes + 2, &p.y);
   if (status) return status;
   if (p.batch * p.m * p.n == 0) return 0;
   if (p.k == 0) return failure("Product: a sum over nothing");
@@ -154,7 +164,7 @@ static size_t CALLED one(const OrtOperator *op) {
   (void)op;
   return 1;
 }
-static int CALLED type(const OrtOperator *op, size_t index) {
+int CALLED all_floats(const OrtOperator *op, size_t index) {
   (void)op;
   (void)index;
   return ORT_FLOAT;
@@ -163,7 +173,7 @@ static int CALLED input_characteristic(const OrtOperator *op, size_t index) {
   (void)op;
   return index == 2 ? ORT_OPTIONAL : ORT_REQUIRED;
 }
-static int CALLED output_characteristic(const OrtOperator *op, size_t index) {
+int CALLED all_required(const OrtOperator *op, size_t index) {
   (void)op;
   (void)index;
   return ORT_REQUIRED;
@@ -193,13 +203,13 @@ static const OrtOperator product_operator = {
     .version = OPERATOR_VERSION,
     .name = name,
     .provider = of_processor,
-    .input_type = type,
+    .input_type = all_floats,
     .input_count = three,
-    .output_type = type,
+    .output_type = all_floats,
     .output_count = one,
     .destroy = free_kernel,
     .input_characteristic = input_characteristic,
-    .output_characteristic = output_characteristic,
+    .output_characteristic = all_required,
     .input_memory = default_memory,
     .create_kernel_2 = create,
     .compute_2 = compute,
@@ -237,11 +247,6 @@ EXPORT OrtDomain *posttrain_domain(OrtTable *table) {
 }
 
 // The product itself, for tests and measurements, on one thread: 0, or 1 where it could not be done.
-static void one_after_the_other(void *context, void (*work)(void *, size_t), size_t count, void *data) {
-  (void)context;
-  for (size_t i = 0; i < count; i++) work(data, i);
-}
-
 EXPORT int posttrain_multiply(const char *arithmetic, const float *a, const float *b, const float *addend, float *y, int m,
                               int n, int k, int transpose_a, int transpose_b, float alpha) {
   const Arithmetic *how = arithmetic_named(arithmetic);

@@ -64,13 +64,7 @@ static const char *misfit(const Kernel *kernel, const Weight *w, const Tensor *p
 static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   const Kernel *kernel = data;
   Tensor parts[INPUTS] = {0};
-  size_t given;
-  OrtStatus *status = CALL(GET_INPUT_COUNT, (const OrtContext *, size_t *))(context, &given);
-  for (size_t i = 0; !status && i < given && i < INPUTS; i++) {
-    const OrtValue *value = 0;
-    status = CALL(GET_INPUT, (const OrtContext *, size_t, const OrtValue **))(context, i, &value);
-    if (!status && value) status = read_tensor(value, &parts[i]);
-  }
+  OrtStatus *status = read_inputs(context, parts, INPUTS);
   if (status) return status;
   QuantizedProduct p = {.weight = {kernel->format, kernel->out, kernel->in, kernel->block, (uint8_t *)parts[CODES].data,
                                    parts[SCALES].data, (uint8_t *)parts[ZEROS].data, parts[NUMBER_ZEROS].data},
@@ -90,7 +84,7 @@ static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   if (!parts[X].axes) {
     int64_t dims[2] = {w->format == INT8 ? w->in : w->out, w->format == INT8 ? w->out : w->in};
     float *to;
-    status = output(context, dims, 2, &to);
+    status = output(context, 0, dims, 2, &to);
     if (!status) unpack_quantized(kernel->arithmetic, w, to, run_parallel, context);
     return status;
   }
@@ -101,7 +95,7 @@ static OrtStatus *CALLED compute(void *data, OrtContext *context) {
   p.rows = size_of(x) / width;
   p.x = x->data;
   x->dims[x->axes - 1] = p.is_transposed ? w->in : w->out;
-  status = output(context, x->dims, x->axes, &p.y);
+  status = output(context, 0, x->dims, x->axes, &p.y);
   if (status || size_of(x) == 0) return status;
   return multiply_quantized(kernel->arithmetic, &p, run_parallel, context) ? failure("Quantized: no memory") : 0;
 }
@@ -122,19 +116,9 @@ static int CALLED input_type(const OrtOperator *op, size_t index) {
   (void)op;
   return index == CODES || index == ZEROS ? ORT_UINT8 : ORT_FLOAT;
 }
-static int CALLED output_type(const OrtOperator *op, size_t index) {
-  (void)op;
-  (void)index;
-  return ORT_FLOAT;
-}
 static int CALLED input_characteristic(const OrtOperator *op, size_t index) {
   (void)op;
   return index >= ZEROS ? ORT_OPTIONAL : ORT_REQUIRED;
-}
-static int CALLED output_characteristic(const OrtOperator *op, size_t index) {
-  (void)op;
-  (void)index;
-  return ORT_REQUIRED;
 }
 
 const OrtOperator quantized_operator = {
@@ -143,11 +127,11 @@ const OrtOperator quantized_operator = {
     .provider = of_processor,
     .input_type = input_type,
     .input_count = input_count,
-    .output_type = output_type,
+    .output_type = all_floats,
     .output_count = output_count,
     .destroy = free_kernel,
     .input_characteristic = input_characteristic,
-    .output_characteristic = output_characteristic,
+    .output_characteristic = all_required,
     .input_memory = default_memory,
     .create_kernel_2 = create,
     .compute_2 = compute,
@@ -156,11 +140,6 @@ const OrtOperator quantized_operator = {
 };
 
 // The product itself, for tests and measurements, on one thread: 0, or 1 where it could not be done.
-static void one_after_the_other(void *context, void (*work)(void *, size_t), size_t count, void *data) {
-  (void)context;
-  for (size_t i = 0; i < count; i++) work(data, i);
-}
-
 EXPORT int posttrain_multiply_quantized(const char *arithmetic, int format, int out, int in, int block, const uint8_t *codes,
                                         const float *scales, const uint8_t *zeros, const float *number_zeros, const float *x,
                                         float *y, int rows, int transposed, int rounds, float threshold) {
