@@ -14,7 +14,7 @@ import {
   sequenceLogProbs,
 } from '../src/index.js';
 import { type PrefixNode, prefixTree } from '../src/score/prefix-tree.js';
-import { commonPrefix, packTrees, sequenceTrees } from '../src/score/token-forest.js';
+import { packTrees, prefixOfAll, sequenceTrees } from '../src/score/token-forest.js';
 import { ENGINES, largestDifference, tinyConfig, tinyModel } from './support.js';
 
 const requests = array(
@@ -201,7 +201,7 @@ describe('sequenceTrees', () => {
         start: question.length,
       })),
     );
-    expect(commonPrefix(all)).toBe(20);
+    expect(prefixOfAll(all)).toBe(20);
     const trees = sequenceTrees(all, 20, 64);
     const found = all.map(() => [] as number[]);
     for (const { tokens, parents, asked } of trees) {

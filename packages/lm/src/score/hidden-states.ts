@@ -70,13 +70,8 @@ export async function hiddenStates(
       Float32Array.from(states.subarray((from + t) * size, (from + t + 1) * size)),
     );
   const isLong = ({ length }: readonly number[]) => goesInPieces(length, settings, adapter);
-  const short = sequences.map((_, i) => i).filter((i) => !isLong(sequences[i]!));
-  const passes = passesOf(
-    short.map((i) => sequences[i]!),
-    { longest, maxTokens: settings.maxTokensPerPass },
-  );
-  for (const { sequences: places, tokens, width } of passes) {
-    const rows = places.map((place) => short[place]!);
+  const passes = passesOf(sequences, { longest, maxTokens: settings.maxTokensPerPass, leavesOut: isLong });
+  for (const { sequences: rows, tokens, width } of passes) {
     const [ofRows, inputsOf] = [rows.map((i) => sequences[i]!), rows.map((i) => adapterInputs[i] ?? {})];
     const rowInputs = rowInputsOf(adapter, ofRows, tokens.shape as [number, number], inputsOf);
     const states = await (await run.whole(weights, adapter.parameters, tokens, rowInputs)).data();

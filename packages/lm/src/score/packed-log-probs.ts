@@ -9,7 +9,7 @@ import { BLOCK_SIZE } from '../runner/paged-steps.js';
 import type { ContinuationLogProbs } from './continuation-log-probs.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import type { Continuation } from './prefix-tree.js';
-import { commonPrefix, packTrees, type SequenceTree, sequenceTrees } from './token-forest.js';
+import { packTrees, prefixOfAll, type SequenceTree, sequenceTrees } from './token-forest.js';
 
 /** A prefix that all sequences share has a pass of its own from this many tokens on. */
 const LEAST_PREFIX = 64;
@@ -73,7 +73,7 @@ export async function packedLogProbs(
   { maxTokensPerPass, maxCacheBytes }: PackedLimits,
 ): Promise<ContinuationLogProbs[] | undefined> {
   if (continuations.length < 2 || network.stateShapes.length > 0) return undefined;
-  const common = commonPrefix(continuations);
+  const common = prefixOfAll(continuations);
   const prefix = common >= LEAST_PREFIX ? common - (common % BLOCK_SIZE) : 0;
   const longest = Math.max(...continuations.map(({ tokens }) => tokens.length - 1 - prefix));
   const largest = Math.min(LARGEST_TREE, maxTokensPerPass);

@@ -29,6 +29,8 @@ export interface PassOptions {
   readonly maxTokens: number;
   /** Most rows of a pass. Default: no limit of their own. */
   readonly maxRows?: number;
+  /** Sequences that are in no pass. Default: none. */
+  readonly leavesOut?: (sequence: readonly number[]) => boolean;
 }
 
 /** @throws PosttrainError naming the caller and the sequence that is too short or too long, or has what is no token id */
@@ -53,9 +55,12 @@ export function checkSequences(
 /** Puts sequences of similar length together. */
 export function passesOf(
   sequences: readonly (readonly number[])[],
-  { longest, maxTokens, maxRows = Number.POSITIVE_INFINITY }: PassOptions,
+  { longest, maxTokens, maxRows = Number.POSITIVE_INFINITY, leavesOut = () => false }: PassOptions,
 ): Pass[] {
-  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
+  const order = sequences
+    .map((_, i) => i)
+    .filter((i) => !leavesOut(sequences[i]!))
+    .sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   const passes: Pass[] = [];
   for (let start = 0; start < order.length; ) {
     const rows: number[] = [];

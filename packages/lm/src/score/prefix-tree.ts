@@ -1,3 +1,5 @@
+import { commonPrefix } from '../runner/sequence.js';
+
 /** A sequence of which only the tokens from `start` on are asked about. */
 export interface Continuation {
   readonly tokens: readonly number[];
@@ -28,9 +30,7 @@ export function prefixTree(
   continuations: readonly Continuation[],
   leastSaving = LEAST_SAVING,
 ): { readonly roots: readonly PrefixNode[]; readonly alone: readonly number[] } {
-  const order = continuations
-    .map((_, i) => i)
-    .sort((a, b) => compare(continuations[a]!.tokens, continuations[b]!.tokens));
+  const order = inTokenOrder(continuations);
   // common[i]: how many tokens number i and i + 1 can share.
   const common = order.slice(1).map((b, i) => commonLength(continuations[order[i]!]!, continuations[b]!));
 
@@ -60,15 +60,15 @@ export function prefixTree(
   return { roots, alone };
 }
 
-function commonLength(a: Continuation, b: Continuation): number {
-  const most = Math.min(a.start, b.start) - 1;
-  let i = 0;
-  while (i < most && a.tokens[i] === b.tokens[i]) i++;
-  return i;
-}
+const commonLength = (a: Continuation, b: Continuation): number =>
+  commonPrefix(a.tokens, b.tokens, Math.min(a.start, b.start) - 1);
+
+/** Indices of sequences in the order of their tokens, so that those that begin alike are neighbours. */
+export const inTokenOrder = (continuations: readonly Continuation[]): number[] =>
+  continuations.map((_, i) => i).sort((a, b) => compare(continuations[a]!.tokens, continuations[b]!.tokens));
 
 function compare(a: readonly number[], b: readonly number[]): number {
   const end = Math.min(a.length, b.length);
-  for (let i = 0; i < end; i++) if (a[i] !== b[i]) return a[i]! - b[i]!;
-  return a.length - b.length;
+  const alike = commonPrefix(a, b, end);
+  return alike < end ? a[alike]! - b[alike]! : a.length - b.length;
 }

@@ -1,5 +1,6 @@
 import { roundUpToSize } from '../model/sizes.js';
-import type { Continuation } from './prefix-tree.js';
+import { commonPrefix } from '../runner/sequence.js';
+import { type Continuation, inTokenOrder } from './prefix-tree.js';
 
 /** Sequences laid out so that tokens which begin several of them alike stand once. */
 export interface SequenceTree {
@@ -14,15 +15,10 @@ export interface SequenceTree {
 const LEAST_SHARED = 8;
 
 /** Tokens that all sequences begin with, at most what leaves each the token before its `start`. */
-export function commonPrefix(continuations: readonly Continuation[]): number {
+export function prefixOfAll(continuations: readonly Continuation[]): number {
   const [first] = continuations;
-  let most = Math.min(...continuations.map(({ start }) => start - 1));
-  for (const { tokens } of continuations) {
-    let i = 0;
-    while (i < most && tokens[i] === first!.tokens[i]) i++;
-    most = i;
-  }
-  return most;
+  const most = Math.min(...continuations.map(({ start }) => start - 1));
+  return continuations.reduce((alike, { tokens }) => commonPrefix(first!.tokens, tokens, alike), most);
 }
 
 /**
@@ -30,18 +26,14 @@ export function commonPrefix(continuations: readonly Continuation[]): number {
  * longer than. A token that is asked about is computed only where another one follows it: four answers of one token cost nothing beside their question.
  */
 export function sequenceTrees(continuations: readonly Continuation[], from: number, largest: number): SequenceTree[] {
-  const order = continuations
-    .map((_, i) => i)
-    .sort((a, b) => compare(continuations[a]!.tokens, continuations[b]!.tokens));
   const trees: SequenceTree[] = [];
   let before: readonly number[] = [];
   /** Where the tokens of `before` are in its tree. */
   let path: number[] = [];
-  for (const sequence of order) {
+  for (const sequence of inTokenOrder(continuations)) {
     const { tokens, start } = continuations[sequence]!;
     const inputs = tokens.slice(from, -1);
-    let shared = 0;
-    while (shared < Math.min(inputs.length, before.length) && inputs[shared] === before[shared]) shared++;
+    let shared = commonPrefix(before, inputs, inputs.length);
     let tree = trees.at(-1);
     const few = Math.min(LEAST_SHARED, inputs.length);
     if (!tree || shared < few || tree.tokens.length + inputs.length - shared > largest) {
@@ -123,10 +115,4 @@ function countOfRows(rows: number, most: number): number {
     if (total(count) <= total(best) * 1.05 || count * 4 <= Math.min(most, rows)) best = count;
   }
   return best;
-}
-
-function compare(a: readonly number[], b: readonly number[]): number {
-  const end = Math.min(a.length, b.length);
-  for (let i = 0; i < end; i++) if (a[i] !== b[i]) return a[i]! - b[i]!;
-  return a.length - b.length;
 }

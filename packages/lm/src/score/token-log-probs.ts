@@ -161,13 +161,8 @@ export async function sequenceLogProbs(
   const scoring = scoringOf(network, adapter);
   const how: Asked = [temperature, top, Number(settings.ranks), Number(settings.moments)];
   const isLong = ({ length }: readonly number[]) => goesInPieces(length, settings, adapter);
-  const short = inputs.map((_, i) => i).filter((i) => !isLong(inputs[i]!));
-  const passes = passesOf(
-    short.map((i) => inputs[i]!),
-    { longest, maxTokens: settings.maxTokensPerPass },
-  );
-  for (const { sequences: places, tokens, width } of passes) {
-    const rows = places.map((place) => short[place]!);
+  const passes = passesOf(inputs, { longest, maxTokens: settings.maxTokensPerPass, leavesOut: isLong });
+  for (const { sequences: rows, tokens, width } of passes) {
     const next = rows.map((sequence) => sequences[sequence]!.slice(1));
     const targets = gridOf(next, tokens.shape[0]!, width);
     const [ofRows, inputsOf] = [rows.map((i) => sequences[i]!), rows.map((i) => adapterInputs[i] ?? {})];

@@ -70,6 +70,16 @@ export function inChunks(x: Tensor, q: number): Tensor {
   return (n * q === s ? x : x.pad(1, 0, n * q - s)).reshape([b, n, q, ...rest]);
 }
 
+/** How what is of each head, [b, s, h, …], and of each group, [b, s, g, …], lies in chunks of q tokens: [b, g, r, n, q, …], groups of r heads. */
+export const chunkLayout = (q: number, g: number) => ({
+  ofHeads: (x: Tensor) => {
+    const chunks = inChunks(x, q);
+    const [b, n, , h] = chunks.shape as [number, number, number, number];
+    return chunks.reshape([b, n, q, g, h / g, -1]).transpose([0, 3, 4, 1, 2, 5]);
+  },
+  ofGroups: (x: Tensor) => inChunks(x, q).transpose([0, 3, 1, 2, 4]).expandDims(2),
+});
+
 /** Where sequences begin as chunks of q tokens: see `chunkDecays`. */
 export const beginsOf = (since: Tensor | undefined, q: number): Tensor | undefined =>
   since && inChunks(since.equal(0).cast('int32'), q).greater(0);

@@ -1,5 +1,5 @@
 import { concat, iota, type Tensor, where, zeros } from '@posttrain/core-tensor';
-import { beginsOf, chunkDecays, inChunks } from './chunk-decays.js';
+import { beginsOf, chunkDecays, chunkLayout } from './chunk-decays.js';
 import { countedOf, type RecurrentPast } from './layer-state.js';
 
 /** The inputs of a gated delta rule with h heads of values, in g groups of which each has one query and key. */
@@ -37,9 +37,7 @@ export function gatedDeltaRule(
   const ofTokens = (x: Tensor) => (isToken ? where(isToken, x, 0) : x);
   const q = Math.min(s, chunk);
   const chunks = Math.ceil(s / q);
-  // [b, g, r, chunks, q, …], as all products here have them.
-  const ofHeads = (x: Tensor) => inChunks(x, q).reshape([b, chunks, q, g, r, -1]).transpose([0, 3, 4, 1, 2, 5]);
-  const ofGroups = (x: Tensor) => inChunks(x, q).transpose([0, 3, 1, 2, 4]).expandDims(2);
+  const { ofHeads, ofGroups } = chunkLayout(q, g);
   const [queries, keys, values] = [ofGroups(rule.queries), ofGroups(rule.keys), ofHeads(rule.values)];
   const strength = ofHeads(ofTokens(rule.strength));
   const logs = ofHeads(ofTokens(rule.logDecay)).reshape([b, h, chunks, q]);

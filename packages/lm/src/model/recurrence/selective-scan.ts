@@ -1,5 +1,5 @@
 import { concat, iota, type Tensor, where, zeros } from '@posttrain/core-tensor';
-import { beginsOf, type ChunkDecays, chunkDecays, inChunks, NEVER } from './chunk-decays.js';
+import { beginsOf, type ChunkDecays, chunkDecays, chunkLayout, NEVER } from './chunk-decays.js';
 import { countedOf, type RecurrentPast } from './layer-state.js';
 
 /** The inputs of a selective state space of h heads of p components, in g groups, with n components of state each. */
@@ -37,9 +37,7 @@ export function selectiveScan(
   const dt = past.counts ? where(countedOf(past.counts, s).expandDims(2), scan.dt, 0) : scan.dt;
   const q = Math.min(s, chunk);
   const chunks = Math.ceil(s / q);
-  // [b, g, r, chunks, q, …], as all products here have them.
-  const ofHeads = (x: Tensor) => inChunks(x, q).reshape([b, chunks, q, g, r, -1]).transpose([0, 3, 4, 1, 2, 5]);
-  const ofGroups = (x: Tensor) => inChunks(x, q).transpose([0, 3, 1, 2, 4]).expandDims(2);
+  const { ofHeads, ofGroups } = chunkLayout(q, g);
   const times = ofHeads(dt);
   const x = ofHeads(scan.x).mul(times);
   const [inward, read] = [ofGroups(scan.input), ofGroups(scan.read)];
