@@ -26,7 +26,8 @@ export function entryFiles(workspace: string): { readonly entry: string; readonl
   );
 }
 
-function programOf(workspace: string): ts.Program {
+/** The sources of all entry points, as TypeScript reads them with the workspace's settings. */
+export function programOf(workspace: string): ts.Program {
   const { config } = ts.readConfigFile(join(workspace, 'tsconfig.json'), ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, workspace);
   return ts.createProgram(

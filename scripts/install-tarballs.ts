@@ -1,8 +1,7 @@
-import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Tarball } from './pack.js';
-import { npm } from './setup.mjs';
+import { runNpm } from './run-npm.js';
 
 export type Installable = Pick<Tarball, 'file' | 'manifest'>;
 
@@ -28,20 +27,5 @@ export function installTarballs(folder: string, tarballs: readonly Installable[]
     ...{ dependencies: copied(tarballs), overrides: copied(optional), workspaces },
   };
   writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest, null, 2));
-  const [command = '', ...args] = [
-    ...npm(),
-    'install',
-    '--prefer-offline',
-    '--no-audit',
-    '--no-fund',
-    '--loglevel=error',
-  ];
-  const { status, signal, stdout, stderr } = spawnSync(command, args, {
-    cwd: folder,
-    env,
-    encoding: 'utf8',
-    timeout: 300_000,
-  });
-  if (status !== 0)
-    throw new Error(`npm install in ${basename(folder)} ended with ${status ?? signal}:\n${stdout}${stderr}`);
+  runNpm(folder, ['install', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'], env);
 }

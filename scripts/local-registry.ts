@@ -1,9 +1,9 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { npm } from './setup.mjs';
+import { runNpm } from './run-npm.js';
 
 const VERDACCIO = '6.10.4';
 
@@ -13,15 +13,6 @@ export interface LocalRegistry {
   /** Puts a tarball into it. */
   publish(tarball: string): void;
   close(): void;
-}
-
-/** Runs npm in a folder; throws with what it said where it failed. */
-export function runNpm(folder: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): string {
-  const [command = '', ...before] = npm();
-  const result = spawnSync(command, [...before, ...args], { cwd: folder, env, encoding: 'utf8', timeout: 600_000 });
-  if (result.status !== 0)
-    throw new Error(`npm ${args.join(' ')} ended with ${result.status}:\n${result.stdout}${result.stderr}`);
-  return result.stdout;
 }
 
 /**

@@ -11,14 +11,15 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type LocalRegistry, runNpm, startLocalRegistry } from './local-registry.js';
+import { type LocalRegistry, startLocalRegistry } from './local-registry.js';
 import { packAll, packPlatform, type Tarball } from './pack.js';
 import { kernelsName, PLATFORMS, packageName } from './platforms.js';
 import { missingAddresses, publicationFields, readPublication } from './publication.mjs';
+import { runNpm } from './run-npm.js';
 import { pnpm, run } from './setup.mjs';
-import { codeEntries, root } from './workspace.js';
+import { codeEntries, listPackages, root } from './workspace.js';
 
 /** npm's packages with Node.js itself: one a platform, without install scripts. */
 const NODES: Readonly<Record<string, string>> = { 20: '20.20.2', 22: '22.23.5', 24: '24.22.3' };
@@ -70,8 +71,8 @@ function provenanceProblems(manifest: Tarball['manifest']): string[] {
   const { name, publishConfig, repository } = manifest as Tarball['manifest'] & {
     readonly publishConfig?: { readonly access?: string; readonly provenance?: boolean };
   };
-  const folder = name === 'posttrain' ? 'cli' : name.slice('@posttrain/'.length);
-  const wanted = publicationFields(readPublication(root), `packages/${folder}`).repository;
+  const { folder } = listPackages().find((entry) => entry.manifest.name === name)!;
+  const wanted = publicationFields(readPublication(root), relative(root, folder).replaceAll('\\', '/')).repository;
   return [
     ...(publishConfig?.access === 'public' ? [] : [`${name}: publishConfig.access must be public`]),
     ...(publishConfig?.provenance === true ? [] : [`${name}: publishConfig.provenance must be true`]),

@@ -2,9 +2,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
-import { entryFiles } from '../scripts/api.js';
+import { entryFiles, programOf } from '../scripts/api.js';
 import type { Coverage, CoverageRow } from '../scripts/coverage.js';
-import type { SitePage } from './pages.js';
+import { placeOf, type SitePage } from './pages.js';
 
 /** An option of a method: how it is given, and what its declaration says. */
 interface MethodOption {
@@ -71,7 +71,11 @@ function methodPage(
   examples: readonly string[],
 ): string {
   const parts = [`# ${row.name}`];
-  const where = declared ? `\`${row.export}\` of \`${declared.entry}\`` : 'nothing is exported for it';
+  const where = declared
+    ? `\`${row.export}\` of \`${declared.entry}\``
+    : row.page
+      ? `[a page](/${placeOf(row.page)!.replace(/\.md$/, '')})`
+      : 'nothing is exported for it';
   parts.push(`${row.id}, ${sections[row.id.slice(0, 1)]}. **${row.status}**: ${where}.`);
   if (declared) {
     if (declared.text !== '') parts.push(paragraphs(declared.text));
@@ -153,15 +157,9 @@ class Sources {
   readonly #modules: readonly { readonly entry: string; readonly exports: ReadonlyMap<string, ts.Symbol> }[];
 
   constructor(readonly root: string) {
-    const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile);
-    const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root);
-    const entries = entryFiles(root);
-    const program = ts.createProgram(
-      entries.map(({ file }) => file),
-      { ...options, noEmit: true },
-    );
+    const program = programOf(root);
     this.#checker = program.getTypeChecker();
-    this.#modules = entries.map(({ entry, file }) => {
+    this.#modules = entryFiles(root).map(({ entry, file }) => {
       const module = this.#checker.getSymbolAtLocation(program.getSourceFile(file)!);
       const exported = module ? this.#checker.getExportsOfModule(module) : [];
       return { entry, exports: new Map(exported.map((symbol) => [symbol.name, symbol])) };
